@@ -1,1 +1,45 @@
-//! agent
+//! The agent: duties under a supervisor. This file is the index, and the one place that names every duty.
+
+/// Routes, health and the status page, on the local socket and over TLS.
+pub mod api;
+/// `hostwright-agent run | check | status`.
+pub mod commands;
+/// A Compose file that converges on a container engine.
+pub mod containers;
+/// Log files that reach log platforms.
+pub mod logs;
+/// Node metrics with node_exporter's names.
+pub mod metrics;
+/// Finished files that reach buckets whole.
+pub mod products;
+/// Starts duties, restarts them with backoff, drains them; knows none by name.
+pub mod supervisor;
+/// What systemd hears: READY, STATUS, RELOADING, STOPPING, WATCHDOG.
+pub mod systemd;
+
+use hostwright_core::config::Config;
+use supervisor::Duty;
+
+/// Where sockets are unless systemd says otherwise.
+pub const RUNTIME_DIRECTORY: &str = "/run/hostwright";
+
+/// The duties that a configuration asks for.
+///
+/// The API is always among them: its local socket is how operators, and bootstrap, ask the agent how it is.
+pub fn duties(config: &Config) -> Vec<Duty> {
+    let mut duties = vec![Duty::new("api", config.api.clone(), api::run)];
+    if let Some(section) = &config.containers {
+        duties.push(Duty::new("containers", section.clone(), containers::run));
+    }
+    if let Some(section) = &config.logs {
+        duties.push(Duty::new("logs", section.clone(), logs::run));
+    }
+    if let Some(section) = &config.metrics {
+        duties.push(Duty::new("metrics", section.clone(), metrics::run));
+    }
+    if let Some(section) = &config.products {
+        // Buckets belong to the products' settings, so that a changed bucket restarts this duty alone.
+        duties.push(Duty::new("products", (section.clone(), config.buckets.clone()), products::run));
+    }
+    duties
+}

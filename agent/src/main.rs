@@ -1,2 +1,55 @@
-//! main
-fn main() {}
+//! `hostwright-agent`: arguments → configuration → duties → supervise → exit code.
+
+use clap::{Parser, Subcommand};
+use hostwright_agent::commands;
+use hostwright_core::config::ConfigError;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Keeps a host working: containers, logs, metrics, products, and an API that tells how they are.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or a configuration with problems, 3 the agent answers but is not well (status)."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the duties of a configuration until SIGTERM; SIGHUP reloads it.
+    Run {
+        /// The configuration.
+        #[arg(long, default_value = "/etc/hostwright/agent.yaml")]
+        config: PathBuf,
+    },
+    /// Check a configuration without touching anything; every problem is reported with line and column.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    hostwright_core::logging::start("hostwright-agent");
+    match run(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("hostwright-agent: {error:#}");
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { config } => {
+            tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(commands::run(&config))?;
+        }
+        Command::Check { file } => commands::check(&file)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

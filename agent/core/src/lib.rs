@@ -1,1 +1,18 @@
-//! core
+//! What bootstrap and agent must agree on, and nothing else.
+
+/// Files replaced as a whole: temporary file, fsync, rename, fsync of the folder.
+pub mod atomic_file;
+/// Bounded, jittered exponential backoff.
+pub mod backoff;
+/// The one file, `agent.yaml`: a module per section.
+pub mod config;
+/// Log lines of the program itself: to the journal under systemd, plain on a terminal.
+pub mod logging;
+/// Secrets by reference, and a value type that never prints itself.
+pub mod secret;
+/// Durable state: versioned, atomic, fsynced.
+pub mod state;
+/// What a duty last said of itself.
+pub mod status;
+/// YAML into a tree that knows where each node stands.
+pub mod yaml;

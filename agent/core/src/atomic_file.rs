@@ -1,0 +1,86 @@
+//! Files replaced as a whole: a reader sees the old content or the new, and after a power cut one of the two.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Replaces `path` with `content` under the permission bits `mode` (octal, as in chmod(2)).
+///
+/// The content goes to a temporary file in the same folder, is fsynced and renamed into place, and the folder is
+/// fsynced, so that the rename itself survives a power cut.
+///
+/// # Errors
+/// The operating system's, from creating, writing, syncing or renaming.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    replace_with(path, content, mode, |_| Ok(()))
+}
+
+/// As [`replace`], and lets `prepare` work on the open temporary file (its owner, say) before it takes the name.
+///
+/// # Errors
+/// As [`replace`], and those of `prepare`.
+pub fn replace_with(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let temporary = temporary_beside(path)?;
+    let result = write_new(&temporary, content, mode, prepare).and_then(|()| std::fs::rename(&temporary, path));
+    if result.is_err() {
+        // What counts is the first error; a leftover would only be overwritten by the next attempt.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    result?;
+    sync_parent(path)
+}
+
+/// Fsyncs the folder that holds `path`, which makes a rename, creation or removal in it durable.
+///
+/// # Errors
+/// The operating system's.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(parent(path))?.sync_all()
+}
+
+fn write_new(path: &Path, content: &[u8], mode: u32, prepare: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+    // 0600 until everything is right: no moment in which a secret is readable by others.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    prepare(&file)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
+}
+
+fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{:08x}.tmp", fastrand::u32(..)));
+    Ok(parent(path).join(temporary))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replace;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("f");
+        replace(&path, b"one", 0o644).expect("written");
+        replace(&path, b"two", 0o600).expect("replaced");
+        assert_eq!(std::fs::read(&path).expect("read"), b"two");
+        assert_eq!(path.metadata().expect("metadata").permissions().mode() & 0o777, 0o600);
+        assert_eq!(folder.path().read_dir().expect("list").count(), 1);
+    }
+}

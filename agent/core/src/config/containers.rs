@@ -1,0 +1,31 @@
+use super::section::Section;
+use super::values::AbsolutePath;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The containers duty: a Compose file that converges on a container engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Containers {
+    /// An ordinary Compose file.
+    pub compose: PathBuf,
+    /// The Compose project's name; the file's `name:` or its folder's name unless given.
+    pub project: Option<String>,
+    /// The engine's Unix socket.
+    pub engine: PathBuf,
+    /// How often the engine is compared with the file when nothing else calls for it.
+    pub reconcile: Duration,
+}
+
+impl Containers {
+    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+        let compose = section.required::<AbsolutePath>("compose");
+        let project = section.optional("project");
+        let engine = section.or("engine", AbsolutePath("/var/run/docker.sock".into())).0;
+        let reconcile = section.or("reconcile", Duration::from_secs(30));
+        if reconcile < Duration::from_secs(1) {
+            section.problem_with("reconcile", "at least 1s, so that the engine has time for its work");
+        }
+        section.finish();
+        Some(Self { compose: compose?.0, project, engine, reconcile })
+    }
+}

@@ -1,0 +1,263 @@
+use super::values::FromNode;
+use crate::yaml::{Entry, Node, Place};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// One thing that is wrong in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it stands.
+    pub place: Place,
+    /// The keys that lead to it: `logs.sources.backend.retain`.
+    pub path: String,
+    /// What was expected, what was found, what to do.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Collects problems while sections are read.
+#[derive(Debug, Default)]
+pub struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    /// Notes one.
+    pub fn note(&self, place: Place, path: &str, message: String) {
+        self.0.borrow_mut().push(Problem { place, path: path.to_owned(), message });
+    }
+
+    /// All of them in the order of the file.
+    pub fn into_sorted(self) -> Vec<Problem> {
+        let mut problems = self.0.into_inner();
+        problems.sort_by_key(|problem| problem.place);
+        problems
+    }
+}
+
+/// A mapping read key by key. The keys that were asked for are the known ones: [`Section::finish`] reports the others.
+#[derive(Debug)]
+pub struct Section<'a> {
+    entries: &'a [Entry],
+    place: Place,
+    path: String,
+    known: Vec<&'static str>,
+    problems: &'a Problems,
+    /// Set where the operator wrote a single value in place of a mapping.
+    shorthand: Option<&'a Node>,
+}
+
+impl<'a> Section<'a> {
+    /// Opens a mapping; an empty value (`metrics:`) counts as one without keys.
+    pub fn open(node: &'a Node, path: &str, problems: &'a Problems) -> Option<Self> {
+        let entries = match node.mapping() {
+            Some(mapping) => &mapping.entries[..],
+            None if node.is_null() => &[],
+            None => {
+                problems.note(node.place, path, format!("expected a mapping of keys, found {}", node.kind()));
+                return None;
+            }
+        };
+        Some(Self { entries, place: node.place, path: path.to_owned(), known: Vec::new(), problems, shorthand: None })
+    }
+
+    /// The last part of the section's path: its name among its siblings.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The node under `key`, which becomes a known key.
+    pub fn node(&mut self, key: &'static str) -> Option<&'a Node> {
+        self.known.push(key);
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value).filter(|node| !node.is_null())
+    }
+
+    /// A value that must be there.
+    pub fn required<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
+        match self.node(key) {
+            Some(node) => self.value(key, node),
+            // A single value in place of the mapping is reported once, by `finish`.
+            None if self.shorthand.is_some() => None,
+            None => {
+                self.problem(self.place, &format!("the key {key:?} is missing; it takes {}", T::EXPECTED));
+                None
+            }
+        }
+    }
+
+    /// A value that may be absent.
+    pub fn optional<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
+        let node = self.node(key)?;
+        self.value(key, node)
+    }
+
+    /// A value with a default.
+    pub fn or<T: FromNode>(&mut self, key: &'static str, default: T) -> T {
+        self.optional(key).unwrap_or(default)
+    }
+
+    /// A nested section, if it is there (an empty one is there).
+    pub fn section<T>(&mut self, key: &'static str, read: impl FnOnce(Section<'a>) -> Option<T>) -> Option<T> {
+        self.known.push(key);
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        read(Section::open(&entry.value, &self.path_of(key), self.problems)?)
+    }
+
+    /// The names under `key`, valid or not, for references to them.
+    pub fn names(&mut self, key: &'static str) -> Vec<String> {
+        let mapping = self.node(key).and_then(Node::mapping);
+        mapping.map(|mapping| mapping.entries.iter().map(|entry| entry.key.clone()).collect()).unwrap_or_default()
+    }
+
+    /// Nested sections under names that the operator chose, if there are any.
+    pub fn named<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(Section<'a>) -> Option<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        let node = self.node(key)?;
+        let path = self.path_of(key);
+        let names = Section::open(node, &path, self.problems)?;
+        let mut all = BTreeMap::new();
+        for entry in names.entries {
+            if let Err(message) = check_name(&entry.key) {
+                names.problem(entry.place, &message);
+            }
+            let below = format!("{path}.{}", entry.key);
+            if let Some(value) = Section::open_with_shorthand(&entry.value, &below, self.problems).and_then(&mut read) {
+                all.insert(entry.key.clone(), value);
+            }
+        }
+        Some(all)
+    }
+
+    /// A section of which a single value is a short form: `products: file:///srv` for `{endpoint: file:///srv}`.
+    ///
+    /// The value stands for `key`; without a short form in the file this is [`Self::required`].
+    pub fn required_or_shorthand<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
+        match self.shorthand.take() {
+            Some(node) => {
+                self.known.push(key);
+                self.value(key, node)
+            }
+            None => self.required(key),
+        }
+    }
+
+    fn open_with_shorthand(node: &'a Node, path: &str, problems: &'a Problems) -> Option<Self> {
+        if node.text().is_none() || node.is_null() {
+            return Self::open(node, path, problems);
+        }
+        Some(Self {
+            entries: &[],
+            place: node.place,
+            path: path.to_owned(),
+            known: Vec::new(),
+            problems,
+            shorthand: Some(node),
+        })
+    }
+
+    /// Checks that names in the list under `key` exist among `names`.
+    pub fn references(&mut self, key: &'static str, what: &str, names: &[String]) {
+        let Some(node) = self.node(key) else { return };
+        let items = node.sequence().unwrap_or(std::slice::from_ref(node));
+        for item in items {
+            let Some(text) = item.text() else { continue };
+            if !names.iter().any(|name| name == text) {
+                let hint = did_you_mean(text, names.iter().map(String::as_str));
+                self.problems.note(item.place, &self.path_of(key), format!("there is no {what} {text:?}{hint}"));
+            }
+        }
+    }
+
+    /// Reports unless exactly one of `keys` is there.
+    pub fn exactly_one(&self, keys: &[&str]) {
+        let found: Vec<_> = self.entries.iter().filter(|entry| keys.contains(&entry.key.as_str())).collect();
+        match found[..] {
+            [_] => {}
+            [] => self.problem(self.place, &format!("one of the keys {} is needed", keys.join(", "))),
+            [_, second, ..] => {
+                self.problem(second.place, &format!("only one of the keys {} can be given", keys.join(", ")));
+            }
+        }
+    }
+
+    /// Notes a problem with the section.
+    pub fn problem(&self, place: Place, message: &str) {
+        self.problems.note(place, &self.path, message.to_owned());
+    }
+
+    /// Notes a problem with the value under `key`.
+    pub fn problem_with(&self, key: &str, message: &str) {
+        let place = self.entries.iter().find(|entry| entry.key == key).map_or(self.place, |entry| entry.value.place);
+        self.problems.note(place, &self.path_of(key), message.to_owned());
+    }
+
+    /// Reports every key that nobody asked for, with the nearest known one.
+    pub fn finish(self) {
+        if let Some(node) = self.shorthand {
+            self.problem(node.place, &format!("expected a mapping of keys, found {}", node.kind()));
+        }
+        for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
+            let hint = did_you_mean(&entry.key, self.known.iter().copied());
+            let hint = if hint.is_empty() { format!("; known here: {}", self.known.join(", ")) } else { hint };
+            self.problems.note(entry.place, &self.path_of(&entry.key), format!("unknown key{hint}"));
+        }
+    }
+
+    fn value<T: FromNode>(&self, key: &str, node: &Node) -> Option<T> {
+        match T::from_node(node) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.problems.note(node.place, &self.path_of(key), message);
+                None
+            }
+        }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+/// Names become file names, metric labels and parts of paths.
+fn check_name(name: &str) -> Result<(), String> {
+    let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let rest = name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    if first && rest && name.len() <= 63 {
+        return Ok(());
+    }
+    Err(format!("{name:?} cannot be a name: use up to 63 letters, digits, '_', '.' and '-', a letter or digit first"))
+}
+
+fn did_you_mean<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let nearest = names.map(|name| (edit_distance(text, name), name)).min();
+    match nearest {
+        Some((distance, name)) if distance <= 1 + text.chars().count() / 3 => format!("; did you mean {name:?}?"),
+        _ => String::new(),
+    }
+}
+
+/// Levenshtein's distance: insertions, deletions and replacements that turn one into the other.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,360 @@
+use super::{Entry, Mapping, Node, Place, Value};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// More than any real configuration has; keeps the recursive drop and readers of the tree off the stack's end.
+const MAX_DEPTH: usize = 100;
+/// Nodes after alias expansion: an alias bomb of nine levels has a billion.
+const MAX_NODES: usize = 100_000;
+/// Bytes of text after alias expansion, and of the document itself.
+const MAX_BYTES: usize = 16 << 20;
+
+/// What to do with a key that stands twice in one mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// An error, as YAML 1.2 wants.
+    Refuse,
+    /// The last one counts and a warning is given, as cloud-init does.
+    LastWins,
+}
+
+/// A loaded document.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its root; a null scalar for an empty document.
+    pub root: Node,
+    /// What was odd but taken.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something odd in the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where.
+    pub place: Place,
+    /// What, as a sentence.
+    pub message: String,
+}
+
+/// Why a document could not be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {}, column {}: {message}", place.line, place.column)]
+pub struct LoadError {
+    /// Where.
+    pub place: Place,
+    /// What, as a sentence.
+    pub message: String,
+}
+
+/// Loads the one document in `text`.
+///
+/// # Errors
+/// Not YAML, more than one document, a duplicate key where refused, an unknown alias, a list or mapping as a key, or
+/// a limit on size, depth or alias expansion exceeded.
+pub fn load(text: &str, duplicates: Duplicates) -> Result<Document, LoadError> {
+    let start = Place { line: 1, column: 1 };
+    if text.len() > MAX_BYTES {
+        return Err(error(start, format!("the document is larger than {} MiB", MAX_BYTES >> 20)));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut loader = Loader {
+        duplicates,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        nodes: 0,
+        bytes: 0,
+        root: None,
+        warnings: Vec::new(),
+    };
+    let mut parser = Parser::new_from_str(text);
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event.map_err(|e| scan_error(&e))?;
+        if !loader.event(event, place(&span.start))? {
+            break;
+        }
+    }
+    let root = loader.root.unwrap_or_else(|| null(start));
+    Ok(Document { root, warnings: loader.warnings })
+}
+
+struct Loader {
+    duplicates: Duplicates,
+    open: Vec<Open>,
+    anchors: HashMap<usize, (Node, Weight)>,
+    nodes: usize,
+    bytes: usize,
+    root: Option<Node>,
+    warnings: Vec<Warning>,
+}
+
+/// What a node costs when an alias copies it.
+#[derive(Clone, Copy)]
+struct Weight {
+    nodes: usize,
+    bytes: usize,
+}
+
+/// A list or mapping whose end has not been seen.
+struct Open {
+    anchor: usize,
+    /// The loader's counters when it began, so that its weight is known at its end.
+    nodes_before: usize,
+    bytes_before: usize,
+    node: Node,
+    /// In a mapping: the key that waits for its value.
+    key: Option<(String, Place, bool)>,
+    /// In a mapping: values of `<<`, merged at its end so that explicit keys win wherever they stand.
+    merges: Vec<Node>,
+}
+
+impl Loader {
+    /// Takes one event; `false` after the end of the stream.
+    fn event(&mut self, event: Event<'_>, at: Place) -> Result<bool, LoadError> {
+        match event {
+            Event::StreamEnd => return Ok(false),
+            Event::DocumentStart(_) if self.root.is_some() => {
+                return Err(error(at, "a second document begins here; only one is read".into()));
+            }
+            Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, anchor, tag, at)?,
+            Event::Alias(anchor) => self.alias(anchor, at)?,
+            Event::SequenceStart(anchor, tag) => self.begin(Value::Sequence(Vec::new()), anchor, tag, at)?,
+            Event::MappingStart(anchor, tag) => self.begin(Value::Mapping(Mapping::default()), anchor, tag, at)?,
+            Event::SequenceEnd | Event::MappingEnd => self.end()?,
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<Cow<'_, Tag>>,
+        at: Place,
+    ) -> Result<(), LoadError> {
+        self.spend(Weight { nodes: 1, bytes: text.len() }, at)?;
+        let (tag, is_string) = custom_tag(tag);
+        let plain = style == ScalarStyle::Plain && !is_string;
+        let node = Node { place: at, tag, value: Value::Scalar { text: text.to_owned(), plain } };
+        if anchor > 0 {
+            self.anchors.insert(anchor, (node.clone(), Weight { nodes: 1, bytes: text.len() }));
+        }
+        self.place_node(node)
+    }
+
+    fn alias(&mut self, anchor: usize, at: Place) -> Result<(), LoadError> {
+        let Some((node, weight)) = self.anchors.get(&anchor) else {
+            return Err(error(at, "this alias stands inside the very node that it names".into()));
+        };
+        let (mut node, weight) = (node.clone(), *weight);
+        self.spend(weight, at)?;
+        node.place = at;
+        self.place_node(node)
+    }
+
+    fn begin(&mut self, value: Value, anchor: usize, tag: Option<Cow<'_, Tag>>, at: Place) -> Result<(), LoadError> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(error(at, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        let (nodes_before, bytes_before) = (self.nodes, self.bytes);
+        self.spend(Weight { nodes: 1, bytes: 0 }, at)?;
+        let node = Node { place: at, tag: custom_tag(tag).0, value };
+        self.open.push(Open { anchor, nodes_before, bytes_before, node, key: None, merges: Vec::new() });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), LoadError> {
+        let Some(mut open) = self.open.pop() else { return Ok(()) };
+        if let Value::Mapping(mapping) = &mut open.node.value {
+            merge(mapping, std::mem::take(&mut open.merges))?;
+        }
+        if open.anchor > 0 {
+            let weight = Weight { nodes: self.nodes - open.nodes_before, bytes: self.bytes - open.bytes_before };
+            self.anchors.insert(open.anchor, (open.node.clone(), weight));
+        }
+        self.place_node(open.node)
+    }
+
+    /// Puts a finished node where it belongs: into the open list or mapping, or at the root.
+    fn place_node(&mut self, node: Node) -> Result<(), LoadError> {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        match (&mut open.node.value, open.key.take()) {
+            (Value::Mapping(_), None) => {
+                let Value::Scalar { text, plain } = node.value else {
+                    return Err(error(node.place, format!("{} cannot be a key", node.kind())));
+                };
+                open.key = Some((text, node.place, plain));
+            }
+            (Value::Mapping(_), Some((key, _, true))) if key == "<<" => open.merges.push(node),
+            (Value::Mapping(mapping), Some((key, place, _))) => {
+                let entry = Entry { key, place, value: node };
+                insert(mapping, entry, self.duplicates, &mut self.warnings)?;
+            }
+            (Value::Sequence(items), _) => items.push(node),
+            (Value::Scalar { .. }, _) => {}
+        }
+        Ok(())
+    }
+
+    fn spend(&mut self, weight: Weight, at: Place) -> Result<(), LoadError> {
+        self.nodes += weight.nodes;
+        self.bytes += weight.bytes;
+        if self.nodes > MAX_NODES || self.bytes > MAX_BYTES {
+            return Err(error(
+                at,
+                format!(
+                    "the document grows beyond {MAX_NODES} nodes or {} MiB here: too many aliases or entries",
+                    MAX_BYTES >> 20
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn insert(
+    mapping: &mut Mapping,
+    entry: Entry,
+    duplicates: Duplicates,
+    warnings: &mut Vec<Warning>,
+) -> Result<(), LoadError> {
+    let Some(earlier) = mapping.entries.iter_mut().find(|earlier| earlier.key == entry.key) else {
+        mapping.entries.push(entry);
+        return Ok(());
+    };
+    let message = format!("key {:?} stands in line {} already", entry.key, earlier.place.line);
+    match duplicates {
+        Duplicates::Refuse => Err(error(entry.place, message)),
+        Duplicates::LastWins => {
+            warnings.push(Warning { place: entry.place, message: format!("{message}; this one counts") });
+            *earlier = entry;
+            Ok(())
+        }
+    }
+}
+
+/// Adds the keys of merged mappings that the mapping does not have itself; earlier merges win over later ones.
+fn merge(mapping: &mut Mapping, merges: Vec<Node>) -> Result<(), LoadError> {
+    for node in merges {
+        let sources = match node.value {
+            Value::Sequence(items) => items,
+            value => vec![Node { place: node.place, tag: None, value }],
+        };
+        for source in sources {
+            let Value::Mapping(source_mapping) = source.value else {
+                return Err(error(source.place, format!("<< merges mappings, and this is {}", source.kind())));
+            };
+            for entry in source_mapping.entries {
+                if mapping.get(&entry.key).is_none() {
+                    mapping.entries.push(entry);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tag if it is an application's own, and whether it is `!!str`.
+fn custom_tag(tag: Option<Cow<'_, Tag>>) -> (Option<String>, bool) {
+    match tag {
+        None => (None, false),
+        Some(tag) if tag.is_yaml_core_schema() => (None, tag.suffix == "str" || tag.suffix == "binary"),
+        Some(tag) => (Some(format!("{}{}", tag.handle, tag.suffix)), tag.handle == "!" && tag.suffix.is_empty()),
+    }
+}
+
+fn null(place: Place) -> Node {
+    Node { place, tag: None, value: Value::Scalar { text: String::new(), plain: true } }
+}
+
+fn place(mark: &Marker) -> Place {
+    Place { line: mark.line(), column: mark.col() + 1 }
+}
+
+fn error(place: Place, message: String) -> LoadError {
+    LoadError { place, message }
+}
+
+fn scan_error(source: &ScanError) -> LoadError {
+    error(place(source.marker()), format!("this is not YAML: {}", source.info()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duplicates, load};
+    use std::fmt::Write as _;
+
+    fn refused(text: &str) -> String {
+        match load(text, Duplicates::Refuse) {
+            Ok(document) => panic!("loaded as {document:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn nodes_know_their_line_and_column() {
+        let document = load("a: 1\nb:\n  - x\n  - c: [7]\n", Duplicates::Refuse).expect("loads");
+        let seven = &document.root.get("b").expect("b").sequence().expect("list")[1]
+            .get("c")
+            .expect("c")
+            .sequence()
+            .expect("list")[0];
+        assert_eq!((seven.place.line, seven.place.column, seven.text()), (4, 9, Some("7")));
+    }
+
+    #[test]
+    fn explicit_keys_win_over_merged_ones_wherever_they_stand() {
+        let document = load("base: &b {x: 1, y: 2}\nuse:\n  x: 3\n  <<: *b\n", Duplicates::Refuse).expect("loads");
+        let merged = document.root.get("use").expect("use");
+        assert_eq!(
+            (merged.get("x").and_then(|n| n.text()), merged.get("y").and_then(|n| n.text())),
+            (Some("3"), Some("2"))
+        );
+    }
+
+    #[test]
+    fn a_duplicate_key_is_refused_or_the_last_one_counts_with_a_warning() {
+        assert_eq!(refused("a: 1\na: 2\n"), "line 2, column 1: key \"a\" stands in line 1 already");
+        let document = load("a: 1\na: 2\n", Duplicates::LastWins).expect("loads");
+        assert_eq!(document.root.get("a").and_then(|n| n.text()), Some("2"));
+        assert_eq!(document.warnings.len(), 1);
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused_before_it_grows() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let before = level - 1;
+            let _ = writeln!(text, "a{level}: &a{level} [{}]", vec![format!("*a{before}"); 10].join(", "));
+        }
+        assert!(refused(&text).contains("too many aliases"));
+    }
+
+    #[test]
+    fn an_alias_of_its_own_parent_is_refused() {
+        assert!(refused("a: &a [*a]").contains("alias"));
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        assert!(refused(&"[".repeat(150)).contains("nested deeper"));
+        assert!(!refused(&"[".repeat(50_000)).is_empty());
+    }
+
+    #[test]
+    fn a_second_document_is_refused() {
+        assert!(refused("a: 1\n---\nb: 2\n").contains("second document"));
+    }
+
+    #[test]
+    fn byte_order_mark_and_carriage_returns_are_no_part_of_keys_or_values() {
+        let document = load("\u{feff}a: 1\r\nb: two\r\n", Duplicates::Refuse).expect("loads");
+        assert_eq!(document.root.get("a").and_then(|n| n.text()), Some("1"));
+        assert_eq!(document.root.get("b").and_then(|n| n.text()), Some("two"));
+    }
+}

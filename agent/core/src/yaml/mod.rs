@@ -1,0 +1,16 @@
+//! YAML text → a tree of nodes that know their line and column.
+//!
+//! One loader serves `agent.yaml`, cloud-config and Compose files, because all three need what typed deserialisation
+//! does not give: every error of a document in one run, each with its place. Parsing is `saphyr-parser`'s; this module
+//! builds the tree from its events under limits on size, depth and alias expansion, and merges `<<` keys
+//! (<https://yaml.org/type/merge.html>).
+
+mod emit;
+mod load;
+mod node;
+mod scalar;
+
+pub use emit::emit;
+pub use load::{Document, Duplicates, LoadError, Warning, load};
+pub use node::{Entry, Mapping, Node, Place, Value};
+pub use scalar::Scalar;
