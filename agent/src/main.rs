@@ -1,7 +1,7 @@
 //! `hostwright-agent`: arguments → configuration → duties → supervise → exit code.
 
 use clap::{Parser, Subcommand};
-use hostwright_agent::commands;
+use hostwright_agent::commands::{self, Format};
 use hostwright_core::config::ConfigError;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +30,15 @@ enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Ask the running agent how it is: a row for each duty.
+    Status {
+        /// A table for people, or the API's JSON.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+        /// The agent's local socket.
+        #[arg(long, default_value = hostwright_core::local_api::SOCKET)]
+        socket: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -50,6 +59,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(commands::run(&config))?;
         }
         Command::Check { file } => commands::check(&file)?,
+        Command::Status { format, socket } => return commands::status(&socket, format),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,8 @@ pub mod atomic_file;
 pub mod backoff;
 /// The one file, `agent.yaml`: a module per section.
 pub mod config;
+/// A client of the agent's local socket.
+pub mod local_api;
 /// Log lines of the program itself: to the journal under systemd, plain on a terminal.
 pub mod logging;
 /// Secrets by reference, and a value type that never prints itself.
@@ -14,5 +16,7 @@ pub mod secret;
 pub mod state;
 /// What a duty last said of itself.
 pub mod status;
+/// TLS: the only place that sets it up.
+pub mod tls;
 /// YAML into a tree that knows where each node stands.
 pub mod yaml;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Where the API listens beside its local socket, and who may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
-    /// Address and port. Beyond loopback it speaks TLS only.
+    /// Address and port; TLS always.
     pub listen: SocketAddr,
     /// The certificate to show; one signed by itself is made where none is given.
     pub certificate: Option<Certificate>,

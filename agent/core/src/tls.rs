@@ -1,0 +1,140 @@
+//! The only place that sets up TLS: rustls with aws-lc-rs, TLS 1.2 (RFC 5246) and 1.3 (RFC 8446).
+
+use crate::atomic_file;
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why TLS could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A PEM file cannot be used.
+    #[error("cannot use {what} in {}: {reason}", path.display())]
+    Pem {
+        /// "the certificate", "the private key", "the authority".
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Certificate and key do not belong together, or the like.
+    #[error("the certificate in {} cannot be used with its key", path.display())]
+    Pair {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make a self-signed certificate")]
+    Make(#[from] rcgen::Error),
+    /// A made certificate could not be kept.
+    #[error("cannot write the self-signed certificate to {}", path.display())]
+    Keep {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// A server that shows `certificate` and, where `client_ca` is given, asks clients for a certificate of that
+/// authority. Clients without one are let in all the same: what they may ask for is the application's to say.
+///
+/// # Errors
+/// A file cannot be read or used.
+pub fn server(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
+    let chain = certificates("the certificate", certificate)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::Pem {
+        what: "the private key",
+        path: key.to_owned(),
+        reason: error.to_string(),
+    })?;
+    let pair = |source| TlsError::Pair { path: certificate.to_owned(), source };
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(pair)?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => builder.with_client_cert_verifier(client_verifier(path)?),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn client_verifier(path: &Path) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
+    let unusable = |reason: String| TlsError::Pem { what: "the authority", path: path.to_owned(), reason };
+    let mut roots = RootCertStore::empty();
+    for authority in certificates("the authority", path)? {
+        roots.add(authority).map_err(|error| unusable(error.to_string()))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| unusable(error.to_string()))
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unusable = |reason: String| TlsError::Pem { what, path: path.to_owned(), reason };
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?.collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(unusable("there is no certificate in it".into())),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(unusable(error.to_string())),
+    }
+}
+
+/// The certificate and key files in `folder` that this host signs itself, made at the first call.
+///
+/// # Errors
+/// They cannot be made or written.
+pub fn self_signed(folder: &Path, host_name: &str) -> Result<(PathBuf, PathBuf), TlsError> {
+    let (certificate, key) = (folder.join("self-signed.pem"), folder.join("self-signed.key"));
+    if certificate.exists() && key.exists() {
+        return Ok((certificate, key));
+    }
+    let made = rcgen::generate_simple_self_signed([host_name.to_owned(), "localhost".to_owned()])?;
+    // The certificate last: a crash in between leaves a pair that is made again.
+    for (path, content, mode) in
+        [(&key, made.signing_key.serialize_pem(), 0o600), (&certificate, made.cert.pem(), 0o644)]
+    {
+        atomic_file::replace(path, content.as_bytes(), mode)
+            .map_err(|source| TlsError::Keep { path: path.clone(), source })?;
+    }
+    Ok((certificate, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{self_signed, server};
+
+    #[test]
+    fn a_self_signed_pair_is_made_once_and_serves() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (certificate, key) = self_signed(folder.path(), "host-1").expect("made");
+        let first = std::fs::read(&certificate).expect("read");
+        server(&certificate, &key, Some(&certificate)).expect("usable, and as an authority too");
+        self_signed(folder.path(), "host-1").expect("found");
+        assert_eq!(std::fs::read(&certificate).expect("read"), first);
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_named_in_the_error() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("empty.pem");
+        std::fs::write(&path, "").expect("written");
+        let error = server(&path, &path, None).expect_err("refused").to_string();
+        assert!(error.contains("empty.pem") && error.contains("no certificate"), "{error}");
+    }
+}
