@@ -1,1 +1,16 @@
-//! kit
+//! The kit of the end-to-end tests: real servers, the real agent, and the waiting between them.
+//!
+//! Everything that a `start` launched is stopped when its value is dropped, and its folder goes with it.
+
+/// The servers that Hostwright talks to, each the real program on loopback.
+pub mod engines;
+/// A blocking HTTP client over TCP and Unix sockets.
+pub mod http;
+/// TCP ports that no other test takes.
+pub mod port;
+/// The agent as a process: start, signal, kill, ask.
+pub mod process;
+/// A child process with its log, stopped on drop.
+pub mod server;
+/// Waiting for a condition, with a name and a limit.
+pub mod wait;

@@ -1,0 +1,23 @@
+//! Real servers on loopback: what a test asks for is a started engine, what it gets answers already.
+//!
+//! Each engine has a folder and ports of its own and is stopped on drop. The Docker Engine alone is shared by all
+//! tests of this machine, because two of them would fight over one bridge and one firewall (see `docker_daemon`).
+
+/// The Docker Engine, and images made from folders.
+pub mod docker;
+/// The life of a private Docker Engine that several test processes share.
+mod docker_daemon;
+/// Prometheus, scraping the targets of a test.
+pub mod prometheus;
+/// An image registry.
+pub mod registry;
+/// rsyslog, which writes down what it receives.
+pub mod rsyslog;
+/// OpenStack Swift with its S3 API.
+pub mod swift;
+
+pub use docker::Docker;
+pub use prometheus::Prometheus;
+pub use registry::Registry;
+pub use rsyslog::Rsyslog;
+pub use swift::Swift;

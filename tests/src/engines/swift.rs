@@ -1,0 +1,212 @@
+//! OpenStack Swift with its S3 API: one node, one device, no replication.
+//!
+//! Tests write through the S3 API as the agent does, and look at the outcome through Swift's own API: a bucket is a
+//! container of the account AUTH_test.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::http::{self, Response};
+use crate::port::Port;
+use crate::server::{Server, search_path};
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub const ACCESS_KEY: &str = "test:tester";
+pub const SECRET_KEY: &str = "testing";
+pub const REGION: &str = "us-east-1";
+const SERVICES: [&str; 3] = ["account", "container", "object"];
+/// Debian's Swift belongs to Debian's Python, which need not be the first on the path.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// An object store that answers at `endpoint` (path style) to `ACCESS_KEY` and `SECRET_KEY`.
+#[derive(Debug)]
+pub struct Swift {
+    servers: Vec<Server>,
+    ports: Ports,
+    folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Ports {
+    proxy: Port,
+    memcached: Port,
+    services: [Port; 3],
+}
+
+impl Swift {
+    pub fn start() -> Result<Self> {
+        // Not the temporary folder, which may be a tmpfs: objects keep their metadata in extended attributes.
+        let folder = tempfile::tempdir_in("/var/tmp")?;
+        let services = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
+        let ports = Ports { proxy: Port::reserve()?, memcached: Port::reserve()?, services };
+        configure(folder.path(), &ports)?;
+        let mut swift = Self { servers: Vec::new(), ports, folder };
+        swift.start_again()?;
+        Ok(swift)
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.ports.proxy.address())
+    }
+
+    /// Begins an outage: the endpoint refuses connections; objects stay.
+    pub fn stop(&mut self) -> Result<()> {
+        // Killed at once: eventlet waits for its connections, and whole objects are fsynced before the answer.
+        self.servers.iter_mut().try_for_each(Server::kill_group)?;
+        self.servers.clear();
+        Ok(())
+    }
+
+    /// Ends the outage that `stop` began: same ports, same objects. Nothing happens if it runs.
+    pub fn start_again(&mut self) -> Result<()> {
+        if !self.servers.is_empty() {
+            return Ok(());
+        }
+        self.servers.push(self.memcached()?);
+        for service in SERVICES {
+            self.servers.push(self.server(service)?);
+        }
+        let mut proxy = self.server("proxy")?;
+        let backends = self.ports.services.iter().map(Port::address);
+        for address in backends.chain([self.ports.proxy.address()]) {
+            proxy.wait_until("every Swift server answers /healthcheck", START_TIMEOUT, || {
+                http::get(address, "/healthcheck")?.success()
+            })?;
+        }
+        self.servers.push(proxy);
+        Ok(())
+    }
+
+    pub fn create_bucket(&self, bucket: &str) -> Result<()> {
+        self.native("PUT", bucket, b"")?.success().map(drop)
+    }
+
+    /// The keys of a bucket, in order (the first ten thousand).
+    pub fn keys(&self, bucket: &str) -> Result<Vec<String>> {
+        Ok(self.native("GET", bucket, b"")?.success()?.text().lines().map(str::to_owned).collect())
+    }
+
+    /// The object's content, or nothing where there is no such object.
+    pub fn object(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        let answer = self.native("GET", &format!("{bucket}/{key}"), b"")?;
+        if answer.status == 404 { Ok(None) } else { Ok(Some(answer.success()?.body)) }
+    }
+
+    /// The object's headers (`etag`, `content-type`, `x-object-meta-…`).
+    pub fn head(&self, bucket: &str, key: &str) -> Result<Response> {
+        self.native("HEAD", &format!("{bucket}/{key}"), b"")?.success()
+    }
+
+    pub fn put_object(&self, bucket: &str, key: &str, content: &[u8]) -> Result<()> {
+        self.native("PUT", &format!("{bucket}/{key}"), content)?.success().map(drop)
+    }
+
+    fn native(&self, method: &str, path: &str, body: &[u8]) -> Result<Response> {
+        let proxy = self.ports.proxy.address();
+        let login = [("X-Auth-User", ACCESS_KEY), ("X-Auth-Key", SECRET_KEY)];
+        let session = http::request(proxy, "GET", "/auth/v1.0", &login, b"")?.success()?;
+        let token = session.header("x-auth-token").context("Swift gave no token")?;
+        http::request(proxy, method, &format!("/v1/AUTH_test/{path}"), &[("X-Auth-Token", token)], body)
+    }
+
+    fn memcached(&self) -> Result<Server> {
+        let mut command = Command::new("memcached");
+        let port = self.ports.memcached.number().to_string();
+        command.args(["-l", "127.0.0.1", "-m", "64", "-p", &port]);
+        if nix::unistd::geteuid().is_root() {
+            command.args(["-u", "root"]);
+        }
+        Server::start(&command, &self.folder.path().join("memcached.log"))
+    }
+
+    fn server(&self, name: &str) -> Result<Server> {
+        let mut command = Command::new(PYTHON);
+        command.arg(format!("/usr/bin/swift-{name}-server"));
+        command.arg(self.folder.path().join(format!("{name}-server.conf"))).arg("-v");
+        Server::start(&command, &self.folder.path().join(format!("{name}.log")))
+    }
+}
+
+impl Drop for Swift {
+    fn drop(&mut self) {
+        let _ = self.stop();
+    }
+}
+
+fn configure(folder: &Path, ports: &Ports) -> Result<()> {
+    fs::create_dir_all(folder.join("data/d1"))?;
+    fs::write(
+        folder.join("swift.conf"),
+        "[swift-hash]\nswift_hash_path_prefix = tests\nswift_hash_path_suffix = tests\n\
+         [storage-policy:0]\nname = Policy-0\ndefault = yes\n",
+    )?;
+    for (service, port) in SERVICES.iter().zip(&ports.services) {
+        let config = format!(
+            "{}[pipeline:main]\npipeline = healthcheck {service}-server\n\
+             [filter:healthcheck]\nuse = egg:swift#healthcheck\n\
+             [app:{service}-server]\nuse = egg:swift#{service}\n",
+            defaults(folder, port)
+        );
+        fs::write(folder.join(format!("{service}-server.conf")), config)?;
+    }
+    fs::write(folder.join("proxy-server.conf"), proxy_config(folder, ports))?;
+    build_rings(folder, ports)
+}
+
+/// `workers = 0` serves from the one process that the kit can stop.
+fn defaults(folder: &Path, port: &Port) -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    format!(
+        "[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {}\nuser = {}\nworkers = 0\nlog_level = INFO\n\
+         swift_dir = {folder}\ndevices = {folder}/data\nmount_check = false\n\
+         fallocate_reserve = 0\ndisable_fallocate = true\neventlet_debug = false\n",
+        port.number(),
+        user.map_or_else(|| "root".to_owned(), |user| user.name),
+        folder = folder.display(),
+    )
+}
+
+fn proxy_config(folder: &Path, ports: &Ports) -> String {
+    let pipeline = "catch_errors gatekeeper healthcheck proxy_logging memcache listing_formats bulk tempurl \
+                    s3api tempauth copy slo dlo versioned_writes symlink";
+    let mut config = defaults(folder, &ports.proxy);
+    config.push_str(&format!("[pipeline:main]\npipeline = {pipeline} proxy-server\n"));
+    config.push_str("[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n");
+    for filter in pipeline.split_whitespace() {
+        config.push_str(&format!("[filter:{filter}]\nuse = egg:swift#{filter}\n"));
+        config.push_str(&match filter {
+            "memcache" => format!("memcache_servers = {}\n", ports.memcached.address()),
+            "s3api" => format!("location = {REGION}\ns3_acl = false\ndns_compliant_bucket_names = true\n"),
+            "tempauth" => format!("user_test_tester = {SECRET_KEY} .admin\n"),
+            "versioned_writes" => "allow_versioned_writes = true\nallow_object_versioning = true\n".to_owned(),
+            _ => String::new(),
+        });
+    }
+    config
+}
+
+/// One Python for all three rings: nine runs of swift-ring-builder would take longer than the servers' start.
+fn build_rings(folder: &Path, ports: &Ports) -> Result<()> {
+    let script = "import sys\n\
+        from swift.common.ring import RingBuilder\n\
+        for name, port in zip(('account', 'container', 'object'), sys.argv[2:]):\n\
+        \x20   builder = RingBuilder(3, 1, 1)\n\
+        \x20   builder.add_dev(dict(region=1, zone=1, ip='127.0.0.1', port=int(port), replication_ip='127.0.0.1',\n\
+        \x20       replication_port=int(port), device='d1', weight=1.0, meta=''))\n\
+        \x20   builder.rebalance()\n\
+        \x20   builder.get_ring().save(sys.argv[1] + '/' + name + '.ring.gz')\n";
+    let mut python = Command::new(PYTHON);
+    python.args(["-c", script]).arg(folder).env("PATH", search_path());
+    let output = python.args(ports.services.iter().map(|port| port.number().to_string())).output()?;
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("building Swift's rings (tests/setup.sh installs Swift): {complaint}");
+    }
+    Ok(())
+}
