@@ -21,13 +21,15 @@ pub fn start(identifier: &str) {
     };
 }
 
-/// Keeps other crates' chatter below a warning out: connection pools and parsers tell an operator nothing.
+/// Keeps other crates' chatter below a warning out: connection pools and parsers tell an operator nothing, and the
+/// engine's client writes whole requests at its debug level, environment values with them, so it never gets there.
 struct Ours<L>(L);
 
 impl<L: Log> Log for Ours<L> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let own = metadata.target().starts_with("hostwright");
-        own || metadata.level() <= log::Level::Warn || log::max_level() >= LevelFilter::Trace
+        let tells_secrets = metadata.target().starts_with("bollard");
+        own || metadata.level() <= log::Level::Warn || (log::max_level() >= LevelFilter::Trace && !tells_secrets)
     }
 
     fn log(&self, record: &Record<'_>) {

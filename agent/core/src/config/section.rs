@@ -3,6 +3,9 @@ use crate::yaml::{Entry, Node, Place};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+/// A longer list of known keys than this helps nobody in a one-line message.
+const MOST_LISTED: usize = 30;
+
 /// One thing that is wrong in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -52,6 +55,8 @@ pub struct Section<'a> {
     problems: &'a Problems,
     /// Set where the operator wrote a single value in place of a mapping.
     shorthand: Option<&'a Node>,
+    /// Whether keys that begin with `x-` are the operator's own.
+    extensions: bool,
 }
 
 impl<'a> Section<'a> {
@@ -65,7 +70,20 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        Some(Self { entries, place: node.place, path: path.to_owned(), known: Vec::new(), problems, shorthand: None })
+        Some(Self {
+            entries,
+            place: node.place,
+            path: path.to_owned(),
+            known: Vec::new(),
+            problems,
+            shorthand: None,
+            extensions: false,
+        })
+    }
+
+    /// Where it begins.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// The last part of the section's path: its name among its siblings.
@@ -101,6 +119,31 @@ impl<'a> Section<'a> {
     /// A value with a default.
     pub fn or<T: FromNode>(&mut self, key: &'static str, default: T) -> T {
         self.optional(key).unwrap_or(default)
+    }
+
+    /// A list, or one value in place of a list of one. Each item that does not fit is noted at its own place.
+    pub fn list<T: FromNode>(&mut self, key: &'static str) -> Option<Vec<T>> {
+        let node = self.node(key)?;
+        let items = node.sequence().unwrap_or(std::slice::from_ref(node));
+        Some(items.iter().filter_map(|item| self.value(key, item)).collect())
+    }
+
+    /// Opens a mapping that stands somewhere under `key`, such as an item of its list.
+    pub fn item(&self, key: &str, node: &'a Node) -> Option<Self> {
+        Self::open(node, &self.path_of(key), self.problems)
+    }
+
+    /// Takes keys that begin with `x-` for the operator's own, as Compose does.
+    pub fn allow_extensions(&mut self) {
+        self.extensions = true;
+    }
+
+    /// Refuses a key that is known to the format but not carried out here; `why` says so.
+    pub fn refuse(&mut self, key: &'static str, why: &str) {
+        self.known.push(key);
+        if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
+            self.problems.note(entry.place, &self.path_of(key), why.to_owned());
+        }
     }
 
     /// A nested section, if it is there (an empty one is there).
@@ -162,6 +205,7 @@ impl<'a> Section<'a> {
             known: Vec::new(),
             problems,
             shorthand: Some(node),
+            extensions: false,
         })
     }
 
@@ -201,14 +245,25 @@ impl<'a> Section<'a> {
         self.problems.note(place, &self.path_of(key), message.to_owned());
     }
 
+    /// Notes a problem at `place`, somewhere under `key`.
+    pub fn problem_at(&self, place: Place, key: &str, message: &str) {
+        self.problems.note(place, &self.path_of(key), message.to_owned());
+    }
+
     /// Reports every key that nobody asked for, with the nearest known one.
     pub fn finish(self) {
         if let Some(node) = self.shorthand {
             self.problem(node.place, &format!("expected a mapping of keys, found {}", node.kind()));
         }
-        for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
-            let hint = did_you_mean(&entry.key, self.known.iter().copied());
-            let hint = if hint.is_empty() { format!("; known here: {}", self.known.join(", ")) } else { hint };
+        let own = |key: &str| self.extensions && key.starts_with("x-");
+        let unknown = self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str()) && !own(&entry.key));
+        for entry in unknown {
+            let hint = match did_you_mean(&entry.key, self.known.iter().copied()) {
+                hint if hint.is_empty() && self.known.len() <= MOST_LISTED => {
+                    format!("; known here: {}", self.known.join(", "))
+                }
+                hint => hint,
+            };
             self.problems.note(entry.place, &self.path_of(&entry.key), format!("unknown key{hint}"));
         }
     }
@@ -238,7 +293,8 @@ fn check_name(name: &str) -> Result<(), String> {
     Err(format!("{name:?} cannot be a name: use up to 63 letters, digits, '_', '.' and '-', a letter or digit first"))
 }
 
-fn did_you_mean<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> String {
+/// "; did you mean …?" with the nearest of `names`, or nothing when none is near.
+pub fn did_you_mean<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> String {
     let nearest = names.map(|name| (edit_distance(text, name), name)).min();
     match nearest {
         Some((distance, name)) if distance <= 1 + text.chars().count() / 3 => format!("; did you mean {name:?}?"),
