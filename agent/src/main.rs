@@ -46,9 +46,14 @@ fn main() -> ExitCode {
     hostwright_core::logging::start("hostwright-agent");
     match run(arguments.command) {
         Ok(code) => code,
+        // A line for each problem, as compilers print them, so that editors find the places.
+        Err(error) if error.is::<ConfigError>() => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
         Err(error) => {
             eprintln!("hostwright-agent: {error:#}");
-            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The kit of the end-to-end tests: real servers, the real agent, and the waiting between them.
 //!
 //! Everything that a `start` launched is stopped when its value is dropped, and its folder goes with it.
+#![expect(clippy::disallowed_methods, reason = "what a test writes need not survive a crash")]
 
+/// The Basegun scenario around its VM.
+pub mod basegun;
 /// The servers that Hostwright talks to, each the real program on loopback.
 pub mod engines;
 /// A blocking HTTP client over TCP and Unix sockets.
@@ -10,6 +13,8 @@ pub mod http;
 pub mod port;
 /// The agent as a process: start, signal, kill, ask.
 pub mod process;
+/// The scenarios' files, filled in.
+pub mod scenario;
 /// A child process with its log, stopped on drop.
 pub mod server;
 /// Waiting for a condition, with a name and a limit.

@@ -1,0 +1,43 @@
+# make demo   the whole product on this machine: a VM boots from one user-data and works; DOWN=1 cleans up
+# make test   every test, on real engines, with a VM; CI runs this
+# Both install the Debian packages that they need (tests/setup.sh), on Debian 12 with Rust.
+
+PROFILE ?= release
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest)
+
+.PHONY: demo test lint deny deb image build setup
+
+ifdef DOWN
+demo: build
+	target/release/demo --down
+else
+demo: image
+	target/release/demo
+endif
+
+# The engine stays up for all tests; the runner's closing lines are the last ones.
+test: image
+ifeq ($(NEXTEST),nextest)
+	target/release/with-engines cargo nextest run --release --workspace
+else
+	target/release/with-engines cargo test --release --workspace
+endif
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+deny:
+	cargo deny check bans licenses sources
+
+setup:
+	tests/setup.sh
+
+build: setup
+	cargo build --release --workspace
+
+deb: setup
+	packaging/build-deb $(PROFILE)
+
+image: build
+	packaging/build-image
