@@ -48,10 +48,16 @@ install_missing() {
     case " $missing" in *" qemu-"*) pin=$(qemu_utils_pin) ;; esac
     # shellcheck disable=SC2086 # both lists are words
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends \
-        -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 $missing $pin
+        -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" $missing $pin
 }
 
-# While the packages are configured, a policy answers "do not start" for every service but Docker.
+update_lists() {
+    say "updating apt's lists"
+    apt-get update --quiet -o DPkg::Lock::Timeout=300 || say "apt-get update reported errors; going on with what it has"
+}
+
+# While the packages are configured, a policy answers "do not start" for every service but Docker; and for Docker too
+# where no systemd would look after it, because then the tests start an engine of their own.
 policy=/usr/sbin/policy-rc.d
 keep_services_stopped() {
     if [ -e "$policy" ]; then return; fi
@@ -60,9 +66,9 @@ keep_services_stopped() {
     cat >"$policy" <<'POLICY'
 #!/bin/sh
 case "$1" in
-docker | docker.service | docker.socket | containerd | containerd.service) exit 0 ;;
-*) exit 101 ;;
+docker | docker.service | docker.socket | containerd | containerd.service) [ ! -d /run/systemd/system ] || exit 0 ;;
 esac
+exit 101
 POLICY
     chmod 755 "$policy"
 }
@@ -89,10 +95,12 @@ if [ "$(id -u)" != 0 ]; then
 fi
 say "installing $missing"
 keep_services_stopped
+# A fresh machine has no lists, or lists that name versions which are gone.
+install_missing --simulate >/dev/null 2>&1 || update_lists
 if ! install_missing; then
-    say "apt-get could not install them with its present lists: updating the lists, then once more"
-    apt-get update --quiet -o DPkg::Lock::Timeout=300 || say "apt-get update reported errors; going on with what it has"
-    install_missing || { say "apt-get failed; its message above says why. Missing: $missing" >&2; exit 1; }
+    say "apt-get failed: once more with new lists"
+    update_lists
+    install_missing || { say "apt-get failed again; its message above says why. Wanted: $missing" >&2; exit 1; }
 fi
 disable_services
 missing=$(missing_packages)

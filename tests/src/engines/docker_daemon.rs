@@ -38,8 +38,10 @@ impl DockerDaemon {
         let users = open("users")?;
         users.lock_shared()?;
         if !answers(&socket()) {
-            // Whatever is left of an engine that was cut off is of no use to anyone.
-            stop_engine()?;
+            if let Some(pid) = engine_pid() {
+                killpg(pid, Signal::SIGKILL).context("killing a private Docker Engine that does not answer")?;
+            }
+            // After an engine that was cut off, this one takes over its data, and ends its containers.
             start_engine()?;
         }
         Ok(Self { users })
@@ -80,10 +82,14 @@ fn lock_turn() -> Result<File> {
 /// Detached, because it outlives the test that starts it; containerd runs beneath it.
 fn start_engine() -> Result<()> {
     let folder = Path::new(FOLDER);
+    // A killed engine that nobody has reaped would count as running.
+    for stale in [pidfile(), folder.join("exec/containerd/containerd.pid")] {
+        let _ = fs::remove_file(stale);
+    }
     let log = folder.join("dockerd.log");
     let out = File::create(&log)?;
-    let started = Command::new("setsid")
-        .args(["--fork", "dockerd"])
+    let mut engine = Command::new("setsid")
+        .arg("dockerd")
         .arg("--data-root")
         .arg(folder.join("data"))
         .arg("--exec-root")
@@ -96,15 +102,18 @@ fn start_engine() -> Result<()> {
         .stdin(Stdio::null())
         .stdout(out.try_clone()?)
         .stderr(out)
-        .status()
+        .spawn()
         .context("starting dockerd through setsid (package util-linux)")?;
-    if !started.success() {
-        bail!("setsid could not start dockerd: {started}");
+    let ended_or_answers = eventually("the private Docker Engine", START_TIMEOUT, || {
+        let ended = engine.try_wait().ok().flatten();
+        ended.map(Some).or_else(|| answers(&socket()).then_some(None))
+    });
+    let log = || tail(&fs::read_to_string(&log).unwrap_or_default());
+    match ended_or_answers {
+        Ok(None) => Ok(()),
+        Ok(Some(status)) => bail!("dockerd ended ({status}) before it answered; end of its log:\n{}", log()),
+        Err(error) => Err(error.context(format!("dockerd does not answer; end of its log:\n{}", log()))),
     }
-    eventually("the private Docker Engine", START_TIMEOUT, || answers(&socket())).map_err(|error| {
-        let log = fs::read_to_string(&log).unwrap_or_default();
-        error.context(format!("dockerd: end of its log:\n{}", tail(&log)))
-    })
 }
 
 /// Stops containers, engine and containerd, and removes their data.
@@ -126,8 +135,9 @@ fn stop_engine() -> Result<()> {
     for name in ["data", "exec"] {
         let path = Path::new(FOLDER).join(name);
         if path.exists() {
-            // Mounts that a killed engine left behind must go before the folder; none is the normal case.
-            let unmount = format!("awk '$2 ~ \"^{}/\" {{print $2}}' /proc/mounts | xargs -r umount -l", path.display());
+            // Mounts of an engine that was killed must go before the folder; there are none after one that was stopped.
+            let unmount =
+                format!("awk '$2 ~ \"^{}(/|$)\" {{print $2}}' /proc/mounts | xargs -r umount -l", path.display());
             Command::new("sh").args(["-c", &unmount]).status()?;
             fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
         }
