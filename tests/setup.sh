@@ -78,7 +78,7 @@ disable_services() {
     command -v systemctl >/dev/null || return 0
     for package in $missing; do
         if [ "$package" = docker.io ]; then continue; fi
-        dpkg -L "$package" | sed -n 's|^\(/usr\)\{0,1\}/lib/systemd/system/\([^/@]*\.\(service\|timer\)\)$|\2|p' |
+        dpkg -L "$package" | sed -n 's#^\(/usr\)\{0,1\}/lib/systemd/system/\([^/@]*\.\(service\|timer\)\)$#\2#p' |
             while read -r unit; do systemctl disable --quiet "$unit" >/dev/null 2>&1 || true; done
     done
 }
