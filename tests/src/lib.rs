@@ -1,7 +1,6 @@
 //! The kit of the end-to-end tests: real servers, the real agent, and the waiting between them.
 //!
 //! Everything that a `start` launched is stopped when its value is dropped, and its folder goes with it.
-#![expect(clippy::disallowed_methods, reason = "what a test writes need not survive a crash")]
 
 /// The Basegun scenario around its VM.
 pub mod basegun;
