@@ -11,7 +11,8 @@ packages="
   systemd-container mmdebstrap busybox-static
   qemu-system-x86 qemu-utils genisoimage mtools dosfstools
   curl jq openssl openssh-client iproute2 procps xz-utils zstd
-  make gcc libc6-dev
+  e2fsprogs fdisk grub-pc-bin grub-common
+  make gcc libc6-dev binutils git
 "
 
 say() { echo "setup: $*"; }

@@ -101,7 +101,7 @@ struct Request {
     body: Vec<u8>,
 }
 
-fn serve(port: u16, answer: fn(Request) -> io::Result<(u16, String)>) -> io::Result<()> {
+fn serve(port: u16, answer: fn(&Request) -> io::Result<(u16, String)>) -> io::Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port))?;
     for stream in listener.incoming() {
         let stream = stream?;
@@ -114,7 +114,7 @@ fn serve(port: u16, answer: fn(Request) -> io::Result<(u16, String)>) -> io::Res
     Ok(())
 }
 
-fn exchange(mut stream: TcpStream, answer: fn(Request) -> io::Result<(u16, String)>) -> io::Result<()> {
+fn exchange(mut stream: TcpStream, answer: fn(&Request) -> io::Result<(u16, String)>) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
@@ -125,19 +125,19 @@ fn exchange(mut stream: TcpStream, answer: fn(Request) -> io::Result<(u16, Strin
         if reader.read_line(&mut header)? == 0 || header.trim().is_empty() {
             break;
         }
-        if let Some((name, value)) = header.split_once(':') {
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().unwrap_or(0);
-            }
+        if let Some((name, value)) = header.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().unwrap_or(0);
         }
     }
     let mut body = Vec::new();
     reader.take(MAX_BODY.min(length)).read_to_end(&mut body)?;
-    let (code, text) = answer(Request { line, body }).unwrap_or_else(|error| (502, format!("{error}\n")));
+    let (code, text) = answer(&Request { line, body }).unwrap_or_else(|error| (502, format!("{error}\n")));
     write!(stream, "HTTP/1.1 {code} -\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len())
 }
 
-fn store_upload(request: Request) -> io::Result<(u16, String)> {
+fn store_upload(request: &Request) -> io::Result<(u16, String)> {
     if !request.line.starts_with("POST ") {
         return Ok((200, "Basegun backend\n".into()));
     }
@@ -155,7 +155,7 @@ fn store_upload(request: Request) -> io::Result<(u16, String)> {
     Ok((201, format!("{name}\n")))
 }
 
-fn frontend(request: Request) -> io::Result<(u16, String)> {
+fn frontend(request: &Request) -> io::Result<(u16, String)> {
     let mut words = request.line.split(' ');
     let (method, path) = (words.next().unwrap_or("GET"), words.next().unwrap_or("/"));
     let Some(rest) = path.strip_prefix("/api") else {
