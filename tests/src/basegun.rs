@@ -44,6 +44,11 @@ impl Surroundings {
         Ok(Self { registry, swift, rsyslog: Rsyslog::start()? })
     }
 
+    /// `127.0.0.1:PORT` of the registry.
+    pub fn registry_host(&self) -> String {
+        self.registry.host()
+    }
+
     /// The user-data of a VM that uses them.
     pub fn user_data(&self, pace: Pace, ssh_public_key: &str) -> Result<String> {
         let seen = |port: &str| format!("{HOST_SEEN_FROM_GUEST}:{port}");

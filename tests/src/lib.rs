@@ -16,5 +16,7 @@ pub mod process;
 pub mod scenario;
 /// A child process with its log, stopped on drop.
 pub mod server;
+/// A full VM, created by our own `up`.
+pub mod vm;
 /// Waiting for a condition, with a name and a limit.
 pub mod wait;

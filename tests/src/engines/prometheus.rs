@@ -54,6 +54,11 @@ impl Prometheus {
         Ok(Self { _server: server, port, _folder: folder })
     }
 
+    /// Where its own pages are.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
     /// An instant query in PromQL.
     pub fn query(&self, expression: &str) -> Result<Vec<Sample>> {
         let path = format!("/api/v1/query?query={}", percent_encode(expression));
