@@ -69,7 +69,7 @@ impl FromNode for Duration {
 }
 
 /// `<number><unit>` with the units ms, s, m, h, d; several may follow one another (`1h30m`).
-fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
@@ -106,7 +106,8 @@ impl FromNode for ByteSize {
     }
 }
 
-fn parse_size(text: &str) -> Option<u64> {
+/// `<number><unit>`: decimal (MB) and binary (MiB, or M) units; no unit means bytes.
+pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;
     let unit: u64 = match text[digits..].trim() {
