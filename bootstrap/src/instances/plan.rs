@@ -1,0 +1,244 @@
+//! What a local VM takes: files and two command lines, decided without touching anything.
+
+use super::accel::Accelerator;
+use super::forward::Forward;
+use super::name::InstanceName;
+use super::seed;
+use serde_json::json;
+
+/// The names of the files in an instance's folder.
+pub mod file {
+    /// The VM's own disk: what it changed of the image.
+    pub const DISK: &str = "disk.qcow2";
+    /// Everything that the VM wrote on its serial console.
+    pub const CONSOLE: &str = "console.log";
+    /// QEMU's process id; QEMU removes it when it ends by itself.
+    pub const PID: &str = "qemu.pid";
+    /// What QEMU itself complains about.
+    pub const QEMU_LOG: &str = "qemu.log";
+    /// QEMU's control socket (QMP).
+    pub const QMP: &str = "qmp.sock";
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The instance's name.
+    pub name: InstanceName,
+    /// Its id.
+    pub instance_id: String,
+    /// The absolute path of the image.
+    pub image: String,
+    /// The image's format, as QEMU calls it.
+    pub image_format: String,
+    /// The size of the VM's disk.
+    pub disk_bytes: u64,
+    /// The VM's memory in MiB.
+    pub memory: u32,
+    /// The VM's processors.
+    pub cpus: u16,
+    /// Ports that lead into the VM.
+    pub forwards: Vec<Forward>,
+    /// What the VM configures itself from.
+    pub user_data: Vec<u8>,
+    /// Boots this kernel instead of the image's boot loader.
+    pub kernel: Option<Kernel>,
+}
+
+/// A kernel that QEMU boots directly.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The kernel image.
+    pub path: String,
+    /// Its initramfs.
+    pub initrd: Option<String>,
+    /// Its command line.
+    pub command_line: String,
+}
+
+/// What to create, and the command lines that do the rest.
+#[derive(Debug)]
+pub struct Plan {
+    /// Files, all for the owner alone.
+    pub files: Vec<PlannedFile>,
+    /// Arguments of qemu-img, which makes the disk.
+    pub qemu_img: Vec<String>,
+    /// Arguments of QEMU, which is started in the instance's folder and detaches itself.
+    pub qemu: Vec<String>,
+}
+
+/// A file in the instance's folder.
+pub struct PlannedFile {
+    /// Relative to the instance's folder.
+    pub path: String,
+    /// May hold secrets.
+    pub content: Vec<u8>,
+}
+
+impl std::fmt::Debug for PlannedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({} bytes)", self.path, self.content.len())
+    }
+}
+
+/// Plans a VM in `folder`, an absolute path.
+pub fn plan(order: &Order, accelerator: Accelerator, folder: &str) -> Plan {
+    Plan {
+        files: seed::files(&order.name, &order.instance_id, &order.user_data),
+        qemu_img: disk(order, folder),
+        qemu: [process(order, folder), machine(order, accelerator), devices(order, folder), kernel(order)].concat(),
+    }
+}
+
+fn disk(order: &Order, folder: &str) -> Vec<String> {
+    let size = order.disk_bytes.to_string();
+    // The backing format is named: QEMU never guesses a format from bytes that a guest may have written.
+    let create = ["create", "-q", "-f", "qcow2", "-F", &order.image_format, "-b", &order.image];
+    let mut arguments = words(&create);
+    arguments.extend([format!("{folder}/{}", file::DISK), size]);
+    arguments
+}
+
+/// The pid file's absolute path is also the mark by which this very process is recognised later.
+fn process(order: &Order, folder: &str) -> Vec<String> {
+    let pid = format!("{folder}/{}", file::PID);
+    let qmp = format!("unix:{},server=on,wait=off", file::QMP);
+    words(&["-name", order.name.as_str(), "-daemonize", "-pidfile", &pid, "-D", file::QEMU_LOG, "-qmp", &qmp])
+}
+
+fn machine(order: &Order, accelerator: Accelerator) -> Vec<String> {
+    let (memory, cpus) = (order.memory.to_string(), order.cpus.to_string());
+    let mut arguments =
+        words(&["-no-user-config", "-nodefaults", "-display", "none", "-machine", "q35", "-m", &memory, "-smp", &cpus]);
+    arguments.extend(words(accelerator.qemu_arguments()));
+    arguments
+}
+
+/// File names travel as JSON or relative to the folder, so no path needs QEMU's escapes.
+fn devices(order: &Order, folder: &str) -> Vec<String> {
+    let disk = json!({"driver": "qcow2", "node-name": "disk", "discard": "unmap",
+        "file": {"driver": "file", "filename": format!("{folder}/{}", file::DISK), "discard": "unmap"}});
+    let seed = json!({"driver": "vvfat", "node-name": "seed", "read-only": true,
+        "dir": format!("{folder}/{}", seed::FOLDER), "label": seed::LABEL});
+    let console = format!("file,id=console,path={}", file::CONSOLE);
+    let forwards: String =
+        order.forwards.iter().map(|f| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", f.host, f.guest)).collect();
+    let network = format!("user,id=network{forwards}");
+    words(&[
+        "-chardev",
+        &console,
+        "-serial",
+        "chardev:console",
+        "-blockdev",
+        &disk.to_string(),
+        "-device",
+        "virtio-blk-pci,drive=disk,bootindex=1",
+        "-blockdev",
+        &seed.to_string(),
+        "-device",
+        "virtio-blk-pci,drive=seed",
+        // No boot from the network, so no ROM for it either.
+        "-netdev",
+        &network,
+        "-device",
+        "virtio-net-pci,netdev=network,romfile=",
+        "-object",
+        "rng-random,id=random,filename=/dev/urandom",
+        "-device",
+        "virtio-rng-pci,rng=random",
+    ])
+}
+
+fn kernel(order: &Order) -> Vec<String> {
+    let Some(kernel) = &order.kernel else { return Vec::new() };
+    let mut arguments = words(&["-kernel", &kernel.path, "-append", &kernel.command_line]);
+    if let Some(initrd) = &kernel.initrd {
+        arguments.extend(words(&["-initrd", initrd]));
+    }
+    arguments
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kernel, Order, Plan, plan};
+    use crate::instances::accel::Accelerator;
+    use crate::instances::forward::Forward;
+
+    fn order() -> Order {
+        Order {
+            name: "basegun".parse().expect("a name"),
+            instance_id: "i-0123456789abcdef".into(),
+            image: "/images/debian, twelve.qcow2".into(),
+            image_format: "qcow2".into(),
+            disk_bytes: 4 << 30,
+            memory: 1024,
+            cpus: 2,
+            forwards: vec![Forward { host: 0, guest: 22 }, Forward { host: 9100, guest: 9100 }],
+            user_data: b"#cloud-config\npassword: hunter2\n".to_vec(),
+            kernel: None,
+        }
+    }
+
+    /// The values of an option.
+    fn values<'a>(plan: &'a Plan, option: &str) -> Vec<&'a str> {
+        let followers = plan.qemu.windows(2).filter(|pair| pair[0] == option);
+        followers.map(|pair| pair[1].as_str()).collect()
+    }
+
+    #[test]
+    fn the_seed_holds_the_new_instance_id_the_host_name_and_the_user_data_unchanged() {
+        let plan = plan(&order(), Accelerator::Tcg, "/state/basegun");
+        assert_eq!(plan.files[0].path, "seed/meta-data");
+        assert_eq!(plan.files[0].content, b"instance-id: i-0123456789abcdef\nlocal-hostname: basegun\n");
+        assert_eq!(plan.files[1].content, order().user_data);
+    }
+
+    #[test]
+    fn the_disk_is_an_overlay_that_leaves_the_image_untouched() {
+        let expected =
+            "create -q -f qcow2 -F qcow2 -b /images/debian, twelve.qcow2 /state/basegun/disk.qcow2 4294967296";
+        assert_eq!(plan(&order(), Accelerator::Tcg, "/state/basegun").qemu_img.join(" "), expected);
+    }
+
+    #[test]
+    fn ports_are_forwarded_from_loopback_alone() {
+        let plan = plan(&order(), Accelerator::Tcg, "/state/basegun");
+        let expected = "user,id=network,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=tcp:127.0.0.1:9100-:9100";
+        assert_eq!(values(&plan, "-netdev"), [expected]);
+    }
+
+    #[test]
+    fn a_state_folder_with_commas_and_colons_reaches_qemu_unharmed() {
+        let plan = plan(&order(), Accelerator::Tcg, "/state,a:b/basegun");
+        let disks = values(&plan, "-blockdev");
+        assert!(disks[0].contains(r#""filename":"/state,a:b/basegun/disk.qcow2""#), "{disks:?}");
+        assert!(disks[1].contains(r#""dir":"/state,a:b/basegun/seed""#), "{disks:?}");
+        assert_eq!(values(&plan, "-pidfile"), ["/state,a:b/basegun/qemu.pid"]);
+    }
+
+    #[test]
+    fn a_kernel_is_booted_directly_only_when_one_is_given() {
+        assert!(values(&plan(&order(), Accelerator::Tcg, "/s"), "-kernel").is_empty());
+        let kernel = Kernel { path: "/k".into(), initrd: Some("/i".into()), command_line: "console=ttyS0".into() };
+        let plan = plan(&Order { kernel: Some(kernel), ..order() }, Accelerator::Tcg, "/s");
+        assert_eq!(values(&plan, "-kernel"), ["/k"]);
+        assert_eq!(values(&plan, "-initrd"), ["/i"]);
+        assert_eq!(values(&plan, "-append"), ["console=ttyS0"]);
+    }
+
+    #[test]
+    fn user_data_is_in_no_command_line_and_not_in_the_plan_s_debug_output() {
+        let plan = plan(&order(), Accelerator::Tcg, "/s");
+        assert!(!format!("{plan:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn kvm_shows_the_guest_the_host_s_processor() {
+        let plan = plan(&order(), Accelerator::Kvm, "/s");
+        assert_eq!((values(&plan, "-accel"), values(&plan, "-cpu")), (vec!["kvm"], vec!["host"]));
+    }
+}
