@@ -1,11 +1,223 @@
-//! To be written: the metrics duty.
+//! Node metrics with node_exporter's names: sample → encode → serve.
+//!
+//! In: a request of a Prometheus. [`sample`] reads the kernel's files with a collector for each of node_exporter's,
+//! [`own`] adds the agent's duties and process, [`encode`] writes the text format. Out: the answer, from [`serve`].
+//! A thread of its own samples, one scrape after the other; a mount that hangs is shown as in error and delays nothing
+//! else. Nothing survives a restart: every number is the kernel's, or counts since the agent started.
 
-use crate::supervisor::Context;
+/// The text format on a byte buffer.
+mod encode;
+/// The agent's own metrics.
+mod own;
+/// What the kernel says of this host.
+mod sample;
+/// One scrape after the other on a thread of its own.
+mod scraper;
+/// HTTP: `/metrics` and a landing page.
+mod serve;
+
+use crate::supervisor::{Context, Reporter};
+use anyhow::bail;
+use encode::Labels;
+use hostwright_core::config::host::Host;
 use hostwright_core::config::metrics::Metrics;
+use sample::Roots;
+use scraper::{Report, Scraper};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-/// Runs the duty until it is told to stop.
-pub async fn run(_settings: Metrics, context: Context) -> anyhow::Result<()> {
-    context.status.ok("nothing to do yet");
-    context.stop.cancelled().await;
-    Ok(())
+/// The status follows the scrapes, but no faster than anyone reads it.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// An address cannot be listened on, or sampling ended.
+pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
+    let listeners = serve::bind(&settings.listen)?;
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let host = host_labels(&context.environment.host);
+    let (scraper, reports) = Scraper::start(Roots::default(), host, context.statuses.clone())?;
+    let scraper = Arc::new(scraper);
+    // The first sample opens the files; its failures are known before anyone asks.
+    let _ = scraper.scrape().await;
+    // Ends the servers when this function ends, for whatever reason.
+    let stop = context.stop.child_token();
+    let _guard = stop.clone().drop_guard();
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        servers.spawn(serve::serve(listener, scraper.clone(), stop.clone()));
+    }
+    drop(scraper);
+    let told = tell_status(&context.status, &addresses, reports, &stop).await;
+    stop.cancel();
+    servers.join_all().await;
+    told
+}
+
+/// Keeps the status up to date with the scrapes.
+async fn tell_status(
+    status: &Reporter,
+    addresses: &[SocketAddr],
+    mut reports: watch::Receiver<Option<Report>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let listens = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut troubled = String::new();
+    loop {
+        if let Some(report) = &*reports.borrow_and_update() {
+            let troubles = troubles_of(report);
+            if troubles.is_empty() {
+                status.ok(format!("listens on {listens}"));
+            } else {
+                status.degraded(format!("listens on {listens}, but these collectors fail: {troubles}"));
+            }
+            if troubles != troubled && !troubles.is_empty() {
+                log::warn!("metrics: these collectors fail and are left out: {troubles}");
+            }
+            troubled = troubles;
+            status.details(details(addresses, report));
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            // Cancel-safe: a change that is not taken is seen by the next call.
+            changed = reports.changed() => if changed.is_err() {
+                bail!("the thread that samples ended, which is a defect of this program");
+            },
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = sleep(STATUS_PAUSE) => {}
+        }
+    }
+}
+
+fn troubles_of(report: &Report) -> String {
+    report.troubles.iter().map(|(collector, why)| format!("{collector} ({why})")).collect::<Vec<_>>().join(", ")
+}
+
+/// Where it listens, and how the last scrape went; the one at the start is not counted.
+fn details(addresses: &[SocketAddr], report: &Report) -> serde_json::Value {
+    let listen: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let scrapes = report.scrapes - 1;
+    if scrapes == 0 {
+        return json!({"listen": listen, "scrapes": 0});
+    }
+    json!({
+        "listen": listen,
+        "scrapes": scrapes,
+        "last_scrape": report.at.to_string(),
+        "last_scrape_seconds": report.took.as_secs_f64(),
+        "last_scrape_bytes": report.bytes,
+    })
+}
+
+/// Labels of samples. A host's label of that name would make two of one name in a sample, which Prometheus refuses.
+const SAMPLE_LABELS: [&str; 43] = [
+    "build_id",
+    "clocksource",
+    "collector",
+    "core",
+    "cpu",
+    "device",
+    "domainname",
+    "duty",
+    "fstype",
+    "id",
+    "id_like",
+    "image_id",
+    "image_version",
+    "lv_layer",
+    "lv_name",
+    "machine",
+    "major",
+    "minor",
+    "mode",
+    "model",
+    "mountpoint",
+    "name",
+    "nodename",
+    "package",
+    "path",
+    "pretty_name",
+    "release",
+    "revision",
+    "serial",
+    "state",
+    "sysname",
+    "time_zone",
+    "type",
+    "usage",
+    "uuid",
+    "variant",
+    "variant_id",
+    "version",
+    "version_codename",
+    "version_id",
+    "vg_name",
+    "wwn",
+    "instance",
+];
+
+fn host_labels(host: &Host) -> Labels {
+    let (taken, free): (Vec<_>, Vec<_>) =
+        host.labels.0.iter().partition(|(name, _)| SAMPLE_LABELS.contains(&name.as_str()));
+    for (name, _) in taken {
+        log::warn!(
+            "metrics: the host's label {name:?} is not put on metrics, since some have one of that name; choose another name in host.labels"
+        );
+    }
+    Labels::new(&free.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encode::Encoder;
+    use super::sample::{Roots, Sampler};
+    use super::{Host, Labels, SAMPLE_LABELS, host_labels};
+    use hostwright_core::config::values;
+
+    fn sample(roots: &Roots, out: &mut Encoder) -> String {
+        Sampler::new(roots).sample(out);
+        String::from_utf8(out.take()).expect("UTF-8")
+    }
+
+    #[test]
+    fn the_hosts_labels_are_on_every_sample_and_never_twice() {
+        let labels = [("role", "a\"b"), ("device", "x")].map(|(name, value)| (name.into(), value.into()));
+        let host = Host { name: None, labels: values::Labels(labels.into()) };
+        assert_eq!(host_labels(&host), Labels::new(&[("role", b"a\"b")]));
+        let text = sample(&Roots::default(), &mut Encoder::new(host_labels(&host)));
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            assert_eq!(line.matches(r#"role="a\"b""#).count(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_label_of_a_sample_is_kept_free_of_the_hosts() {
+        let text = sample(&Roots::default(), &mut Encoder::default());
+        let labels = text.lines().filter_map(|line| line.split_once('{')?.1.rsplit_once('}'));
+        for name in labels.flat_map(|(labels, _)| labels.split("\",")).filter_map(|pair| pair.split_once("=\"")) {
+            assert!(SAMPLE_LABELS.contains(&name.0), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_tree_without_anything_gives_no_samples_but_tells_so() {
+        let empty = tempfile::tempdir().expect("temporary folder");
+        let path = || empty.path().to_owned();
+        let roots = Roots { procfs: path(), sysfs: path(), rootfs: path(), udev: path() };
+        let mut out = Encoder::default();
+        let troubles = Sampler::new(&roots).sample(&mut out);
+        assert!(troubles.0.is_empty(), "{troubles:?}");
+        let text = String::from_utf8(out.take()).expect("UTF-8");
+        assert!(text.contains("node_scrape_collector_success{collector=\"meminfo\"} 0\n"), "{text}");
+        assert!(!text.contains("node_memory_"), "{text}");
+    }
 }

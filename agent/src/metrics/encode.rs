@@ -1,0 +1,264 @@
+//! Prometheus' text format 0.0.4 on a byte buffer: nothing is allocated for a sample.
+
+use std::io::Write as _;
+
+/// What a family's values mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows, until a restart.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// The original does not say, so neither do we.
+    Untyped,
+}
+
+/// A metric's name with the two lines that stand above its samples, rendered once.
+#[derive(Clone, Debug)]
+pub struct Family {
+    header: Box<[u8]>,
+    name: Box<[u8]>,
+}
+
+impl Family {
+    /// A family under `name`, explained by `help`.
+    pub fn new(name: &str, help: &str, kind: Kind) -> Self {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Untyped => "untyped",
+        };
+        let help = help.replace('\\', r"\\").replace('\n', r"\n");
+        let header = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        Self { header: header.into_bytes().into(), name: name.as_bytes().into() }
+    }
+
+    /// Short for a counter.
+    pub fn counter(name: &str, help: &str) -> Self {
+        Self::new(name, help, Kind::Counter)
+    }
+
+    /// Short for a gauge.
+    pub fn gauge(name: &str, help: &str) -> Self {
+        Self::new(name, help, Kind::Gauge)
+    }
+}
+
+/// The labels of a sample, escaped and joined, ready to be copied: `cpu="0",mode="idle"`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(Vec<u8>);
+
+impl Labels {
+    /// Renders pairs of name and value. Values are what the kernel gave, which need not be UTF-8.
+    pub fn new(pairs: &[(&str, &[u8])]) -> Self {
+        let mut labels = Self::default();
+        labels.set(pairs);
+        labels
+    }
+
+    /// Renders anew into the same buffer.
+    pub fn set(&mut self, pairs: &[(&str, &[u8])]) {
+        self.0.clear();
+        for (name, value) in pairs {
+            if !self.0.is_empty() {
+                self.0.push(b',');
+            }
+            self.0.extend_from_slice(name.as_bytes());
+            self.0.extend_from_slice(b"=\"");
+            escape(value, &mut self.0);
+            self.0.push(b'"');
+        }
+    }
+}
+
+fn escape(value: &[u8], out: &mut Vec<u8>) {
+    for chunk in value.utf8_chunks() {
+        for byte in chunk.valid().bytes() {
+            match byte {
+                b'\\' => out.extend_from_slice(br"\\"),
+                b'"' => out.extend_from_slice(br#"\""#),
+                b'\n' => out.extend_from_slice(br"\n"),
+                _ => out.push(byte),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// The text of one scrape while it is written.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    out: Vec<u8>,
+    /// On every sample: the host's labels.
+    host: Labels,
+}
+
+impl Encoder {
+    /// An encoder that puts the host's labels on every sample.
+    pub fn new(host: Labels) -> Self {
+        Self { out: Vec::new(), host }
+    }
+
+    /// Opens a family: its header is written with its first sample, since one without samples is not shown.
+    pub fn family<'a>(&'a mut self, family: &'a Family) -> Samples<'a> {
+        Samples { encoder: self, family, begun: false }
+    }
+
+    /// Where the text ends now, to come back to with [`Self::truncate`].
+    pub fn mark(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Forgets what was written since the mark.
+    pub fn truncate(&mut self, mark: usize) {
+        self.out.truncate(mark);
+    }
+
+    /// The text; the next one starts with as much space as this one took.
+    pub fn take(&mut self) -> Vec<u8> {
+        let next = Vec::with_capacity(self.out.len() + self.out.len() / 8);
+        std::mem::replace(&mut self.out, next)
+    }
+}
+
+/// The samples of one family.
+#[derive(Debug)]
+pub struct Samples<'a> {
+    encoder: &'a mut Encoder,
+    family: &'a Family,
+    begun: bool,
+}
+
+impl Samples<'_> {
+    /// A sample without labels of its own.
+    pub fn put(&mut self, value: impl Value) {
+        self.write(&[], value);
+    }
+
+    /// A sample with labels.
+    pub fn with(&mut self, labels: &Labels, value: impl Value) {
+        self.write(&labels.0, value);
+    }
+
+    fn write(&mut self, labels: &[u8], value: impl Value) {
+        let out = &mut self.encoder.out;
+        if !self.begun {
+            out.extend_from_slice(&self.family.header);
+            self.begun = true;
+        }
+        out.extend_from_slice(&self.family.name);
+        let host = &self.encoder.host.0;
+        if !labels.is_empty() || !host.is_empty() {
+            out.push(b'{');
+            out.extend_from_slice(labels);
+            if !labels.is_empty() && !host.is_empty() {
+                out.push(b',');
+            }
+            out.extend_from_slice(host);
+            out.push(b'}');
+        }
+        out.push(b' ');
+        value.write(out);
+        out.push(b'\n');
+    }
+}
+
+/// A number as the format writes it.
+pub trait Value {
+    /// Appends it.
+    fn write(self, out: &mut Vec<u8>);
+}
+
+impl Value for u64 {
+    fn write(self, out: &mut Vec<u8>) {
+        const MOST_DIGITS: usize = 20;
+        let mut digits = [0; MOST_DIGITS];
+        let mut at = MOST_DIGITS;
+        let mut rest = self;
+        loop {
+            at -= 1;
+            // A remainder of ten fits a byte.
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        out.extend_from_slice(&digits[at..]);
+    }
+}
+
+impl Value for bool {
+    fn write(self, out: &mut Vec<u8>) {
+        out.push(if self { b'1' } else { b'0' });
+    }
+}
+
+impl Value for i64 {
+    fn write(self, out: &mut Vec<u8>) {
+        if self < 0 {
+            out.push(b'-');
+        }
+        self.unsigned_abs().write(out);
+    }
+}
+
+impl Value for f64 {
+    fn write(self, out: &mut Vec<u8>) {
+        if self.is_infinite() {
+            out.extend_from_slice(if self > 0.0 { b"+Inf" } else { b"-Inf" });
+        } else {
+            // Writing to a vector cannot fail. The shortest text that reads back as the same number, `NaN` included.
+            let _ = write!(out, "{self}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Encoder, Family, Kind, Labels, Value};
+
+    fn text(value: impl Value) -> String {
+        let mut out = Vec::new();
+        value.write(&mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn label_values_and_help_are_escaped_and_bytes_that_are_not_utf8_replaced() {
+        let mut encoder = Encoder::default();
+        let labels = Labels::new(&[("path", b"C:\\a\"b\nc\xff\xc3\xa9"), ("empty", b"")]);
+        encoder.family(&Family::new("x", "a\\b\nc", Kind::Untyped)).with(&labels, 1_u64);
+        let want = "# HELP x a\\\\b\\nc\n# TYPE x untyped\nx{path=\"C:\\\\a\\\"b\\nc\u{fffd}é\",empty=\"\"} 1\n";
+        assert_eq!(String::from_utf8(encoder.take()).expect("UTF-8"), want);
+    }
+
+    #[test]
+    fn numbers_read_back_as_the_same_numbers() {
+        assert_eq!(
+            (text(0_u64), text(u64::MAX), text(i64::MIN)),
+            ("0".into(), u64::MAX.to_string(), i64::MIN.to_string())
+        );
+        assert_eq!(
+            (text(f64::INFINITY), text(f64::NEG_INFINITY), text(f64::NAN)),
+            ("+Inf".into(), "-Inf".into(), "NaN".into())
+        );
+        for number in [0.1 + 0.2, 25.060_000_000_000_002, 1e-9, 1.844_674_407_370_955_2e19, -125_000.0] {
+            assert_eq!(text(number).parse(), Ok(number));
+        }
+    }
+
+    #[test]
+    fn a_family_without_samples_is_not_shown_and_the_hosts_labels_are_on_every_sample() {
+        let mut encoder = Encoder::new(Labels::new(&[("role", b"backend")]));
+        let (empty, full) = (Family::gauge("a", "A."), Family::gauge("b", "B."));
+        let _ = encoder.family(&empty);
+        let mut samples = encoder.family(&full);
+        samples.put(1_u64);
+        samples.with(&Labels::new(&[("cpu", b"0")]), true);
+        let text = String::from_utf8(encoder.take()).expect("UTF-8");
+        assert_eq!(text, "# HELP b B.\n# TYPE b gauge\nb{role=\"backend\"} 1\nb{cpu=\"0\",role=\"backend\"} 1\n");
+    }
+}

@@ -1,0 +1,102 @@
+use super::kernel_file::KernelFile;
+use super::{CollectError, Collector, Roots, Scrape, number, words};
+use crate::metrics::encode::Family;
+
+/// `/proc/pressure`: microseconds in which some, or all, processes waited.
+pub struct Pressure {
+    resources: [Resource; 4],
+}
+
+struct Resource {
+    file: KernelFile,
+    some: Option<Family>,
+    full: Option<Family>,
+}
+
+impl Pressure {
+    pub fn new(roots: &Roots) -> Self {
+        let family =
+            |name: &str, help: &str| Some(Family::counter(&format!("node_pressure_{name}_seconds_total"), help));
+        let resource = |name: &str, some, full| Resource {
+            file: KernelFile::new(roots.procfs.join("pressure").join(name)),
+            some,
+            full,
+        };
+        let waited = "Total time in seconds that processes have waited";
+        let stalled = "Total time in seconds no process could make progress due to";
+        Self {
+            resources: [
+                // Of the whole host, "full" has no meaning for the CPU: the kernel gives 0.
+                resource("cpu", family("cpu_waiting", &format!("{waited} for CPU time")), None),
+                resource(
+                    "io",
+                    family("io_waiting", &format!("{waited} due to IO congestion")),
+                    family("io_stalled", &format!("{stalled} IO congestion")),
+                ),
+                resource(
+                    "memory",
+                    family("memory_waiting", &format!("{waited} for memory")),
+                    family("memory_stalled", &format!("{stalled} memory congestion")),
+                ),
+                resource("irq", None, family("irq_stalled", &format!("{stalled} IRQ congestion"))),
+            ],
+        }
+    }
+}
+
+fn total(line: &[u8]) -> Option<f64> {
+    let total = words(line).find_map(|word| word.strip_prefix(b"total="))?;
+    // In two steps, as the original does it, for the same last digit.
+    Some(number(total)? as f64 / 1000.0 / 1000.0)
+}
+
+impl Collector for Pressure {
+    fn name(&self) -> &'static str {
+        "pressure"
+    }
+
+    fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
+        let mut found = false;
+        for Resource { file, some, full } in &mut self.resources {
+            let text = match file.read() {
+                Ok(text) => text,
+                // A kernel without one of them, or booted with psi=0, which answers "not supported".
+                Err(CollectError::NoData { .. }) => continue,
+                Err(CollectError::Read { source, .. }) if source.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for line in text.lines() {
+                let family = if line.starts_with(b"some ") { &*some } else { &*full };
+                let Some(family) = family else { continue };
+                let total = total(line).ok_or_else(|| text.malformed("a total", line))?;
+                scrape.out.family(family).put(total);
+                found = true;
+            }
+        }
+        if found { Ok(()) } else { Err(CollectError::NoData { path: "pressure".into() }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pressure;
+    use crate::metrics::sample::testing::{captured, samples};
+
+    #[test]
+    fn waiting_and_stalled_times_are_taken_where_they_mean_something() {
+        let roots = captured("procfs-vm");
+        let lines = samples(&mut Pressure::new(&roots), &roots);
+        assert_eq!(
+            lines,
+            [
+                "node_pressure_cpu_waiting_seconds_total 62.09591",
+                "node_pressure_io_waiting_seconds_total 31.596868999999998",
+                "node_pressure_io_stalled_seconds_total 28.762997",
+                "node_pressure_memory_waiting_seconds_total 0",
+                "node_pressure_memory_stalled_seconds_total 0",
+            ]
+        );
+    }
+}

@@ -1,0 +1,183 @@
+use super::netdev::Counters;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket, sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+const HEADER: usize = 16;
+const LINK_MESSAGE: usize = 16;
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST_DUMP: u16 = 0x301;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_STATS64: u16 = 23;
+const IFLA_EXT_MASK: u16 = 29;
+/// Leaves out counters per address family, half of the work; those of the device stay.
+const RTEXT_FILTER_SKIP_STATS: u32 = 8;
+/// The kernel fills at most this much for one receive of a dump.
+const MOST_AT_ONCE: usize = 32 << 10;
+/// The kernel answers at once; this is for a defect.
+const PATIENCE_SECONDS: i64 = 1;
+
+/// The links of this network namespace with their 64-bit counters (rtnetlink(7)), on a socket that stays open.
+#[derive(Default)]
+pub struct Links {
+    socket: Option<OwnedFd>,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+impl Links {
+    /// Calls `each` with the name and counters of every link.
+    pub fn read(&mut self, each: impl FnMut(&[u8], Counters)) -> io::Result<()> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => open()?,
+        };
+        self.buffer.resize(MOST_AT_ONCE, 0);
+        self.sequence = self.sequence.wrapping_add(1);
+        dump(&socket, &mut self.buffer, self.sequence, each)?;
+        // After an error the rest of a dump may still come, so only a socket that is done is kept.
+        self.socket = Some(socket);
+        Ok(())
+    }
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE_SECONDS))?;
+    Ok(socket)
+}
+
+fn request(sequence: u32) -> [u8; HEADER + LINK_MESSAGE + 8] {
+    let mut message = [0; HEADER + LINK_MESSAGE + 8];
+    let length = message.len() as u32;
+    message[..4].copy_from_slice(&length.to_ne_bytes());
+    message[4..6].copy_from_slice(&RTM_GETLINK.to_ne_bytes());
+    message[6..8].copy_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
+    message[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    let attribute = &mut message[HEADER + LINK_MESSAGE..];
+    attribute[..2].copy_from_slice(&8_u16.to_ne_bytes());
+    attribute[2..4].copy_from_slice(&IFLA_EXT_MASK.to_ne_bytes());
+    attribute[4..].copy_from_slice(&RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    message
+}
+
+fn dump(socket: &OwnedFd, buffer: &mut [u8], sequence: u32, mut each: impl FnMut(&[u8], Counters)) -> io::Result<()> {
+    sendto(socket.as_raw_fd(), &request(sequence), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+    loop {
+        let length = recv(socket.as_raw_fd(), buffer, MsgFlags::empty())?;
+        let mut rest = &buffer[..length];
+        while let Some((kind, from, body, after)) = message(rest) {
+            rest = after;
+            match kind {
+                _ if from != sequence => {}
+                NLMSG_DONE => return Ok(()),
+                NLMSG_ERROR => return Err(io::Error::other("the kernel refused to list links")),
+                RTM_NEWLINK => {
+                    if let Some((name, counters)) = body.get(LINK_MESSAGE..).and_then(link) {
+                        each(name, counters);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The first message: its type, sequence number and body, and what follows it.
+fn message(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
+    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
+    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+    let sequence = u32::from_ne_bytes(bytes.get(8..12)?.try_into().ok()?);
+    let body = bytes.get(HEADER..length)?;
+    Some((kind, sequence, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+/// Name and counters from a link's attributes.
+fn link(mut attributes: &[u8]) -> Option<(&[u8], Counters)> {
+    let (mut name, mut counters) = (None, None);
+    while let Some(head) = attributes.get(..4) {
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+        let value = attributes.get(4..length)?;
+        match u16::from_ne_bytes([head[2], head[3]]) {
+            IFLA_IFNAME => name = Some(value.strip_suffix(b"\0").unwrap_or(value)),
+            IFLA_STATS64 => counters = counters_of(value),
+            _ => {}
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    name.zip(counters)
+}
+
+/// `struct rtnl_link_stats64`, summed up as the kernel does it for `/proc/net/dev`.
+fn counters_of(stats: &[u8]) -> Option<Counters> {
+    let mut field = [0; 24];
+    for (slot, bytes) in field.iter_mut().zip(stats.chunks_exact(8)) {
+        *slot = u64::from_ne_bytes(bytes.try_into().ok()?);
+    }
+    let sum = |fields: &[usize]| fields.iter().fold(0_u64, |sum, at| sum.wrapping_add(field[*at]));
+    let [
+        rx_packets,
+        tx_packets,
+        rx_bytes,
+        tx_bytes,
+        rx_errors,
+        tx_errors,
+        _rx_dropped,
+        tx_dropped,
+        multicast,
+        collisions,
+        ..,
+    ] = field;
+    let [.., rx_compressed, tx_compressed, rx_nohandler] = field;
+    let (rx_dropped, rx_frame, rx_fifo) = (sum(&[6, 15]), sum(&[10, 11, 12, 13]), field[14]);
+    let (tx_carrier, tx_fifo) = (sum(&[16, 17, 19, 20]), field[18]);
+    Some([
+        rx_bytes,
+        rx_packets,
+        rx_errors,
+        rx_dropped,
+        rx_fifo,
+        rx_frame,
+        rx_compressed,
+        multicast,
+        tx_bytes,
+        tx_packets,
+        tx_errors,
+        tx_dropped,
+        tx_fifo,
+        collisions,
+        tx_carrier,
+        tx_compressed,
+        rx_nohandler,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{counters_of, link, message};
+
+    #[test]
+    fn truncated_messages_end_the_walk_and_nothing_panics() {
+        let whole: Vec<u8> = (0..=255).cycle().take(400).collect();
+        for length in 0..whole.len() {
+            let _ = (message(&whole[..length]), link(&whole[..length]), counters_of(&whole[..length]));
+        }
+        assert!(message(&[0; 16]).is_none(), "a message shorter than its header would never end");
+    }
+
+    #[test]
+    fn counters_are_summed_as_the_kernel_does_for_its_text_file() {
+        let stats: Vec<u8> = (1..=24_u64).flat_map(u64::to_ne_bytes).collect();
+        let counters = counters_of(&stats).expect("whole");
+        assert_eq!(
+            counters,
+            [3, 1, 5, 7 + 16, 15, 11 + 12 + 13 + 14, 22, 9, 4, 2, 6, 8, 19, 10, 17 + 18 + 20 + 21, 23, 24]
+        );
+    }
+}

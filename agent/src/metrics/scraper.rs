@@ -1,0 +1,100 @@
+use super::encode::{Encoder, Labels};
+use super::own::Own;
+use super::sample::{Roots, Sampler, Troubles};
+use crate::supervisor::Statuses;
+use anyhow::Context as _;
+use hyper::body::Bytes;
+use jiff::Timestamp;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+/// As node_exporter's default for `--web.max-requests`.
+pub const MOST_AT_ONCE: usize = 40;
+
+/// How the last scrape went.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// When it ended.
+    pub at: Timestamp,
+    /// How many there were.
+    pub scrapes: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// How long its text is.
+    pub bytes: usize,
+    /// Collectors that failed, each with its reason.
+    pub troubles: Vec<(&'static str, String)>,
+}
+
+/// Why there is no sample.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// As many as may be are under way.
+    Busy,
+    /// The sampling thread is gone.
+    Gone,
+}
+
+/// Samples on a thread of its own, one scrape after the other, so that nothing the kernel does delays the other duties.
+pub struct Scraper {
+    requests: mpsc::Sender<oneshot::Sender<Bytes>>,
+    places: Semaphore,
+}
+
+impl Scraper {
+    /// Starts the thread. It ends with the scraper, and the reports end with the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        roots: Roots,
+        host: Labels,
+        statuses: watch::Receiver<Statuses>,
+    ) -> anyhow::Result<(Self, watch::Receiver<Option<Report>>)> {
+        let (requests, inbox) = mpsc::channel();
+        let (reports, last) = watch::channel(None);
+        std::thread::Builder::new()
+            .name("metrics".into())
+            .spawn(move || answer(&inbox, &reports, &roots, host, statuses))
+            .context("cannot start the thread that samples; see that TasksMax and the limit of processes allow it")?;
+        Ok((Self { requests, places: Semaphore::new(MOST_AT_ONCE) }, last))
+    }
+
+    /// A scrape's text.
+    ///
+    /// # Errors
+    /// Too many are under way, or the thread is gone.
+    pub async fn scrape(&self) -> Result<Bytes, Refusal> {
+        let _place = self.places.try_acquire().map_err(|_| Refusal::Busy)?;
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(reply).map_err(|_| Refusal::Gone)?;
+        answer.await.map_err(|_| Refusal::Gone)
+    }
+}
+
+fn answer(
+    inbox: &mpsc::Receiver<oneshot::Sender<Bytes>>,
+    reports: &watch::Sender<Option<Report>>,
+    roots: &Roots,
+    host: Labels,
+    statuses: watch::Receiver<Statuses>,
+) {
+    let (mut sampler, mut own, mut out) = (Sampler::new(roots), Own::new(statuses), Encoder::new(host));
+    let mut scrapes = 0;
+    while let Ok(reply) = inbox.recv() {
+        // A client that hung up while it waited needs no sample.
+        if reply.is_closed() {
+            continue;
+        }
+        let began = Instant::now();
+        let Troubles(troubles) = sampler.sample(&mut out);
+        own.write(&mut out);
+        let text = Bytes::from(out.take());
+        scrapes += 1;
+        let report = Report { at: Timestamp::now(), scrapes, took: began.elapsed(), bytes: text.len(), troubles };
+        reports.send_replace(Some(report));
+        // Its client may have hung up meanwhile.
+        let _ = reply.send(text);
+    }
+}
