@@ -6,7 +6,7 @@ set -eu
 
 packages="
   docker.io docker-registry iptables
-  rsyslog prometheus
+  rsyslog prometheus prometheus-node-exporter
   swift-proxy swift-account swift-container swift-object memcached
   systemd-container mmdebstrap busybox-static
   qemu-system-x86 qemu-utils genisoimage mtools dosfstools

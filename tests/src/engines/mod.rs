@@ -7,6 +7,8 @@
 pub mod docker;
 /// The life of a private Docker Engine that several test processes share.
 mod docker_daemon;
+/// Prometheus' node_exporter.
+pub mod node_exporter;
 /// Prometheus, scraping the targets of a test.
 pub mod prometheus;
 /// An image registry.
@@ -17,6 +19,7 @@ pub mod rsyslog;
 pub mod swift;
 
 pub use docker::Docker;
+pub use node_exporter::NodeExporter;
 pub use prometheus::Prometheus;
 pub use registry::Registry;
 pub use rsyslog::Rsyslog;
