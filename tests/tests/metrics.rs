@@ -191,7 +191,7 @@ fn a_port_that_is_taken_fails_the_duty_with_a_remedy_and_is_tried_again() -> Res
     for part in [
         format!("cannot listen on {}", port.address()),
         format!("ss -ltnp 'sport = :{}'", port.number()),
-        "Address already in use".into(),
+        "another program holds the port".into(),
     ] {
         ensure!(why.contains(&part), "{part:?} is not in {why:?}");
     }

@@ -98,3 +98,24 @@ fn answer(
         let _ = reply.send(text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_AT_ONCE, Refusal, Scraper};
+    use tokio::sync::{Semaphore, oneshot};
+
+    #[tokio::test]
+    async fn scrapes_beyond_the_bound_are_refused_at_once_and_those_without_a_sampler_too() {
+        let (requests, inbox) = std::sync::mpsc::channel::<oneshot::Sender<_>>();
+        let scraper = Scraper { requests, places: Semaphore::new(MOST_AT_ONCE) };
+        let mut waiting: Vec<_> = (0..MOST_AT_ONCE).map(|_| Box::pin(scraper.scrape())).collect();
+        for scrape in &mut waiting {
+            assert!(futures_util::poll!(scrape).is_pending());
+        }
+        assert_eq!(scraper.scrape().await, Err(Refusal::Busy));
+        drop(waiting);
+        assert!(inbox.try_iter().all(|reply| reply.is_closed()), "who hung up is not sampled for");
+        drop(inbox);
+        assert_eq!(scraper.scrape().await, Err(Refusal::Gone));
+    }
+}

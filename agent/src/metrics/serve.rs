@@ -1,5 +1,4 @@
 use super::scraper::{MOST_AT_ONCE, Refusal, Scraper};
-use anyhow::Context as _;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -47,7 +46,10 @@ pub fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     let bind = |address: &SocketAddr| {
         // [::] takes IPv4 too, unless that is listened on by itself.
         let only6 = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && any4(address.port());
-        bind_one(*address, only6).with_context(|| refused(*address))
+        bind_one(*address, only6).map_err(|error| {
+            let text = refused(*address, &error);
+            anyhow::Error::new(error).context(text)
+        })
     };
     addresses.iter().map(bind).collect()
 }
@@ -62,13 +64,23 @@ fn bind_one(address: SocketAddr, only6: bool) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn refused(address: SocketAddr) -> String {
-    let port = address.port();
-    format!(
-        "cannot listen on {address}: see with `ss -ltnp 'sport = :{port}'` whether another program, such as \
-         prometheus-node-exporter, holds the port, and with `ip address` whether the host has the address; stop that \
-         program or set metrics.listen to another address"
-    )
+fn refused(address: SocketAddr, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program holds the port, and `ss -ltnp 'sport = :{}'` names it; stop that one (often \
+             `systemctl disable --now prometheus-node-exporter`) or set metrics.listen to another port",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "the host has no such address (`ip address` lists those it has); set metrics.listen to one of them"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are not for this service; set metrics.listen to a higher one".to_owned()
+        }
+        _ => "set metrics.listen to another address".to_owned(),
+    };
+    format!("cannot listen on {address}: {remedy}")
 }
 
 /// Answers on a listener until told to stop.
@@ -156,4 +168,39 @@ fn answer(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Resp
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bind;
+
+    fn refusal(addresses: &[&str]) -> String {
+        let addresses: Vec<_> = addresses.iter().map(|address| address.parse().expect("address")).collect();
+        format!("{:#}", bind(&addresses).expect_err("refused"))
+    }
+
+    #[tokio::test]
+    async fn a_refused_address_is_named_with_what_to_do() {
+        let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = holder.local_addr().expect("address");
+        let text = refusal(&["127.0.0.1:0", &address.to_string()]);
+        let want = format!(
+            "cannot listen on {address}: another program holds the port, and `ss -ltnp 'sport = :{}'`",
+            address.port()
+        );
+        assert!(text.starts_with(&want) && text.ends_with("(os error 98)"), "{text}");
+        let text = refusal(&["203.0.113.1:9100"]);
+        assert!(text.contains("203.0.113.1:9100: the host has no such address"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn ipv4_and_ipv6_can_be_listened_on_side_by_side() {
+        if std::net::TcpListener::bind("[::1]:0").is_err() {
+            eprintln!("skipped: this host has no IPv6");
+            return;
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("free").port();
+        let both = [format!("0.0.0.0:{port}"), format!("[::]:{port}")].map(|address| address.parse().expect("address"));
+        assert_eq!(bind(&both).expect("bound").len(), 2);
+    }
 }
