@@ -1,11 +1,151 @@
-//! To be written: the logs duty.
+//! Log files that reach log platforms: sources → lines → records → outputs; positions move on acknowledgement.
+//!
+//! In: files that applications write and somebody rotates. Out: every line of them, in order, to each output of its
+//! source. What survives a restart: for each output and file, up to where the output acknowledged, in
+//! `positions-<output>.json` of the duty's state folder. A line that no output has yet is in its file: there is no
+//! other buffer.
+
+/// Where lines go: encoders, transports and the loop that ships.
+pub mod output;
+/// Durable positions.
+pub mod positions;
+/// A line on its way, and what it says of itself.
+pub mod record;
+/// Deletes what is old and shipped.
+pub mod retention;
+/// Where lines come from: files, their identity, their lines.
+pub mod source;
+/// Counters, health, and the status made of them.
+pub mod status;
 
 use crate::supervisor::Context;
-use hostwright_core::config::logs::Logs;
+use anyhow::Context as _;
+use hostwright_core::config::logs::{Logs, Output};
+use output::Origin;
+use output::shipping::{self, Task};
+use positions::Positions;
+use source::Source;
+use source::discover::Discovery;
+use status::{Health, Reporting};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinSet, block_in_place};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
 
-/// Runs the duty until it is told to stop.
-pub async fn run(_settings: Logs, context: Context) -> anyhow::Result<()> {
-    context.status.ok("nothing to do yet");
-    context.stop.cancelled().await;
-    Ok(())
+/// Between looks at all folders and files, which cover what inotify missed.
+const SCAN: Duration = Duration::from_secs(1);
+/// Hints of the kernel are gathered for this long: a busy writer gives thousands a second.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Follows the sources' files and ships their lines until it is told to stop, then for up to two seconds more.
+///
+/// # Errors
+/// Positions cannot be read, a pattern is not valid, or an output ended by a defect.
+pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
+    let sources = sources(&settings)?;
+    let mut positions = BTreeMap::new();
+    for name in settings.outputs.keys() {
+        positions.insert(name.clone(), Positions::open(&context.state, name)?);
+    }
+    let known = positions.values().flat_map(Positions::unclaimed).cloned().collect();
+    let mut discovery = Discovery::new(&sources, known, written_by_us(&settings));
+    block_in_place(|| discovery.scan());
+
+    let health = settings.outputs.keys().map(|name| (name.clone(), Arc::new(Health::default()))).collect();
+    let mut reporting = Reporting::new(sources, health);
+    // Outputs stop after the last scan, so that what was written until then is still shipped.
+    let stop_outputs = CancellationToken::new();
+    let mut outputs = start_outputs(&settings, &context, &discovery, positions, &reporting, &stop_outputs);
+    let followed = follow(&mut discovery, &mut reporting, &mut outputs, &context).await;
+    stop_outputs.cancel();
+    while let Some(ended) = outputs.join_next().await {
+        ended??;
+    }
+    followed
+}
+
+/// Keeps the list of files true and tells how it goes, until told to stop or an output ends, which none should.
+async fn follow(
+    discovery: &mut Discovery,
+    reporting: &mut Reporting,
+    outputs: &mut JoinSet<anyhow::Result<()>>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let mut ticks = interval(SCAN);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                block_in_place(|| discovery.scan());
+                let files = discovery.files().borrow().clone();
+                block_in_place(|| retention::apply(&files));
+                tell(context, reporting.report(&files, discovery.problems()));
+            }
+            () = discovery.hinted() => {
+                sleep(GATHER).await;
+                block_in_place(|| discovery.follow_hints());
+            }
+            Some(ended) = outputs.join_next() => {
+                return ended?.and_then(|()| anyhow::bail!("an output ended without being asked to"));
+            }
+            () = context.stop.cancelled() => {
+                block_in_place(|| discovery.scan());
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn sources(settings: &Logs) -> anyhow::Result<Vec<Arc<Source>>> {
+    let source = |(name, settings): (&String, _)| {
+        Source::new(name, settings).map(Arc::new).with_context(|| format!("logs.sources.{name}.files"))
+    };
+    settings.sources.iter().map(source).collect()
+}
+
+fn written_by_us(settings: &Logs) -> HashSet<PathBuf> {
+    let path = |output: &Output| match output {
+        Output::File(path) => Some(path.clone()),
+        Output::Syslog(_) => None,
+    };
+    settings.outputs.values().filter_map(path).collect()
+}
+
+fn start_outputs(
+    settings: &Logs,
+    context: &Context,
+    discovery: &Discovery,
+    mut positions: BTreeMap<String, Positions>,
+    reporting: &Reporting,
+    stop: &CancellationToken,
+) -> JoinSet<anyhow::Result<()>> {
+    let origin = Arc::new(Origin {
+        host: context.environment.host_name.clone(),
+        labels: context.environment.host.labels.0.clone(),
+    });
+    let mut outputs = JoinSet::new();
+    for (name, output) in &settings.outputs {
+        let (Some(positions), Some(health)) = (positions.remove(name), reporting.outputs.get(name)) else { continue };
+        outputs.spawn(shipping::run(Task {
+            name: name.clone(),
+            settings: output.clone(),
+            origin: origin.clone(),
+            files: discovery.files(),
+            positions,
+            health: health.clone(),
+            stop: stop.clone(),
+        }));
+    }
+    outputs
+}
+
+fn tell(context: &Context, report: status::Report) {
+    context.status.details(report.details);
+    match report.trouble {
+        Some(why) => context.status.degraded(why),
+        None => context.status.ok(report.summary),
+    }
 }

@@ -1,0 +1,33 @@
+//! Where lines go: each output on its own, at its own pace, with its own positions.
+//!
+//! In: the open files of the sources. Out: encoded records over a transport. An output reads the files itself, so a
+//! file is the only buffer there is, and an output that is down holds back nobody. Positions move on acknowledgement
+//! and survive a restart; at most `flight::BATCH` bytes of a source are sent again after a crash.
+
+/// A file that records are appended to.
+mod appended;
+/// Records to bytes, for each kind of output.
+mod encoder;
+/// What is on its way.
+pub mod flight;
+/// An output's place among the files: which to read next.
+mod lanes;
+/// JSON lines.
+mod ndjson;
+/// Syslog messages.
+mod rfc5424;
+/// Reads, sends, settles, stores: the loop of one output.
+pub mod shipping;
+/// Syslog connections.
+mod syslog;
+/// What all ways to a platform have in common.
+mod transport;
+
+use std::collections::BTreeMap;
+
+/// Where lines come from, as the receiver is told.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub host: String,
+    pub labels: BTreeMap<String, String>,
+}

@@ -1,0 +1,86 @@
+use super::appended::AppendedFile;
+use super::syslog::Connection;
+use hostwright_core::config::logs::Output;
+use tokio::task::block_in_place;
+
+/// Why a transport is no good any more.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Failure {
+    /// A sentence with the address or path, the reason and the remedy.
+    pub why: String,
+    /// What was acknowledged last may not have been read: it is sent again too.
+    pub reset: bool,
+    /// Nothing is wrong; it is to be opened anew, at once.
+    pub expected: bool,
+}
+
+impl Failure {
+    /// It ended in order, or was never open: what was acknowledged has arrived.
+    pub fn closed(why: String) -> Self {
+        Self { why, reset: false, expected: false }
+    }
+
+    /// It ended without order.
+    pub fn reset(why: String) -> Self {
+        Self { why, reset: true, expected: false }
+    }
+
+    /// Somebody rotated the file that is written.
+    pub fn moved(why: String) -> Self {
+        Self { why, reset: false, expected: true }
+    }
+}
+
+/// An open way to a log platform. Bytes go in order; how much of them is unacknowledged can be asked.
+#[derive(Debug)]
+pub enum Transport {
+    Syslog(Connection),
+    File(AppendedFile),
+}
+
+impl Transport {
+    pub async fn open(settings: &Output) -> Result<Self, Failure> {
+        match settings {
+            Output::Syslog(settings) => Connection::open(settings).await.map(Self::Syslog),
+            Output::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),
+        }
+    }
+
+    /// Sends; success does not mean acknowledged.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::Syslog(connection) => connection.send(bytes).await,
+            Self::File(file) => block_in_place(|| file.send(bytes)),
+        }
+    }
+
+    /// Does what can be done for acknowledgement, and tells how many of the sent bytes lack it.
+    pub fn settle(&mut self) -> Result<u64, Failure> {
+        match self {
+            Self::Syslog(connection) => connection.unacknowledged(),
+            Self::File(file) => block_in_place(|| file.confirm()).map(|()| 0),
+        }
+    }
+
+    /// Whether an acknowledgement leaves a doubt that whoever is to have the lines has read them.
+    pub fn acknowledges_unread(&self) -> bool {
+        matches!(self, Self::Syslog(_))
+    }
+
+    /// Fails if the transport is no good any more. Cheap.
+    pub fn check(&self) -> Result<(), Failure> {
+        match self {
+            Self::Syslog(connection) => connection.check(),
+            Self::File(file) => file.check(),
+        }
+    }
+
+    /// Waits for the other side to say something, which is not expected unless it closes. Cancel-safe.
+    pub async fn spoken(&self) -> Result<(), Failure> {
+        match self {
+            Self::Syslog(connection) => connection.spoken().await,
+            Self::File(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use super::followed::FollowedFile;
+use super::identity::{self, Digest, HEAD, Point, WINDOW};
+use super::lines::{self, Line};
+use std::io;
+use std::sync::Arc;
+
+/// How much is read at once, unless a line is longer. Enough to make system calls cheap, little enough to be fair
+/// among files.
+pub const PIECE: usize = 128 << 10;
+
+/// One output's way through one file.
+#[derive(Debug)]
+pub struct Cursor {
+    pub file: Arc<FollowedFile>,
+    /// The output's index among the outputs of the source.
+    pub slot: usize,
+    /// Up to where lines were sent.
+    pub sent: Point,
+    /// Up to where they were acknowledged.
+    pub acknowledged: Point,
+    /// Counts how often the content was replaced: what was sent of an earlier content moves no position.
+    pub epoch: u32,
+    /// The fingerprint of the file's beginning, as far as it has one.
+    pub head: Digest,
+    /// The file's version at the last read.
+    seen: u64,
+    /// The last read left nothing but an unfinished line.
+    drained: bool,
+    /// It was read to its end at least once: later files of the family may follow.
+    pub was_drained: bool,
+    /// How much to read at once: more than a piece when a line did not fit into one.
+    want: usize,
+}
+
+/// What a read gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// So many bytes are done with.
+    Advanced(u64),
+    /// Nothing complete follows.
+    Drained,
+    /// The content is not the one that was read (truncated, or truncated and refilled): it starts over from 0.
+    Replaced,
+}
+
+impl Cursor {
+    /// Goes on from `start`.
+    pub fn new(file: Arc<FollowedFile>, slot: usize, start: Point, head: Digest) -> Self {
+        file.set_acknowledged(slot, start.offset);
+        Self {
+            file,
+            slot,
+            sent: start,
+            acknowledged: start,
+            epoch: 0,
+            head,
+            seen: 0,
+            // Makes the first read check the head.
+            drained: true,
+            was_drained: false,
+            want: PIECE,
+        }
+    }
+
+    /// Whether there may be something to read.
+    pub fn is_ready(&self) -> bool {
+        !self.drained || self.seen != self.file.version()
+    }
+
+    /// Reads the next piece into `buffer` and gives its lines to `each`.
+    pub fn read(&mut self, buffer: &mut Vec<u8>, each: impl FnMut(Line<'_>)) -> io::Result<Step> {
+        // Before the read: what is written during it makes the file ready again.
+        self.seen = self.file.version();
+        let last = self.file.has_ended();
+        if self.drained && !self.check_head()? {
+            return Ok(self.start_over());
+        }
+        let before = self.sent.window.len();
+        if buffer.len() < WINDOW + self.want {
+            buffer.resize(WINDOW + self.want, 0);
+        }
+        let room = &mut buffer[..before + self.want];
+        let length = identity::read_at(&self.file.file, room, self.sent.offset - before as u64)?;
+        let Some((window, content)) = room[..length].split_at_checked(before) else { return Ok(self.start_over()) };
+        if !self.sent.window.matches(window) {
+            return Ok(self.start_over());
+        }
+        let at_end = length < room.len();
+        let limit = self.file.source.line_limit;
+        let mut inside_cut_line = self.sent.inside_cut_line;
+        let done = lines::split(content, limit, &mut inside_cut_line, last && at_end, each);
+        self.want = if done == 0 && !at_end { (self.want * 4).min(limit + 2).max(PIECE) } else { PIECE };
+        self.drained = at_end;
+        self.was_drained |= at_end && (done == content.len() || !self.file.is_rotated());
+        if done == 0 {
+            return Ok(if at_end { Step::Drained } else { Step::Advanced(0) });
+        }
+        self.sent = Point {
+            offset: self.sent.offset + done as u64,
+            window: Digest::of(&room[..before + done]),
+            inside_cut_line,
+        };
+        Ok(Step::Advanced(done as u64))
+    }
+
+    /// Goes back to where nothing is acknowledged any more, because a connection took it along.
+    pub fn go_back(&mut self, to: Point) {
+        self.sent = to;
+        self.acknowledge(to);
+        self.drained = true;
+        self.file.touch();
+    }
+
+    /// Leaves the file alone until it changes.
+    pub fn pause(&mut self) {
+        self.drained = true;
+    }
+
+    pub fn acknowledge(&mut self, up_to: Point) {
+        self.acknowledged = up_to;
+        self.file.set_acknowledged(self.slot, up_to.offset);
+    }
+
+    fn start_over(&mut self) -> Step {
+        self.epoch += 1;
+        self.sent = Point::default();
+        self.acknowledge(Point::default());
+        self.head = Digest::default();
+        self.drained = false;
+        Step::Replaced
+    }
+
+    /// Whether the beginning is still the same. A beginning that was short and has grown is taken anew.
+    fn check_head(&mut self) -> io::Result<bool> {
+        if !identity::begins_with(&self.file.file, self.head)? {
+            return Ok(false);
+        }
+        if self.head.len() < HEAD {
+            self.head = identity::head(&self.file.file)?;
+        }
+        Ok(true)
+    }
+}

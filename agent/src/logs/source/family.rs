@@ -1,0 +1,73 @@
+/// The name that a rotated file had while it was written, as far as its name tells: a date anywhere (`app-20261120.log`,
+/// `log.json.2026-11-20`) or a number at the end (`app.log.1`). Files of one family are generations of one log.
+pub fn family(name: &str) -> String {
+    let Some((start, end)) = stamp(name) else { return name.to_owned() };
+    let (before, after) = (&name[..start], &name[end..]);
+    // `app-20261120.log`: one of the separators around the date belongs to the name.
+    match (before.is_empty(), after.is_empty()) {
+        (true, _) => after.trim_start_matches(is_separator).to_owned(),
+        (_, true) => before.trim_end_matches(is_separator).to_owned(),
+        _ => format!("{}{after}", before.trim_end_matches(is_separator)),
+    }
+}
+
+/// Whether the content is compressed, as the name tells.
+pub fn is_compressed(name: &str) -> bool {
+    [".gz", ".zst", ".xz", ".bz2", ".lz4", ".zip"].iter().any(|ending| name.ends_with(ending))
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(c, '.' | '-' | '_')
+}
+
+/// Where the last date, or the number at the end, stands.
+fn stamp(name: &str) -> Option<(usize, usize)> {
+    let bytes = name.as_bytes();
+    let mut end = bytes.len();
+    while end > 0 {
+        if !bytes[end - 1].is_ascii_digit() {
+            end -= 1;
+            continue;
+        }
+        let in_stamp = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'T');
+        let mut start = end - bytes[..end].iter().rev().take_while(|byte| in_stamp(byte)).count();
+        while !bytes[start].is_ascii_digit() {
+            start += 1;
+        }
+        let digits = bytes[start..end].iter().filter(|byte| byte.is_ascii_digit()).count();
+        let number_at_end = end == bytes.len() && start > 0 && bytes[start - 1] == b'.';
+        if digits >= 8 || number_at_end {
+            return Some((start, end));
+        }
+        end = start;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::family;
+
+    #[test]
+    fn generations_of_one_log_have_one_family() {
+        for (name, expected) in [
+            ("log.json", "log.json"),
+            ("log.json.2026-11-20", "log.json"),
+            ("log.json-20261120", "log.json"),
+            ("log.json.2026-11-20T10_11_12", "log.json"),
+            ("log.json.1", "log.json"),
+            ("app-2026-11-20.log", "app.log"),
+            ("app.20261120.1.log", "app.log"),
+            ("2026-11-20.log", "log"),
+        ] {
+            assert_eq!(family(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_written_side_by_side_are_no_generations() {
+        for name in ["worker-1.log", "web01.log", "v2.json", "a", "", "1", "1.2.3.log"] {
+            assert_eq!(family(name), name);
+        }
+    }
+}

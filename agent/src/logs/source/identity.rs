@@ -1,0 +1,156 @@
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use sha2::{Digest as _, Sha256};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+/// How much of a file's beginning is part of its identity. A shorter file is known by what it has.
+pub const HEAD: usize = 1024;
+/// How much before a position is remembered with it. Some lines' worth, because tails of lines repeat.
+pub const WINDOW: usize = 1024;
+
+/// What the file system calls a file, under whatever path. It is used again after a file is deleted, so it never
+/// stands alone: a head and a window are checked with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl Key {
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// The fingerprint of a stretch of bytes and its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    length: u16,
+    hash: [u8; 16],
+}
+
+impl Digest {
+    /// Takes at most the last `WINDOW` bytes (as many as `HEAD`, which is read no longer than that).
+    pub fn of(bytes: &[u8]) -> Self {
+        let bytes = &bytes[bytes.len().saturating_sub(WINDOW)..];
+        let mut hash = [0; 16];
+        if !bytes.is_empty() {
+            hash.copy_from_slice(&Sha256::digest(bytes)[..16]);
+        }
+        Self { length: u16::try_from(bytes.len()).unwrap_or(u16::MAX), hash }
+    }
+
+    pub fn len(self) -> usize {
+        self.length.into()
+    }
+
+    pub fn matches(self, bytes: &[u8]) -> bool {
+        bytes.len() == self.len() && Self::of(bytes) == self
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}:{:032x}", self.length, u128::from_be_bytes(self.hash)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = text.split_once(':').and_then(|(length, hash)| {
+            let length = length.parse().ok().filter(|length| usize::from(*length) <= WINDOW)?;
+            Some(Self { length, hash: u128::from_str_radix(hash, 16).ok()?.to_be_bytes() })
+        });
+        parsed.ok_or_else(|| D::Error::custom("expected a digest such as 1024:00112233445566778899aabbccddeeff"))
+    }
+}
+
+/// A place in a file up to which everything was read, with what is needed to tell later that it is the same file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    pub offset: u64,
+    /// The bytes before the offset.
+    pub window: Digest,
+    /// The offset is inside a line whose beginning was shipped and whose rest is cut.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inside_cut_line: bool,
+}
+
+/// The fingerprint of a file's beginning as it is now.
+pub fn head(file: &File) -> io::Result<Digest> {
+    let mut bytes = [0; HEAD];
+    let length = read_at(file, &mut bytes, 0)?;
+    Ok(Digest::of(&bytes[..length]))
+}
+
+/// Whether the file still begins with what `known` was taken of: it may have grown since, but not changed.
+pub fn begins_with(file: &File, known: Digest) -> io::Result<bool> {
+    let mut bytes = [0; HEAD];
+    let length = read_at(file, &mut bytes[..known.len()], 0)?;
+    Ok(known.matches(&bytes[..length]))
+}
+
+/// Whether the bytes before the point are still those that were read.
+pub fn continues_at(file: &File, point: &Point) -> io::Result<bool> {
+    let mut bytes = [0; WINDOW];
+    let window = point.window.len();
+    let Some(start) = point.offset.checked_sub(window as u64) else { return Ok(false) };
+    let length = read_at(file, &mut bytes[..window], start)?;
+    Ok(point.window.matches(&bytes[..length]))
+}
+
+/// Fills the buffer as far as the file reaches.
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Digest, Point, begins_with, continues_at, head};
+    use std::fs::File;
+
+    fn file(content: &[u8]) -> File {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        std::fs::write(file.path(), content).expect("written");
+        file.reopen().expect("opened")
+    }
+
+    #[test]
+    fn a_file_that_grew_is_the_same_and_one_that_was_refilled_is_not() {
+        let known = head(&file(b"first line\n")).expect("read");
+        assert!(begins_with(&file(b"first line\nsecond line\n"), known).expect("read"));
+        assert!(!begins_with(&file(b"other line\nsecond line\n"), known).expect("read"));
+        assert!(!begins_with(&file(b"first"), known).expect("read"));
+        assert!(begins_with(&file(b"anything"), Digest::default()).expect("an empty file becomes anything"));
+    }
+
+    #[test]
+    fn a_position_holds_only_where_the_bytes_before_it_are_unchanged() {
+        let content = vec![b'x'; 5000];
+        let point = Point { offset: 5000, window: Digest::of(&content), inside_cut_line: false };
+        assert!(continues_at(&file(&content), &point).expect("read"));
+        assert!(!continues_at(&file(&content[..4999]), &point).expect("read"), "truncated");
+        let mut refilled = content;
+        refilled[4500] = b'y';
+        assert!(!continues_at(&file(&refilled), &point).expect("read"), "refilled");
+    }
+
+    #[test]
+    fn a_digest_survives_being_written_as_text() {
+        let digest = Digest::of(b"abc");
+        let text = serde_json::to_string(&digest).expect("written");
+        assert_eq!(serde_json::from_str::<Digest>(&text).expect("read"), digest);
+        assert!(serde_json::from_str::<Digest>("\"9999:00\"").is_err(), "longer than any window");
+    }
+}

@@ -1,0 +1,60 @@
+//! Where lines come from: files found by pattern, known by identity, read in order, split into lines.
+//!
+//! In: folders and their files. Out: [`discover::Files`], the open files, and [`cursor::Cursor`], an output's way
+//! through one of them. Nothing here survives a restart: positions do, and files are found again by them.
+
+/// An output's way through a file: read, check, advance.
+pub mod cursor;
+/// Finds files by pattern, notices rotation, wakes the outputs.
+pub mod discover;
+/// What the name of a rotated file tells.
+pub mod family;
+/// An open file that outputs share.
+pub mod followed;
+/// How a file is known again: device, inode, head, and the window before a position.
+pub mod identity;
+/// Bytes to lines.
+pub mod lines;
+/// Patterns of file names, grouped by folder.
+pub mod pattern;
+/// inotify, as a hint where to look.
+mod watcher;
+
+use crate::logs::status::Counters;
+use hostwright_core::config::logs::{self as config, Parse};
+use std::time::Duration;
+
+/// A source as the duty needs it.
+#[derive(Debug)]
+pub struct Source {
+    pub name: String,
+    pub folders: Vec<pattern::Folder>,
+    pub parse: Parse,
+    pub line_limit: usize,
+    pub retain: Option<Duration>,
+    /// Names of outputs; the index of one is its slot.
+    pub outputs: Vec<String>,
+    /// What was shipped and what was odd, for each output.
+    pub counters: Box<[Counters]>,
+}
+
+impl Source {
+    /// # Errors
+    /// A file pattern is not valid.
+    pub fn new(name: &str, settings: &config::Source) -> Result<Self, globset::Error> {
+        Ok(Self {
+            name: name.to_owned(),
+            folders: pattern::by_folder(&settings.files)?,
+            parse: settings.parse,
+            line_limit: usize::try_from(settings.line_limit.0).unwrap_or(usize::MAX / 8),
+            retain: settings.retain,
+            counters: settings.outputs.iter().map(|_| Counters::default()).collect(),
+            outputs: settings.outputs.clone(),
+        })
+    }
+
+    /// The slot of an output, if lines of this source go there.
+    pub fn slot(&self, output: &str) -> Option<usize> {
+        self.outputs.iter().position(|name| name == output)
+    }
+}

@@ -1,0 +1,267 @@
+use super::record::Tally;
+use super::source::Source;
+use super::source::discover::Files;
+use super::source::followed::FollowedFile;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// So many files are listed in the details, those that are furthest behind first; totals cover all.
+const LISTED: usize = 100;
+
+/// What one output has shipped of one source, since the duty started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    lines: AtomicU64,
+    bytes: AtomicU64,
+    cut: AtomicU64,
+    invalid_utf8: AtomicU64,
+    not_json: AtomicU64,
+    resent: AtomicU64,
+    replaced: AtomicU64,
+}
+
+impl Counters {
+    /// Acknowledged lines.
+    pub fn shipped(&self, tally: &Tally, bytes: u64) {
+        for (counter, number) in self.of(tally, bytes) {
+            counter.fetch_add(number, Ordering::Relaxed);
+        }
+    }
+
+    /// Lines that are sent again because a connection broke before it was certain that they were read; those that had
+    /// been acknowledged will be so a second time.
+    pub fn taken_back(&self, acknowledged: Option<(&Tally, u64)>, lines: u64) {
+        self.resent.fetch_add(lines, Ordering::Relaxed);
+        if let Some((tally, bytes)) = acknowledged {
+            for (counter, number) in self.of(tally, bytes) {
+                counter.fetch_sub(number, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn of(&self, tally: &Tally, bytes: u64) -> [(&AtomicU64, u64); 5] {
+        [
+            (&self.lines, tally.lines),
+            (&self.bytes, bytes),
+            (&self.cut, tally.cut),
+            (&self.invalid_utf8, tally.invalid_utf8),
+            (&self.not_json, tally.not_json),
+        ]
+    }
+
+    /// A file whose content was replaced while it was followed.
+    pub fn replaced(&self) {
+        self.replaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn to_json(&self) -> Value {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        json!({
+            "lines": of(&self.lines),
+            "bytes": of(&self.bytes),
+            "cut_lines": of(&self.cut),
+            "invalid_utf8_lines": of(&self.invalid_utf8),
+            "not_json_lines": of(&self.not_json),
+            "duplicates_resent": of(&self.resent),
+            "truncations": of(&self.replaced),
+        })
+    }
+}
+
+/// In what an output may be hindered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hindrance {
+    Connection,
+    Acknowledgement,
+    Reading,
+    State,
+}
+
+/// How an output is.
+#[derive(Debug, Default)]
+pub struct Health {
+    hindrances: Mutex<BTreeMap<Hindrance, String>>,
+    last_error: Mutex<Option<(Timestamp, String)>>,
+}
+
+impl Health {
+    /// Says what hinders the output; the log has it once for as long as it lasts.
+    pub fn hindered(&self, by: Hindrance, output: &str, why: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((Timestamp::now(), why.clone()));
+        let mut hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
+        if !hindrances.contains_key(&by) {
+            log::warn!(output; "logs: output {output}: {why}");
+        }
+        hindrances.insert(by, why);
+    }
+
+    /// It does not any more.
+    pub fn cleared(&self, by: Hindrance, output: &str) {
+        let mut hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
+        if hindrances.remove(&by).is_some() {
+            log::info!(output; "logs: output {output} goes on");
+        }
+    }
+
+    fn why(&self) -> Option<String> {
+        let hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
+        hindrances.values().next().cloned()
+    }
+
+    fn last_error(&self) -> Option<(Timestamp, String)> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Makes the duty's status of what the sources and outputs know.
+#[derive(Debug)]
+pub struct Reporting {
+    pub sources: Vec<Arc<Source>>,
+    pub outputs: BTreeMap<String, Arc<Health>>,
+    /// For each file and slot: a size that was seen and is not acknowledged yet, and when it was seen.
+    behind: HashMap<(u64, usize), (u64, Instant)>,
+}
+
+/// What there is to say.
+#[derive(Debug)]
+pub struct Report {
+    /// Why the duty is not as it should be.
+    pub trouble: Option<String>,
+    pub summary: String,
+    pub details: Value,
+}
+
+impl Reporting {
+    pub fn new(sources: Vec<Arc<Source>>, outputs: BTreeMap<String, Arc<Health>>) -> Self {
+        Self { sources, outputs, behind: HashMap::new() }
+    }
+
+    pub fn report(&mut self, files: &Files, problems: &[String]) -> Report {
+        let mut lag = 0;
+        let mut lines = 0;
+        let mut listed: Vec<(u64, &str, Value)> = Vec::new();
+        let mut behind = HashMap::new();
+        for file in files.iter() {
+            let (most, value) = self.file_report(file, &mut behind);
+            lag = lag.max(most);
+            listed.push((most, &file.source.name, value));
+        }
+        self.behind = behind;
+        listed.sort_by_key(|(lag, ..)| std::cmp::Reverse(*lag));
+        let mut sources = serde_json::Map::new();
+        for source in &self.sources {
+            let count = files.iter().filter(|file| file.source.name == source.name).count();
+            lines += source.counters.iter().map(|c| c.lines.load(Ordering::Relaxed)).max().unwrap_or(0);
+            let outputs: serde_json::Map<_, _> =
+                source.outputs.iter().cloned().zip(source.counters.iter().map(Counters::to_json)).collect();
+            let files: Vec<_> = listed
+                .iter()
+                .take(LISTED)
+                .filter(|(_, name, _)| *name == source.name)
+                .map(|(.., v)| v.clone())
+                .collect();
+            sources.insert(source.name.clone(), json!({"files": count, "outputs": outputs, "files_by_lag": files}));
+        }
+        let outputs: serde_json::Map<_, _> =
+            self.outputs.iter().map(|(name, health)| (name.clone(), output_report(health))).collect();
+        Report {
+            trouble: self.trouble(problems),
+            summary: format!(
+                "{}, {} shipped, lag {}",
+                counted(files.len() as u64, "file"),
+                counted(lines, "line"),
+                size(lag)
+            ),
+            details: json!({"sources": sources, "outputs": outputs, "problems": problems}),
+        }
+    }
+
+    fn trouble(&self, problems: &[String]) -> Option<String> {
+        let hindered =
+            self.outputs.iter().filter_map(|(name, health)| Some(format!("output {name}: {}", health.why()?)));
+        let all: Vec<_> = hindered.chain(problems.iter().cloned()).collect();
+        let first = all.first()?;
+        Some(if all.len() == 1 { first.clone() } else { format!("{first} (and {} more)", all.len() - 1) })
+    }
+
+    fn file_report(&self, file: &FollowedFile, behind: &mut HashMap<(u64, usize), (u64, Instant)>) -> (u64, Value) {
+        let size = file.size();
+        let mut most = 0;
+        let mut outputs = serde_json::Map::new();
+        for (slot, output) in file.source.outputs.iter().enumerate() {
+            let position = file.acknowledged(slot);
+            let lag = size.saturating_sub(position);
+            most = most.max(lag);
+            let mut lag_seconds = 0;
+            if lag > 0 {
+                let key = (file.sequence, slot);
+                let goal = self.behind.get(&key).copied().filter(|(goal, _)| *goal > position);
+                let goal = goal.unwrap_or_else(|| (size, Instant::now()));
+                lag_seconds = goal.1.elapsed().as_secs();
+                behind.insert(key, goal);
+            }
+            outputs.insert(output.clone(), json!({"position": position, "lag_bytes": lag, "lag_seconds": lag_seconds}));
+        }
+        let path = file.path();
+        let value = json!({
+            "path": path.as_deref().unwrap_or(&file.origin),
+            "deleted": path.is_none(),
+            "rotated": file.is_rotated(),
+            "size": size,
+            "outputs": outputs,
+        });
+        (most, value)
+    }
+}
+
+fn output_report(health: &Health) -> Value {
+    let why = health.why();
+    let last = health.last_error();
+    json!({
+        "state": if why.is_some() { "degraded" } else { "ok" },
+        "why": why,
+        "last_error": last.as_ref().map(|(_, error)| error),
+        "last_error_at": last.as_ref().map(|(at, _)| at),
+    })
+}
+
+/// "1 file", "1,204 lines".
+fn counted(number: u64, noun: &str) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    format!("{text} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes;
+    let mut unit = 0;
+    while value >= 10 * 1024 && unit + 1 < UNITS.len() {
+        value /= 1024;
+        unit += 1;
+    }
+    format!("{value} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{counted, size};
+
+    #[test]
+    fn numbers_are_written_for_a_person() {
+        assert_eq!(counted(1, "file"), "1 file");
+        assert_eq!(counted(1204, "line"), "1,204 lines");
+        assert_eq!(counted(1_204_000, "line"), "1,204,000 lines");
+        assert_eq!((size(0), size(10_239), size(20 << 20)), ("0 B".into(), "10239 B".into(), "20 MiB".into()));
+    }
+}
