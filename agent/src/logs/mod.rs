@@ -26,7 +26,7 @@ use output::shipping::{self, Task};
 use positions::Positions;
 use source::Source;
 use source::discover::Discovery;
-use status::{Health, Reporting};
+use status::Reporting;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,11 +54,12 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
     let mut discovery = Discovery::new(&sources, known, written_by_us(&settings));
     block_in_place(|| discovery.scan());
 
-    let health = settings.outputs.keys().map(|name| (name.clone(), Arc::new(Health::default()))).collect();
-    let mut reporting = Reporting::new(sources, health);
     // Outputs stop after the last scan, so that what was written until then is still shipped.
     let stop_outputs = CancellationToken::new();
-    let mut outputs = start_outputs(&settings, &context, &discovery, positions, &reporting, &stop_outputs);
+    let tasks = tasks(&settings, &context, &discovery, positions, &stop_outputs);
+    let mut reporting =
+        Reporting::new(sources, tasks.iter().map(|task| (task.name.clone(), task.health.clone())).collect());
+    let mut outputs: JoinSet<_> = tasks.into_iter().map(shipping::run).collect();
     let followed = follow(&mut discovery, &mut reporting, &mut outputs, &context).await;
     stop_outputs.cancel();
     while let Some(ended) = outputs.join_next().await {
@@ -114,32 +115,29 @@ fn written_by_us(settings: &Logs) -> HashSet<PathBuf> {
     settings.outputs.values().filter_map(path).collect()
 }
 
-fn start_outputs(
+fn tasks(
     settings: &Logs,
     context: &Context,
     discovery: &Discovery,
-    mut positions: BTreeMap<String, Positions>,
-    reporting: &Reporting,
+    positions: BTreeMap<String, Positions>,
     stop: &CancellationToken,
-) -> JoinSet<anyhow::Result<()>> {
+) -> Vec<Task> {
     let origin = Arc::new(Origin {
         host: context.environment.host_name.clone(),
         labels: context.environment.host.labels.0.clone(),
     });
-    let mut outputs = JoinSet::new();
-    for (name, output) in &settings.outputs {
-        let (Some(positions), Some(health)) = (positions.remove(name), reporting.outputs.get(name)) else { continue };
-        outputs.spawn(shipping::run(Task {
-            name: name.clone(),
-            settings: output.clone(),
+    let task = |(name, positions): (String, Positions)| {
+        Some(Task {
+            settings: settings.outputs.get(&name)?.clone(),
+            name,
             origin: origin.clone(),
             files: discovery.files(),
             positions,
-            health: health.clone(),
+            health: Arc::default(),
             stop: stop.clone(),
-        }));
-    }
-    outputs
+        })
+    };
+    positions.into_iter().filter_map(task).collect()
 }
 
 fn tell(context: &Context, report: status::Report) {

@@ -98,7 +98,7 @@ impl Positions {
         }
         let is_rotated_name = file.family != file.origin;
         let is_original = |p: &Position| {
-            p.head.len() >= TELLING
+            p.head.length() >= TELLING
                 && p.source == file.source.name
                 && Path::new(&p.path) == file.family
                 && p.is_in(&file.file)

@@ -40,10 +40,13 @@ pub enum Read {
 impl Lanes {
     pub fn add(&mut self, cursor: Cursor, encoder: Encoder) {
         let family = &cursor.file.family;
-        let same = |lane: &&Lane| {
-            lane.cursor.file.family == *family && lane.cursor.file.source.name == cursor.file.source.name
-        };
-        let after = self.lanes.iter().rev().find(same).map(|lane| lane.cursor.file.sequence);
+        let same =
+            |lane: &Lane| lane.cursor.file.family == *family && lane.cursor.file.source.name == cursor.file.source.name;
+        let before = self.lanes.iter_mut().rev().find(|lane| same(lane));
+        let after = before.map(|before| {
+            before.cursor.drain_again();
+            before.cursor.file.sequence
+        });
         self.lanes.push(Lane { cursor, encoder, after });
     }
 
@@ -51,10 +54,6 @@ impl Lanes {
     pub fn retain(&mut self, followed: impl Fn(u64) -> bool) {
         self.lanes.retain(|lane| followed(lane.cursor.file.sequence));
         self.next = 0;
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
     }
 
     pub fn has(&self, sequence: u64) -> bool {

@@ -48,11 +48,13 @@ pub async fn run(task: Task) -> anyhow::Result<()> {
     let mut shipping = Shipping {
         ending: Ending { stop: task.stop.clone(), deadline: OnceLock::new() },
         task,
+        known: Files::default(),
         lanes: Lanes::default(),
         flight: Flight::default(),
         encoded: Vec::new(),
         storing_bytes: 0,
         is_dirty: false,
+        is_urgent: false,
     };
     let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
     while let Err(failure) = shipping.connect_and_ship(&mut backoff).await {
@@ -70,6 +72,8 @@ pub async fn run(task: Task) -> anyhow::Result<()> {
 struct Shipping {
     task: Task,
     ending: Ending,
+    /// The list of files as it was last taken over.
+    known: Files,
     lanes: Lanes,
     flight: Flight,
     encoded: Vec<u8>,
@@ -77,6 +81,8 @@ struct Shipping {
     storing_bytes: u64,
     /// A position moved since the last store began.
     is_dirty: bool,
+    /// It is to be stored without delay.
+    is_urgent: bool,
 }
 
 impl Shipping {
@@ -127,10 +133,11 @@ impl Shipping {
 
     /// Takes over the list of files as it is now.
     fn take_in(&mut self) {
-        if !self.task.files.has_changed().unwrap_or(false) && !self.lanes.is_empty() {
+        let files = self.task.files.borrow_and_update().clone();
+        if Arc::ptr_eq(&files, &self.known) {
             return;
         }
-        let files = self.task.files.borrow_and_update().clone();
+        self.known = files.clone();
         let is_followed = |sequence| files.binary_search_by_key(&sequence, |file| file.sequence).is_ok();
         if !self.lanes.cursors().all(|cursor| is_followed(cursor.file.sequence)) {
             self.lanes.retain(is_followed);
@@ -151,6 +158,8 @@ impl Shipping {
         let encoder = Encoder::new(&self.task.settings, &self.task.origin, &file);
         self.lanes.add(Cursor::new(file, slot, point, head), encoder);
         self.is_dirty = true;
+        // At once: a file that is renamed while the agent is down is found by its position alone.
+        self.is_urgent = true;
     }
 
     /// Reads and encodes up to a piece; whether there is something to send.
@@ -219,16 +228,14 @@ impl Shipping {
     }
 
     fn store_if_due(&mut self) {
-        if self.is_dirty
-            && !self.task.positions.is_storing()
-            && (self.task.positions.is_late() || self.flight.unstored() >= BATCH / 2)
-        {
+        let is_due = self.is_urgent || self.task.positions.is_late() || self.flight.unstored() >= BATCH / 2;
+        if self.is_dirty && is_due && !self.task.positions.is_storing() {
             self.store();
         }
     }
 
     fn store(&mut self) {
-        self.is_dirty = false;
+        (self.is_dirty, self.is_urgent) = (false, false);
         self.storing_bytes = self.flight.unstored();
         self.task.positions.store(self.lanes.cursors());
     }
@@ -247,7 +254,7 @@ impl Shipping {
 
     /// Waits until there is something to do. All arms are cancel-safe.
     async fn wait(&mut self, transport: &Transport, patience: &mut Duration) -> Result<(), Failure> {
-        let look = (!self.flight.is_empty()).then(|| *patience);
+        let look = (!self.flight.is_empty()).then_some(*patience);
         let store = (self.is_dirty && !self.task.positions.is_storing()).then(|| self.task.positions.late_at());
         let mut stored = None;
         tokio::select! {

@@ -22,11 +22,11 @@ pub struct Cursor {
     pub epoch: u32,
     /// The fingerprint of the file's beginning, as far as it has one.
     pub head: Digest,
-    /// The file's version at the last read.
+    /// The file's version at the last read, or 0: to be read again.
     seen: u64,
     /// The last read left nothing but an unfinished line.
     drained: bool,
-    /// It was read to its end at least once: later files of the family may follow.
+    /// It was read to its end since the next file of the family came up: that one may follow.
     pub was_drained: bool,
     /// How much to read at once: more than a piece when a line did not fit into one.
     want: usize,
@@ -75,7 +75,7 @@ impl Cursor {
         if self.drained && !self.check_head()? {
             return Ok(self.start_over());
         }
-        let before = self.sent.window.len();
+        let before = self.sent.window.length();
         if buffer.len() < WINDOW + self.want {
             buffer.resize(WINDOW + self.want, 0);
         }
@@ -107,8 +107,12 @@ impl Cursor {
     pub fn go_back(&mut self, to: Point) {
         self.sent = to;
         self.acknowledge(to);
-        self.drained = true;
-        self.file.touch();
+        (self.drained, self.seen) = (true, 0);
+    }
+
+    /// Another file follows in the family: this one is to be read to its end before.
+    pub fn drain_again(&mut self) {
+        (self.was_drained, self.seen) = (false, 0);
     }
 
     /// Leaves the file alone until it changes.
@@ -126,7 +130,8 @@ impl Cursor {
         self.sent = Point::default();
         self.acknowledge(Point::default());
         self.head = Digest::default();
-        self.drained = false;
+        // The next read takes the new head.
+        (self.drained, self.seen) = (true, 0);
         Step::Replaced
     }
 
@@ -135,7 +140,7 @@ impl Cursor {
         if !identity::begins_with(&self.file.file, self.head)? {
             return Ok(false);
         }
-        if self.head.len() < HEAD {
+        if self.head.length() < HEAD {
             self.head = identity::head(&self.file.file)?;
         }
         Ok(true)

@@ -190,7 +190,8 @@ impl Discovery {
             .collect();
         // The file that has no date or number is the one being written, whatever the times say.
         let is_base = |found: &Found| found.family == found.path;
-        new.sort_by_key(|(_, found)| (is_base(found), followed::modified(&found.metadata)));
+        let age = |found: &Found| (is_base(found), followed::modified(&found.metadata), found.path.clone());
+        new.sort_by_cached_key(|(_, found)| age(found));
         let any = !new.is_empty();
         for (key, found) in new {
             let path = found.path.clone();

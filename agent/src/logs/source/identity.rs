@@ -41,12 +41,12 @@ impl Digest {
         Self { length: u16::try_from(bytes.len()).unwrap_or(u16::MAX), hash }
     }
 
-    pub fn len(self) -> usize {
+    pub fn length(self) -> usize {
         self.length.into()
     }
 
     pub fn matches(self, bytes: &[u8]) -> bool {
-        bytes.len() == self.len() && Self::of(bytes) == self
+        bytes.len() == self.length() && Self::of(bytes) == self
     }
 }
 
@@ -88,14 +88,14 @@ pub fn head(file: &File) -> io::Result<Digest> {
 /// Whether the file still begins with what `known` was taken of: it may have grown since, but not changed.
 pub fn begins_with(file: &File, known: Digest) -> io::Result<bool> {
     let mut bytes = [0; HEAD];
-    let length = read_at(file, &mut bytes[..known.len()], 0)?;
+    let length = read_at(file, &mut bytes[..known.length()], 0)?;
     Ok(known.matches(&bytes[..length]))
 }
 
 /// Whether the bytes before the point are still those that were read.
 pub fn continues_at(file: &File, point: &Point) -> io::Result<bool> {
     let mut bytes = [0; WINDOW];
-    let window = point.window.len();
+    let window = point.window.length();
     let Some(start) = point.offset.checked_sub(window as u64) else { return Ok(false) };
     let length = read_at(file, &mut bytes[..window], start)?;
     Ok(point.window.matches(&bytes[..length]))
