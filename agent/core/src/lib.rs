@@ -4,6 +4,8 @@
 pub mod atomic_file;
 /// Bounded, jittered exponential backoff.
 pub mod backoff;
+/// Buckets: the only place that builds an S3 client; a folder is a bucket too.
+pub mod bucket;
 /// The one file, `agent.yaml`: a module per section.
 pub mod config;
 /// A client of the agent's local socket.

@@ -106,14 +106,17 @@ impl Config {
 
     fn read_section(mut root: Section<'_>) -> Self {
         let bucket_names = root.names("buckets");
+        let host = root.section("host", host::Host::read).unwrap_or_default();
+        let buckets = root.named("buckets", buckets::Bucket::read).unwrap_or_default();
+        let known = products::Known { bucket_names: &bucket_names, buckets: &buckets, labels: &host.labels };
         let config = Self {
-            host: root.section("host", host::Host::read).unwrap_or_default(),
-            buckets: root.named("buckets", buckets::Bucket::read).unwrap_or_default(),
             containers: root.section("containers", containers::Containers::read),
             logs: root.section("logs", logs::Logs::read),
             metrics: root.section("metrics", metrics::Metrics::read),
-            products: root.named("products", |section| products::Product::read(section, &bucket_names)),
+            products: root.named("products", |section| products::Product::read(section, &known)),
             api: root.section("api", api::Api::read),
+            host,
+            buckets,
         };
         root.finish();
         config

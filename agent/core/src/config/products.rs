@@ -1,7 +1,9 @@
+use super::buckets::Bucket;
 use super::section::Section;
-use super::values::{AbsolutePath, FromNode, mismatch};
+use super::values::{AbsolutePath, FromNode, Labels, mismatch};
 use crate::yaml::Node;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A watched folder whose finished files go to a bucket.
@@ -17,6 +19,14 @@ pub struct Product {
     pub quiet: Duration,
     /// What happens to the local file after the bucket has confirmed.
     pub afterwards: Afterwards,
+}
+
+/// What a product can refer to.
+pub(super) struct Known<'a> {
+    /// The names of buckets, those with problems too.
+    pub(super) bucket_names: &'a [String],
+    pub(super) buckets: &'a BTreeMap<String, Bucket>,
+    pub(super) labels: &'a Labels,
 }
 
 /// What happens to the local file after the bucket has confirmed.
@@ -127,11 +137,20 @@ impl FromNode for Afterwards {
 }
 
 impl Product {
-    pub(super) fn read(mut section: Section<'_>, bucket_names: &[String]) -> Option<Self> {
+    pub(super) fn read(mut section: Section<'_>, known: &Known<'_>) -> Option<Self> {
         let watch = section.required::<AbsolutePath>("watch");
-        let bucket = section.required("bucket");
-        section.references("bucket", "bucket", bucket_names);
+        let bucket = section.required::<String>("bucket");
+        section.references("bucket", "bucket", known.bucket_names);
         let key = section.or("key", KeyTemplate(vec![KeyPart::Path]));
+        if let Some(problem) = missing_label(&key, known.labels) {
+            section.problem_with("key", &problem);
+        }
+        if let (Some(watch), Some(Bucket::Folder(folder))) =
+            (&watch, bucket.as_ref().and_then(|bucket| known.buckets.get(bucket)))
+            && let Some(problem) = feeds_itself(&watch.0, folder)
+        {
+            section.problem_with("watch", &problem);
+        }
         let quiet = section.or("quiet", Duration::from_secs(2));
         let afterwards = section.or("afterwards", Afterwards::Keep);
         section.finish();
@@ -139,9 +158,48 @@ impl Product {
     }
 }
 
+/// A label that the key needs and the host has not, or has without a value.
+fn missing_label(key: &KeyTemplate, labels: &Labels) -> Option<String> {
+    let needed = key.0.iter().filter_map(|part| match part {
+        KeyPart::Label(label) => Some(label),
+        _ => None,
+    });
+    let missing = needed.into_iter().find(|label| labels.0.get(*label).is_none_or(String::is_empty))?;
+    Some(format!("{{label:{missing}}} needs a value; add it under host.labels: {{{missing}: …}}"))
+}
+
+/// A bucket in the folder whose files it takes would take its own objects for new products, without end.
+fn feeds_itself(watch: &Path, bucket: &Path) -> Option<String> {
+    bucket.starts_with(watch).then(|| {
+        format!("the bucket's folder {} lies in it, so that every upload would be a new product", bucket.display())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{KeyPart, KeyTemplate};
+    use crate::config::Config;
+
+    fn problems(products: &str) -> String {
+        let text = format!(
+            "host: {{labels: {{role: backend}}}}\nbuckets: {{b: file:///srv/out}}\nproducts:\n  p: {products}\n"
+        );
+        Config::parse(&text, "agent.yaml").map_or_else(|error| error.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn a_label_that_the_key_needs_must_be_there() {
+        assert_eq!(problems("{watch: /srv/in, bucket: b, key: '{label:role}/{path}'}"), "");
+        let message = problems("{watch: /srv/in, bucket: b, key: '{label:rule}/{path}'}");
+        assert!(message.contains("4:39: products.p.key: {label:rule} needs a value"), "{message}");
+    }
+
+    #[test]
+    fn a_bucket_in_the_folder_that_feeds_it_is_refused() {
+        let message = problems("{watch: /srv, bucket: b}");
+        assert!(message.contains("products.p.watch: the bucket's folder /srv/out lies in it"), "{message}");
+        assert_eq!(problems("{watch: /srv/outer, bucket: b}"), "");
+    }
 
     #[test]
     fn a_template_is_checked_when_it_is_loaded() {

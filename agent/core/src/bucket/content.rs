@@ -1,0 +1,197 @@
+use bytes::Bytes;
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const MIB: u64 = 1 << 20;
+/// Up to here one request carries the whole object.
+const SINGLE_AT_MOST: u64 = 16 * MIB;
+const SMALLEST_PART: u64 = 8 * MIB;
+/// OpenStack Swift takes no more parts unless it is told to (`max_upload_part_num`).
+const PARTS_AIMED_AT: u64 = 1000;
+/// No S3 API takes a larger part; files beyond `PARTS_AIMED_AT` of them need a store that takes 10,000 parts.
+const LARGEST_PART: u64 = 5 << 30;
+/// How much is read at a time: large enough that system calls do not count, small enough for many at once.
+const READ: usize = 256 << 10;
+
+/// An open file with its checksums, read once: what is sent is checked against them by the store and by us.
+#[derive(Clone, Debug)]
+pub struct Content {
+    file: Arc<File>,
+    size: u64,
+    part_size: u64,
+    /// Of each part; of the whole where one request carries it.
+    md5: Vec<[u8; 16]>,
+    sha256: String,
+}
+
+impl Content {
+    /// Reads `size` bytes of a file and computes their checksums.
+    ///
+    /// # Errors
+    /// The file cannot be read or has fewer bytes.
+    pub async fn read(file: File, size: u64) -> io::Result<Self> {
+        let file = Arc::new(file);
+        let part_size = part_size(size);
+        let reader = file.clone();
+        let (md5, sha256) = interruptible(move |interrupted| checksums(&reader, size, part_size, interrupted)).await?;
+        Ok(Self { file, size, part_size, md5, sha256 })
+    }
+
+    /// Its bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The SHA-256 of the whole, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// In how many requests it is sent.
+    pub(super) fn parts(&self) -> usize {
+        self.md5.len()
+    }
+
+    pub(super) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Offset, length and MD5 of a part, counted from 0.
+    pub(super) fn part(&self, index: usize) -> (u64, u64, [u8; 16]) {
+        let offset = index as u64 * self.part_size;
+        (offset, self.part_size.min(self.size - offset), self.md5[index])
+    }
+
+    /// The ETag that S3 APIs give: the MD5, and for an object in parts the MD5 of the parts' MD5s and their number.
+    pub(super) fn etag(&self) -> String {
+        match &self.md5[..] {
+            [md5] => hex(md5),
+            parts => format!("{}-{}", hex(&Md5::digest(parts.concat())), parts.len()),
+        }
+    }
+}
+
+fn part_size(size: u64) -> u64 {
+    if size <= SINGLE_AT_MOST {
+        return SINGLE_AT_MOST;
+    }
+    let part = size.div_ceil(PARTS_AIMED_AT).next_multiple_of(MIB);
+    part.clamp(SMALLEST_PART, LARGEST_PART)
+}
+
+fn checksums(file: &File, size: u64, part_size: u64, interrupted: &AtomicBool) -> io::Result<(Vec<[u8; 16]>, String)> {
+    let mut whole = Sha256::new();
+    let mut parts = Vec::new();
+    let mut buffer = vec![0; READ];
+    let mut offset = 0;
+    loop {
+        let end = (offset + part_size).min(size);
+        let mut part = Md5::new();
+        while offset < end {
+            let piece = read_piece(file, &mut buffer, offset, end - offset, interrupted)?;
+            part.update(piece);
+            whole.update(piece);
+            offset += piece.len() as u64;
+        }
+        parts.push(part.finalize().into());
+        if offset == size {
+            return Ok((parts, hex(&whole.finalize())));
+        }
+    }
+}
+
+/// The SHA-256 of a whole file, whatever its size.
+pub(super) fn sha256_of(file: &File, interrupted: &AtomicBool) -> io::Result<String> {
+    let size = file.metadata()?.len();
+    Ok(checksums(file, size, u64::MAX / 2, interrupted)?.1)
+}
+
+/// Reads at most a buffer full, and at least one byte.
+pub(super) fn read_piece<'b>(
+    file: &File,
+    buffer: &'b mut [u8],
+    offset: u64,
+    left: u64,
+    interrupted: &AtomicBool,
+) -> io::Result<&'b [u8]> {
+    if interrupted.load(Ordering::Relaxed) {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    match file.read_at(&mut buffer[..most], offset)? {
+        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read")),
+        read => Ok(&buffer[..read]),
+    }
+}
+
+/// As [`read_piece`], for a body that is sent.
+pub(super) fn read_bytes(file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
+    let mut buffer = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(READ)];
+    let read = read_piece(file, &mut buffer, offset, left, &AtomicBool::new(false))?.len();
+    buffer.truncate(read);
+    Ok(buffer.into())
+}
+
+/// Runs work that blocks on a thread for such; when the future is dropped, the work is told to end.
+pub(super) async fn interruptible<T: Send + 'static>(
+    work: impl FnOnce(&AtomicBool) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    struct Interrupt(Arc<AtomicBool>);
+    impl Drop for Interrupt {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let guard = Interrupt(Arc::new(AtomicBool::new(false)));
+    let interrupted = guard.0.clone();
+    tokio::task::spawn_blocking(move || work(&interrupted)).await.map_err(io::Error::other)?
+}
+
+/// Lowercase hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Content, MIB, PARTS_AIMED_AT, part_size};
+    use std::io::Write;
+
+    #[test]
+    fn parts_are_so_large_that_a_thousand_suffice() {
+        assert_eq!(part_size(16 * MIB + 1), 8 * MIB);
+        for size in [8_000 * MIB, 8_000 * MIB + 1, 123_456_789_012, 4 << 40] {
+            let part = part_size(size);
+            assert!(size.div_ceil(part) <= PARTS_AIMED_AT && part.is_multiple_of(MIB), "{size}: {part}");
+        }
+        // 5 TiB, S3's largest object for long: more than a thousand of the largest part.
+        assert_eq!((5_u64 << 40).div_ceil(part_size(5 << 40)), 1024);
+    }
+
+    async fn content(size: usize) -> Content {
+        let mut file = tempfile::tempfile().expect("temporary file");
+        file.write_all(&vec![7; size]).expect("written");
+        Content::read(file, size as u64).await.expect("read")
+    }
+
+    #[tokio::test]
+    async fn checksums_are_those_of_md5sum_and_sha256sum() {
+        let empty = content(0).await;
+        assert_eq!(empty.etag(), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(empty.sha256(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        let large = content(20 << 20).await;
+        assert_eq!((large.parts(), large.part(2).1), (3, 4 * MIB));
+        assert!(large.etag().ends_with("-3"), "{}", large.etag());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_shorter_than_told_is_an_error() {
+        let error = Content::read(tempfile::tempfile().expect("temporary file"), 1).await.expect_err("refused");
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,175 @@
+use crate::secret::SecretError;
+use std::time::Duration;
+
+/// Why a bucket did not do something: which bucket, where it is, what was asked, the reason, the remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} the bucket {bucket:?} ({place}): {reason}")]
+pub struct BucketError {
+    bucket: String,
+    place: String,
+    doing: String,
+    reason: Reason,
+}
+
+/// The reason, with what an operator can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// A credential cannot be read.
+    #[error("{0}")]
+    Credentials(SecretError),
+    /// No connection, or no answer.
+    #[error("the store does not answer ({cause}); see that its endpoint is right and that the network reaches it")]
+    Unreachable {
+        /// What the network said.
+        cause: String,
+    },
+    /// The store's certificate is not trusted.
+    #[error(
+        "the store's certificate is not trusted ({cause}); install the CA that signed it among the system's, or correct the endpoint"
+    )]
+    Untrusted {
+        /// What rustls said.
+        cause: String,
+    },
+    /// The connection stands but nothing moves.
+    #[error("nothing moved for {} s; the connection was given up and is made anew", after.as_secs())]
+    Stalled {
+        /// For how long.
+        after: Duration,
+    },
+    /// The bucket is not there.
+    #[error("there is no such bucket; create it or correct its name")]
+    NoSuchBucket,
+    /// The object is not there.
+    #[error("there is no such object")]
+    NoSuchObject,
+    /// The upload in parts is not there any more.
+    #[error("the store has dropped the parts that were sent; the upload starts again")]
+    NoSuchUpload,
+    /// The store does not know the credentials.
+    #[error(
+        "the store refuses the credentials ({code}); see that access key and secret key are a pair, current, and of this store"
+    )]
+    BadCredentials {
+        /// The store's code.
+        code: String,
+    },
+    /// The credentials are known and lack a right.
+    #[error("the credentials lack the right to do this ({code}); grant it, or give others")]
+    Denied {
+        /// The store's code, or the system's words.
+        code: String,
+    },
+    /// This host's clock.
+    #[error("this host's clock differs too much from the store's; see that time is synchronised")]
+    ClockSkew,
+    /// No space.
+    #[error("there is no space left ({code}); make room or raise the quota")]
+    Full {
+        /// The store's code, or the system's words.
+        code: String,
+    },
+    /// The store is busy or ill.
+    #[error("the store is busy or ill ({code})")]
+    Busy {
+        /// Status and code.
+        code: String,
+    },
+    /// The store does not take the request.
+    #[error("the store does not take the request ({code})")]
+    Refused {
+        /// Status, code and message.
+        code: String,
+    },
+    /// The key cannot be one.
+    #[error("{0:?} cannot be a key here: {1}")]
+    Key(String, &'static str),
+    /// What the bucket tells is not what was sent.
+    #[error("what the bucket holds is not what was sent ({what}); it is sent again")]
+    Damaged {
+        /// What differs.
+        what: String,
+    },
+    /// An object beyond the limit of its reader.
+    #[error("the object has more than {at_most} bytes, the most that is read here")]
+    TooLarge {
+        /// The limit.
+        at_most: u64,
+    },
+    /// The file on this host.
+    #[error("the local file cannot be read: {0}")]
+    Local(std::io::Error),
+    /// The folder that is the bucket.
+    #[error("{0}")]
+    Folder(std::io::Error),
+}
+
+impl BucketError {
+    pub(super) fn new(bucket: &str, place: &str, doing: String, reason: Reason) -> Self {
+        Self { bucket: bucket.to_owned(), place: place.to_owned(), doing, reason }
+    }
+
+    /// The reason alone.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// Whether trying again soon is pointless: somebody has to change something first.
+    pub fn is_permanent(&self) -> bool {
+        self.reason.is_permanent()
+    }
+
+    /// Whether it would be the same for any other object of the bucket.
+    pub fn concerns_bucket(&self) -> bool {
+        self.reason.concerns_bucket()
+    }
+}
+
+impl Reason {
+    /// The one place that decides what is permanent.
+    fn is_permanent(&self) -> bool {
+        match self {
+            Self::Credentials(_)
+            | Self::Untrusted { .. }
+            | Self::NoSuchBucket
+            | Self::NoSuchObject
+            | Self::BadCredentials { .. }
+            | Self::Denied { .. }
+            | Self::Refused { .. }
+            | Self::Key(..)
+            | Self::TooLarge { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Stalled { .. }
+            | Self::NoSuchUpload
+            | Self::ClockSkew
+            | Self::Full { .. }
+            | Self::Busy { .. }
+            | Self::Damaged { .. }
+            | Self::Local(_)
+            | Self::Folder(_) => false,
+        }
+    }
+
+    fn concerns_bucket(&self) -> bool {
+        match self {
+            Self::Credentials(_)
+            | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::Stalled { .. }
+            | Self::NoSuchBucket
+            | Self::BadCredentials { .. }
+            | Self::Denied { .. }
+            | Self::ClockSkew
+            | Self::Full { .. }
+            | Self::Busy { .. } => true,
+            Self::NoSuchObject
+            | Self::NoSuchUpload
+            | Self::Refused { .. }
+            | Self::Key(..)
+            | Self::Damaged { .. }
+            | Self::TooLarge { .. }
+            | Self::Local(_)
+            | Self::Folder(_) => false,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+use super::error::Reason;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use std::error::Error;
+
+/// What the SDK's error means to us. The one place that knows the stores' codes.
+pub(super) fn reason<E>(error: &SdkError<E>) -> Reason
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(answer) => {
+            classify(answer.raw().status().as_u16(), answer.err().code(), answer.err().message())
+        }
+        SdkError::ResponseError(answer) => {
+            Reason::Busy { code: format!("status {}, an answer that is not S3's", answer.raw().status().as_u16()) }
+        }
+        SdkError::TimeoutError(_) => Reason::Unreachable { cause: "no answer in time".into() },
+        SdkError::ConstructionFailure(_) => Reason::Refused { code: causes(error) },
+        _ => match causes(error) {
+            cause if cause.contains("certificate") => Reason::Untrusted { cause },
+            cause => Reason::Unreachable { cause },
+        },
+    }
+}
+
+fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> Reason {
+    let name = code.unwrap_or_default();
+    let code = words(status, code, message);
+    match name {
+        "NoSuchBucket" => Reason::NoSuchBucket,
+        "NoSuchKey" | "NotFound" => Reason::NoSuchObject,
+        "NoSuchUpload" => Reason::NoSuchUpload,
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" => {
+            Reason::BadCredentials { code }
+        }
+        "RequestTimeTooSkewed" => Reason::ClockSkew,
+        "QuotaExceeded" => Reason::Full { code },
+        "BadDigest" => {
+            Reason::Damaged { what: "the store found another MD5 than the file had when it was read".into() }
+        }
+        // The store waited for the body in vain.
+        "RequestTimeout" => Reason::Busy { code },
+        _ => match status {
+            401 | 403 => Reason::Denied { code },
+            404 => Reason::NoSuchObject,
+            408 | 409 | 425 | 429 => Reason::Busy { code },
+            // Some operations are not there on every store; that will not change by asking again.
+            501 => Reason::Refused { code },
+            507 => Reason::Full { code },
+            500..=599 => Reason::Busy { code },
+            _ => Reason::Refused { code },
+        },
+    }
+}
+
+/// "403 AccessDenied: message", on one line and not long, whatever a server sends.
+fn words(status: u16, code: Option<&str>, message: Option<&str>) -> String {
+    let mut text = status.to_string();
+    for (before, part) in [(" ", code), (": ", message)] {
+        if let Some(part) = part.filter(|part| !part.is_empty()) {
+            text.push_str(before);
+            text.extend(part.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }));
+        }
+    }
+    text
+}
+
+/// The chain of causes without its repetitions and without the SDK's own first words.
+fn causes(error: &dyn Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !parts.last().is_some_and(|last| last.contains(&text)) {
+            parts.push(text);
+        }
+        next = cause.source();
+    }
+    if parts.is_empty() { error.to_string() } else { parts.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reason, classify};
+
+    #[test]
+    fn codes_of_stores_become_reasons() {
+        assert!(matches!(classify(404, Some("NoSuchBucket"), None), Reason::NoSuchBucket));
+        assert!(matches!(classify(403, Some("SignatureDoesNotMatch"), None), Reason::BadCredentials { .. }));
+        assert!(matches!(classify(403, None, None), Reason::Denied { .. }));
+        assert!(matches!(classify(503, Some("SlowDown"), None), Reason::Busy { .. }));
+        let Reason::Refused { code } = classify(400, Some("X"), Some("a\nb")) else { panic!("refused") };
+        assert_eq!(code, "400 X: a b");
+    }
+}
