@@ -19,6 +19,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 pub const ACCESS_KEY: &str = "test:tester";
 pub const SECRET_KEY: &str = "testing";
 pub const REGION: &str = "us-east-1";
+/// A second account with buckets of its own: `ACCESS_KEY` has no rights there.
+pub const OTHER_ACCESS_KEY: &str = "other:writer";
+pub const OTHER_SECRET_KEY: &str = "writing";
 const SERVICES: [&str; 3] = ["account", "container", "object"];
 /// Debian's Swift belongs to Debian's Python, which need not be the first on the path.
 const PYTHON: &str = "/usr/bin/python3";
@@ -107,12 +110,21 @@ impl Swift {
         self.native("PUT", &format!("{bucket}/{key}"), content)?.success().map(drop)
     }
 
+    /// A request of `OTHER_ACCESS_KEY` to its own account: `PUT bucket`, `GET bucket/key`.
+    pub fn other_account(&self, method: &str, path: &str) -> Result<Response> {
+        self.request([OTHER_ACCESS_KEY, OTHER_SECRET_KEY], method, &format!("/v1/AUTH_other/{path}"), b"")?.success()
+    }
+
     fn native(&self, method: &str, path: &str, body: &[u8]) -> Result<Response> {
+        self.request([ACCESS_KEY, SECRET_KEY], method, &format!("/v1/AUTH_test/{path}"), body)
+    }
+
+    fn request(&self, [user, key]: [&str; 2], method: &str, path: &str, body: &[u8]) -> Result<Response> {
         let proxy = self.ports.proxy.address();
-        let login = [("X-Auth-User", ACCESS_KEY), ("X-Auth-Key", SECRET_KEY)];
+        let login = [("X-Auth-User", user), ("X-Auth-Key", key)];
         let session = http::request(proxy, "GET", "/auth/v1.0", &login, b"")?.success()?;
         let token = session.header("x-auth-token").context("Swift gave no token")?;
-        http::request(proxy, method, &format!("/v1/AUTH_test/{path}"), &[("X-Auth-Token", token)], body)
+        http::request(proxy, method, path, &[("X-Auth-Token", token)], body)
     }
 
     fn memcached(&self) -> Result<Server> {
@@ -183,7 +195,9 @@ fn proxy_config(folder: &Path, ports: &Ports) -> String {
         config.push_str(&match filter {
             "memcache" => format!("memcache_servers = {}\n", ports.memcached.address()),
             "s3api" => format!("location = {REGION}\ns3_acl = false\ndns_compliant_bucket_names = true\n"),
-            "tempauth" => format!("user_test_tester = {SECRET_KEY} .admin\n"),
+            "tempauth" => {
+                format!("user_test_tester = {SECRET_KEY} .admin\nuser_other_writer = {OTHER_SECRET_KEY} .admin\n")
+            }
             "versioned_writes" => "allow_versioned_writes = true\nallow_object_versioning = true\n".to_owned(),
             _ => String::new(),
         });
