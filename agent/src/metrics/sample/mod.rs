@@ -3,10 +3,14 @@
 //! In: procfs, sysfs, statfs, rtnetlink. Out: one text per scrape. Collectors keep open files, buffers and rendered
 //! labels from scrape to scrape, so that a scrape allocates nothing for a sample; nothing survives a restart.
 
+/// `node_nf_conntrack_*`: connection tracking.
+mod conntrack;
 /// `node_cpu_*`: time per CPU and mode, throttling.
 mod cpu;
 /// `node_disk_*`: block devices.
 mod diskstats;
+/// `node_entropy_*`.
+mod entropy;
 /// `node_filefd_*`: open files of the whole host.
 mod filefd;
 /// `node_filesystem_*`: space and inodes of mounts.
@@ -33,6 +37,10 @@ mod roots;
 mod rows;
 /// Network devices' counters from rtnetlink.
 mod rtnetlink;
+/// `node_sockstat_*`: sockets by protocol.
+mod sockstat;
+/// `node_softnet_*`: packets before they reach a protocol.
+mod softnet;
 /// Boot time, interrupts, context switches, forks, running and blocked processes.
 mod stat;
 /// statfs(2) by threads that may hang, for a caller that must not.
@@ -128,8 +136,10 @@ impl Sampler {
     /// A sampler of the host under `roots`.
     pub fn new(roots: &Roots) -> Self {
         let collectors: Vec<Box<dyn Collector>> = vec![
+            Box::new(conntrack::Conntrack::new(roots)),
             Box::new(cpu::Cpu::new(roots)),
             Box::new(diskstats::Diskstats::new(roots)),
+            Box::new(entropy::Entropy::new(roots)),
             Box::new(filefd::Filefd::new(roots)),
             Box::new(filesystem::Filesystem::new(roots)),
             Box::new(loadavg::Loadavg::new(roots)),
@@ -138,6 +148,8 @@ impl Sampler {
             Box::new(netstat::Netstat::new(roots)),
             Box::new(os::Os::new(roots)),
             Box::new(pressure::Pressure::new(roots)),
+            Box::new(sockstat::Sockstat::new(roots)),
+            Box::new(softnet::Softnet::new(roots)),
             Box::new(stat::Stat::new()),
             Box::new(time::Time::new(roots)),
             Box::new(uname::Uname::new()),

@@ -1,0 +1,106 @@
+use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
+use crate::metrics::encode::Family;
+use nix::unistd::{SysconfVar, sysconf};
+
+/// What a protocol's line may have. `mem` counts pages.
+const FIELDS: [&[u8]; 6] = [b"inuse", b"orphan", b"tw", b"alloc", b"mem", b"memory"];
+
+/// `/proc/net/sockstat` and `sockstat6`: sockets by protocol.
+pub struct Sockstat {
+    files: [KernelFile; 2],
+    page: u64,
+    used: Family,
+    /// In the order of the files.
+    families: Vec<(Vec<u8>, &'static [u8], Family)>,
+}
+
+impl Sockstat {
+    pub fn new(roots: &Roots) -> Self {
+        let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
+        Self {
+            files: ["net/sockstat", "net/sockstat6"].map(|name| KernelFile::new(roots.procfs.join(name))),
+            page: page.unwrap_or(4096),
+            used: Family::gauge("node_sockstat_sockets_used", "Number of IPv4 sockets in use."),
+            families: Vec::new(),
+        }
+    }
+}
+
+/// The family at this place, made anew where another stood there.
+fn family<'a>(
+    families: &'a mut Vec<(Vec<u8>, &'static [u8], Family)>,
+    at: &mut usize,
+    protocol: &[u8],
+    field: &'static [u8],
+) -> &'a Family {
+    if families.get(*at).is_none_or(|(known, of, _)| known != protocol || *of != field) {
+        families.truncate(*at);
+        let (protocol_text, field_text) = (String::from_utf8_lossy(protocol), String::from_utf8_lossy(field));
+        let name = format!("node_sockstat_{protocol_text}_{field_text}");
+        let help = format!("Number of {protocol_text} sockets in state {field_text}.");
+        families.push((protocol.to_owned(), field, Family::gauge(&name, &help)));
+    }
+    *at += 1;
+    &families[*at - 1].2
+}
+
+impl Collector for Sockstat {
+    fn name(&self) -> &'static str {
+        "sockstat"
+    }
+
+    fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
+        let mut at = 0;
+        for file in &mut self.files {
+            let text = match file.read() {
+                // A kernel without IPv4, or without IPv6.
+                Err(CollectError::NoData { .. }) => continue,
+                text => text?,
+            };
+            for line in text.lines() {
+                let mut words = words(line);
+                let protocol = words.next().and_then(|word| word.strip_suffix(b":"));
+                let protocol = protocol.ok_or_else(|| text.malformed("a protocol", line))?;
+                while let (Some(name), Some(value)) = (words.next(), words.next()) {
+                    let value = number(value).ok_or_else(|| text.malformed("names with numbers", line))?;
+                    if (protocol, name) == (b"sockets", b"used") {
+                        scrape.out.family(&self.used).put(value);
+                        continue;
+                    }
+                    let Some(field) = FIELDS.into_iter().find(|field| *field == name) else { continue };
+                    scrape.out.family(family(&mut self.families, &mut at, protocol, field)).put(value);
+                    if field == b"mem" {
+                        let bytes = value.saturating_mul(self.page);
+                        scrape.out.family(family(&mut self.families, &mut at, protocol, b"mem_bytes")).put(bytes);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sockstat;
+    use crate::metrics::sample::testing::{assert_has, captured, samples};
+
+    #[test]
+    fn sockets_of_each_protocol_are_taken_and_memory_in_pages_and_bytes() {
+        let roots = captured("procfs-vm");
+        let mut sockstat = Sockstat::new(&roots);
+        sockstat.page = 4096;
+        let lines = samples(&mut sockstat, &roots);
+        assert_has(
+            &lines,
+            &[
+                "node_sockstat_sockets_used 50",
+                "node_sockstat_TCP_mem 243",
+                "node_sockstat_TCP_mem_bytes 995328",
+                "node_sockstat_FRAG6_memory 0",
+            ],
+        );
+        assert_eq!(lines.len(), 20);
+        assert_eq!(samples(&mut sockstat, &roots), lines, "the second time, with what is kept");
+    }
+}
