@@ -4,6 +4,7 @@ use super::accel::{self, AccelChoice, Accelerator};
 use super::console::{self, Console, Verdict};
 use super::name::{InstanceName, new_instance_id};
 use super::plan::{Kernel, Order, Plan, PlannedFile, plan};
+use super::process::{all_qemu_of, has_ended};
 use super::qemu::{self, QEMU, QEMU_IMG};
 use super::qmp::Qmp;
 use super::record::Record;
@@ -202,29 +203,33 @@ pub fn remove(folder: &InstanceFolder, grace: Duration) -> anyhow::Result<()> {
 
 /// Power button, SIGTERM, SIGKILL: each only if the one before was not enough.
 fn stop(folder: &InstanceFolder, grace: Duration) -> anyhow::Result<()> {
+    let pids = all_qemu_of(&folder.path);
     if folder.running().is_some() && !grace.is_zero() {
         match Qmp::connect(&folder.path).and_then(|mut qmp| qmp.power_down()) {
-            Ok(()) if ends(folder, grace) => {}
+            Ok(()) if end(folder, &pids, grace) => {}
             Ok(()) => log::warn!("{} did not power down within {} s: ending it", folder.name, grace.as_secs()),
             Err(error) => log::warn!("{} cannot be asked to power down ({error:#}): ending it", folder.name),
         }
     }
-    for (signal, timeout) in [(Signal::SIGTERM, TERMINATE_TIMEOUT), (Signal::SIGKILL, TERMINATE_TIMEOUT)] {
-        let Some(pid) = folder.running() else { return Ok(()) };
-        match kill(pid, signal) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot end the QEMU {pid} of {}", folder.name)),
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        // Looked for again: one that was just being started may have come to light.
+        let pids = all_qemu_of(&folder.path);
+        for pid in &pids {
+            match kill(*pid, signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot end QEMU {pid} of {}", folder.name)),
+            }
         }
-        if ends(folder, timeout) {
+        if end(folder, &pids, TERMINATE_TIMEOUT) {
             return Ok(());
         }
     }
     bail!("the QEMU of {} does not end, even after SIGKILL; it waits for a disk or a device", folder.name)
 }
 
-fn ends(folder: &InstanceFolder, timeout: Duration) -> bool {
+fn end(folder: &InstanceFolder, pids: &[Pid], timeout: Duration) -> bool {
     let start = Instant::now();
-    while folder.running().is_some() {
+    while !pids.iter().all(|pid| has_ended(&folder.path, *pid)) {
         if start.elapsed() >= timeout {
             return false;
         }

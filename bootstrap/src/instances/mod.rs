@@ -9,6 +9,7 @@ mod forward;
 mod local;
 mod name;
 mod plan;
+mod process;
 mod qemu;
 mod qmp;
 mod record;

@@ -99,7 +99,7 @@ fn disk(order: &Order, folder: &str) -> Vec<String> {
     arguments
 }
 
-/// The pid file's absolute path is also the mark by which this very process is recognised later.
+/// The pid file's absolute path is also what this very process is recognised by later.
 fn process(order: &Order, folder: &str) -> Vec<String> {
     let pid = format!("{folder}/{}", file::PID);
     let qmp = format!("unix:{},server=on,wait=off", file::QMP);

@@ -2,6 +2,7 @@
 
 use super::name::InstanceName;
 use super::plan::file;
+use super::process::is_qemu_of;
 use super::record::Record;
 use anyhow::{Context as _, bail};
 use nix::unistd::Pid;
@@ -145,15 +146,10 @@ impl InstanceFolder {
     }
 
     /// The process of the VM, if it lives.
-    ///
-    /// A pid alone proves nothing, since the system gives it to another process later; the pid file's own path among
-    /// the process's arguments does.
     pub fn running(&self) -> Option<Pid> {
-        let pid_file = self.path.join(file::PID);
-        let pid: i32 = fs::read_to_string(&pid_file).ok()?.trim().parse().ok()?;
-        let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let mark = pid_file.as_os_str().as_encoded_bytes();
-        arguments.split(|byte| *byte == 0).any(|argument| argument == mark).then_some(Pid::from_raw(pid))
+        let text = fs::read_to_string(self.path.join(file::PID)).ok()?;
+        let pid = Pid::from_raw(text.trim().parse().ok()?);
+        is_qemu_of(&self.path, pid).then_some(pid)
     }
 
     /// Waits for the sole right to change the instance.
