@@ -16,6 +16,8 @@ pub mod process;
 pub mod scenario;
 /// A child process with its log, stopped on drop.
 pub mod server;
+/// A guest that boots in seconds, to try `up` with.
+pub mod tiny_guest;
 /// A full VM, created by our own `up`.
 pub mod vm;
 /// Waiting for a condition, with a name and a limit.
