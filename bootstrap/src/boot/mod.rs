@@ -1,31 +1,161 @@
-//! To be written: on the VM.
+//! On the VM: datasource → user-data → steps → report.
+//!
+//! In: what the cloud and the operator say of this instance. Out: a configured host with a running agent, and a report.
+//! It runs as two oneshots, the early stage before the network and the final one after it. What survives a restart is
+//! each instance's folder below `/var/lib/hostwright/bootstrap`: its journal, user-data, report and the output of
+//! commands. A boot that is cut off goes on where the journal says that it was.
 
+mod check;
+mod console;
+/// Where the instance reads who it is.
+pub mod datasource;
+/// The machine, or a tree that looks like one.
+pub mod host;
+mod http;
+mod instance;
+/// What became of a boot.
+pub mod report;
+/// What is done to the host.
+pub mod steps;
+/// What the operator wants.
+pub mod userdata;
+
+pub use check::{CheckArguments, check};
+
+use anyhow::Context as _;
+use console::Console;
+use datasource::{Found, Seed};
+use host::Host;
+use instance::Instances;
+use report::{Report, Verdict};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+use steps::run::Asked;
+use steps::{Context, Stage, plan, run};
 
 /// `hostwright-bootstrap boot`
 #[derive(clap::Args, Debug)]
-pub struct BootArguments {}
-
-/// `hostwright-bootstrap check`
-#[derive(clap::Args, Debug)]
-pub struct CheckArguments {
-    /// A user-data (`#cloud-config`) or an `agent.yaml`.
-    pub file: PathBuf,
+pub struct BootArguments {
+    /// Only the steps of this stage; both, one after the other, where it is not given.
+    #[arg(long)]
+    pub stage: Option<Stage>,
+    /// Seconds to wait for the agent to become ready.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    pub patience: u64,
+    /// Work on this tree and not on this machine.
+    #[arg(long, default_value = "/", hide = true)]
+    pub root: PathBuf,
+    /// The kernel's view of processes.
+    #[arg(long, default_value = "/proc", hide = true)]
+    pub proc: PathBuf,
+    /// The kernel's view of devices.
+    #[arg(long, default_value = "/sys", hide = true)]
+    pub sys: PathBuf,
 }
 
-/// Configures this host.
+/// Configures this host by its user-data: each step once for the instance, or at each boot.
 ///
 /// # Errors
-/// A step failed.
-pub fn boot(_: &BootArguments) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("to be written")
+/// Nothing could be recorded. Steps that fail are told in the report and by the exit code.
+pub fn boot(arguments: &BootArguments) -> anyhow::Result<ExitCode> {
+    let BootArguments { root, proc, sys, .. } = arguments;
+    let host = Host::new(root.clone(), proc.clone(), sys.clone()).context("cannot begin")?;
+    let console = Console::new(&host);
+    let instances = Instances::lock(&host)?;
+    let network = arguments.stage != Some(Stage::Early);
+    let report = match datasource::find(&host, network) {
+        Ok(Found::Seed(seed)) => configure(arguments, &host, &console, &instances, *seed)?,
+        Ok(Found::OverNetwork(url)) => {
+            console.line(&format!("the seed is at {url}: it waits for the network and the final stage"));
+            without_seed(&host, arguments, &url, Vec::new(), Verdict::Ok)?
+        }
+        Ok(Found::Nothing) => {
+            let known = instances
+                .last()
+                .map_or_else(String::new, |id| format!("; the host stays as instance {id} was configured"));
+            console.line(&format!("no datasource has anything for this instance{known}: nothing is done"));
+            without_seed(&host, arguments, "none", Vec::new(), Verdict::Ok)?
+        }
+        Err(error) => {
+            let why = format!("{error:#}; nothing is done, the next boot tries again");
+            console.line(&why);
+            without_seed(&host, arguments, "none", vec![why], Verdict::Failed)?
+        }
+    };
+    conclude(&host, &console, &report);
+    Ok(if report.result == Verdict::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Checks a file without touching anything.
-///
-/// # Errors
-/// It has problems.
-pub fn check(_: &CheckArguments) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("to be written")
+fn configure(
+    arguments: &BootArguments,
+    host: &Host,
+    console: &Console<'_>,
+    instances: &Instances,
+    seed: Seed,
+) -> anyhow::Result<Report> {
+    let instance_id = seed.metadata.instance_id.clone().unwrap_or_else(|| "nocloud".to_owned());
+    let (folder, mut journal) = instances.open(&instance_id, &seed.user_data, &host.boot_id())?;
+    let stage = arguments
+        .stage
+        .map_or("both stages", |stage| if stage == Stage::Early { "early stage" } else { "final stage" });
+    console.line(&format!(
+        "hostwright-bootstrap: instance {instance_id}, boot {}, {stage}, {}",
+        journal.boot(),
+        seed.datasource
+    ));
+
+    let user_data = userdata::read(&seed.user_data);
+    let findings = user_data.findings.ignored.iter().chain(&user_data.findings.warnings);
+    let warnings: Vec<_> = seed.warnings.into_iter().chain(findings.map(|f| format!("user-data:{f}"))).collect();
+    for warning in &warnings {
+        console.line(&format!("warning: {warning}"));
+    }
+    let final_message = user_data.config.final_message.clone();
+    let steps = plan::plan(host, &seed.metadata, user_data, Duration::from_secs(arguments.patience));
+
+    let mut context = Context { host, instance_id: &instance_id, folder: folder.clone(), resumed: false };
+    let asked = Asked { stage: arguments.stage };
+    run::run(&steps, asked, &mut journal, &mut context, console)
+        .with_context(|| format!("cannot record a step in {}; nothing more is done", folder.display()))?;
+
+    let stage = arguments.stage.unwrap_or(Stage::Final);
+    let report =
+        Report::without_steps(seed.datasource, stage, warnings, Verdict::Ok).with_steps(&instance_id, &steps, &journal);
+    report.write(host, Some(&folder)).context("cannot write the boot's report")?;
+    if let Some(message) = final_message.filter(|_| stage == Stage::Final) {
+        console.final_message(&message, &report);
+    }
+    Ok(report)
+}
+
+fn without_seed(
+    host: &Host,
+    arguments: &BootArguments,
+    datasource: &str,
+    warnings: Vec<String>,
+    result: Verdict,
+) -> anyhow::Result<Report> {
+    let stage = arguments.stage.unwrap_or(Stage::Final);
+    let report = Report::without_steps(datasource.to_owned(), stage, warnings, result);
+    report.write(host, None).context("cannot write the boot's report")?;
+    Ok(report)
+}
+
+/// The last line, by which people and tests see on the console that the boot is over.
+fn conclude(host: &Host, console: &Console<'_>, report: &Report) {
+    let Some(id) = &report.instance_id else { return };
+    let counts = report.counts();
+    let verdict = match (report.stage, report.result) {
+        (Stage::Early, _) => "has its early stage behind it",
+        (Stage::Final, Verdict::Failed) => "is NOT configured as wanted",
+        (Stage::Final, _) => "is configured",
+    };
+    let earlier = if counts.earlier > 0 { format!(", {} in an earlier boot", counts.earlier) } else { String::new() };
+    console.plain(&format!(
+        "hostwright-bootstrap: instance {id} {verdict}: {} steps done, {} failed{earlier}, {:.1} s",
+        counts.done,
+        counts.failed,
+        report.seconds().max(host.elapsed())
+    ));
 }

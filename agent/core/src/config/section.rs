@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 /// A longer list of known keys than this helps nobody in a one-line message.
 const MOST_LISTED: usize = 30;
 
+const UNKNOWN_KEY: &str = "unknown key";
+
 /// One thing that is wrong in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -15,6 +17,13 @@ pub struct Problem {
     pub path: String,
     /// What was expected, what was found, what to do.
     pub message: String,
+}
+
+impl Problem {
+    /// Whether it is an unknown key: what else was written beside it still counts.
+    pub fn is_unknown_key(&self) -> bool {
+        self.message.starts_with(UNKNOWN_KEY)
+    }
 }
 
 impl std::fmt::Display for Problem {
@@ -264,7 +273,7 @@ impl<'a> Section<'a> {
                 }
                 hint => hint,
             };
-            self.problems.note(entry.place, &self.path_of(&entry.key), format!("unknown key{hint}"));
+            self.problems.note(entry.place, &self.path_of(&entry.key), format!("{UNKNOWN_KEY}{hint}"));
         }
     }
 

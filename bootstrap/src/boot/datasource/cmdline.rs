@@ -1,0 +1,76 @@
+/// What `ds=nocloud` on the kernel command line says of the seed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NoCloudLine {
+    /// `i=` or `instance-id=`
+    pub instance_id: Option<String>,
+    /// `h=` or `local-hostname=`
+    pub local_hostname: Option<String>,
+    /// `s=` or `seedfrom=`
+    pub seed_from: Option<String>,
+}
+
+/// Reads `ds=nocloud;s=…;i=…;h=…` (also `ds=nocloud-net`, and the older `ci.ds=`); the last one on the line counts.
+pub fn read(command_line: &str) -> Option<NoCloudLine> {
+    words(command_line).iter().rev().find_map(|word| {
+        let value = word.strip_prefix("ds=").or_else(|| word.strip_prefix("ci.ds="))?;
+        let mut parts = value.split(';');
+        let name = parts.next()?.to_ascii_lowercase();
+        (name == "nocloud" || name == "nocloud-net").then(|| pairs(parts))
+    })
+}
+
+fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> NoCloudLine {
+    let mut line = NoCloudLine::default();
+    for (key, value) in parts.filter_map(|part| part.split_once('=')) {
+        let value = Some(value.to_owned()).filter(|value| !value.is_empty());
+        match key {
+            "i" | "instance-id" => line.instance_id = value,
+            "h" | "local-hostname" => line.local_hostname = value,
+            "s" | "seedfrom" => line.seed_from = value,
+            _ => log::warn!("the kernel command line has ds=nocloud with {key:?}, which is not known; known: i, h, s"),
+        }
+    }
+    line
+}
+
+/// The kernel keeps the quotes of `"ds=nocloud;s=…"` and of `ds="nocloud;s=…"`; both are spaces' protection only.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for c in line.trim().chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c.is_whitespace() && !quoted => words.push(String::new()),
+            c => words.last_mut().into_iter().for_each(|word| word.push(c)),
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NoCloudLine, read};
+
+    #[test]
+    fn the_line_names_seed_instance_and_host() {
+        let line = "root=/dev/vda1 ro quiet \"ds=nocloud;s=http://10.0.2.2:8000/x/;i=i-1;h=web\" console=ttyS0";
+        let expected = NoCloudLine {
+            instance_id: Some("i-1".into()),
+            local_hostname: Some("web".into()),
+            seed_from: Some("http://10.0.2.2:8000/x/".into()),
+        };
+        assert_eq!(read(line), Some(expected.clone()));
+        assert_eq!(
+            read("ds=\"nocloud-net;seedfrom=http://10.0.2.2:8000/x/;instance-id=i-1;local-hostname=web\""),
+            Some(expected)
+        );
+    }
+
+    #[test]
+    fn other_datasources_and_lines_without_one_say_nothing() {
+        assert_eq!(read("ds=ec2 root=/dev/vda"), None);
+        assert_eq!(read("ids=nocloud"), None);
+        assert_eq!(read(""), None);
+        assert_eq!(read("ds=nocloud"), Some(NoCloudLine::default()));
+    }
+}

@@ -1,0 +1,298 @@
+use super::cmdline::{self, NoCloudLine};
+use super::disk::Mounted;
+use super::labels;
+use super::{Found, Metadata, Seed};
+use crate::boot::host::{Host, read_bounded};
+use crate::boot::http::{self, Bounds};
+use anyhow::Context as _;
+use hostwright_core::backoff::Backoff;
+use hyper::{StatusCode, Uri};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Seed folders in the order in which they are looked at; cloud-init's first, so that its images work as they are.
+const FOLDERS: [&str; 3] =
+    ["/var/lib/cloud/seed/nocloud", "/var/lib/cloud/seed/nocloud-net", "/var/lib/hostwright/seed"];
+/// The label of a seed's disk, in any case.
+const LABEL: &str = "cidata";
+/// No cloud hands over more than 256 KiB; a seed's disk may hold a little more.
+const MAX_BYTES: usize = 4 << 20;
+/// For each of the files.
+const FETCH_DEADLINE: Duration = Duration::from_secs(10);
+/// A server that starts together with this machine may need a moment.
+const FETCH_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks at the kernel command line, the seed folders and the labelled disks, in this order.
+///
+/// # Errors
+/// A seed is there but cannot be read.
+pub fn find(host: &Host, network: bool) -> anyhow::Result<Found> {
+    let command_line = std::fs::read_to_string(host.proc("cmdline")).unwrap_or_default();
+    let line = cmdline::read(&command_line);
+    let files = match line.as_ref().and_then(|line| line.seed_from.as_deref()) {
+        Some(url) if url.starts_with("http://") && !network => return Ok(Found::OverNetwork(url.to_owned())),
+        Some(place) => Some(named(host, place).with_context(|| {
+            format!("the kernel command line names the seed {place} (ds=nocloud;s=…), which cannot be read")
+        })?),
+        None => in_folders(host)?.map_or_else(|| on_disk(host), |files| Ok(Some(files)))?,
+    };
+    match (files, line) {
+        (Some(files), line) => files.seed(line.unwrap_or_default()).map(|seed| Found::Seed(Box::new(seed))),
+        // An instance id on the command line is a whole, if small, seed.
+        (None, Some(line)) if line.instance_id.is_some() => {
+            Files::at("kernel command line").seed(line).map(|seed| Found::Seed(Box::new(seed)))
+        }
+        (None, _) => Ok(Found::Nothing),
+    }
+}
+
+/// The files of a seed as they were found.
+#[derive(Default)]
+struct Files {
+    place: String,
+    metadata: Option<Vec<u8>>,
+    user_data: Option<Vec<u8>>,
+    vendor_data: Option<Vec<u8>>,
+    network_config: Option<Vec<u8>>,
+}
+
+impl Files {
+    fn at(place: impl Into<String>) -> Self {
+        Self { place: place.into(), ..Self::default() }
+    }
+
+    fn read(place: String, mut read: impl FnMut(&str) -> anyhow::Result<Option<Vec<u8>>>) -> anyhow::Result<Self> {
+        Ok(Self {
+            metadata: read("meta-data")?,
+            user_data: read("user-data")?,
+            vendor_data: read("vendor-data")?,
+            network_config: read("network-config")?,
+            place,
+        })
+    }
+
+    fn is_a_seed(&self) -> bool {
+        self.metadata.is_some() || self.user_data.is_some()
+    }
+
+    fn seed(self, line: NoCloudLine) -> anyhow::Result<Seed> {
+        let read = self.metadata.as_deref().map(Metadata::parse).transpose();
+        let mut metadata = read.with_context(|| format!("the seed in {}", self.place))?.unwrap_or_default();
+        metadata.instance_id = line.instance_id.or(metadata.instance_id);
+        metadata.local_hostname = line.local_hostname.or(metadata.local_hostname);
+        let mut warnings = Vec::new();
+        let not_empty = |content: &Option<Vec<u8>>| content.as_ref().is_some_and(|c| !c.trim_ascii().is_empty());
+        if not_empty(&self.vendor_data) {
+            warnings.push(format!("vendor-data in {} is not applied: it is not done yet", self.place));
+        }
+        if not_empty(&self.network_config) {
+            warnings.push(format!(
+                "network-config in {} is not applied: it is not done yet; the network is as the image sets it up",
+                self.place
+            ));
+        }
+        if metadata.instance_id.is_none() {
+            warnings.push(format!(
+                "the seed in {} has no instance-id, so it is \"nocloud\" as on every such instance; put one into meta-data",
+                self.place
+            ));
+        }
+        let datasource = format!("nocloud ({})", self.place);
+        Ok(Seed { datasource, metadata, user_data: self.user_data.unwrap_or_default(), warnings })
+    }
+}
+
+/// The place that `s=` names: a folder of the host or a server.
+fn named(host: &Host, place: &str) -> anyhow::Result<Files> {
+    let files = match place.strip_prefix("file://").unwrap_or(place) {
+        folder if folder.starts_with('/') => in_folder(&host.path(folder), folder.to_owned())?,
+        url if url.starts_with("http://") => over_http(host, url)?,
+        url if url.starts_with("https://") => {
+            anyhow::bail!("a seed over https is not done yet; use a folder or a disk")
+        }
+        _ => anyhow::bail!("expected /folder/, file:///folder/ or http://host/folder/"),
+    };
+    anyhow::ensure!(files.is_a_seed(), "there is neither meta-data nor user-data");
+    Ok(files)
+}
+
+fn in_folders(host: &Host) -> anyhow::Result<Option<Files>> {
+    for folder in FOLDERS {
+        let files = in_folder(&host.path(folder), folder.to_owned())?;
+        if files.is_a_seed() {
+            return Ok(Some(files));
+        }
+    }
+    Ok(None)
+}
+
+fn on_disk(host: &Host) -> anyhow::Result<Option<Files>> {
+    for (device, file_system) in labels::devices(host, LABEL) {
+        let mounted = Mounted::new(host, &device, file_system)?;
+        let files = in_folder(mounted.folder(), device.display().to_string())?;
+        if files.is_a_seed() {
+            return Ok(Some(files));
+        }
+    }
+    Ok(None)
+}
+
+fn in_folder(folder: &Path, place: String) -> anyhow::Result<Files> {
+    Files::read(place, |name| {
+        let path = folder.join(name);
+        match read_bounded(&path, MAX_BYTES as u64) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    })
+}
+
+fn over_http(host: &Host, base: &str) -> anyhow::Result<Files> {
+    let slash = if base.ends_with('/') || base.contains('?') { "" } else { "/" };
+    let until = Instant::now() + FETCH_PATIENCE;
+    Files::read(base.to_owned(), |name| {
+        let url = format!("{base}{slash}{name}");
+        let uri: Uri = url.parse().with_context(|| format!("{url} is not a URL"))?;
+        host.block_on(fetch_patiently(&uri, until)).with_context(|| format!("cannot fetch {url}"))
+    })
+}
+
+async fn fetch_patiently(uri: &Uri, until: Instant) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        let error = match fetch(uri).await {
+            Ok(Ok(content)) => return Ok(content),
+            Ok(Err(refused)) => return Err(refused),
+            Err(error) => error,
+        };
+        let delay = backoff.next_delay();
+        if Instant::now() + delay > until {
+            return Err(error.context(format!("no answer in {} s of trying", FETCH_PATIENCE.as_secs())));
+        }
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// The outer error may pass by itself; the inner one is the server's last word.
+async fn fetch(uri: &Uri) -> anyhow::Result<anyhow::Result<Option<Vec<u8>>>> {
+    let authority = uri.authority().context("the URL names no host")?;
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let connect = tokio::net::TcpStream::connect((name, authority.port_u16().unwrap_or(80)));
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let bounds = Bounds { deadline: FETCH_DEADLINE, bytes: MAX_BYTES };
+    let answer = http::get(connect, authority.as_str(), target, bounds).await?;
+    match answer.status {
+        StatusCode::OK if answer.body.trim_ascii_start().starts_with(b"<") => {
+            Ok(Err(anyhow::anyhow!("the server answered with HTML or XML: this is some other server's page")))
+        }
+        StatusCode::OK => Ok(Ok(Some(answer.body))),
+        StatusCode::NOT_FOUND => Ok(Ok(None)),
+        status if status.is_redirection() => {
+            Ok(Err(anyhow::anyhow!("the server answered {status}: redirects are not followed, name the final place")))
+        }
+        status if status.is_server_error() => Err(anyhow::anyhow!("the server answered {status}")),
+        status => Ok(Err(anyhow::anyhow!("the server answered {status}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Found;
+    use super::find;
+    use crate::boot::host::Host;
+    use std::io::{Read as _, Write as _};
+    use std::path::Path;
+
+    fn host(tree: &Path, command_line: &str) -> Host {
+        for folder in ["proc", "sys/class/block", "var/lib/cloud/seed/nocloud"] {
+            std::fs::create_dir_all(tree.join(folder)).expect("folder");
+        }
+        std::fs::write(tree.join("proc/cmdline"), command_line).expect("written");
+        Host::new(tree.to_owned(), tree.join("proc"), tree.join("sys")).expect("host")
+    }
+
+    #[test]
+    fn a_seed_folder_is_read_and_the_command_line_overrides_its_metadata() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let host = host(tree.path(), "quiet ds=nocloud;h=other\n");
+        let seed = tree.path().join("var/lib/cloud/seed/nocloud");
+        std::fs::write(seed.join("meta-data"), "instance-id: i-7\nlocal-hostname: web\n").expect("written");
+        std::fs::write(seed.join("user-data"), "#cloud-config\n").expect("written");
+        std::fs::write(seed.join("network-config"), "version: 2\n").expect("written");
+        let Found::Seed(seed) = find(&host, false).expect("found") else { panic!("no seed") };
+        assert_eq!(seed.datasource, "nocloud (/var/lib/cloud/seed/nocloud)");
+        assert_eq!(seed.metadata.instance_id.as_deref(), Some("i-7"));
+        assert_eq!(seed.metadata.local_hostname.as_deref(), Some("other"));
+        assert_eq!(seed.user_data, b"#cloud-config\n");
+        assert!(seed.warnings[0].contains("network-config"), "{:?}", seed.warnings);
+    }
+
+    #[test]
+    fn nothing_is_found_where_nothing_is() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        assert!(matches!(find(&host(tree.path(), "quiet"), true), Ok(Found::Nothing)));
+    }
+
+    #[test]
+    fn a_named_seed_that_is_not_there_is_an_error_with_its_place() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let error = find(&host(tree.path(), "ds=nocloud;s=/nowhere/"), true).err().expect("refused");
+        assert!(format!("{error:#}").contains("/nowhere/"), "{error:#}");
+    }
+
+    /// Answers requests in turn with what `answer` makes of their path.
+    fn server(answer: fn(&str) -> String) -> u16 {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("port");
+        let port = listener.local_addr().expect("address").port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("connection");
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).expect("request");
+                let text = String::from_utf8_lossy(&request[..length]).into_owned();
+                let path = text.split(' ').nth(1).unwrap_or_default();
+                stream.write_all(answer(path).as_bytes()).expect("answered");
+            }
+        });
+        port
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    #[test]
+    fn a_seed_url_waits_for_the_network_and_is_then_fetched() {
+        let port = server(|path| match path {
+            "/i-1/meta-data" => ok("instance-id: i-1"),
+            "/i-1/user-data" => ok("#cloud-config\n"),
+            _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into(),
+        });
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let host = host(tree.path(), &format!("ds=nocloud;s=http://127.0.0.1:{port}/i-1"));
+        assert!(matches!(find(&host, false), Ok(Found::OverNetwork(_))));
+        let Found::Seed(seed) = find(&host, true).expect("fetched") else { panic!("no seed") };
+        assert_eq!(seed.metadata.instance_id.as_deref(), Some("i-1"));
+        assert_eq!(seed.user_data, b"#cloud-config\n");
+    }
+
+    #[test]
+    fn redirects_and_pages_are_refused_with_a_reason() {
+        for (answer, reason) in [
+            (
+                (|_| "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n".into())
+                    as fn(&str) -> String,
+                "redirects are not followed",
+            ),
+            (|_| ok("<!DOCTYPE html><html>log in</html>"), "HTML"),
+            (|_| "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".into(), "403"),
+        ] {
+            let tree = tempfile::tempdir().expect("temporary folder");
+            let host = host(tree.path(), &format!("ds=nocloud;s=http://127.0.0.1:{}/", server(answer)));
+            let error = format!("{:#}", find(&host, true).err().expect("refused"));
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

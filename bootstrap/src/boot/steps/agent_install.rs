@@ -1,0 +1,171 @@
+use super::command::Run;
+use super::{Action, Context, Failure, Outcome, hex};
+use crate::boot::host::read_bounded;
+use crate::boot::userdata::agent::Program;
+use hostwright_core::atomic_file;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+pub const PROGRAM: &str = "/usr/bin/hostwright-agent";
+pub const UNIT: &str = "hostwright-agent.service";
+const CONFIG: &str = "/etc/hostwright/agent.yaml";
+/// Several times the program's size.
+const MAX_PROGRAM: u64 = 512 << 20;
+
+/// The agent's program, from where the user-data says.
+#[derive(Serialize)]
+pub struct InstallProgram {
+    program: Program,
+}
+
+impl InstallProgram {
+    pub fn new(program: Program) -> Self {
+        Self { program }
+    }
+}
+
+impl Action for InstallProgram {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let Program { path, sha256 } = &self.program;
+        let from = context.host.path(path);
+        let content = read_bounded(&from, MAX_PROGRAM).map_err(|e| {
+            Failure::new(
+                format!("cannot read {}: {e}", path.display()),
+                "put the agent's program there, or correct hostwright.agent.from",
+            )
+        })?;
+        let digest = hex(&Sha256::digest(&content));
+        if let Some(wanted) = sha256.as_ref().filter(|wanted| **wanted != digest) {
+            return Err(Failure::new(
+                format!(
+                    "{} has the sha256 {digest}, and the user-data wants {wanted}: it is not installed",
+                    path.display()
+                ),
+                "give the right file or the right sha256",
+            ));
+        }
+        let place = context.host.path(PROGRAM);
+        if std::fs::read(&place).is_ok_and(|before| before == content) {
+            return Ok(Outcome::Done);
+        }
+        let placed = || {
+            place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            atomic_file::replace(&place, &content, 0o755)
+        };
+        placed().map_err(|e| Failure::io(format!("write {PROGRAM}"), &e))?;
+        systemctl(context, "agent program", &["--no-block", "try-restart", UNIT])?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// The agent's unit, where the image has none.
+#[derive(Serialize)]
+pub struct InstallUnit {
+    unit: &'static str,
+}
+
+/// The first line of a unit that is ours to replace.
+const MARK: &str = "# Installed by hostwright-bootstrap.\n";
+
+impl InstallUnit {
+    pub fn new() -> Self {
+        Self { unit: include_str!("../../../../systemd/hostwright-agent.service") }
+    }
+}
+
+impl Action for InstallUnit {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let folders = ["/usr/lib/systemd/system", "/lib/systemd/system"];
+        if folders.iter().any(|folder| context.host.path(folder).join(UNIT).exists()) {
+            return Ok(Outcome::Skipped("the image has one".into()));
+        }
+        let place = context.host.path("/etc/systemd/system").join(UNIT);
+        let content = format!("{MARK}{}", self.unit);
+        match std::fs::read_to_string(&place) {
+            Ok(before) if before == content => return Ok(Outcome::Done),
+            Ok(before) if !before.starts_with(MARK) => return Ok(Outcome::Skipped("the image has one".into())),
+            _ => {}
+        }
+        let placed = || {
+            place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            atomic_file::replace(&place, content.as_bytes(), 0o644)
+        };
+        placed().map_err(|e| Failure::io(format!("write {}", place.display()), &e))?;
+        systemctl(context, "agent unit", &["daemon-reload"])?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// The agent's configuration: the user-data's `hostwright:` section.
+#[derive(Serialize)]
+pub struct InstallConfiguration {
+    text: String,
+}
+
+impl InstallConfiguration {
+    pub fn new(text: String) -> Self {
+        Self { text }
+    }
+}
+
+impl Action for InstallConfiguration {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let content = format!(
+            "# Written by hostwright-bootstrap from the section `hostwright:` of the user-data of instance {}.\n{}",
+            context.instance_id, self.text
+        );
+        let place = context.host.path(CONFIG);
+        if std::fs::read(&place).is_ok_and(|before| before == content.as_bytes()) {
+            return Ok(Outcome::Done);
+        }
+        let placed = || {
+            place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            atomic_file::replace(&place, content.as_bytes(), 0o640)
+        };
+        placed().map_err(|e| Failure::io(format!("write {CONFIG}"), &e))?;
+        // An agent that does not run yet is started by a later step.
+        systemctl(context, "agent config", &["--no-block", "try-reload-or-restart", UNIT])?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// Nothing where systemd does not run.
+pub fn systemctl(context: &Context<'_>, step: &str, arguments: &[&str]) -> Result<(), Failure> {
+    if !context.host.has_systemd() {
+        return Ok(());
+    }
+    let mut command = context.host.command("systemctl");
+    command.args(arguments);
+    Run { deadline: Some(std::time::Duration::from_secs(120)), ..Run::new(step, command) }.succeed(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action as _, Context, Outcome};
+    use super::{InstallConfiguration, InstallProgram, InstallUnit, hex};
+    use crate::boot::host::Host;
+    use crate::boot::userdata::agent::Program;
+    use sha2::{Digest as _, Sha256};
+
+    #[test]
+    fn program_unit_and_configuration_are_put_in_place_in_a_tree_without_systemd() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: tree.path().to_owned(), resumed: false };
+        std::fs::write(tree.path().join("agent"), "program").expect("written");
+        let program =
+            |sha256: &str| InstallProgram::new(Program { path: "/agent".into(), sha256: Some(sha256.into()) });
+        let wrong = program(&"0".repeat(64)).run(&context).expect_err("refused");
+        assert!(wrong.why.contains("is not installed") && !tree.path().join("usr/bin/hostwright-agent").exists());
+        program(&hex(&Sha256::digest("program"))).run(&context).expect("installed");
+        assert_eq!(std::fs::read_to_string(tree.path().join("usr/bin/hostwright-agent")).expect("read"), "program");
+        InstallConfiguration::new("metrics: {}\n".into()).run(&context).expect("written");
+        let text = std::fs::read_to_string(tree.path().join("etc/hostwright/agent.yaml")).expect("read");
+        assert!(text.starts_with('#') && text.ends_with("\nmetrics: {}\n"), "{text}");
+        assert_eq!(InstallUnit::new().run(&context), Ok(Outcome::Done));
+        let unit = tree.path().join("etc/systemd/system/hostwright-agent.service");
+        assert!(std::fs::read_to_string(&unit).expect("read").contains("Type=notify"));
+        std::fs::write(&unit, "[Unit]\n").expect("an operator's own");
+        assert!(matches!(InstallUnit::new().run(&context), Ok(Outcome::Skipped(_))));
+    }
+}

@@ -1,0 +1,151 @@
+use super::agent_install::{PROGRAM, UNIT, systemctl};
+use super::{Action, Context, Failure, Outcome};
+use crate::boot::http::{self, Answer, Bounds};
+use hostwright_core::status::{AgentStatus, Status};
+use hyper::StatusCode;
+use serde::Serialize;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
+
+const SOCKET: &str = "/run/hostwright/agent.sock";
+const LOOK: Duration = Duration::from_millis(200);
+const BOUNDS: Bounds = Bounds { deadline: Duration::from_secs(5), bytes: 4 << 20 };
+const NO_SYSTEMD: &str =
+    "systemd does not run here; start hostwright-agent run by hand, or by what starts services here";
+
+/// The agent, now and at each boot.
+#[derive(Serialize)]
+pub struct StartAgent {}
+
+impl Action for StartAgent {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        if !context.host.path(PROGRAM).is_file() {
+            return Err(Failure::new(
+                format!("there is no {PROGRAM}"),
+                "install the package hostwright into the image, or name the program in the user-data: hostwright: {agent: {from: /path}}",
+            ));
+        }
+        if !context.host.has_systemd() {
+            return Ok(Outcome::Skipped(NO_SYSTEMD.into()));
+        }
+        systemctl(context, "agent start", &["enable", UNIT])?;
+        // One that failed before its configuration came is not left in that state.
+        systemctl(context, "agent start", &["reset-failed", UNIT])?;
+        systemctl(context, "agent start", &["start", UNIT]).map_err(|failure| {
+            Failure::new(failure.why, format!("journalctl -u {UNIT} says why; the next boot tries again"))
+        })?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// Every duty of the agent has been ok once.
+#[derive(Serialize)]
+pub struct WaitForAgent {
+    patience: Duration,
+}
+
+impl WaitForAgent {
+    pub fn new(patience: Duration) -> Self {
+        Self { patience }
+    }
+}
+
+impl Action for WaitForAgent {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let socket = context.host.path(SOCKET);
+        if !context.host.has_systemd() && !socket.exists() {
+            return Ok(Outcome::Skipped(NO_SYSTEMD.into()));
+        }
+        context.host.block_on(wait(&socket, self.patience))?;
+        Ok(Outcome::Done)
+    }
+}
+
+async fn wait(socket: &Path, patience: Duration) -> Result<(), Failure> {
+    let until = Instant::now() + patience;
+    loop {
+        let answer = get(socket, "/readyz").await;
+        if answer.is_ok_and(|answer| answer.status == StatusCode::OK) {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(not_ready(get(socket, "/v1/status").await, patience));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn get(socket: &Path, target: &str) -> anyhow::Result<Answer> {
+    http::get(UnixStream::connect(socket), "localhost", target, BOUNDS).await
+}
+
+fn not_ready(answer: anyhow::Result<Answer>, patience: Duration) -> Failure {
+    let seconds = patience.as_secs();
+    let remedy = "hostwright-agent status shows every duty; journalctl -u hostwright-agent says more";
+    let status = answer.and_then(|answer| Ok(serde_json::from_slice::<AgentStatus>(&answer.body)?));
+    match status {
+        Err(error) => {
+            Failure::new(format!("the agent did not answer on {SOCKET} within {seconds} s: {error:#}"), remedy)
+        }
+        Ok(status) => {
+            let unwell = status.duties.iter().filter(|(_, duty)| !matches!(duty.status, Status::Ok { .. }));
+            let told: Vec<_> = unwell
+                .map(|(name, duty)| match duty.status.explanation() {
+                    "" => format!("{name} is {}", duty.status.name()),
+                    why => format!("{name} is {}: {why}", duty.status.name()),
+                })
+                .collect();
+            Failure::new(format!("the agent is not ready after {seconds} s: {}", told.join("; ")), remedy)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wait;
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    /// An agent's socket that is not ready for `refusals` requests.
+    fn agent(folder: &Path, mut refusals: usize) -> PathBuf {
+        let path = folder.join("agent.sock");
+        let listener = UnixListener::bind(&path).expect("socket");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = vec![0; 1024];
+                let length = stream.read(&mut request).await.expect("request");
+                let is_status = request[..length].starts_with(b"GET /v1/status");
+                let body = if is_status {
+                    r#"{"version":"1","host":"h","started":"2026-01-01T00:00:00Z","ready":false,"duties":{
+                      "logs":{"state":"ok","summary":"fine","since":"2026-01-01T00:00:00Z","restarts":0},
+                      "containers":{"state":"degraded","why":"the engine is down","since":"2026-01-01T00:00:00Z","restarts":0}}}"#
+                } else {
+                    ""
+                };
+                let status = if is_status || refusals == 0 { "200 OK" } else { "503 Service Unavailable" };
+                refusals = refusals.saturating_sub(1);
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).await.expect("answered");
+            }
+        });
+        path
+    }
+
+    #[tokio::test]
+    async fn it_waits_until_the_agent_is_ready() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        wait(&agent(folder.path(), 2), Duration::from_secs(60)).await.expect("ready");
+    }
+
+    #[tokio::test]
+    async fn after_its_patience_it_names_the_duties_that_are_not_ready() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let failure = wait(&agent(folder.path(), usize::MAX), Duration::ZERO).await.expect_err("not ready");
+        assert_eq!(failure.why, "the agent is not ready after 0 s: containers is degraded: the engine is down");
+        let failure = wait(&folder.path().join("none"), Duration::ZERO).await.expect_err("not there");
+        assert!(failure.why.contains("did not answer"), "{failure:?}");
+    }
+}

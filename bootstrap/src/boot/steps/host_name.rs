@@ -1,0 +1,124 @@
+use super::{Action, Context, Failure, Outcome};
+use crate::boot::datasource::Metadata;
+use crate::boot::userdata::names::{ManageHosts, Names, is_host_name};
+use hostwright_core::atomic_file;
+use serde::Serialize;
+
+/// What the host is called.
+#[derive(Clone, Serialize)]
+pub struct SetHostName {
+    /// For the kernel and `/etc/hostname`.
+    name: String,
+    short: String,
+    fqdn: String,
+}
+
+impl SetHostName {
+    /// The user-data's name, else the cloud's; nothing where neither says.
+    pub fn new(names: &Names, metadata: &Metadata) -> Option<Self> {
+        let said = names.hostname.clone().or_else(|| names.fqdn.clone());
+        let whole = said.or_else(|| metadata.local_hostname.clone().filter(|name| is_host_name(name)))?;
+        let short = whole.split('.').next().unwrap_or(&whole).to_owned();
+        let fqdn = names.fqdn.clone().unwrap_or(whole);
+        let name = if names.prefer_fqdn { fqdn.clone() } else { short.clone() };
+        Some(Self { name, short, fqdn })
+    }
+}
+
+impl Action for SetHostName {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let content = format!("{}\n", self.name);
+        replace_changed(context, "/etc/hostname", &content)?;
+        if context.host.is_this_machine() {
+            nix::unistd::sethostname(&self.name).map_err(|e| Failure::io("set the host name", &e.into()))?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// `/etc/hosts`
+#[derive(Serialize)]
+pub struct EtcHosts {
+    line: String,
+    whole: bool,
+}
+
+impl EtcHosts {
+    pub fn new(name: &SetHostName, manage: ManageHosts) -> Self {
+        let mut line = format!("127.0.1.1 {}", name.fqdn);
+        if name.short != name.fqdn {
+            line.push(' ');
+            line.push_str(&name.short);
+        }
+        Self { line, whole: manage == ManageHosts::Whole }
+    }
+
+    fn content(&self, before: &str) -> String {
+        if self.whole {
+            return format!(
+                "# Written by hostwright-bootstrap at each boot, because the user-data has manage_etc_hosts: true.\n\
+                 {}\n127.0.0.1 localhost\n\n::1 localhost ip6-localhost ip6-loopback\n\
+                 ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n",
+                self.line
+            );
+        }
+        let is_ours = |line: &&str| line.split_whitespace().next() == Some("127.0.1.1");
+        let others = before.lines().filter(|line| !is_ours(line)).map(|line| format!("{line}\n"));
+        std::iter::once(format!("{}\n", self.line)).chain(others).collect()
+    }
+}
+
+impl Action for EtcHosts {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let before = std::fs::read(context.host.path("/etc/hosts")).unwrap_or_default();
+        replace_changed(context, "/etc/hosts", &self.content(&String::from_utf8_lossy(&before)))?;
+        Ok(Outcome::Done)
+    }
+}
+
+fn replace_changed(context: &Context<'_>, path: &str, content: &str) -> Result<(), Failure> {
+    let here = context.host.path(path);
+    if std::fs::read(&here).is_ok_and(|before| before == content.as_bytes()) {
+        return Ok(());
+    }
+    let written = || {
+        here.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        atomic_file::replace(&here, content.as_bytes(), 0o644)
+    };
+    written().map_err(|e| Failure::io(format!("write {path}"), &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EtcHosts, SetHostName};
+    use crate::boot::datasource::Metadata;
+    use crate::boot::userdata::names::{ManageHosts, Names};
+
+    #[test]
+    fn the_name_is_the_user_datas_else_the_clouds_and_has_no_domain_unless_wanted() {
+        let metadata = Metadata { local_hostname: Some("vm-1.novalocal".into()), ..Metadata::default() };
+        let said = |hostname: Option<&str>, fqdn: Option<&str>, prefer_fqdn| {
+            let names = Names {
+                hostname: hostname.map(Into::into),
+                fqdn: fqdn.map(Into::into),
+                prefer_fqdn,
+                ..Names::default()
+            };
+            SetHostName::new(&names, &metadata).map(|set| (set.name, set.fqdn)).expect("a name")
+        };
+        assert_eq!(said(None, None, false), ("vm-1".into(), "vm-1.novalocal".into()));
+        assert_eq!(said(Some("web"), Some("web.example.org"), false), ("web".into(), "web.example.org".into()));
+        assert_eq!(said(None, Some("web.example.org"), true), ("web.example.org".into(), "web.example.org".into()));
+        assert!(SetHostName::new(&Names::default(), &Metadata::default()).is_none());
+    }
+
+    #[test]
+    fn localhost_keeps_the_lines_of_others() {
+        let names = Names { hostname: Some("web".into()), ..Names::default() };
+        let name = SetHostName::new(&names, &Metadata::default()).expect("a name");
+        let hosts = EtcHosts::new(&name, ManageHosts::Localhost);
+        let after = hosts.content("127.0.0.1 localhost\n127.0.1.1 old\n10.0.0.1 db\n");
+        assert_eq!(after, "127.0.1.1 web\n127.0.0.1 localhost\n10.0.0.1 db\n");
+        assert_eq!(hosts.content(&after), after);
+    }
+}

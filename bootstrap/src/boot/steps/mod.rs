@@ -1,0 +1,192 @@
+//! What is done to the host, step by step.
+//!
+//! In: the seed and its user-data. [`plan::plan`] makes the list of steps from them, pure; [`run::run`] carries it out
+//! and records each step in the [`journal::Journal`] before and after. What survives a restart is that journal: a step
+//! is done once for each instance id (or at each boot), one that was cut off is done again, one that failed is tried
+//! again at the next boot. A further module of cloud-config is a file here and a line in the plan.
+
+/// `/etc/passwd` and `/etc/group`, read.
+mod accounts;
+/// The agent's program, unit and configuration put in place.
+mod agent_install;
+/// The agent started and waited for.
+mod agent_start;
+/// `~/.ssh/authorized_keys`
+mod authorized_keys;
+/// A program run to its end, with its output kept.
+mod command;
+/// `write_files`
+mod files;
+/// `groups`
+mod groups;
+/// The SSH server's keys and switches.
+mod host_keys;
+/// The host's name and `/etc/hosts`.
+mod host_name;
+/// What has been done, on disk.
+pub mod journal;
+/// `packages`
+mod packages;
+/// The steps of an instance.
+pub mod plan;
+/// The steps carried out.
+pub mod run;
+/// `runcmd`, `bootcmd` and `#!` scripts
+mod shell;
+/// `sudo:` rules of users
+mod sudo;
+/// `timezone`
+mod timezone;
+/// `users`
+mod users;
+/// What is wrong in the user-data, as a step that fails.
+mod validity;
+
+use super::host::Host;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::path::PathBuf;
+
+/// When in the boot a step has its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Before the network, the SSH server and every ordinary service.
+    Early,
+    /// When the network is up.
+    Final,
+}
+
+/// How often a step is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frequency {
+    /// Once for an instance id, and again when its input changes: doing it twice is as good as once.
+    Instance,
+    /// Once for an instance id, whatever becomes of its input.
+    InstanceOnly,
+    /// At each boot.
+    Boot,
+}
+
+/// One thing that is done to the host.
+pub struct Step {
+    /// Unique among the steps of an instance, and the same at each boot.
+    pub name: String,
+    /// Its place in the boot.
+    pub stage: Stage,
+    /// How often it is done.
+    pub frequency: Frequency,
+    /// Steps that must have succeeded before.
+    pub needs: Vec<&'static str>,
+    /// A digest of everything that it is told to do.
+    pub input: String,
+    /// How it is done.
+    pub action: Box<dyn Action>,
+}
+
+impl Step {
+    /// A step that is done once for an instance, early in the boot, and needs no other.
+    pub fn new(name: impl Into<String>, action: impl Action + Serialize + 'static) -> Self {
+        // Nothing that is serialised here has keys that are no strings, so there is no error to lose.
+        let input = hex(&Sha256::digest(serde_json::to_vec(&action).unwrap_or_default()));
+        let (stage, frequency) = (Stage::Early, Frequency::Instance);
+        Self { name: name.into(), stage, frequency, needs: Vec::new(), input, action: Box::new(action) }
+    }
+
+    /// Puts it into the final stage.
+    pub fn in_the_final_stage(mut self) -> Self {
+        self.stage = Stage::Final;
+        self
+    }
+
+    /// Changes how often it is done.
+    pub fn with_frequency(mut self, frequency: Frequency) -> Self {
+        self.frequency = frequency;
+        self
+    }
+
+    /// Names steps that must have succeeded before.
+    pub fn needing(mut self, needs: &[&'static str]) -> Self {
+        self.needs = needs.to_vec();
+        self
+    }
+}
+
+/// How a step is done. Doing it again, after it was cut off at any point, must end as doing it once.
+pub trait Action {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Why it failed and what to do.
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure>;
+}
+
+/// What an action may know.
+pub struct Context<'a> {
+    /// The host that is worked on.
+    pub host: &'a Host,
+    /// The instance's id.
+    pub instance_id: &'a str,
+    /// The instance's own folder: root's alone.
+    pub folder: PathBuf,
+    /// Whether the step was begun before and cut off.
+    pub resumed: bool,
+}
+
+/// How a step ended that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is as it should be.
+    Done,
+    /// There was nothing to do, or it cannot be done here; the sentence says which.
+    Skipped(String),
+}
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened.
+    pub why: String,
+    /// What an operator can do.
+    pub remedy: String,
+}
+
+impl Failure {
+    /// A failure with its remedy.
+    pub fn new(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { why: why.into(), remedy: remedy.into() }
+    }
+
+    /// The operating system refused something.
+    pub fn io(doing: impl Into<String>, error: &std::io::Error) -> Self {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                "mount the file system writable, then start this step again by a reboot"
+            }
+            std::io::ErrorKind::StorageFull => "free some space on the disk; the next boot tries again",
+            std::io::ErrorKind::PermissionDenied => "run hostwright-bootstrap as root",
+            _ => "see that the folder exists and is writable; the next boot tries again",
+        };
+        Self::new(format!("cannot {}: {error}", doing.into()), remedy)
+    }
+}
+
+/// Several things of one kind, each tried whatever becomes of the others.
+pub fn each<T>(
+    items: &[T],
+    name: impl Fn(&T) -> String,
+    mut act: impl FnMut(&T) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let failures: Vec<_> = items.iter().filter_map(|item| Some((name(item), act(item).err()?))).collect();
+    let Some((_, first)) = failures.first() else { return Ok(()) };
+    let told: Vec<_> = failures.iter().map(|(name, failure)| format!("{name}: {}", failure.why)).collect();
+    Err(Failure::new(
+        format!("failed {} of {}: {}", failures.len(), items.len(), told.join("; ")),
+        first.remedy.clone(),
+    ))
+}
+
+/// In hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,197 @@
+use super::journal::{Journal, Record, State};
+use super::{Context, Failure, Frequency, Outcome, Stage, Step};
+use crate::boot::console::Console;
+use jiff::Timestamp;
+use std::io;
+use std::time::Instant;
+
+/// Which steps are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The stage whose turn it is; nothing for all of them.
+    pub stage: Option<Stage>,
+}
+
+impl Asked {
+    /// The final stage also does what the early one did not come to.
+    fn includes(self, step: &Step) -> bool {
+        self.stage != Some(Stage::Early) || step.stage == Stage::Early
+    }
+
+    /// What the early stage tried in vain in this boot is for the next boot, not for the final stage.
+    fn tries_again(self, step: &Step) -> bool {
+        self.stage.is_none_or(|stage| step.stage == stage)
+    }
+}
+
+/// Carries out the steps whose turn it is, one after the other, and records each before and after.
+///
+/// # Errors
+/// The journal cannot be written: nothing is done that cannot be recorded.
+pub fn run(
+    steps: &[Step],
+    asked: Asked,
+    journal: &mut Journal,
+    context: &mut Context<'_>,
+    console: &Console<'_>,
+) -> io::Result<()> {
+    for step in steps.iter().filter(|step| asked.includes(step)) {
+        let Turn::Now { resumed } = turn(step, asked, journal) else { continue };
+        // A record of a step that the user-data no longer names stops nothing.
+        let planned = step.needs.iter().filter(|need| steps.iter().any(|step| step.name == **need));
+        let failed = planned.into_iter().find(|need| journal.record(need).is_some_and(|r| !r.state.is_well())).copied();
+        let record = Record {
+            step: step.name.clone(),
+            stage: step.stage,
+            input: step.input.clone(),
+            boot: journal.boot(),
+            started: Timestamp::now(),
+            seconds: 0.0,
+            state: State::Running,
+            why: String::new(),
+            remedy: String::new(),
+        };
+        let ended = match failed {
+            Some(need) => not_run(record, need),
+            None => {
+                journal.note(record.clone())?;
+                context.resumed = resumed;
+                carry_out(step, record, context)
+            }
+        };
+        console.step(&ended);
+        journal.note(ended)?;
+    }
+    Ok(())
+}
+
+/// Whether it is a step's turn.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Now { resumed: bool },
+    Past,
+}
+
+fn turn(step: &Step, asked: Asked, journal: &Journal) -> Turn {
+    let Some(record) = journal.record(&step.name) else { return Turn::Now { resumed: false } };
+    let in_this_boot = record.boot == journal.boot();
+    let is_past = match record.state {
+        State::Running => return Turn::Now { resumed: true },
+        State::Done | State::Skipped => match step.frequency {
+            Frequency::Instance => record.input == step.input,
+            Frequency::InstanceOnly => true,
+            Frequency::Boot => in_this_boot && record.input == step.input,
+        },
+        State::Failed | State::NotRun => in_this_boot && !asked.tries_again(step),
+    };
+    if is_past { Turn::Past } else { Turn::Now { resumed: false } }
+}
+
+fn not_run(record: Record, need: &str) -> Record {
+    let why = format!("it needs the step {need}, which has not succeeded");
+    Record { state: State::NotRun, why, remedy: format!("see what {need} says; the next boot tries again"), ..record }
+}
+
+fn carry_out(step: &Step, record: Record, context: &Context<'_>) -> Record {
+    let started = Instant::now();
+    let (state, why, remedy) = match step.action.run(context) {
+        Ok(Outcome::Done) => (State::Done, String::new(), String::new()),
+        Ok(Outcome::Skipped(why)) => (State::Skipped, why, String::new()),
+        Err(Failure { why, remedy }) => (State::Failed, why, remedy),
+    };
+    // Milliseconds are as much as anybody reads.
+    let seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    Record { state, why, remedy, seconds, ..record }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action, Context, Failure, Frequency, Outcome, Stage, Step};
+    use super::{Asked, run};
+    use crate::boot::console::Console;
+    use crate::boot::host::Host;
+    use crate::boot::steps::journal::{Journal, State};
+    use serde::Serialize;
+    use std::path::{Path, PathBuf};
+
+    /// Writes a line into a file, and fails while another file is there.
+    #[derive(Serialize)]
+    struct Write {
+        line: &'static str,
+        unless: &'static str,
+    }
+
+    impl Action for Write {
+        fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+            if context.folder.join(self.unless).exists() {
+                return Err(Failure::new("it is there", "remove it"));
+            }
+            let path = context.folder.join("lines");
+            let before = std::fs::read_to_string(&path).unwrap_or_default();
+            std::fs::write(path, format!("{before}{} ", self.line)).map_err(|e| Failure::io("write", &e))?;
+            Ok(Outcome::Done)
+        }
+    }
+
+    fn step(line: &'static str) -> Step {
+        Step::new(line, Write { line, unless: if line == "b" { "block" } else { "nothing" } })
+    }
+
+    fn boot(tree: &Path, boot_id: &str, steps: &[Step], stage: Option<Stage>) -> (String, Journal) {
+        let host = Host::new(tree.to_owned(), PathBuf::from("/proc"), PathBuf::from("/sys")).expect("host");
+        let mut journal = Journal::open(tree.join("journal"), boot_id).expect("journal");
+        let mut context = Context { host: &host, instance_id: "i-1", folder: tree.to_owned(), resumed: false };
+        run(steps, Asked { stage }, &mut journal, &mut context, &Console::new(&host)).expect("recorded");
+        let lines = std::fs::read_to_string(tree.join("lines")).unwrap_or_default();
+        let _ = std::fs::remove_file(tree.join("lines"));
+        (lines, journal)
+    }
+
+    #[test]
+    fn a_reboot_does_the_steps_of_each_boot_alone() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let steps = [step("a"), step("b").with_frequency(Frequency::Boot), step("c").in_the_final_stage()];
+        assert_eq!(boot(tree.path(), "1", &steps, Some(Stage::Early)).0, "a b ");
+        assert_eq!(boot(tree.path(), "1", &steps, Some(Stage::Final)).0, "c ");
+        assert_eq!(boot(tree.path(), "2", &steps, None).0, "b ");
+    }
+
+    #[test]
+    fn a_failed_step_stops_what_needs_it_and_nothing_else_and_the_next_boot_tries_it_again() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let steps = [
+            step("a"),
+            step("b"),
+            step("c").needing(&["b"]),
+            step("d").needing(&["a"]),
+            step("e").in_the_final_stage(),
+        ];
+        std::fs::write(tree.path().join("block"), "").expect("written");
+        let (lines, journal) = boot(tree.path(), "1", &steps, Some(Stage::Early));
+        assert_eq!(lines, "a d ");
+        let c = journal.record("c").expect("recorded");
+        assert!(c.state == State::NotRun && c.why.contains("needs the step b"), "{c:?}");
+        std::fs::remove_file(tree.path().join("block")).expect("removed");
+        assert_eq!(boot(tree.path(), "1", &steps, Some(Stage::Final)).0, "e ", "the early stage had its turn");
+        assert_eq!(boot(tree.path(), "2", &steps, Some(Stage::Early)).0, "b c ");
+    }
+
+    #[test]
+    fn a_changed_input_is_done_again_unless_it_is_once_for_the_instance() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        boot(tree.path(), "1", &[step("a"), step("c").with_frequency(Frequency::InstanceOnly)], None);
+        let changed =
+            |name: &str, frequency| Step::new(name, Write { line: "x", unless: "nothing" }).with_frequency(frequency);
+        let steps = [changed("a", Frequency::Instance), changed("c", Frequency::InstanceOnly)];
+        assert_eq!(boot(tree.path(), "2", &steps, None).0, "x ");
+    }
+
+    #[test]
+    fn a_step_that_was_cut_off_is_done_again_in_the_same_boot() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let (_, mut journal) = boot(tree.path(), "1", &[step("a")], None);
+        let cut = super::Record { state: State::Running, ..journal.record("a").expect("recorded").clone() };
+        journal.note(cut).expect("noted");
+        assert_eq!(boot(tree.path(), "1", &[step("a")], Some(Stage::Final)).0, "a ");
+    }
+}

@@ -1,0 +1,159 @@
+use super::command::Run;
+use super::{Action, Context, Failure, Outcome};
+use serde::Serialize;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+
+/// What carries folder and variables from one command to the next, since each is a shell of its own.
+///
+/// `set -a` exports what a line assigns, so that `export -p` at its end names it. Its own variables are gone before.
+const LINE_IN_SERIES: &str = r#"
+if [ -r "$1" ]; then . "$1"; fi
+_hostwright_to=$1
+trap '_hostwright_rc=$?; trap - EXIT; set +a
+  { _hostwright_pwd=$(pwd); export _hostwright_pwd
+    export -p
+    echo "cd \"\$_hostwright_pwd\"; unset _hostwright_pwd"
+  } >"$_hostwright_to.new" && mv "$_hostwright_to.new" "$_hostwright_to"
+  exit $_hostwright_rc' EXIT
+_hostwright_line=$2
+shift 2
+set -a
+eval "$_hostwright_line"
+"#;
+
+/// One command of `runcmd:` or `bootcmd:`: a step of its own, so that its status counts and a boot that is cut off
+/// goes on with it. As in cloud-init's one script, `cd` and variables last for the commands that follow.
+#[derive(Serialize)]
+pub struct ShellCommand {
+    name: String,
+    line: String,
+}
+
+impl ShellCommand {
+    /// `name` is the series and a number: `runcmd 3`.
+    pub fn new(name: &str, line: &str) -> Self {
+        Self { name: name.to_owned(), line: line.to_owned() }
+    }
+}
+
+impl Action for ShellCommand {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let (series, number) = self.name.split_once(' ').unwrap_or((&self.name, "1"));
+        let state = context.folder.join("shell").join(series);
+        let prepared = || {
+            make_private_folder(&context.folder.join("shell"))?;
+            match std::fs::remove_file(&state) {
+                // The first of a series starts afresh.
+                Err(error) if number == "1" && error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        };
+        if number == "1" {
+            prepared().map_err(|e| Failure::io("keep what commands hand to the next", &e))?;
+        }
+        let mut command = context.host.command("/bin/sh");
+        command.args(["-c", LINE_IN_SERIES, "sh"]).arg(context.host.inside(&state)).arg(&self.line);
+        command.env("INSTANCE_ID", context.instance_id).current_dir("/");
+        Run::new(&self.name, command).succeed(context)?;
+        Ok(Outcome::Done)
+    }
+}
+
+fn make_private_folder(path: &std::path::Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A user-data that is a script.
+#[derive(Serialize)]
+pub struct Script {
+    script: String,
+}
+
+impl Script {
+    pub fn new(script: String) -> Self {
+        Self { script }
+    }
+}
+
+impl Action for Script {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let path = context.folder.join("script");
+        let written = || {
+            std::fs::write(&path, &self.script)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))
+        };
+        written().map_err(|e| Failure::io("write the script", &e))?;
+        let mut command = context.host.command(context.host.inside(&path));
+        command.env("INSTANCE_ID", context.instance_id).current_dir("/");
+        Run::new("script", command).succeed(context)?;
+        Ok(Outcome::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Action as _, Context};
+    use super::{Script, ShellCommand};
+    use crate::boot::host::Host;
+
+    /// Runs commands on this machine, in a folder of their own.
+    fn run(lines: &[&str]) -> (tempfile::TempDir, Vec<Result<(), String>>) {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let host = Host::new("/".into(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: folder.path().to_owned(), resumed: false };
+        let outcomes = lines.iter().enumerate().map(|(number, line)| {
+            let outcome = ShellCommand::new(&format!("runcmd {}", number + 1), line).run(&context);
+            outcome.map(drop).map_err(|failure| failure.why)
+        });
+        let outcomes = outcomes.collect();
+        (folder, outcomes)
+    }
+
+    #[test]
+    fn folder_and_variables_last_and_each_command_has_its_own_status() {
+        let (folder, outcomes) = run(&[
+            "cd /usr/bin; A='it'\"'\"'s \"a\"'",
+            "false",
+            "export B=$A$INSTANCE_ID",
+            "exit 3",
+            "test \"$(pwd)\" = /usr/bin && test \"$B\" = 'it'\"'\"'s \"a\"i-1'",
+            "test \"$#\" = 0 && test -z \"$_hostwright_line\"",
+        ]);
+        assert_eq!(outcomes[0], Ok(()));
+        assert!(outcomes[1].as_ref().is_err_and(|why| why.contains("status 1")), "{outcomes:?}");
+        assert!(outcomes[3].as_ref().is_err_and(|why| why.contains("status 3")), "{outcomes:?}");
+        assert_eq!(outcomes[4], Ok(()));
+        drop(folder);
+    }
+
+    #[test]
+    fn the_last_lines_of_the_output_tell_why_and_the_whole_is_kept_for_root_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (folder, outcomes) = run(&["seq 1 9; echo no such thing >&2; exit 7"]);
+        let why = outcomes[0].as_ref().expect_err("failed");
+        assert!(why.ends_with("status 7: 6 | 7 | 8 | 9 | no such thing"), "{why}");
+        let log = folder.path().join("output/runcmd-1.log");
+        assert!(std::fs::read_to_string(&log).expect("kept").starts_with("1\n2\n"));
+        assert_eq!(log.metadata().expect("metadata").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_runs_on_in_the_background_is_not_waited_for() {
+        let started = std::time::Instant::now();
+        let (_, outcomes) = run(&["sleep 30 & echo $!"]);
+        assert_eq!(outcomes, [Ok(())]);
+        assert!(started.elapsed().as_secs() < 10);
+    }
+
+    #[test]
+    fn a_script_runs_with_its_own_interpreter() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let host = Host::new("/".into(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: folder.path().to_owned(), resumed: false };
+        let mark = folder.path().join("mark");
+        let script = Script::new(format!("#!/usr/bin/env -S sh -e\necho $INSTANCE_ID > {}\n", mark.display()));
+        script.run(&context).expect("done");
+        assert_eq!(std::fs::read_to_string(mark).expect("written"), "i-1\n");
+    }
+}

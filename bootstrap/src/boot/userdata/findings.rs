@@ -1,0 +1,64 @@
+use hostwright_core::config::section::{Problem, Problems, Section};
+use hostwright_core::yaml::{Node, Place};
+
+/// How the message of a key ends that cloud-init carries out and we do not.
+pub const NOT_DONE: &str = "is not done yet";
+
+/// What is wrong or odd in a user-data.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Wrong values: what they stand in is left out.
+    pub errors: Vec<Problem>,
+    /// Keys that are unknown or not carried out: errors for `check`, warnings at boot.
+    pub ignored: Vec<Problem>,
+    /// Odd, but taken.
+    pub warnings: Vec<Problem>,
+}
+
+impl Findings {
+    /// Notes something wrong.
+    pub fn error(&mut self, place: Place, path: &str, message: String) {
+        self.errors.push(Problem { place, path: path.to_owned(), message });
+    }
+
+    /// Notes a key that is not carried out.
+    pub fn not_done(&mut self, place: Place, path: &str) {
+        self.ignored.push(Problem { place, path: path.to_owned(), message: NOT_DONE.to_owned() });
+    }
+
+    /// Notes something odd.
+    pub fn warning(&mut self, place: Place, path: &str, message: String) {
+        self.warnings.push(Problem { place, path: path.to_owned(), message });
+    }
+
+    /// Reads a mapping that counts as a whole: with a wrong value in it, it is left out.
+    pub fn whole<'n, T>(
+        &mut self,
+        node: &'n Node,
+        path: &str,
+        read: impl for<'a> FnOnce(Section<'a>, &mut Findings) -> Option<T>,
+    ) -> Option<T> {
+        let problems = Problems::default();
+        let value = Section::open(node, path, &problems).and_then(|section| read(section, self));
+        if self.take(problems) { value } else { None }
+    }
+
+    /// Sorts problems by how serious they are; whether there was none that makes its mapping useless.
+    pub fn take(&mut self, problems: Problems) -> bool {
+        let (ignored, errors): (Vec<_>, Vec<_>) = problems
+            .into_sorted()
+            .into_iter()
+            .partition(|problem| problem.is_unknown_key() || problem.message.ends_with(NOT_DONE));
+        let usable = errors.is_empty();
+        self.errors.extend(errors);
+        self.ignored.extend(ignored);
+        usable
+    }
+
+    /// Into the order of the file.
+    pub fn sort(&mut self) {
+        for problems in [&mut self.errors, &mut self.ignored, &mut self.warnings] {
+            problems.sort_by_key(|problem| problem.place);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use super::Findings;
+use hostwright_core::yaml::Node;
+
+/// Warns of secrets that stand in clear where every process of the instance, and the cloud, can read them.
+pub fn find(root: &Node, findings: &mut Findings) {
+    for file in root.get("write_files").and_then(Node::sequence).unwrap_or_default() {
+        in_file(file, findings);
+    }
+    for key in ["runcmd", "bootcmd"] {
+        for command in root.get(key).and_then(Node::sequence).unwrap_or_default() {
+            let words = command.sequence().unwrap_or(std::slice::from_ref(command));
+            if let Some(name) = words.iter().filter_map(Node::text).find_map(secret_in) {
+                findings.warning(command.place, key, in_clear(name));
+            }
+        }
+    }
+    let passwords = root.get("users").and_then(Node::sequence).unwrap_or_default().iter();
+    for node in passwords.filter_map(|user| user.get("plain_text_passwd")).chain(root.get("password")) {
+        findings.warning(node.place, "", in_clear("password"));
+    }
+}
+
+fn in_file(file: &Node, findings: &mut Findings) {
+    let Some(content) = file.get("content") else { return };
+    let Some(name) = content.text().and_then(secret_in) else { return };
+    let mode = file.get("permissions").and_then(Node::text).and_then(|text| u32::from_str_radix(text, 8).ok());
+    if mode.unwrap_or(0o644) & 0o007 != 0 {
+        findings.warning(
+            content.place,
+            "write_files.content",
+            format!("{}, and everyone on the host may read the file: give it permissions '0600'", in_clear(name)),
+        );
+    } else {
+        findings.warning(content.place, "write_files.content", in_clear(name));
+    }
+}
+
+fn in_clear(name: &str) -> String {
+    format!(
+        "a secret seems to stand here in clear ({name}), and user-data is readable by every process of the instance"
+    )
+}
+
+/// The word that gives it away, with a value behind it: `DB_PASSWORD=…`, `token: …`, `--auth-key …`.
+fn secret_in(text: &str) -> Option<&'static str> {
+    const WORDS: [&str; 9] =
+        ["password", "passwd", "secret", "token", "api_key", "apikey", "authkey", "auth-key", "access_key"];
+    if text.contains("PRIVATE KEY-----") {
+        return Some("private key");
+    }
+    text.lines().find_map(|line| {
+        let lower = line.to_ascii_lowercase();
+        WORDS.into_iter().find(|word| lower.match_indices(word).any(|(at, _)| has_value(&lower[at + word.len()..])))
+    })
+}
+
+/// `=` or `:` and then something that is neither a variable nor a path nor empty.
+fn has_value(rest: &str) -> bool {
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-\"'".contains(c));
+    let Some(value) = rest.trim_start().strip_prefix(['=', ':']) else { return false };
+    let value = value.trim_start().trim_start_matches(['"', '\'']);
+    value.chars().take_while(|c| !c.is_whitespace()).count() >= 6 && !value.starts_with(['$', '/', '{', '<'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+
+    fn warnings(text: &str) -> Vec<String> {
+        read(text.as_bytes()).findings.warnings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn secrets_in_clear_are_told_without_being_shown() {
+        let found = warnings(
+            "#cloud-config\nwrite_files:\n- path: /etc/app.env\n  content: |\n    DB_PASSWORD=correcthorse\n- {path: /k, permissions: '0600', content: \"-----BEGIN PRIVATE KEY-----\"}\nruncmd:\n- tailscale up --authkey=tskey-123456\n",
+        );
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].contains("password") && found[0].contains("'0600'"), "{found:?}");
+        assert!(!found.iter().any(|warning| warning.contains("correcthorse") || warning.contains("tskey")));
+    }
+
+    #[test]
+    fn references_are_no_secrets() {
+        assert!(warnings("#cloud-config\nruncmd:\n- login --token=$TOKEN\n- passwd -l root\n- x --password-file=/run/p\nwrite_files:\n- {path: /a, content: 'token: {credential: ldp}'}\n").is_empty());
+    }
+}
