@@ -119,7 +119,7 @@ fn details(addresses: &[SocketAddr], report: &Report) -> serde_json::Value {
 }
 
 /// Labels of samples. A host's label of that name would make two of one name in a sample, which Prometheus refuses.
-const SAMPLE_LABELS: [&str; 43] = [
+const SAMPLE_LABELS: [&str; 42] = [
     "build_id",
     "clocksource",
     "collector",
@@ -162,15 +162,15 @@ const SAMPLE_LABELS: [&str; 43] = [
     "version_id",
     "vg_name",
     "wwn",
-    "instance",
 ];
 
 fn host_labels(host: &Host) -> Labels {
-    let (taken, free): (Vec<_>, Vec<_>) =
-        host.labels.0.iter().partition(|(name, _)| SAMPLE_LABELS.contains(&name.as_str()));
+    // Names with two underscores in front are Prometheus' own.
+    let is_taken = |name: &str| SAMPLE_LABELS.contains(&name) || name.starts_with("__");
+    let (taken, free): (Vec<_>, Vec<_>) = host.labels.0.iter().partition(|(name, _)| is_taken(name));
     for (name, _) in taken {
         log::warn!(
-            "metrics: the host's label {name:?} is not put on metrics, since some have one of that name; choose another name in host.labels"
+            "metrics: the host's label {name:?} is not put on metrics, where that name has a meaning of its own; choose another one in host.labels"
         );
     }
     Labels::new(&free.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect::<Vec<_>>())
@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn the_hosts_labels_are_on_every_sample_and_never_twice() {
-        let labels = [("role", "a\"b"), ("device", "x")].map(|(name, value)| (name.into(), value.into()));
+        let labels =
+            [("role", "a\"b"), ("device", "x"), ("__name__", "x")].map(|(name, value)| (name.into(), value.into()));
         let host = Host { name: None, labels: values::Labels(labels.into()) };
         assert_eq!(host_labels(&host), Labels::new(&[("role", b"a\"b")]));
         let text = sample(&Roots::default(), &mut Encoder::new(host_labels(&host)));
