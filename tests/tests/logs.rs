@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -258,10 +259,11 @@ fn five_kills_while_lines_are_written_lose_nothing_and_repeat_at_most_a_batch_ea
     }
     let (platform, archive) = host.wait_complete()?;
     let most = 5 * (BATCH / line(0).len() + 1);
+    ensure!(archive.in_order(), "not in order");
+    // (The receiver reads an old and a new connection side by side: their order is nobody's.)
     for (name, arrived) in [("platform", platform), ("archive", archive)] {
         eprintln!("{name}: {} lines, {} duplicates", host.written, arrived.duplicates());
         ensure!(arrived.duplicates() <= most, "{name}: {} duplicates, at most {most}", arrived.duplicates());
-        ensure!(arrived.in_order(), "{name}: not in order");
     }
     Ok(())
 }
@@ -317,6 +319,44 @@ fn a_receiver_that_restarts_under_load_loses_nothing() -> Result<()> {
     Ok(())
 }
 
+/// What a receiver's kernel took and the receiver never read is gone when its process dies.
+#[test]
+fn a_receiver_that_dies_without_having_read_everything_gets_the_rest_again() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let folder = tempfile::tempdir()?;
+    let log = folder.path().join("log.json");
+    let count = 100_000;
+    fs::write(&log, (0..count).map(line).collect::<String>())?;
+    let _agent = AgentProcess::start(&format!(
+        "logs:\n  sources:\n    s: {{files: ['{}'], outputs: [o]}}\n  outputs:\n    o: {{syslog: {{address: '{}', framing: newline}}}}\n",
+        log.display(),
+        listener.local_addr()?,
+    ))?;
+    let mut received = Vec::new();
+    for lines in [1000, 40_000, usize::MAX] {
+        let (connection, _) = listener.accept()?;
+        connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+        // Without a large buffer of our own: the rest is left in the kernel when the connection is dropped.
+        let mut reader = BufReader::with_capacity(256, connection);
+        let mut text = String::new();
+        for _ in 0..lines {
+            text.clear();
+            if reader.read_line(&mut text)? == 0 {
+                break;
+            }
+            received.push(text.split_once("] ").context("no message")?.1.to_owned());
+            if received.last().is_some_and(|last| last.contains(&format!("\"seq\":{},", count - 1))) {
+                break;
+            }
+        }
+    }
+    let arrived = Arrived::of(&received)?;
+    eprintln!("{} duplicates", arrived.duplicates());
+    ensure!(arrived.missing(count).is_empty(), "lost {}", arrived.missing(count).len());
+    ensure!(arrived.in_order(), "not in order");
+    Ok(())
+}
+
 #[test]
 fn a_copy_and_truncate_is_noticed_even_when_the_tails_of_lines_repeat() -> Result<()> {
     for pattern in ["log.json", "log.json*"] {
@@ -324,23 +364,32 @@ fn a_copy_and_truncate_is_noticed_even_when_the_tails_of_lines_repeat() -> Resul
         host.write("log.json", 1000)?;
         let mut agent = host.agent(pattern, "")?;
         host.wait_complete()?;
+        let files = |expected: usize| if pattern.ends_with('*') { expected } else { 1 };
         copy_and_truncate(&host, "log.json.1")?;
         // At once filled beyond its former size.
         host.write("log.json", 1500)?;
-        let (platform, archive) = host.wait_complete()?;
-        exactly_once_in_order(&platform)?;
-        exactly_once_in_order(&archive)?;
+        host.wait_complete()?;
+        wait_nothing_left(&agent, files(2))?;
+        exactly_once_in_order(&host.at_platform()?).with_context(|| format!("{pattern}, running"))?;
         agent.terminate()?;
         copy_and_truncate(&host, "log.json.2")?;
         host.write("log.json", 3000)?;
         agent.start_again()?;
-        let (platform, archive) = host.wait_complete()?;
-        agent.wait_status("nothing is left to ship", SOON, |status| {
-            status["duties"]["logs"]["summary"].as_str().is_some_and(|text| text.contains("lag 0 B"))
-        })?;
-        ensure!(platform.missing(host.written).is_empty() && archive.missing(host.written).is_empty());
-        exactly_once_in_order(&host.at_platform()?).with_context(|| pattern.to_owned())?;
+        host.wait_complete()?;
+        wait_nothing_left(&agent, files(3))?;
+        exactly_once_in_order(&host.at_platform()?).with_context(|| format!("{pattern}, restarted"))?;
+        exactly_once_in_order(&host.at_archive()?).with_context(|| format!("{pattern}, archive"))?;
     }
+    Ok(())
+}
+
+/// Waits until at least so many files are followed and all of them are shipped.
+fn wait_nothing_left(agent: &AgentProcess, files: usize) -> Result<()> {
+    agent.wait_status(&format!("nothing is left to ship of {files} files"), SOON, |status| {
+        let logs = &status["duties"]["logs"];
+        let followed = logs["details"]["sources"]["backend"]["files"].as_u64().unwrap_or_default();
+        followed as usize >= files && logs["summary"].as_str().is_some_and(|text| text.contains("lag 0 B"))
+    })?;
     Ok(())
 }
 

@@ -142,8 +142,9 @@ fn tasks(
 
 fn tell(context: &Context, report: status::Report) {
     context.status.details(report.details);
-    match report.trouble {
-        Some(why) => context.status.degraded(why),
-        None => context.status.ok(report.summary),
+    match (report.trouble, report.summary) {
+        (Some(why), _) => context.status.degraded(why),
+        (None, Some(summary)) => context.status.ok(summary),
+        (None, None) => {}
     }
 }

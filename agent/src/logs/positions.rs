@@ -49,6 +49,11 @@ impl Position {
         }
     }
 
+    /// The same of another content that the file had.
+    pub fn with(self, head: Digest, point: Point) -> Self {
+        Self { head, point, ..self }
+    }
+
     /// Whether an open file has the content that this position is about.
     pub fn is_in(&self, file: &File) -> bool {
         identity::begins_with(file, self.head).unwrap_or(false)

@@ -5,7 +5,7 @@ use super::source::followed::FollowedFile;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -86,6 +86,7 @@ pub enum Hindrance {
 pub struct Health {
     hindrances: Mutex<BTreeMap<Hindrance, String>>,
     last_error: Mutex<Option<(Timestamp, String)>>,
+    was_reached: AtomicBool,
 }
 
 impl Health {
@@ -97,6 +98,12 @@ impl Health {
             log::warn!(output; "logs: output {output}: {why}");
         }
         hindrances.insert(by, why);
+    }
+
+    /// The platform was connected to.
+    pub fn reached(&self, output: &str) {
+        self.was_reached.store(true, Ordering::Relaxed);
+        self.cleared(Hindrance::Connection, output);
     }
 
     /// It does not any more.
@@ -131,7 +138,8 @@ pub struct Reporting {
 pub struct Report {
     /// Why the duty is not as it should be.
     pub trouble: Option<String>,
-    pub summary: String,
+    /// None before every output was reached once.
+    pub summary: Option<String>,
     pub details: Value,
 }
 
@@ -168,14 +176,17 @@ impl Reporting {
         }
         let outputs: serde_json::Map<_, _> =
             self.outputs.iter().map(|(name, health)| (name.clone(), output_report(health))).collect();
+        let all_reached = self.outputs.values().all(|health| health.was_reached.load(Ordering::Relaxed));
         Report {
             trouble: self.trouble(problems),
-            summary: format!(
-                "{}, {} shipped, lag {}",
-                counted(files.len() as u64, "file"),
-                counted(lines, "line"),
-                size(lag)
-            ),
+            summary: all_reached.then(|| {
+                format!(
+                    "{}, {} shipped, lag {}",
+                    counted(files.len() as u64, "file"),
+                    counted(lines, "line"),
+                    size(lag)
+                )
+            }),
             details: json!({"sources": sources, "outputs": outputs, "problems": problems}),
         }
     }

@@ -1,5 +1,6 @@
 use super::encoder::Encoder;
 use super::flight::Mark;
+use crate::logs::positions::Position;
 use crate::logs::record::{Tally, with_record};
 use crate::logs::source::cursor::{Cursor, Step};
 use crate::logs::status::Counters;
@@ -31,8 +32,8 @@ pub enum Read {
     Piece(Mark),
     /// Nothing complete follows in this file, or not yet.
     Nothing,
-    /// The file at this sequence number was truncated or refilled: it starts over.
-    Replaced(u64),
+    /// The file was truncated or refilled: it starts over, and this is how far the earlier content was read.
+    Replaced(Box<Position>),
     /// The file cannot be read now.
     Failed(PathBuf, io::Error),
 }
@@ -50,10 +51,10 @@ impl Lanes {
         self.lanes.push(Lane { cursor, encoder, after });
     }
 
-    /// Drops the lanes whose file is no longer followed.
-    pub fn retain(&mut self, followed: impl Fn(u64) -> bool) {
-        self.lanes.retain(|lane| followed(lane.cursor.file.sequence));
+    /// Takes out the lanes whose file is no longer followed.
+    pub fn remove_unless(&mut self, followed: impl Fn(u64) -> bool) -> Vec<Cursor> {
         self.next = 0;
+        self.lanes.extract_if(.., |lane| !followed(lane.cursor.file.sequence)).map(|lane| lane.cursor).collect()
     }
 
     pub fn has(&self, sequence: u64) -> bool {
@@ -105,9 +106,9 @@ impl Lanes {
                 encoded: (out.len() - encoded_before) as u64,
             }),
             Ok(Step::Advanced(_) | Step::Drained) => Read::Nothing,
-            Ok(Step::Replaced) => {
+            Ok(Step::Replaced(head, point)) => {
                 counters(cursor).replaced();
-                Read::Replaced(cursor.file.sequence)
+                Read::Replaced(Box::new(Position::of(cursor).with(head, point)))
             }
             Err(error) => {
                 cursor.pause();

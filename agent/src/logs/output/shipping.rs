@@ -54,7 +54,7 @@ pub async fn run(task: Task) -> anyhow::Result<()> {
         encoded: Vec::new(),
         storing_bytes: 0,
         is_dirty: false,
-        is_urgent: false,
+        registration: Registration::Done,
     };
     let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
     while let Err(failure) = shipping.connect_and_ship(&mut backoff).await {
@@ -81,8 +81,16 @@ struct Shipping {
     storing_bytes: u64,
     /// A position moved since the last store began.
     is_dirty: bool,
-    /// It is to be stored without delay.
-    is_urgent: bool,
+    registration: Registration,
+}
+
+/// Whether all files have a durable position. Nothing is shipped of a file before: one that is renamed while the agent
+/// is down is found by its position alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Registration {
+    Done,
+    Storing,
+    Due,
 }
 
 impl Shipping {
@@ -92,7 +100,7 @@ impl Shipping {
             opened = Transport::open(&self.task.settings) => opened?,
             () = self.ending.begun() => return Ok(()),
         };
-        self.task.health.cleared(Hindrance::Connection, &self.task.name);
+        self.task.health.reached(&self.task.name);
         let result = self.ship(&mut transport, backoff).await;
         if let Err(failure) = &result {
             if failure.expected
@@ -139,8 +147,9 @@ impl Shipping {
         }
         self.known = files.clone();
         let is_followed = |sequence| files.binary_search_by_key(&sequence, |file| file.sequence).is_ok();
-        if !self.lanes.cursors().all(|cursor| is_followed(cursor.file.sequence)) {
-            self.lanes.retain(is_followed);
+        for cursor in self.lanes.remove_unless(is_followed) {
+            // It may come back from where it was moved to.
+            self.task.positions.remember(Position::of(&cursor));
         }
         for file in files.iter() {
             if let Some(slot) = file.source.slot(&self.task.name)
@@ -158,20 +167,22 @@ impl Shipping {
         let encoder = Encoder::new(&self.task.settings, &self.task.origin, &file);
         self.lanes.add(Cursor::new(file, slot, point, head), encoder);
         self.is_dirty = true;
-        // At once: a file that is renamed while the agent is down is found by its position alone.
-        self.is_urgent = true;
+        self.registration = Registration::Due;
     }
 
     /// Reads and encodes up to a piece; whether there is something to send.
     fn fill(&mut self) -> bool {
         self.encoded.clear();
+        if self.registration != Registration::Done {
+            return false;
+        }
         let now = format!("{:.6}", Timestamp::now());
         while self.encoded.len() < PIECE && self.flight.unsettled() + PIECE as u64 <= BATCH {
             let Some(index) = self.lanes.next_ready() else { break };
             match self.lanes.read(index, &now, &mut self.encoded) {
                 Read::Piece(mark) => self.flight.sent(mark),
                 Read::Nothing => {}
-                Read::Replaced(sequence) => self.note_replaced(sequence),
+                Read::Replaced(position) => self.note_replaced(*position),
                 Read::Failed(path, error) => {
                     let why = format!("cannot read {}: {error}", path.display());
                     self.task.health.hindered(Hindrance::Reading, &self.task.name, why);
@@ -181,12 +192,10 @@ impl Shipping {
         !self.encoded.is_empty()
     }
 
-    fn note_replaced(&mut self, sequence: u64) {
+    fn note_replaced(&mut self, replaced: Position) {
+        log::info!(output = self.task.name; "logs: {} was truncated; it is read from its beginning", replaced.path);
         self.is_dirty = true;
-        if let Some(cursor) = self.lanes.cursor(sequence) {
-            let path = cursor.file.origin.display();
-            log::info!(output = self.task.name; "logs: {path} was truncated; it is read from its beginning");
-        }
+        self.task.positions.remember(replaced);
     }
 
     async fn send(&mut self, transport: &mut Transport) -> Result<(), Failure> {
@@ -228,14 +237,19 @@ impl Shipping {
     }
 
     fn store_if_due(&mut self) {
-        let is_due = self.is_urgent || self.task.positions.is_late() || self.flight.unstored() >= BATCH / 2;
+        let is_due = self.registration == Registration::Due
+            || self.task.positions.is_late()
+            || self.flight.unstored() >= BATCH / 2;
         if self.is_dirty && is_due && !self.task.positions.is_storing() {
             self.store();
         }
     }
 
     fn store(&mut self) {
-        (self.is_dirty, self.is_urgent) = (false, false);
+        self.is_dirty = false;
+        if self.registration == Registration::Due {
+            self.registration = Registration::Storing;
+        }
         self.storing_bytes = self.flight.unstored();
         self.task.positions.store(self.lanes.cursors());
     }
@@ -243,6 +257,9 @@ impl Shipping {
     /// A disk that takes no positions does not end shipping: it risks duplicates after a crash, and no line.
     fn stored(&mut self, result: anyhow::Result<()>) {
         self.flight.stored(self.storing_bytes);
+        if self.registration == Registration::Storing {
+            self.registration = Registration::Done;
+        }
         match result {
             Ok(()) => self.task.health.cleared(Hindrance::State, &self.task.name),
             Err(error) => {

@@ -39,8 +39,9 @@ pub enum Step {
     Advanced(u64),
     /// Nothing complete follows.
     Drained,
-    /// The content is not the one that was read (truncated, or truncated and refilled): it starts over from 0.
-    Replaced,
+    /// The content is not the one that was read (truncated, or truncated and refilled): it starts over from 0. This
+    /// is how it began, and up to where it was acknowledged.
+    Replaced(Digest, Point),
 }
 
 impl Cursor {
@@ -126,13 +127,13 @@ impl Cursor {
     }
 
     fn start_over(&mut self) -> Step {
+        let (head, acknowledged) = (std::mem::take(&mut self.head), self.acknowledged);
         self.epoch += 1;
         self.sent = Point::default();
         self.acknowledge(Point::default());
-        self.head = Digest::default();
         // The next read takes the new head.
         (self.drained, self.seen) = (true, 0);
-        Step::Replaced
+        Step::Replaced(head, acknowledged)
     }
 
     /// Whether the beginning is still the same. A beginning that was short and has grown is taken anew.

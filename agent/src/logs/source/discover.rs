@@ -198,6 +198,8 @@ impl Discovery {
             match FollowedFile::open(found, following.source.clone(), self.next_sequence) {
                 Ok(Some(file)) => {
                     self.next_sequence += 1;
+                    // Found: should it be let go later, it is not to be recognised once more.
+                    self.known.retain(|k| k.inode != key.inode || k.source != following.source.name);
                     log::info!(source = following.source.name; "logs: following {}", path.display());
                     following.files.insert(key, Entry { file: Arc::new(file), gone_since: None });
                 }
