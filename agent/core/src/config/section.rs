@@ -137,6 +137,15 @@ impl<'a> Section<'a> {
         Some(items.iter().filter_map(|item| self.value(key, item)).collect())
     }
 
+    /// The items of a list under `key`, of which each may have a form of its own.
+    pub fn items(&self, key: &str, node: &'a Node) -> Option<&'a [Node]> {
+        let items = node.sequence();
+        if items.is_none() {
+            self.problem_at(node.place, key, &format!("expected a list, found {}", node.kind()));
+        }
+        items
+    }
+
     /// Opens a mapping that stands somewhere under `key`, such as an item of its list.
     pub fn item(&self, key: &str, node: &'a Node) -> Option<Self> {
         Self::open(node, &self.path_of(key), self.problems)
@@ -277,7 +286,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn value<T: FromNode>(&self, key: &str, node: &Node) -> Option<T> {
+    /// Reads a node that stands under `key`; one that does not fit is noted at its own place.
+    pub fn value<T: FromNode>(&self, key: &str, node: &Node) -> Option<T> {
         match T::from_node(node) {
             Ok(value) => Some(value),
             Err(message) => {

@@ -1,0 +1,148 @@
+//! What the engine has, in this duty's words.
+
+use super::{Engine, EngineError, body};
+use crate::containers::compose::Project;
+use crate::containers::observed::{Container, Found, Health, Observed, State};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Questions asked of the engine at the same time.
+const AT_ONCE: usize = 8;
+/// What is kept of a health check's words.
+const MOST_HEALTH_CHARACTERS: usize = 300;
+
+impl Engine {
+    /// Looks at everything that the project has or refers to.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn snapshot(&self, project: &Project) -> Result<Observed, EngineError> {
+        let images: BTreeSet<&String> = project.services.values().map(|service| &service.image).collect();
+        let networks = project.networks.values().map(|network| (&network.name, self.network(&network.name)));
+        let volumes = project.volumes.values().map(|volume| (&volume.name, self.volume(&volume.name)));
+        let images = images.into_iter().map(|image| (image, self.image(image)));
+        // Collected before they are awaited: futures made lazily would tie this one to a single thread.
+        let (networks, volumes, images) = (networks.collect(), volumes.collect(), images.collect());
+        Ok(Observed {
+            containers: self.containers(&project.name).await?,
+            networks: present(networks).await?,
+            volumes: present(volumes).await?,
+            images: present(images).await?,
+        })
+    }
+
+    async fn containers(&self, project: &str) -> Result<Vec<Container>, EngineError> {
+        let label = |name: &str, value: &str| format!("{name}={value}");
+        let filters = HashMap::from([("label", vec![label(body::PROJECT, project), label(body::ONEOFF, "False")])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let ids = self.0.list_containers(Some(options)).await?.into_iter().filter_map(|summary| summary.id);
+        let ids: Vec<String> = ids.collect();
+        let inspected = present(ids.iter().map(|id| (id, self.inspect(id))).collect()).await?;
+        let mut containers: Vec<_> = inspected.into_values().filter_map(container).collect();
+        containers.sort_by(|a, b| (&a.service, &a.name).cmp(&(&b.service, &b.name)));
+        Ok(containers)
+    }
+
+    async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
+        Ok(self.0.inspect_container(id, None).await?)
+    }
+
+    async fn network(&self, name: &str) -> Result<Found, EngineError> {
+        let network = self.0.inspect_network(name, None).await?;
+        Ok(found(network.id.unwrap_or_default(), &network.labels.unwrap_or_default()))
+    }
+
+    async fn volume(&self, name: &str) -> Result<Found, EngineError> {
+        let volume = self.0.inspect_volume(name).await?;
+        Ok(found(volume.name, &volume.labels))
+    }
+
+    async fn image(&self, reference: &str) -> Result<String, EngineError> {
+        Ok(self.0.inspect_image(reference).await?.id.unwrap_or_default())
+    }
+}
+
+/// Asks for each name; those that the engine does not have are left out.
+async fn present<T>(
+    asked: Vec<(&String, impl Future<Output = Result<T, EngineError>>)>,
+) -> Result<BTreeMap<String, T>, EngineError> {
+    let answers: Vec<_> = asked.into_iter().map(|(name, answer)| one(name, answer)).collect();
+    let answers: Vec<_> = futures_util::stream::iter(answers).buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(answers.into_iter().flatten().collect())
+}
+
+async fn one<T>(
+    name: &str,
+    answer: impl Future<Output = Result<T, EngineError>>,
+) -> Result<Option<(String, T)>, EngineError> {
+    match answer.await {
+        Ok(value) => Ok(Some((name.to_owned(), value))),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn found(id: String, labels: &HashMap<String, String>) -> Found {
+    Found { id, project: labels.get(body::PROJECT).cloned(), hash: labels.get(body::HASH).cloned() }
+}
+
+fn container(found: ContainerInspectResponse) -> Option<Container> {
+    let config = found.config.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
+    let state = found.state.unwrap_or_default();
+    let health = state.health.as_ref();
+    let output = health.and_then(|health| health.log.as_ref()?.last()?.output.as_deref()).unwrap_or_default();
+    let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    Some(Container {
+        id: found.id?,
+        name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        service: labels.get(body::SERVICE)?.clone(),
+        hash: labels.get(body::HASH).cloned().unwrap_or_default(),
+        state: state_of(state.status),
+        health: health_of(health.and_then(|health| health.status)),
+        health_output: last_characters(output),
+        exit_code: state.exit_code.unwrap_or_default(),
+        restarts: found.restart_count.unwrap_or_default(),
+        image: config.image.unwrap_or_default(),
+        image_id: found.image.unwrap_or_default(),
+        networks: networks.into_iter().map(|(name, end)| (name, end.network_id.unwrap_or_default())).collect(),
+        started: time(state.started_at.as_deref()),
+        finished: time(state.finished_at.as_deref()),
+    })
+}
+
+fn state_of(status: Option<ContainerStateStatusEnum>) -> State {
+    use ContainerStateStatusEnum as Status;
+    match status {
+        Some(Status::RUNNING | Status::STOPPING) => State::Running,
+        Some(Status::PAUSED) => State::Paused,
+        Some(Status::RESTARTING) => State::Restarting,
+        Some(Status::REMOVING) => State::Removing,
+        Some(Status::EXITED) => State::Exited,
+        Some(Status::DEAD) => State::Dead,
+        Some(Status::CREATED | Status::EMPTY) | None => State::Created,
+    }
+}
+
+fn health_of(status: Option<HealthStatusEnum>) -> Health {
+    match status {
+        Some(HealthStatusEnum::STARTING) => Health::Starting,
+        Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
+        Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
+        Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => Health::None,
+    }
+}
+
+/// The engine says the year 1 for "never".
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse::<Timestamp>().ok().filter(|time| time.as_second() > 0)
+}
+
+fn last_characters(text: &str) -> String {
+    let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let surplus = text.chars().count().saturating_sub(MOST_HEALTH_CHARACTERS);
+    text.chars().skip(surplus).collect()
+}

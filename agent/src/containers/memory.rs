@@ -1,0 +1,84 @@
+use super::observed::{Observed, State};
+use super::plan::Plan;
+use hostwright_core::backoff::Backoff;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// A container that has run this long has not crashed at its start.
+const WELL_AFTER: Duration = Duration::from_secs(10);
+
+/// What happened in earlier rounds and bears on the next; gone at a restart, where a fresh look costs nothing.
+#[derive(Debug, Default)]
+pub struct Memory {
+    attempts: BTreeMap<String, Attempts>,
+    /// Images that were pulled since the file was read.
+    pub pulled: BTreeSet<String>,
+}
+
+/// What was tried for a service, or for something that services share.
+#[derive(Debug)]
+struct Attempts {
+    count: u32,
+    backoff: Backoff,
+    not_before: Instant,
+    /// Why the last one failed, if it did.
+    failure: Option<String>,
+}
+
+impl Memory {
+    /// Notes that something was tried; the next try comes after a pause that grows.
+    pub fn tried(&mut self, what: &str, result: Result<(), String>) {
+        let attempts = self.attempts.entry(what.to_owned()).or_insert_with(|| Attempts {
+            count: 0,
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            not_before: Instant::now(),
+            failure: None,
+        });
+        attempts.count += 1;
+        attempts.failure = result.err();
+        attempts.not_before = Instant::now() + attempts.backoff.next_delay();
+    }
+
+    /// Forgets everything: a changed file deserves a fresh start.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Forgets what needs no further attempt: a fresh container keeps its count until it has run for a while, so that
+    /// one that crashes at its start is not started without pause.
+    pub fn settle(&mut self, plan: &Plan, observed: &Observed) {
+        self.attempts.retain(|name, attempts| {
+            if plan.is_pending(name) {
+                return true;
+            }
+            attempts.failure = None;
+            let container = observed.of_service(name).filter(|container| container.state == State::Running);
+            container
+                .and_then(|container| container.started)
+                .is_some_and(|started| Timestamp::now().duration_since(started).unsigned_abs() < WELL_AFTER)
+        });
+    }
+
+    /// Those that were tried a moment ago.
+    pub fn held(&self) -> BTreeSet<String> {
+        let now = Instant::now();
+        self.attempts.iter().filter(|(_, attempts)| attempts.not_before > now).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// When the next thing may be tried again.
+    pub fn next_try(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.attempts.values().map(|attempts| attempts.not_before).filter(|at| *at > now).min()
+    }
+
+    /// What failed last, by service.
+    pub fn failures(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attempts.iter().filter_map(|(name, attempts)| Some((name.as_str(), attempts.failure.as_deref()?)))
+    }
+
+    /// How often a service was tried since it last ran well.
+    pub fn attempts(&self, service: &str) -> u32 {
+        self.attempts.get(service).map_or(0, |attempts| attempts.count)
+    }
+}

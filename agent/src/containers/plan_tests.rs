@@ -1,0 +1,268 @@
+use super::{Action, Plan, Preparation, Recent};
+use crate::containers::compose::{Project, load};
+use crate::containers::hash;
+use crate::containers::observed::{Container, Found, Health, Observed, State};
+use std::collections::{BTreeMap, BTreeSet};
+
+fn project(text: &str) -> Project {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("compose.yaml");
+    std::fs::write(&path, text).expect("written");
+    load(&path, Some("app")).project.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Everything as the file wants it, all containers running.
+fn converged(project: &Project) -> Observed {
+    let mut observed = Observed::default();
+    for (index, network) in project.networks.values().enumerate() {
+        let found =
+            Found { id: format!("n{index}"), project: Some(project.name.clone()), hash: Some(hash::network(network)) };
+        observed.networks.insert(network.name.clone(), found);
+    }
+    for (name, service) in &project.services {
+        observed.images.insert(service.image.clone(), format!("sha256:{}", service.image));
+        let networks = service.attachment.networks().map(|(key, _)| {
+            let name = &project.networks[key].name;
+            (name.clone(), observed.networks[name].id.clone())
+        });
+        observed.containers.push(Container {
+            id: format!("id-{name}"),
+            name: project.container_name(name),
+            service: name.clone(),
+            hash: hash::service(project, service),
+            state: State::Running,
+            health: Health::None,
+            health_output: String::new(),
+            exit_code: 0,
+            restarts: 0,
+            image: service.image.clone(),
+            image_id: format!("sha256:{}", service.image),
+            networks: networks.collect(),
+            started: None,
+            finished: None,
+        });
+    }
+    observed
+}
+
+fn container<'o>(observed: &'o mut Observed, service: &str) -> &'o mut Container {
+    observed.containers.iter_mut().find(|container| container.service == service).expect("present")
+}
+
+fn remove(observed: &mut Observed, service: &str) {
+    observed.containers.retain(|container| container.service != service);
+}
+
+fn plan(project: &Project, observed: &Observed) -> Plan {
+    Plan::make(project, observed, Recent { held: &BTreeSet::new(), pulled: &BTreeSet::new() })
+}
+
+fn actions(plan: &Plan) -> Vec<(&str, &Action)> {
+    plan.actions.iter().map(|(service, action)| (service.as_str(), action)).collect()
+}
+
+const TWO: &str = "services:\n  db: {image: db}\n  web: {image: web, depends_on: [db]}\n";
+
+#[test]
+fn nothing_is_done_when_all_is_as_the_file_says() {
+    let project = project(TWO);
+    assert_eq!(plan(&project, &converged(&project)), Plan::default());
+}
+
+#[test]
+fn the_first_round_prepares_and_pulls_and_dependents_wait() {
+    let project = project(TWO);
+    let mut observed = Observed::default();
+    let first = plan(&project, &observed);
+    assert_eq!(first.preparations, [Preparation::CreateNetwork("default".into())]);
+    assert_eq!(first.pulls.keys().collect::<Vec<_>>(), ["db", "web"]);
+    assert!(first.actions.is_empty());
+    observed.images = BTreeMap::from([("db".into(), "1".into()), ("web".into(), "2".into())]);
+    let second = plan(&project, &observed);
+    assert_eq!(actions(&second), [("db", &Action::Create)]);
+    assert_eq!(second.waiting, BTreeMap::from([("web".into(), "until db is started".into())]));
+}
+
+#[test]
+fn a_changed_service_is_replaced_and_no_other() {
+    let before = project(TWO);
+    let after = project(&TWO.replace("image: db}", "image: db, init: true}"));
+    let plan = plan(&after, &converged(&before));
+    assert_eq!(actions(&plan), [("db", &Action::Replace { id: "id-db".into(), why: "it changed in the file" })]);
+}
+
+#[test]
+fn what_bears_on_no_container_changes_none() {
+    let before = project(TWO);
+    let after = project("x-a: 1\nservices:\n  web: {image: web, pull_policy: never}\n  db: {image: db}\n");
+    assert_eq!(plan(&after, &converged(&before)), Plan::default());
+}
+
+#[test]
+fn a_service_that_is_no_longer_named_is_removed() {
+    let project = project("services: {web: {image: web}}\n");
+    let mut observed = converged(&project);
+    let mut orphan = observed.containers[0].clone();
+    (orphan.id, orphan.name, orphan.service) = ("id-old".into(), "app-old-1".into(), "old".into());
+    observed.containers.push(orphan);
+    let plan = plan(&project, &observed);
+    let why = "its service is no longer in the file";
+    assert_eq!(
+        plan.preparations,
+        [Preparation::RemoveContainer { id: "id-old".into(), name: "app-old-1".into(), why }]
+    );
+    assert!(plan.actions.is_empty());
+}
+
+#[test]
+fn of_two_containers_of_a_service_the_running_one_stays() {
+    let project = project("services: {web: {image: web}}\n");
+    let mut observed = converged(&project);
+    let mut double = observed.containers[0].clone();
+    (double.id, double.state) = ("id-double".into(), State::Created);
+    observed.containers.insert(0, double);
+    let plan = plan(&project, &observed);
+    assert!(matches!(&plan.preparations[..], [Preparation::RemoveContainer { id, .. }] if id == "id-double"));
+    assert!(plan.actions.is_empty());
+}
+
+#[test]
+fn what_was_killed_or_removed_by_hand_is_repaired() {
+    let project = project(TWO);
+    let mut observed = converged(&project);
+    container(&mut observed, "web").state = State::Exited;
+    assert_eq!(actions(&plan(&project, &observed)), [("web", &Action::Start { id: "id-web".into() })]);
+    remove(&mut observed, "web");
+    assert_eq!(actions(&plan(&project, &observed)), [("web", &Action::Create)]);
+}
+
+#[test]
+fn a_service_may_end_where_its_restart_policy_says_so() {
+    for (restart, exit_code, restarts, starts) in [
+        ("'no'", 1, 0, false),
+        ("on-failure", 0, 0, false),
+        ("on-failure", 1, 0, true),
+        ("on-failure:3", 1, 3, false),
+        ("always", 0, 0, true),
+        ("unless-stopped", 137, 0, true),
+    ] {
+        let project = project(&format!("services: {{web: {{image: web, restart: {restart}}}}}\n"));
+        let mut observed = converged(&project);
+        let web = container(&mut observed, "web");
+        (web.state, web.exit_code, web.restarts) = (State::Exited, exit_code, restarts);
+        assert_eq!(!plan(&project, &observed).is_idle(), starts, "{restart} {exit_code}");
+    }
+}
+
+#[test]
+fn a_dependent_waits_until_the_other_is_healthy() {
+    let project =
+        project("services:\n  db: {image: db}\n  web: {image: web, depends_on: {db: {condition: service_healthy}}}\n");
+    let mut observed = converged(&project);
+    remove(&mut observed, "web");
+    container(&mut observed, "db").health = Health::Starting;
+    assert_eq!(plan(&project, &observed).waiting["web"], "until db is healthy");
+    container(&mut observed, "db").health = Health::Healthy;
+    assert_eq!(actions(&plan(&project, &observed)), [("web", &Action::Create)]);
+    container(&mut observed, "db").health = Health::None;
+    assert!(plan(&project, &observed).blocked["web"].contains("db has no healthcheck"));
+}
+
+#[test]
+fn a_job_runs_once_and_its_dependents_wait_for_its_end() {
+    let project = project(
+        "services:\n  job: {image: job}\n  web: {image: web, depends_on: {job: {condition: service_completed_successfully}}}\n",
+    );
+    let mut observed = converged(&project);
+    remove(&mut observed, "web");
+    assert_eq!(plan(&project, &observed).waiting["web"], "until job has ended well");
+    container(&mut observed, "job").state = State::Exited;
+    assert_eq!(actions(&plan(&project, &observed)), [("web", &Action::Create)]);
+    container(&mut observed, "job").exit_code = 1;
+    assert_eq!(actions(&plan(&project, &observed)), [("job", &Action::Start { id: "id-job".into() })]);
+}
+
+#[test]
+fn a_moved_tag_counts_with_pull_policy_always_alone() {
+    for (policy, replaced) in [("always", true), ("missing", false)] {
+        let project = project(&format!("services: {{web: {{image: web, pull_policy: {policy}}}}}\n"));
+        let mut observed = converged(&project);
+        observed.images.insert("web".into(), "sha256:newer".into());
+        let pulled = BTreeSet::from(["web".to_owned()]);
+        let plan = Plan::make(&project, &observed, Recent { held: &BTreeSet::new(), pulled: &pulled });
+        assert_eq!(!plan.actions.is_empty(), replaced, "{policy}");
+    }
+}
+
+#[test]
+fn an_image_is_pulled_before_the_old_container_is_touched() {
+    let before = project("services: {web: {image: 'web:1'}}\n");
+    let after = project("services: {web: {image: 'web:2'}}\n");
+    let plan_now = plan(&after, &converged(&before));
+    assert_eq!(plan_now.pulls, BTreeMap::from([("web:2".to_owned(), vec!["web".to_owned()])]));
+    assert!(plan_now.actions.is_empty() && plan_now.preparations.is_empty());
+    let never = project("services: {web: {image: 'web:2', pull_policy: never}}\n");
+    assert!(plan(&never, &converged(&before)).blocked["web"].contains("is not here and pull_policy is never"));
+}
+
+#[test]
+fn always_pulls_once_and_does_not_stop_a_start() {
+    let project = project("services: {web: {image: web, pull_policy: always}}\n");
+    let mut observed = converged(&project);
+    container(&mut observed, "web").state = State::Exited;
+    let plan_now = plan(&project, &observed);
+    assert_eq!(plan_now.pulls.len(), 1);
+    assert_eq!(plan_now.actions.len(), 1);
+}
+
+#[test]
+fn what_was_just_tried_is_held() {
+    let project = project(TWO);
+    let mut observed = converged(&project);
+    remove(&mut observed, "db");
+    let held = BTreeSet::from(["db".to_owned()]);
+    let plan = Plan::make(&project, &observed, Recent { held: &held, pulled: &BTreeSet::new() });
+    assert!(plan.is_idle() && plan.is_pending("db") && !plan.is_pending("web"));
+}
+
+#[test]
+fn a_container_off_its_network_is_replaced() {
+    let project = project("services: {web: {image: web}}\n");
+    let mut observed = converged(&project);
+    container(&mut observed, "web").networks.insert("app_default".into(), "gone".into());
+    assert!(matches!(plan(&project, &observed).actions["web"], Action::Replace { .. }));
+    container(&mut observed, "web").networks.clear();
+    assert!(matches!(plan(&project, &observed).actions["web"], Action::Replace { .. }));
+}
+
+#[test]
+fn a_changed_network_is_emptied_and_removed_first() {
+    let before = project("services: {web: {image: web}}\n");
+    let after = project("services: {web: {image: web}}\nnetworks: {default: {internal: true}}\n");
+    let plan = plan(&after, &converged(&before));
+    assert!(matches!(
+        &plan.preparations[..],
+        [Preparation::RemoveContainer { .. }, Preparation::RemoveNetwork { name }] if name == "app_default"
+    ));
+}
+
+#[test]
+fn networks_of_others_are_left_alone() {
+    let project = project("services: {web: {image: web}}\nnetworks: {default: {name: shared}}\n");
+    let mut observed = converged(&project);
+    observed.networks.insert("shared".into(), Found { id: "n0".into(), project: None, hash: None });
+    let plan = plan(&project, &observed);
+    assert!(plan.preparations.is_empty());
+    assert!(plan.blocked["web"].contains("external: true"), "{plan:?}");
+}
+
+#[test]
+fn a_volume_with_other_settings_is_kept_and_told() {
+    let project = project("services: {web: {image: web, volumes: ['data:/data']}}\nvolumes: {data: {labels: [a=1]}}\n");
+    let mut observed = converged(&project);
+    assert_eq!(plan(&project, &observed).preparations, [Preparation::CreateVolume("data".into())]);
+    let found = Found { id: "app_data".into(), project: Some("app".into()), hash: Some("other".into()) };
+    observed.volumes.insert("app_data".into(), found);
+    let plan = plan(&project, &observed);
+    assert!(plan.is_idle() && plan.drift[0].contains("is kept for its data"));
+}

@@ -1,0 +1,162 @@
+use super::compose::{Project, Restart};
+use super::memory::Memory;
+use super::observed::{Container, Health, Observed, State};
+use super::plan::Plan;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// A status is read by people: what does not fit in is counted.
+const MOST_COMPLAINTS: usize = 5;
+/// From this many starts without a good run in between a container counts as one that crashes at its start.
+const MANY_ATTEMPTS: u32 = 3;
+
+/// How the duty is, found from one round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Ok(String),
+    /// Nothing is wrong, but not everything runs yet.
+    Underway(String),
+    Degraded(String),
+}
+
+/// What a round has found.
+#[derive(Debug)]
+pub struct Round<'a> {
+    pub project: &'a Project,
+    pub observed: &'a Observed,
+    pub plan: &'a Plan,
+    pub memory: &'a Memory,
+    /// The last lines of containers that are not well, by service.
+    pub last_lines: &'a BTreeMap<String, Vec<String>>,
+}
+
+impl Round<'_> {
+    /// Whether a service's container is so unwell that its last lines are worth a look.
+    pub fn is_sick(project: &Project, memory: &Memory, service: &str, container: &Container) -> bool {
+        let Some(wanted) = project.services.get(service) else { return false };
+        let may_end = matches!(wanted.restart, Some(Restart::No | Restart::OnFailure(_)));
+        container.health == Health::Unhealthy
+            || container.state == State::Restarting
+            || (container.state == State::Exited && may_end && container.exit_code != 0)
+            || (container.state == State::Exited && memory.attempts(service) >= MANY_ATTEMPTS)
+    }
+
+    /// How it is; `file` says what is wrong with the Compose file, if anything is.
+    pub fn verdict(&self, file: Option<&str>) -> Verdict {
+        let mut complaints: Vec<String> = file.map(str::to_owned).into_iter().collect();
+        let failures = self.failures();
+        if !failures.is_empty() {
+            let (count, all) = (failures.len(), self.project.services.len());
+            complaints.push(format!("failed {count} of {all}: {}", shortened(failures, "; ")));
+        }
+        complaints.extend(self.project.services.keys().filter_map(|service| self.complaint(service)));
+        complaints.extend(self.plan.drift.iter().cloned());
+        if complaints.is_empty() { self.summary() } else { Verdict::Degraded(shortened(complaints, "; ")) }
+    }
+
+    /// A row for each service, for the JSON status.
+    pub fn details(&self) -> Value {
+        let rows = self.project.services.iter().map(|(name, service)| {
+            let container = self.observed.of_service(name);
+            let row = container.map_or_else(
+                || json!({"container": Value::Null, "state": "absent", "image": service.image}),
+                |container| {
+                    json!({
+                        "container": container.name,
+                        "state": container.state.name(),
+                        "health": container.health.name(),
+                        "image": container.image,
+                        "image_id": container.image_id,
+                        "since": since(container).map(|time| time.to_string()),
+                        "restarts": container.restarts,
+                    })
+                },
+            );
+            (name.clone(), row)
+        });
+        let notes: Vec<String> = self.project.notes.iter().map(ToString::to_string).collect();
+        let mut details = json!({
+            "project": self.project.name,
+            "compose": self.project.file.display().to_string(),
+            "services": rows.collect::<serde_json::Map<_, _>>(),
+        });
+        if !notes.is_empty() {
+            details["notes"] = json!(notes);
+        }
+        details
+    }
+
+    fn failures(&self) -> Vec<String> {
+        let failed = self.memory.failures().map(|(what, why)| format!("{what}: {why}"));
+        let blocked = self.plan.blocked.iter().map(|(service, why)| format!("{service}: {why}"));
+        failed.chain(blocked).collect()
+    }
+
+    fn complaint(&self, service: &str) -> Option<String> {
+        let container = self.observed.of_service(service)?;
+        let name = &container.name;
+        if container.state == State::Paused {
+            return Some(format!("{service} is paused; go on with docker unpause {name}"));
+        }
+        if !Self::is_sick(self.project, self.memory, service, container) {
+            return None;
+        }
+        let what = match (container.state, container.health) {
+            (State::Restarting, _) => format!(
+                "{service} ends soon after each start, {} restarts so far, exit code {}",
+                container.restarts, container.exit_code
+            ),
+            (State::Exited, _) if self.memory.attempts(service) >= MANY_ATTEMPTS => format!(
+                "{service} ends soon after each start, exit code {}; one that is to run once says restart: \"no\"",
+                container.exit_code
+            ),
+            (State::Exited, _) => format!("{service} ended with exit code {}", container.exit_code),
+            _ if container.health_output.is_empty() => format!("{service} is unhealthy"),
+            _ => format!("{service} is unhealthy, its check says: {}", container.health_output),
+        };
+        match self.last_lines.get(service).filter(|lines| !lines.is_empty()) {
+            Some(lines) => Some(format!("{what}; its log ends: {}", lines.join(" | "))),
+            None => Some(what),
+        }
+    }
+
+    fn summary(&self) -> Verdict {
+        let containers: Vec<_> =
+            self.project.services.keys().filter_map(|service| self.observed.of_service(service)).collect();
+        let running = containers.iter().filter(|container| container.state == State::Running).count();
+        let healthy = containers.iter().filter(|container| container.health == Health::Healthy).count();
+        let starting = containers.iter().filter(|container| container.health == Health::Starting).count();
+        let ended = containers.iter().filter(|container| container.state == State::Exited).count();
+        let all = self.project.services.len();
+        let plural = if running == 1 { "container runs" } else { "containers run" };
+        let mut summary = format!("{running} {plural}, {healthy} healthy");
+        let pending = self.project.services.keys().filter(|service| self.plan.is_pending(service)).count();
+        if pending == 0 && starting == 0 && self.plan.is_idle() && running + ended == all {
+            if ended > 0 {
+                summary.push_str(&format!(", {ended} ended as wanted"));
+            }
+            return Verdict::Ok(summary);
+        }
+        let waiting = self.plan.waiting.iter().map(|(service, wait)| format!("{service} waits {wait}"));
+        let starting = (starting > 0).then(|| format!("{starting} not yet healthy"));
+        let parts: Vec<String> = starting.into_iter().chain(waiting).collect();
+        let detail = if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) };
+        Verdict::Underway(format!("{running} of {all} containers run{detail}"))
+    }
+}
+
+/// Since when a container is in its state.
+fn since(container: &Container) -> Option<jiff::Timestamp> {
+    match container.state {
+        State::Exited | State::Dead | State::Restarting => container.finished,
+        _ => container.started,
+    }
+}
+
+/// The first few, and the number of the others.
+pub fn shortened(mut parts: Vec<String>, between: &str) -> String {
+    let more = parts.len().saturating_sub(MOST_COMPLAINTS);
+    parts.truncate(MOST_COMPLAINTS);
+    let text = parts.join(between);
+    if more == 0 { text } else { format!("{text}{between}and {more} more") }
+}
