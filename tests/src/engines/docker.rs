@@ -35,6 +35,11 @@ impl Docker {
         Ok(Self { _private: Some(DockerDaemon::acquire()?), socket: docker_daemon::socket() })
     }
 
+    /// An engine that somebody else started.
+    pub fn at(socket: &Path) -> Self {
+        Self { socket: socket.to_owned(), _private: None }
+    }
+
     pub fn socket(&self) -> &Path {
         &self.socket
     }

@@ -1,0 +1,396 @@
+//! A Compose file on a real Docker Engine: it converges, and a wrong one changes nothing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hostwright_tests::engines::docker::{Project, unique};
+use hostwright_tests::engines::{Docker, Registry};
+use hostwright_tests::process::AgentProcess;
+use hostwright_tests::server::{Server, search_path};
+use hostwright_tests::wait::eventually;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An agent with the containers duty alone, and its Compose file.
+struct Host<'d> {
+    agent: AgentProcess,
+    docker: &'d Docker,
+    image: String,
+    folder: TempDir,
+    // Last, so that the agent is gone before its containers go.
+    project: Project<'d>,
+}
+
+impl<'d> Host<'d> {
+    /// In the file `IMAGE` stands for a busybox.
+    fn start(docker: &'d Docker, word: &str, compose: &str) -> Result<Self> {
+        Self::start_with_env(docker, word, compose, &[])
+    }
+
+    fn start_with_env(docker: &'d Docker, word: &str, compose: &str, env: &[(&str, &str)]) -> Result<Self> {
+        let (project, image) = (docker.project(word), unique("hostwright-busybox"));
+        docker.busybox_image(&image)?;
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("compose.yaml"), compose.replace("IMAGE", &image))?;
+        let config = format!(
+            "containers: {{compose: {}, project: {}, engine: {}, reconcile: 5s}}\n",
+            folder.path().join("compose.yaml").display(),
+            project.name(),
+            docker.socket().display()
+        );
+        Ok(Self { agent: AgentProcess::start_with_env(&config, env)?, docker, image, folder, project })
+    }
+
+    fn write(&self, compose: &str) -> Result<()> {
+        let (path, new) = (self.folder.path().join("compose.yaml"), self.folder.path().join("new"));
+        fs::write(&new, compose.replace("IMAGE", &self.image))?;
+        Ok(fs::rename(new, path)?)
+    }
+
+    fn container(&self, service: &str) -> String {
+        format!("{}-{service}-1", self.project.name())
+    }
+
+    fn inspect(&self, service: &str) -> Result<Value> {
+        self.docker.inspect(&self.container(service))
+    }
+
+    fn id(&self, service: &str) -> Result<String> {
+        Ok(self.inspect(service)?["Id"].as_str().context("no id")?.to_owned())
+    }
+
+    fn is_running(&self, service: &str) -> bool {
+        self.inspect(service).is_ok_and(|container| container["State"]["Running"] == true)
+    }
+
+    fn wait_state(&self, state: &str) -> Result<Value> {
+        self.agent.wait_status(state, LIMIT, |status| status["duties"]["containers"]["state"] == state)
+    }
+
+    /// Waits for "degraded" with these words in its reason.
+    fn wait_why(&self, words: &str) -> Result<String> {
+        let why = |status: &Value| status["duties"]["containers"]["why"].as_str().unwrap_or_default().to_owned();
+        let status = self.agent.wait_status(words, LIMIT, |status| why(status).contains(words))?;
+        Ok(why(&status))
+    }
+
+    /// Waits for "ok" with these words.
+    fn wait_summary(&self, words: &str) -> Result<()> {
+        self.agent.wait_status(words, LIMIT, |status| status["duties"]["containers"]["summary"] == words).map(drop)
+    }
+}
+
+const TWO: &str = "
+services:
+  one: {image: IMAGE, command: [sleep, '1000'], stop_signal: SIGKILL}
+  two:
+    image: IMAGE
+    command: sleep 1000
+    stop_signal: SIGKILL
+    healthcheck: {test: 'true', interval: 200ms}
+    environment: {COLOUR: blue}
+";
+
+#[test]
+fn what_the_file_names_runs_and_an_unchanged_file_recreates_nothing() -> Result<()> {
+    let docker = Docker::start()?;
+    let mut host = Host::start(&docker, "two", TWO)?;
+    host.agent.wait_ready(LIMIT)?;
+    host.wait_summary("2 containers run, 1 healthy")?;
+    let two = host.inspect("two")?;
+    let labels = &two["Config"]["Labels"];
+    for (label, value) in [("service", "two"), ("container-number", "1"), ("oneoff", "False")] {
+        assert_eq!(labels[format!("com.docker.compose.{label}")], value);
+    }
+    assert_eq!(labels["com.docker.compose.config-hash"].as_str().map(str::len), Some(64));
+    assert_eq!(labels["com.docker.compose.project.working_dir"], host.folder.path().display().to_string());
+    let network = format!("{}_default", host.project.name());
+    assert!(two["NetworkSettings"]["Networks"][&network]["Aliases"].to_string().contains("\"two\""));
+    let details = &host.agent.status()?["duties"]["containers"]["details"]["services"]["two"];
+    assert_eq!((&details["state"], &details["health"]), (&"running".into(), &"healthy".into()));
+
+    let before = (host.id("one")?, host.id("two")?, two["State"]["StartedAt"].clone());
+    assert_eq!(host.agent.terminate()?, Some(0));
+    assert!(host.is_running("one") && host.is_running("two"), "containers go on without the agent");
+    host.write(&format!("# a comment\n{TWO}"))?;
+    host.agent.start_again()?;
+    host.agent.wait_ready(LIMIT)?;
+    host.wait_summary("2 containers run, 1 healthy")?;
+    let after = (host.id("one")?, host.id("two")?, host.inspect("two")?["State"]["StartedAt"].clone());
+    assert_eq!(before, after);
+    Ok(())
+}
+
+#[test]
+fn a_changed_service_is_recreated_alone_and_one_that_is_gone_is_removed() -> Result<()> {
+    let docker = Docker::start()?;
+    let mut host = Host::start(&docker, "change", TWO)?;
+    let stranger = docker.project("stranger");
+    let label = format!("com.docker.compose.project={}", stranger.name());
+    let service = "com.docker.compose.service=one";
+    let run =
+        ["run", "--detach", "--network", "none", "--label", &label, "--label", service, "--name", stranger.name()];
+    docker.docker(&[&run[..], &[&host.image, "sleep", "1000"]].concat())?;
+    host.agent.wait_ready(LIMIT)?;
+    let (one, two) = (host.id("one")?, host.id("two")?);
+
+    host.write(&TWO.replace("blue", "red"))?;
+    eventually("two is replaced", LIMIT, || host.id("two").is_ok_and(|id| id != two) && host.is_running("two"))?;
+    assert!(host.inspect("two")?["Config"]["Env"].to_string().contains("COLOUR=red"));
+    assert_eq!(host.id("one")?, one);
+
+    host.write("services:\n  one: {image: IMAGE, command: [sleep, '1000'], stop_signal: SIGKILL}\n")?;
+    host.wait_summary("1 container runs, 0 healthy")?;
+    assert_eq!(host.project.containers()?, [host.container("one")]);
+    assert_eq!(host.id("one")?, one);
+    assert_eq!(docker.inspect(stranger.name())?["State"]["Running"], true);
+    Ok(())
+}
+
+#[test]
+fn what_is_killed_stopped_or_removed_by_hand_comes_back() -> Result<()> {
+    let docker = Docker::start()?;
+    let mut host = Host::start(&docker, "repair", TWO)?;
+    host.agent.wait_ready(LIMIT)?;
+    let one = host.id("one")?;
+    for by_hand in [&["kill"][..], &["stop", "--time", "0"], &["rm", "--force"]] {
+        docker.docker(&[by_hand, &[&host.container("one")]].concat())?;
+        eventually("it is back", LIMIT, || host.is_running("one"))?;
+        assert_eq!(host.id("one")? == one, by_hand[0] != "rm", "{by_hand:?}");
+    }
+    let network = format!("{}_default", host.project.name());
+    docker.docker(&["network", "disconnect", "--force", &network, &host.container("two")])?;
+    eventually("it is on its network again", LIMIT, || {
+        host.inspect("two").is_ok_and(|two| two["NetworkSettings"]["Networks"][&network].is_object())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_that_runs_and_every_problem_is_told() -> Result<()> {
+    let docker = Docker::start()?;
+    let mut host = Host::start(&docker, "wrong", TWO)?;
+    host.agent.wait_ready(LIMIT)?;
+    let (one, two) = (host.id("one")?, host.id("two")?);
+    host.write("services:\n  one: {imag: IMAGE, build: .}\n  three: {image: IMAGE, ports: [x]}\n")?;
+    let why = host.wait_why("what runs goes on as before")?;
+    for problem in [
+        "compose.yaml:2:9: services.one.imag: unknown key",
+        "services.one.build: is not done on hosts",
+        "services.three.ports",
+    ] {
+        assert!(why.contains(problem), "{why}");
+    }
+    // Repairs go on by the last file that was right.
+    docker.docker(&["kill", &host.container("one")])?;
+    eventually("it is back", LIMIT, || host.is_running("one"))?;
+    assert_eq!((host.id("one")?, host.id("two")?), (one, two));
+    host.write(TWO)?;
+    host.wait_summary("2 containers run, 1 healthy")?;
+    Ok(())
+}
+
+#[test]
+fn a_service_that_fails_does_not_stop_the_others() -> Result<()> {
+    let docker = Docker::start()?;
+    let absent = format!("{TWO}  bad: {{image: hostwright-absent, pull_policy: never}}\n");
+    let host = Host::start(&docker, "fails", &absent)?;
+    let why = host.wait_why("failed 1 of 3: bad: ")?;
+    assert!(why.contains("\"hostwright-absent\" is not here and pull_policy is never"), "{why}");
+    eventually("the others run", LIMIT, || host.is_running("one") && host.is_running("two"))?;
+    host.write(&format!("{TWO}  bad: {{image: IMAGE, command: [/no/such/program]}}\n"))?;
+    let why = host.wait_why("/no/such/program")?;
+    assert!(why.contains("failed 1 of 3: bad: "), "{why}");
+    host.write(TWO)?;
+    host.wait_summary("2 containers run, 1 healthy")?;
+    Ok(())
+}
+
+#[test]
+fn services_start_in_the_order_of_their_conditions() -> Result<()> {
+    let docker = Docker::start()?;
+    let text = "
+services:
+  job: {image: IMAGE, command: 'sh -c \"sleep 1; echo done > /out/done\"', volumes: ['out:/out']}
+  db:
+    image: IMAGE
+    command: sh -c 'sleep 1; touch /tmp/ready; exec sleep 1000'
+    stop_signal: SIGKILL
+    healthcheck: {test: [CMD, test, -e, /tmp/ready], interval: 200ms, retries: 50}
+  web:
+    image: IMAGE
+    command: sh -c 'cat /out/done && exec sleep 1000'
+    stop_signal: SIGKILL
+    volumes: ['out:/out:ro']
+    depends_on:
+      job: {condition: service_completed_successfully}
+      db: {condition: service_healthy}
+volumes: {out: }
+";
+    let mut host = Host::start(&docker, "order", text)?;
+    host.agent.wait_ready(LIMIT)?;
+    host.wait_summary("2 containers run, 1 healthy, 1 ended as wanted")?;
+    let time = |service: &str, field: &str| -> Result<String> {
+        Ok(host.inspect(service)?["State"][field].as_str().unwrap_or_default().to_owned())
+    };
+    assert!(time("job", "FinishedAt")? < time("web", "StartedAt")?);
+    assert!(time("db", "StartedAt")? < time("web", "StartedAt")?);
+    assert_eq!(docker.docker(&["logs", &host.container("web")])?, "done");
+    let job = time("job", "StartedAt")?;
+    docker.docker(&["kill", &host.container("web")])?;
+    eventually("web is back", LIMIT, || host.is_running("web"))?;
+    assert_eq!(time("job", "StartedAt")?, job, "a job that ended well is not run again");
+    Ok(())
+}
+
+#[test]
+fn an_unhealthy_container_is_named_with_its_last_lines_and_no_secret_is_told() -> Result<()> {
+    let docker = Docker::start()?;
+    let text = "
+services:
+  sick:
+    image: IMAGE
+    command: sh -c 'echo the database is gone; exec sleep 1000'
+    stop_signal: SIGKILL
+    environment: {PASSWORD: , TOKEN: 'x-${PASSWORD}'}
+    healthcheck: {test: 'echo no connection; exit 1', interval: 200ms, retries: 2}
+";
+    let host = Host::start_with_env(&docker, "sick", text, &[("PASSWORD", "hunter2"), ("HOSTWRIGHT_LOG", "trace")])?;
+    let why = host.wait_why("sick is unhealthy, its check says: no connection")?;
+    assert!(why.contains("its log ends: the database is gone"), "{why}");
+    assert!(host.inspect("sick")?["Config"]["Env"].to_string().contains("TOKEN=x-hunter2"));
+    ensure!(!host.agent.output().contains("hunter2"), "a secret is in the log");
+    ensure!(!host.agent.status()?.to_string().contains("hunter2"), "a secret is in the status");
+    Ok(())
+}
+
+#[test]
+fn a_crash_looping_container_is_started_ever_less_often_and_told() -> Result<()> {
+    let docker = Docker::start()?;
+    let host =
+        Host::start(&docker, "loop", "services:\n  bad: {image: IMAGE, command: 'sh -c \"echo oh no; exit 3\"'}\n")?;
+    let why = host.wait_why("bad ends soon after each start, exit code 3")?;
+    assert!(why.contains("its log ends: oh no"), "{why}");
+    Ok(())
+}
+
+#[test]
+fn an_image_that_is_missing_is_pulled_and_a_moved_tag_follows_pull_policy_always() -> Result<()> {
+    let (docker, registry) = (Docker::start()?, Registry::start()?);
+    let local = unique("hostwright-local");
+    let push = |greeting: &str| -> Result<String> {
+        docker.busybox_image(&local)?;
+        let tree = tempfile::tempdir()?;
+        fs::create_dir(tree.path().join("bin"))?;
+        fs::copy("/bin/busybox", tree.path().join("bin/sleep"))?;
+        docker.image_from_tree(&local, tree.path(), &[&format!("ENV GREETING={greeting}")])?;
+        registry.push(&docker, &local, "team/app:1")
+    };
+    let reference = push("hello")?;
+    let text = format!(
+        "services:\n  app: {{image: '{reference}', command: [sleep, '1000'], pull_policy: always, stop_signal: SIGKILL}}\n"
+    );
+    let mut host = Host::start(&docker, "pull", &text)?;
+    host.agent.wait_ready(LIMIT)?;
+    assert!(host.inspect("app")?["Config"]["Env"].to_string().contains("GREETING=hello"));
+    push("goodbye")?;
+    // A file that is read again is when tags are looked up again.
+    host.write(&format!("{text}# now\n"))?;
+    eventually("the newer image runs", LIMIT, || {
+        host.inspect("app").is_ok_and(|app| app["Config"]["Env"].to_string().contains("GREETING=goodbye"))
+    })?;
+    host.write(&text.replace("team/app:1", "team/absent:1"))?;
+    host.wait_why("cannot pull ")?;
+    assert!(host.is_running("app"), "the old one goes on while the new image cannot be had");
+    Ok(())
+}
+
+#[test]
+fn an_agent_killed_in_the_middle_of_an_update_finishes_it_afterwards() -> Result<()> {
+    let docker = Docker::start()?;
+    // Ignores SIGTERM, so that each update takes three seconds.
+    let text =
+        "services:\n  slow: {image: IMAGE, command: [sleep, '1000'], stop_grace_period: 3s, environment: {N: '0'}}\n";
+    let mut host = Host::start(&docker, "crash", text)?;
+    host.agent.wait_ready(LIMIT)?;
+    for (round, delay) in [500, 2900, 3100].into_iter().enumerate() {
+        let wanted = format!("N={}", round + 1);
+        host.write(&text.replace("'0'", &format!("'{}'", round + 1)))?;
+        let began = eventually("the update begins", LIMIT, || {
+            host.agent.output().matches("replacing the container of slow").nth(round).map(|_| Instant::now())
+        })?;
+        eventually("the moment of the crash", LIMIT, || began.elapsed() >= Duration::from_millis(delay))?;
+        host.agent.kill9()?;
+        host.agent.start_again()?;
+        eventually("the update is finished", LIMIT, || {
+            host.is_running("slow")
+                && host.inspect("slow").is_ok_and(|c| c["Config"]["Env"].to_string().contains(&wanted))
+        })?;
+        assert_eq!(host.project.containers()?, [host.container("slow")]);
+    }
+    Ok(())
+}
+
+/// An engine that this test alone uses, so that it can be stopped. It leaves the packet filter, which all engines of a
+/// machine share, alone.
+struct OwnEngine {
+    folder: TempDir,
+    server: Option<Server>,
+}
+
+impl OwnEngine {
+    fn start() -> Result<Self> {
+        let mut own = Self { folder: tempfile::tempdir()?, server: None };
+        own.start_again()?;
+        Ok(own)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        let mut command = Command::new("dockerd");
+        command.env("PATH", search_path()).args(["--bridge=none", "--iptables=false"]);
+        for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+            command.arg(option).arg(self.path(name));
+        }
+        command.arg("--host").arg(format!("unix://{}", self.path("sock").display()));
+        let mut server = Server::start(&command, &self.path("log"))?;
+        let docker = Docker::at(&self.path("sock"));
+        server.wait_until("the engine answers", LIMIT, || docker.docker(&["version"]))?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("not running")?;
+        server.signal(nix::sys::signal::Signal::SIGTERM)?;
+        server.wait(LIMIT)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_engine_that_goes_away_and_comes_back_is_survived() -> Result<()> {
+    let mut own = OwnEngine::start()?;
+    let docker = Docker::at(&own.path("sock"));
+    let text = "services:\n  one: {image: IMAGE, command: [sleep, '1000'], stop_signal: SIGKILL, network_mode: none}\n";
+    let mut host = Host::start(&docker, "engine", text)?;
+    host.agent.wait_ready(LIMIT)?;
+    let id = host.id("one")?;
+    own.stop()?;
+    let why = host.wait_why("does not answer")?;
+    assert!(why.contains("see systemctl status docker"), "{why}");
+    own.start_again()?;
+    host.wait_state("ok")?;
+    assert!(host.is_running("one"));
+    assert_eq!(host.id("one")?, id, "it is started again, not made anew");
+    drop(host);
+    own.stop()
+}
