@@ -1,4 +1,4 @@
-use super::userdata;
+use super::userdata::{self, findings::Findings};
 use anyhow::Context as _;
 use hostwright_core::config::section::Problem;
 use hostwright_core::config::{Config, ConfigError};
@@ -40,23 +40,35 @@ fn is_user_data(content: &[u8]) -> bool {
 
 fn check_user_data(path: &Path, content: &[u8]) -> ExitCode {
     let user_data = userdata::read(content);
-    let findings = user_data.findings;
-    let mut problems = [findings.errors, findings.ignored].concat();
-    problems.sort_by_key(|problem| problem.place);
-    let tell = |problems: &[Problem], severity: &str| {
-        for problem in problems {
-            eprintln!("{}:{}: {severity}{}", path.display(), problem.place, without_place(problem));
-        }
-    };
-    tell(&findings.warnings, "warning: ");
-    tell(&problems, "");
-    if !problems.is_empty() {
+    if !tell(path, user_data.findings) {
         return ExitCode::from(PROBLEMS);
     }
     let what =
         if user_data.script.is_some() { "a script, which is run once for each instance" } else { "a #cloud-config" };
     println!("{} is valid: {what}", path.display());
     ExitCode::SUCCESS
+}
+
+/// Checks what a new VM shall get as its user-data, and tells what is wrong with it; whether nothing is.
+pub fn is_sound_user_data(path: &Path, content: &[u8]) -> bool {
+    if !is_user_data(content) {
+        eprintln!("{}: this is no user-data; the first line of one is #cloud-config", path.display());
+        return false;
+    }
+    tell(path, userdata::read(content).findings)
+}
+
+/// Prints the findings in the file's order; whether there are only warnings.
+fn tell(path: &Path, findings: Findings) -> bool {
+    let mut problems = [findings.errors, findings.ignored].concat();
+    problems.sort_by_key(|problem| problem.place);
+    for problem in &findings.warnings {
+        eprintln!("{}:{}: warning: {}", path.display(), problem.place, without_place(problem));
+    }
+    for problem in &problems {
+        eprintln!("{}:{}: {}", path.display(), problem.place, without_place(problem));
+    }
+    problems.is_empty()
 }
 
 fn without_place(problem: &Problem) -> String {

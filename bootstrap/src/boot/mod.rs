@@ -20,7 +20,7 @@ pub mod steps;
 /// What the operator wants.
 pub mod userdata;
 
-pub use check::{CheckArguments, check};
+pub use check::{CheckArguments, check, is_sound_user_data};
 
 use anyhow::Context as _;
 use console::Console;
