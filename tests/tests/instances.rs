@@ -117,7 +117,7 @@ fn a_vm_reads_its_seed_is_reached_through_its_port_is_shown_and_powers_down() ->
     ensure!(again.contains("there is an instance tiny already (running)"), "{again}");
 
     let down = operator.run(&["down", "tiny"])?.succeeded()?;
-    ensure!(down.complaint().is_empty(), "it powers down when asked: {down:?}");
+    ensure!(down.complaint().is_empty() && down.out().contains("is asked to power down"), "it does so: {down:?}");
     ensure!(operator.show()?.is_empty());
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).context("its port is free as soon as down has ended")?;
     Ok(())
@@ -200,6 +200,11 @@ fn what_cannot_be_made_says_why_and_leaves_nothing() -> Result<()> {
         let outcome = operator.run(&[&["up"], words].concat())?.ended_with(1)?;
         ensure!(outcome.complaint().contains(reason), "{words:?} should say {reason:?}: {outcome:?}");
     }
+    let wrong = operator.folder.path().join("wrong.yaml");
+    fs::write(&wrong, "#cloud-config\nhostnam: tiny\n")?;
+    let words = ["up", "--image", &image, "--user-data", &wrong.display().to_string()];
+    let refused = operator.run(&words)?.ended_with(2)?.complaint();
+    ensure!(refused.contains("wrong.yaml:2:1: hostnam: ") && refused.contains("hostname"), "{refused}");
     ensure!(operator.show()?.is_empty());
     let unknown = operator.run(&["down", "nobody"])?.ended_with(1)?;
     ensure!(unknown.complaint().contains("there is no instance nobody"), "{unknown:?}");

@@ -22,8 +22,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a VM that was asked to power down gets for it, before its QEMU is told to end.
-pub const GRACE: Duration = Duration::from_secs(20);
+/// What a VM that was asked to power down gets for it, before its QEMU is told to end: an emulated one takes half of
+/// it to stop its services, and the agent to ship its last lines.
+pub const GRACE: Duration = Duration::from_secs(60);
 /// QEMU ends on SIGTERM as soon as its disk is flushed.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a console or a process is looked at.

@@ -17,6 +17,7 @@ mod seed;
 mod show;
 mod store;
 
+use crate::boot::is_sound_user_data;
 use accel::AccelChoice;
 use anyhow::{Context as _, bail};
 use forward::Forward;
@@ -28,7 +29,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use store::Store;
+use store::{InstanceFolder, Store};
 
 /// Where VMs are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -135,6 +136,8 @@ pub struct DownArguments {
     place: Place,
 }
 
+/// As in the usage text: a file with problems.
+const PROBLEMS: u8 = 2;
 /// No user-data of any provider comes near this; it keeps a wrong file name from filling the memory.
 const USER_DATA_LIMIT: u64 = 16 << 20;
 
@@ -144,6 +147,9 @@ const USER_DATA_LIMIT: u64 = 16 << 20;
 /// It could not be created, or was not configured in time.
 pub fn up(arguments: &UpArguments) -> anyhow::Result<ExitCode> {
     let user_data = read_user_data(&arguments.user_data)?;
+    if !is_sound_user_data(&arguments.user_data, &user_data) {
+        return Ok(ExitCode::from(PROBLEMS));
+    }
     let store = Store::open(arguments.place.state_dir.as_deref())?;
     let started = match arguments.provider {
         Provider::Local => local::create(&store, arguments, user_data)?,
@@ -188,7 +194,7 @@ pub fn down(arguments: &DownArguments) -> anyhow::Result<ExitCode> {
     let total = folders.len();
     let mut failed = 0;
     for folder in folders {
-        match folder.and_then(|folder| local::remove(&folder, grace).map(|()| folder)) {
+        match folder.and_then(|folder| take_down(folder, grace)) {
             Ok(folder) => say(&format!("{} is removed", folder.name))?,
             Err(error) => {
                 failed += 1;
@@ -200,6 +206,15 @@ pub fn down(arguments: &DownArguments) -> anyhow::Result<ExitCode> {
         bail!("{failed} of {total} instances could not be removed");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn take_down(folder: InstanceFolder, grace: Duration) -> anyhow::Result<InstanceFolder> {
+    if !grace.is_zero() && folder.running().is_some() {
+        let seconds = grace.as_secs();
+        say(&format!("{} is asked to power down, for up to {seconds} s (--now does not wait)", folder.name))?;
+    }
+    local::remove(&folder, grace)?;
+    Ok(folder)
 }
 
 fn read_user_data(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
