@@ -1,7 +1,9 @@
 //! A full VM, created by our own `hostwright-bootstrap up`: its console, commands in it over SSH, reboots and power cuts.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,6 +20,8 @@ const USER: &str = "basegun";
 const NAME: &str = "vm";
 /// One command in a guest under emulation takes more than a second to log in alone.
 const SSH_TIMEOUT: Duration = Duration::from_secs(60);
+/// QEMU answers at once, unless it hangs.
+const QMP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The image that `packaging/build-image` bakes.
 pub fn image() -> Result<PathBuf> {
@@ -172,6 +176,24 @@ impl Vm {
             let status = self.status()?;
             if wanted(&status) { Ok(status) } else { bail!("the status is {status}") }
         })
+    }
+
+    /// Pulls the plug and puts it in again: what the guest had not yet written to its disk is lost.
+    pub fn power_cut(&self) -> Result<()> {
+        let folder = self.folder.path().join("instances").join(NAME);
+        let mut socket = UnixStream::connect(folder.join("qmp.sock")).context("connecting to the VM's QEMU")?;
+        socket.set_read_timeout(Some(QMP_TIMEOUT))?;
+        let mut answers = BufReader::new(socket.try_clone()?).lines();
+        for command in ["qmp_capabilities", "system_reset"] {
+            writeln!(socket, r#"{{"execute": "{command}"}}"#)?;
+            // Greeting and events come in between.
+            let mut answered = false;
+            while !answered {
+                let line = answers.next().context("QEMU has closed its control socket")??;
+                answered = line.contains(r#""return""#);
+            }
+        }
+        Ok(())
     }
 
     /// Stops and removes it.

@@ -9,11 +9,14 @@ use anyhow::{Context, Result, ensure};
 use hostwright_tests::http;
 use hostwright_tests::process::binary;
 use hostwright_tests::tiny_guest::TinyGuest;
+use hostwright_tests::vm::{Forwards, SshKey, Vm};
 use hostwright_tests::wait::eventually;
 use serde_json::Value;
 use tempfile::TempDir;
 
 const BOOT: &str = "120s";
+/// Under emulation, beside other work.
+const IMAGE_BOOT: Duration = Duration::from_secs(400);
 const SOON: Duration = Duration::from_secs(20);
 const USER_DATA: &str = "#cloud-config\nhostname: tiny\nwrite_files:\n  - path: /etc/motd\n    content: welcome\n";
 
@@ -238,5 +241,23 @@ fn an_up_that_is_killed_at_any_moment_leaves_nothing_that_down_does_not_remove()
         let left = String::from_utf8(left.stdout)?;
         ensure!(left.is_empty(), "killed after {milliseconds} ms, processes are left: {left}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_vm_of_the_image_is_configured_is_reached_over_ssh_and_comes_back_from_a_power_cut() -> Result<()> {
+    let key = SshKey::make()?;
+    let user_data = format!(
+        "#cloud-config\nhostname: plugged\nusers:\n  - name: basegun\n    sudo: ALL=(ALL) NOPASSWD:ALL\n    \
+        ssh_authorized_keys: [{}]\nruncmd:\n  - echo once >> /root/once\n",
+        key.public()
+    );
+    let vm = Vm::up(&user_data, key, Forwards::reserve(&[])?)?;
+    vm.wait_configured(1, IMAGE_BOOT)?;
+    ensure!(vm.ssh("hostname; cat /root/once")? == "plugged\nonce\n");
+    vm.ssh("sync")?;
+    vm.power_cut()?;
+    vm.wait_configured(2, IMAGE_BOOT)?;
+    ensure!(vm.ssh("hostname; cat /root/once")? == "plugged\nonce\n", "what is done once is not done again");
     Ok(())
 }
