@@ -81,10 +81,21 @@ pub fn verdict(line: &str) -> Option<Verdict> {
 /// Standard output is closed.
 pub fn print(lines: &[String], all: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    for line in lines.iter().filter(|line| all || line.contains("hostwright-bootstrap")) {
-        writeln!(out, "{line}")?;
+    for line in lines {
+        match said_by_bootstrap(line) {
+            _ if all => writeln!(out, "{line}")?,
+            Some(said) => writeln!(out, "{said}")?,
+            None => {}
+        }
     }
     out.flush()
+}
+
+/// What the bootstrap says on a line, without the time and process id that the journal puts before it.
+fn said_by_bootstrap(line: &str) -> Option<&str> {
+    let (_, after) = line.split_once("hostwright-bootstrap")?;
+    let journal = after.strip_prefix('[').and_then(|after| after.split_once("]: "));
+    Some(journal.map_or(line, |(_, said)| said))
 }
 
 /// The text without terminal control: a guest's console must not reach into the operator's terminal.
@@ -109,7 +120,7 @@ fn plain(line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Console, Verdict, plain, verdict};
+    use super::{Console, Verdict, plain, said_by_bootstrap, verdict};
     use std::io::Write as _;
 
     #[test]
@@ -126,6 +137,15 @@ mod tests {
     #[test]
     fn a_guest_cannot_reach_into_the_terminal() {
         assert_eq!(plain(b"\x1b[0;32m  OK  \x1b[0m\x1bc\x07 a\tb\r"), "  OK   a\tb");
+    }
+
+    #[test]
+    fn the_bootstrap_s_lines_are_shown_without_the_journal_s_prefix() {
+        let step = "[   25.1] hostwright-bootstrap[228]: [ 25.1s] hostname         done     0.10 s";
+        assert_eq!(said_by_bootstrap(step), Some("[ 25.1s] hostname         done     0.10 s"));
+        let plain = "hostwright-bootstrap: instance i-1 is configured";
+        assert_eq!(said_by_bootstrap(plain), Some(plain));
+        assert_eq!(said_by_bootstrap("[  OK  ] Reached target Multi-User System."), None);
     }
 
     #[test]
