@@ -113,6 +113,10 @@ fn file_pattern(node: &Node) -> Result<String, String> {
             "{text:?} has a pattern in a folder's name; only the last part, the file's name, may have one"
         ));
     }
+    let name = &text[folder.len() + 1..];
+    if name.contains(['*', '?', '[']) {
+        globset::Glob::new(name).map_err(|error| format!("{name:?} is no valid pattern: {}", error.kind()))?;
+    }
     Ok(text.to_owned())
 }
 
@@ -137,6 +141,9 @@ impl Source {
         }
         let outputs = section.required::<Names>("outputs");
         section.references("outputs", "output", output_names);
+        if outputs.as_ref().is_some_and(|names| names.0.is_empty()) {
+            section.problem_with("outputs", "expected at least one output, or lines would go nowhere");
+        }
         section.finish();
         Some(Self { files: files?.0, parse, retain, line_limit, outputs: outputs?.0 })
     }
@@ -193,6 +200,14 @@ mod tests {
         );
         let Output::Syslog(syslog) = &logs.outputs["ldp"] else { panic!("not syslog") };
         assert_eq!((syslog.framing, syslog.facility), (Framing::OctetCounting, 16));
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_match_and_a_source_without_outputs_are_refused() {
+        let text = "logs:\n  sources:\n    a: {files: ['/var/log/[a'], outputs: []}\n  outputs: {}\n";
+        let message = Config::parse(text, "agent.yaml").expect_err("refused").to_string();
+        assert!(message.contains("\"[a\" is no valid pattern: unclosed character class"), "{message}");
+        assert!(message.contains("expected at least one output"), "{message}");
     }
 
     #[test]
