@@ -13,6 +13,8 @@ mod compose;
 mod desired;
 mod engine;
 mod events;
+#[cfg(test)]
+mod fixture;
 mod hash;
 mod memory;
 mod observed;

@@ -62,6 +62,42 @@ pub struct Recent<'a> {
     pub pulled: &'a BTreeSet<String>,
 }
 
+/// What a plan is made from.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    project: &'a Project,
+    observed: &'a Observed,
+    recent: Recent<'a>,
+    /// What each service needs, looked at for itself alone.
+    wanted: &'a BTreeMap<&'a String, Action>,
+}
+
+/// A condition that does not hold.
+enum Unmet {
+    NotYet(String),
+    Never(String),
+}
+
+impl Look<'_> {
+    fn unmet(&self, other: &String, condition: Condition) -> Option<Unmet> {
+        if !self.project.services.contains_key(other) {
+            return None;
+        }
+        let busy = self.wanted.contains_key(other);
+        let container = self.observed.of_service(other).filter(|_| !busy);
+        let without_check = container.is_some_and(|c| c.state == State::Running && c.health == Health::None);
+        match condition {
+            _ if container.is_some_and(|container| fulfils(container, condition)) => None,
+            Condition::Healthy if without_check => {
+                Some(Unmet::Never(format!("it waits until {other} is healthy, but {other} has no healthcheck")))
+            }
+            Condition::Healthy => Some(Unmet::NotYet(format!("until {other} is healthy"))),
+            Condition::Started => Some(Unmet::NotYet(format!("until {other} is started"))),
+            Condition::CompletedSuccessfully => Some(Unmet::NotYet(format!("until {other} has ended well"))),
+        }
+    }
+}
+
 impl Plan {
     /// Whether there is anything to do now.
     pub fn is_idle(&self) -> bool {
@@ -89,11 +125,12 @@ impl Plan {
             .iter()
             .filter_map(|(name, service)| Some((name, needed(project, name, service, observed)?)))
             .collect();
-        for (name, service) in &project.services {
-            plan.pull(service, name, observed, recent, wanted.get(name));
+        let look = Look { project, observed, recent, wanted: &wanted };
+        for name in project.services.keys() {
+            plan.pull(look, name);
         }
-        for (name, action) in &wanted {
-            plan.decide(project, name, action, observed, recent, &|other| wanted.contains_key(other));
+        for name in wanted.keys() {
+            plan.decide(look, name);
         }
         if plan.preparations.iter().any(|preparation| matches!(preparation, Preparation::RemoveNetwork { .. })) {
             // What would be created now would find its network gone.
@@ -163,66 +200,42 @@ impl Plan {
     }
 
     /// An image is pulled before anything is stopped, and whatever its service waits for.
-    fn pull(
-        &mut self,
-        service: &Service,
-        name: &str,
-        observed: &Observed,
-        recent: Recent<'_>,
-        action: Option<&Action>,
-    ) {
-        let missing = !observed.images.contains_key(&service.image)
-            && matches!(action, Some(Action::Create | Action::Replace { .. }));
-        let again = service.pull_policy == PullPolicy::Always && !recent.pulled.contains(&service.image);
+    fn pull(&mut self, look: Look<'_>, name: &String) {
+        let service = &look.project.services[name];
+        let missing = !look.observed.images.contains_key(&service.image)
+            && matches!(look.wanted.get(name), Some(Action::Create | Action::Replace { .. }));
+        let again = service.pull_policy == PullPolicy::Always && !look.recent.pulled.contains(&service.image);
         if missing && service.pull_policy == PullPolicy::Never {
             let why = format!("the image {:?} is not here and pull_policy is never; load it", service.image);
-            self.block(vec![name.to_owned()], &why);
-        } else if (missing || again) && !recent.held.contains(name) {
-            self.pulls.entry(service.image.clone()).or_default().push(name.to_owned());
+            self.block(vec![name.clone()], &why);
+        } else if (missing || again) && !look.recent.held.contains(name) {
+            self.pulls.entry(service.image.clone()).or_default().push(name.clone());
         } else if missing {
-            self.held.insert(name.to_owned());
+            self.held.insert(name.clone());
         }
     }
 
-    fn decide(
-        &mut self,
-        project: &Project,
-        name: &str,
-        action: &Action,
-        observed: &Observed,
-        recent: Recent<'_>,
-        busy: &dyn Fn(&String) -> bool,
-    ) {
-        let service = &project.services[name];
+    /// Lets a service's action happen now, or says what it waits for.
+    fn decide(&mut self, look: Look<'_>, name: &String) {
+        let (service, action) = (&look.project.services[name], &look.wanted[name]);
         let pulling = self.pulls.contains_key(&service.image) && !matches!(action, Action::Start { .. });
         if self.blocked.contains_key(name) || self.held.contains(name) || pulling {
             return;
         }
-        for (other, dependency) in &service.depends_on {
-            if !project.services.contains_key(other) {
-                continue;
+        let unmet = service.depends_on.iter().find_map(|(other, dependency)| look.unmet(other, dependency.condition));
+        match unmet {
+            Some(Unmet::Never(why)) => {
+                self.blocked.insert(name.clone(), why);
             }
-            let container = observed.of_service(other);
-            let without_check = container.is_some_and(|c| c.state == State::Running && c.health == Health::None);
-            if dependency.condition == Condition::Healthy && without_check && !busy(other) {
-                let why = format!("it waits until {other} is healthy, but {other} has no healthcheck");
-                self.blocked.insert(name.to_owned(), why);
-                return;
+            Some(Unmet::NotYet(wait)) => {
+                self.waiting.insert(name.clone(), wait);
             }
-            if busy(other) || !container.is_some_and(|container| fulfils(container, dependency.condition)) {
-                let wait = match dependency.condition {
-                    Condition::Started => format!("until {other} is started"),
-                    Condition::Healthy => format!("until {other} is healthy"),
-                    Condition::CompletedSuccessfully => format!("until {other} has ended well"),
-                };
-                self.waiting.insert(name.to_owned(), wait);
-                return;
+            None if look.recent.held.contains(name) => {
+                self.held.insert(name.clone());
             }
-        }
-        if recent.held.contains(name) {
-            self.held.insert(name.to_owned());
-        } else {
-            self.actions.insert(name.to_owned(), action.clone());
+            None => {
+                self.actions.insert(name.clone(), action.clone());
+            }
         }
     }
 

@@ -160,3 +160,61 @@ pub fn shortened(mut parts: Vec<String>, between: &str) -> String {
     let text = parts.join(between);
     if more == 0 { text } else { format!("{text}{between}and {more} more") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Round, Verdict, shortened};
+    use crate::containers::fixture::{converged, project};
+    use crate::containers::memory::Memory;
+    use crate::containers::observed::{Health, Observed, State};
+    use crate::containers::plan::{Plan, Recent};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const TWO: &str = "services:\n  db: {image: db}\n  web: {image: web, restart: always}\n";
+
+    fn verdict(change: impl FnOnce(&mut Observed), memory: &Memory, file: Option<&str>) -> Verdict {
+        let project = project(TWO);
+        let mut observed = converged(&project);
+        change(&mut observed);
+        let plan = Plan::make(&project, &observed, Recent { held: &BTreeSet::new(), pulled: &BTreeSet::new() });
+        let last_lines = BTreeMap::from([("web".to_owned(), vec!["one".to_owned(), "two".to_owned()])]);
+        Round { project: &project, observed: &observed, plan: &plan, memory, last_lines: &last_lines }.verdict(file)
+    }
+
+    #[test]
+    fn all_well_is_counted() {
+        let well = verdict(|observed| observed.containers[1].health = Health::Healthy, &Memory::default(), None);
+        assert_eq!(well, Verdict::Ok("2 containers run, 1 healthy".into()));
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_no_complaint() {
+        let starting = verdict(|observed| observed.containers[1].health = Health::Starting, &Memory::default(), None);
+        assert_eq!(starting, Verdict::Underway("2 of 2 containers run: 1 not yet healthy".into()));
+        let absent = verdict(|observed| drop(observed.containers.pop()), &Memory::default(), None);
+        assert_eq!(absent, Verdict::Underway("1 of 2 containers run".into()));
+    }
+
+    #[test]
+    fn a_sick_container_is_named_with_its_last_lines() {
+        let restarting = |observed: &mut Observed| {
+            let web = &mut observed.containers[1];
+            (web.state, web.restarts, web.exit_code) = (State::Restarting, 4, 1);
+        };
+        let why = "web ends soon after each start, 4 restarts so far, exit code 1; its log ends: one | two";
+        assert_eq!(verdict(restarting, &Memory::default(), None), Verdict::Degraded(why.into()));
+    }
+
+    #[test]
+    fn failures_are_counted_and_stand_behind_a_wrong_file() {
+        let mut memory = Memory::default();
+        memory.tried("web", Err("no such program".into()));
+        let why = "the file is wrong; failed 1 of 2: web: no such program";
+        assert_eq!(verdict(|_| {}, &memory, Some("the file is wrong")), Verdict::Degraded(why.into()));
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_counted() {
+        assert_eq!(shortened((0..7).map(|n| n.to_string()).collect(), ", "), "0, 1, 2, 3, 4, and 2 more");
+    }
+}

@@ -1,9 +1,9 @@
 use super::dotenv;
 use super::interpolate::fill;
-use super::project::Project;
+use super::project::{Around, Noted, Project};
 use super::variables::Variables;
 use hostwright_core::config::ConfigError;
-use hostwright_core::config::section::{Problem, Problems};
+use hostwright_core::config::section::Problem;
 use hostwright_core::yaml::{self, Duplicates, Entry, Node, Place, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,28 +40,24 @@ fn read(
         // Through a map, so that the last of several entries of one name counts.
         variables.add(entries.into_iter().collect::<BTreeMap<_, _>>());
     }
-    parse(&text, path, project, &variables, files).map_err(|problems| invalid(&name, problems))
+    parse(&text, Around { file: path, project, variables: &variables }, files)
+        .map_err(|problems| invalid(&name, problems))
 }
 
 fn invalid(name: &str, problems: Vec<Problem>) -> ConfigError {
     ConfigError::Invalid { name: name.to_owned(), problems }
 }
 
-fn parse(
-    text: &str,
-    path: &Path,
-    project: Option<&str>,
-    variables: &Variables,
-    files: &mut Vec<PathBuf>,
-) -> Result<Project, Vec<Problem>> {
+fn parse(text: &str, around: Around<'_>, files: &mut Vec<PathBuf>) -> Result<Project, Vec<Problem>> {
     let mut root = yaml::load(text, Duplicates::Refuse)
         .map_err(|error| vec![Problem { place: error.place, path: String::new(), message: error.message }])?
         .root;
-    let (problems, notes) = (Problems::default(), Problems::default());
-    let mut filler = Filler { variables, problems: &problems, notes: &notes, filled: Vec::new(), unfilled: Vec::new() };
+    let noted = Noted::default();
+    let mut filler = Filler { variables: around.variables, noted: &noted, filled: Vec::new(), unfilled: Vec::new() };
     filler.root(&mut root);
     let (filled, unfilled) = (filler.filled, filler.unfilled);
-    let read = Project::read(&root, path, project, variables, (&problems, &notes), files);
+    let read = Project::read(&root, around, &noted, files);
+    let Noted { problems, notes } = noted;
     match (read, problems.into_sorted()) {
         (Some(mut project), problems) if problems.is_empty() => {
             project.notes = notes.into_sorted();
@@ -99,8 +95,7 @@ fn hide(problem: &mut Problem, filled: &[Filled]) {
 
 struct Filler<'a> {
     variables: &'a Variables,
-    problems: &'a Problems,
-    notes: &'a Problems,
+    noted: &'a Noted,
     filled: Vec<Filled>,
     /// Where that failed.
     unfilled: Vec<Place>,
@@ -129,7 +124,11 @@ impl Filler<'_> {
             Value::Scalar { text, plain } if text.contains('$') => match fill(text, self.variables) {
                 Ok(filled) => {
                     for name in filled.unset {
-                        self.notes.note(place, path, format!("the variable {name} is not set; empty text is used"));
+                        self.noted.notes.note(
+                            place,
+                            path,
+                            format!("the variable {name} is not set; empty text is used"),
+                        );
                     }
                     // A value has the type of its text (`"${PORT}"` is a number), but empty text is no null.
                     *plain = !matches!(filled.text.as_str(), "" | "~" | "null" | "Null" | "NULL");
@@ -138,7 +137,7 @@ impl Filler<'_> {
                 }
                 Err(message) => {
                     self.unfilled.push(place);
-                    self.problems.note(place, path, message);
+                    self.noted.problems.note(place, path, message);
                 }
             },
             Value::Scalar { .. } => {}

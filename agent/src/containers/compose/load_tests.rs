@@ -1,4 +1,4 @@
-use super::parse;
+use super::{Around, parse};
 use crate::containers::compose::service::{PullPolicy, Restart};
 use crate::containers::compose::variables::Variables;
 use crate::containers::compose::{Attachment, Condition, Project};
@@ -10,7 +10,8 @@ fn variables() -> Variables {
 
 fn read(text: &str) -> Result<Project, String> {
     let mut files = Vec::new();
-    parse(text, Path::new("/srv/app/compose.yaml"), None, &variables(), &mut files)
+    let around = Around { file: Path::new("/srv/app/compose.yaml"), project: None, variables: &variables() };
+    parse(text, around, &mut files)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 

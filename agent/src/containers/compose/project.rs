@@ -27,20 +27,31 @@ pub struct Project {
     pub notes: Vec<Problem>,
 }
 
+/// What a Compose file is read with.
+#[derive(Clone, Copy, Debug)]
+pub struct Around<'a> {
+    pub file: &'a Path,
+    /// The project's name where the agent's own file gives one.
+    pub project: Option<&'a str>,
+    pub variables: &'a Variables,
+}
+
+/// What there is to say of a Compose file.
+#[derive(Debug, Default)]
+pub struct Noted {
+    pub problems: Problems,
+    /// Odd but taken.
+    pub notes: Problems,
+}
+
 impl Project {
-    /// Reads the tree; every problem and every note goes into `sinks`.
-    pub fn read(
-        root: &Node,
-        file: &Path,
-        name: Option<&str>,
-        variables: &Variables,
-        sinks: (&Problems, &Problems),
-        files: &mut Vec<PathBuf>,
-    ) -> Option<Self> {
-        let (problems, notes) = sinks;
-        let mut root = Section::open(root, "", problems)?;
+    /// Reads the tree, with every problem and every note that it has; `files` takes what is read beside it.
+    pub fn read(root: &Node, around: Around<'_>, noted: &Noted, files: &mut Vec<PathBuf>) -> Option<Self> {
+        let Around { file, variables, .. } = around;
+        let notes = &noted.notes;
+        let mut root = Section::open(root, "", &noted.problems)?;
         let folder = file.parent().unwrap_or(Path::new("/"));
-        let name = project_name(&mut root, folder, name, variables);
+        let name = project_name(&mut root, folder, around);
         let read_beside = RefCell::new(Vec::new());
         let named = root.names("services");
         let scope = Scope {
@@ -152,7 +163,8 @@ impl Project {
 }
 
 /// Compose's order: what the operator asks for, COMPOSE_PROJECT_NAME, the file's `name`, its folder's name.
-fn project_name(root: &mut Section<'_>, folder: &Path, given: Option<&str>, variables: &Variables) -> String {
+fn project_name(root: &mut Section<'_>, folder: &Path, around: Around<'_>) -> String {
+    let Around { project: given, variables, .. } = around;
     let written = root.optional::<String>("name");
     let name =
         given.map(str::to_owned).or_else(|| variables.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()));
