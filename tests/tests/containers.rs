@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::engines::docker::{Project, unique};
 use hostwright_tests::engines::{Docker, Registry};
+use hostwright_tests::port::Port;
 use hostwright_tests::process::AgentProcess;
 use hostwright_tests::server::{Server, search_path};
 use hostwright_tests::wait::eventually;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -245,6 +246,81 @@ volumes: {out: }
     docker.docker(&["kill", &host.container("web")])?;
     eventually("web is back", LIMIT, || host.is_running("web"))?;
     assert_eq!(time("job", "StartedAt")?, job, "a job that ended well is not run again");
+    Ok(())
+}
+
+#[test]
+fn what_a_service_says_is_what_the_engine_is_told() -> Result<()> {
+    let docker = Docker::start()?;
+    let port = Port::reserve()?;
+    let text = format!(
+        "
+services:
+  all:
+    image: IMAGE
+    entrypoint: [sh, -c]
+    command: ['echo hello >/www/index.html; exec httpd -f -p 80 -h /www']
+    container_name: {name}
+    hostname: box
+    user: '0:0'
+    working_dir: /tmp
+    init: true
+    read_only: true
+    restart: on-failure:3
+    stop_signal: SIGKILL
+    stop_grace_period: 1500ms
+    ports: ['127.0.0.1:{port}:80']
+    volumes: ['./made/here:/here', 'data:/data', {{type: tmpfs, target: /scratch, tmpfs: {{size: 1m}}}}]
+    tmpfs: ['/www:size=1m', /tmp]
+    extra_hosts: ['other:192.0.2.7']
+    cap_drop: [ALL]
+    cap_add: [NET_BIND_SERVICE]
+    security_opt: ['no-new-privileges:true']
+    mem_limit: 64m
+    cpus: 0.5
+    ulimits: {{nofile: {{soft: 100, hard: 200}}}}
+    logging: {{driver: json-file, options: {{max-size: 1m}}}}
+    labels: {{mine: '1'}}
+    networks: {{front: {{aliases: [bee]}}, back: }}
+    healthcheck: {{test: [CMD, wget, -qO-, 'http://bee/'], interval: 300ms}}
+networks: {{front: , back: {{internal: true}}}}
+volumes: {{data: {{labels: {{mine: '2'}}}}}}
+",
+        name = unique("all"),
+        port = port.address().port()
+    );
+    let mut host = Host::start(&docker, "all", &text)?;
+    host.agent.wait_ready(LIMIT)?;
+    host.wait_summary("1 container runs, 1 healthy")?;
+    assert_eq!(hostwright_tests::http::get(port.address(), "/")?.success()?.text(), "hello\n");
+    ensure!(host.folder.path().join("made/here").is_dir(), "a missing folder of a short bind is made");
+    let found = docker.inspect(&host.project.containers()?[0])?;
+    let (config, engine) = (&found["Config"], &found["HostConfig"]);
+    for (value, expected) in [
+        (&config["Hostname"], json!("box")),
+        (&config["User"], json!("0:0")),
+        (&config["WorkingDir"], json!("/tmp")),
+        (&config["StopSignal"], json!("SIGKILL")),
+        (&config["StopTimeout"], json!(2)),
+        (&config["Labels"]["mine"], json!("1")),
+        (&config["Healthcheck"]["Interval"], json!(300_000_000)),
+        (&engine["Init"], json!(true)),
+        (&engine["ReadonlyRootfs"], json!(true)),
+        (&engine["RestartPolicy"], json!({"Name": "on-failure", "MaximumRetryCount": 3})),
+        (&engine["ExtraHosts"], json!(["other:192.0.2.7"])),
+        (&engine["CapDrop"], json!(["ALL"])),
+        (&engine["CapAdd"], json!(["NET_BIND_SERVICE"])),
+        (&engine["SecurityOpt"], json!(["no-new-privileges:true"])),
+        (&engine["Memory"], json!(64 << 20)),
+        (&engine["NanoCpus"], json!(500_000_000)),
+        (&engine["Ulimits"], json!([{"Name": "nofile", "Hard": 200, "Soft": 100}])),
+        (&engine["LogConfig"], json!({"Type": "json-file", "Config": {"max-size": "1m"}})),
+        (&engine["Tmpfs"], json!({"/www": "size=1m", "/tmp": ""})),
+    ] {
+        assert_eq!(value, &expected);
+    }
+    assert_eq!(found["NetworkSettings"]["Networks"].as_object().map(|networks| networks.len()), Some(2));
+    assert_eq!(found["Mounts"].as_array().map(Vec::len), Some(3), "{}", found["Mounts"]);
     Ok(())
 }
 
