@@ -8,6 +8,8 @@ pub mod basegun;
 pub mod engines;
 /// A blocking HTTP client over TCP and Unix sockets.
 pub mod http;
+/// A container with systemd as PID 1.
+pub mod nspawn;
 /// TCP ports that no other test takes.
 pub mod port;
 /// The agent as a process: start, signal, kill, ask.

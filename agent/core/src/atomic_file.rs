@@ -44,6 +44,25 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent(path))?.sync_all()
 }
 
+/// Removes what replacements of `path` left beside it that were cut off by a power cut or SIGKILL. Nobody may be
+/// replacing it meanwhile.
+///
+/// # Errors
+/// The operating system's.
+pub fn remove_unfinished(path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    for entry in std::fs::read_dir(parent(path))? {
+        let entry = entry?;
+        let found = entry.file_name();
+        let between = found.as_encoded_bytes().strip_prefix(b".").and_then(|rest| rest.strip_prefix(name));
+        let digits = between.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(b".tmp"));
+        if digits.is_some_and(|digits| digits.len() == 8 && digits.iter().all(u8::is_ascii_hexdigit)) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn write_new(path: &Path, content: &[u8], mode: u32, prepare: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     // 0600 until everything is right: no moment in which a secret is readable by others.
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
@@ -70,7 +89,7 @@ fn parent(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::replace;
+    use super::{remove_unfinished, replace};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -82,5 +101,16 @@ mod tests {
         assert_eq!(std::fs::read(&path).expect("read"), b"two");
         assert_eq!(path.metadata().expect("metadata").permissions().mode() & 0o777, 0o600);
         assert_eq!(folder.path().read_dir().expect("list").count(), 1);
+    }
+
+    #[test]
+    fn what_a_power_cut_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        for name in ["f", ".f.0123abcd.tmp", ".f.tmp", ".g.0123abcd.tmp"] {
+            std::fs::write(folder.path().join(name), "").expect("written");
+        }
+        remove_unfinished(&folder.path().join("f")).expect("removed");
+        assert!(!folder.path().join(".f.0123abcd.tmp").exists());
+        assert_eq!(folder.path().read_dir().expect("list").count(), 3);
     }
 }

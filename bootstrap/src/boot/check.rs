@@ -62,7 +62,7 @@ pub fn is_sound_user_data(path: &Path, content: &[u8]) -> bool {
 fn tell(path: &Path, findings: Findings) -> bool {
     let mut problems = [findings.errors, findings.ignored].concat();
     problems.sort_by_key(|problem| problem.place);
-    for problem in &findings.warnings {
+    for problem in findings.warnings.iter().chain(&findings.secrets) {
         eprintln!("{}:{}: warning: {}", path.display(), problem.place, without_place(problem));
     }
     for problem in &problems {

@@ -26,11 +26,13 @@ use anyhow::Context as _;
 use console::Console;
 use datasource::{Found, Seed};
 use host::Host;
+use hostwright_core::config::section::Problem;
 use instance::Instances;
 use report::{Report, Verdict};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use steps::journal::Journal;
 use steps::run::Asked;
 use steps::{Context, Stage, plan, run};
 
@@ -96,20 +98,15 @@ fn configure(
 ) -> anyhow::Result<Report> {
     let instance_id = seed.metadata.instance_id.clone().unwrap_or_else(|| "nocloud".to_owned());
     let (folder, mut journal) = instances.open(&instance_id, &seed.user_data, &host.boot_id())?;
-    let stage = arguments
-        .stage
-        .map_or("both stages", |stage| if stage == Stage::Early { "early stage" } else { "final stage" });
-    console.line(&format!(
-        "hostwright-bootstrap: instance {instance_id}, boot {}, {stage}, {}",
-        journal.boot(),
-        seed.datasource
-    ));
+    announce(console, arguments, &instance_id, &journal, &seed.datasource);
 
     let user_data = userdata::read(&seed.user_data);
-    let findings = user_data.findings.ignored.iter().chain(&user_data.findings.warnings);
-    let warnings: Vec<_> = seed.warnings.into_iter().chain(findings.map(|f| format!("user-data:{f}"))).collect();
-    for warning in &warnings {
-        console.line(&format!("warning: {warning}"));
+    let told = |problems: &[Problem]| problems.iter().map(|found| format!("user-data:{found}")).collect::<Vec<_>>();
+    let left_out = [seed.left_out, told(&user_data.findings.ignored)].concat();
+    let verdict = if left_out.is_empty() { Verdict::Ok } else { Verdict::Degraded };
+    let warnings = [left_out, seed.warnings, told(&user_data.findings.warnings)].concat();
+    if !journal.was_begun_in_this_boot() {
+        warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
     }
     let final_message = user_data.config.final_message.clone();
     let steps = plan::plan(host, &seed.metadata, user_data, Duration::from_secs(arguments.patience));
@@ -121,12 +118,22 @@ fn configure(
 
     let stage = arguments.stage.unwrap_or(Stage::Final);
     let report =
-        Report::without_steps(seed.datasource, stage, warnings, Verdict::Ok).with_steps(&instance_id, &steps, &journal);
+        Report::without_steps(seed.datasource, stage, warnings, verdict).with_steps(&instance_id, &steps, &journal);
     report.write(host, Some(&folder)).context("cannot write the boot's report")?;
     if let Some(message) = final_message.filter(|_| stage == Stage::Final) {
         console.final_message(&message, &report);
     }
     Ok(report)
+}
+
+fn announce(console: &Console<'_>, arguments: &BootArguments, instance_id: &str, journal: &Journal, datasource: &str) {
+    let stage = match arguments.stage {
+        Some(Stage::Early) => "early stage",
+        Some(Stage::Final) => "final stage",
+        None => "both stages",
+    };
+    let boot = journal.boot();
+    console.line(&format!("hostwright-bootstrap: instance {instance_id}, boot {boot}, {stage}, {datasource}"));
 }
 
 fn without_seed(

@@ -88,19 +88,16 @@ impl Report {
         self.instance_id = Some(instance_id.to_owned());
         self.boot = journal.boot();
         self.steps = steps.iter().map(|step| of_step(step, journal)).collect();
-        let counts = self.counts();
-        self.result = match () {
-            () if counts.failed > 0 => Verdict::Failed,
-            () if !self.warnings.is_empty() => Verdict::Degraded,
-            () => Verdict::Ok,
-        };
+        if self.counts().failed > 0 {
+            self.result = Verdict::Failed;
+        }
         self
     }
 
-    /// How many steps ended how.
+    /// How many steps ended how, of those that the stage could do something about.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for step in &self.steps {
+        for step in self.steps.iter().filter(|step| step.stage <= self.stage) {
             let Some(boot) = step.boot else { continue };
             match step.outcome.as_str() {
                 "done" | "skipped" if boot == self.boot => counts.done += 1,

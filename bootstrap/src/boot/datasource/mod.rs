@@ -22,7 +22,9 @@ pub struct Seed {
     pub metadata: Metadata,
     /// What the operator handed over, as it is.
     pub user_data: Vec<u8>,
-    /// What was found and is not used yet, or is odd; each a sentence.
+    /// What was found and is not used yet; each a sentence.
+    pub left_out: Vec<String>,
+    /// What is odd; each a sentence.
     pub warnings: Vec<String>,
 }
 

@@ -81,13 +81,13 @@ impl Files {
         let mut metadata = read.with_context(|| format!("the seed in {}", self.place))?.unwrap_or_default();
         metadata.instance_id = line.instance_id.or(metadata.instance_id);
         metadata.local_hostname = line.local_hostname.or(metadata.local_hostname);
-        let mut warnings = Vec::new();
+        let (mut left_out, mut warnings) = (Vec::new(), Vec::new());
         let not_empty = |content: &Option<Vec<u8>>| content.as_ref().is_some_and(|c| !c.trim_ascii().is_empty());
         if not_empty(&self.vendor_data) {
-            warnings.push(format!("vendor-data in {} is not applied: it is not done yet", self.place));
+            left_out.push(format!("vendor-data in {} is not applied: it is not done yet", self.place));
         }
         if not_empty(&self.network_config) {
-            warnings.push(format!(
+            left_out.push(format!(
                 "network-config in {} is not applied: it is not done yet; the network is as the image sets it up",
                 self.place
             ));
@@ -99,7 +99,7 @@ impl Files {
             ));
         }
         let datasource = format!("nocloud ({})", self.place);
-        Ok(Seed { datasource, metadata, user_data: self.user_data.unwrap_or_default(), warnings })
+        Ok(Seed { datasource, metadata, user_data: self.user_data.unwrap_or_default(), left_out, warnings })
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(seed.metadata.instance_id.as_deref(), Some("i-7"));
         assert_eq!(seed.metadata.local_hostname.as_deref(), Some("other"));
         assert_eq!(seed.user_data, b"#cloud-config\n");
-        assert!(seed.warnings[0].contains("network-config"), "{:?}", seed.warnings);
+        assert!(seed.left_out[0].contains("network-config"), "{:?}", seed.left_out);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 use super::command::Run;
+use super::place::File;
 use super::{Action, Context, Failure, Outcome, hex};
 use crate::boot::host::read_bounded;
 use crate::boot::userdata::agent::Program;
-use hostwright_core::atomic_file;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -44,15 +44,9 @@ impl Action for InstallProgram {
                 "give the right file or the right sha256",
             ));
         }
-        let place = context.host.path(PROGRAM);
-        if std::fs::read(&place).is_ok_and(|before| before == content) {
+        if !File::new(PROGRAM, &content, 0o755).place_if_changed(context)? {
             return Ok(Outcome::Done);
         }
-        let placed = || {
-            place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            atomic_file::replace(&place, &content, 0o755)
-        };
-        placed().map_err(|e| Failure::io(format!("write {PROGRAM}"), &e))?;
         systemctl(context, "agent program", &["--no-block", "try-restart", UNIT])?;
         Ok(Outcome::Done)
     }
@@ -86,11 +80,7 @@ impl Action for InstallUnit {
             Ok(before) if !before.starts_with(MARK) => return Ok(Outcome::Skipped("the image has one".into())),
             _ => {}
         }
-        let placed = || {
-            place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            atomic_file::replace(&place, content.as_bytes(), 0o644)
-        };
-        placed().map_err(|e| Failure::io(format!("write {}", place.display()), &e))?;
+        File::new(&format!("/etc/systemd/system/{UNIT}"), content.as_bytes(), 0o644).place(context)?;
         systemctl(context, "agent unit", &["daemon-reload"])?;
         Ok(Outcome::Done)
     }
@@ -114,15 +104,9 @@ impl Action for InstallConfiguration {
             "# Written by hostwright-bootstrap from the section `hostwright:` of the user-data of instance {}.\n{}",
             context.instance_id, self.text
         );
-        let place = context.host.path(CONFIG);
-        if std::fs::read(&place).is_ok_and(|before| before == content.as_bytes()) {
+        if !File::new(CONFIG, content.as_bytes(), 0o640).place_if_changed(context)? {
             return Ok(Outcome::Done);
         }
-        let placed = || {
-            place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            atomic_file::replace(&place, content.as_bytes(), 0o640)
-        };
-        placed().map_err(|e| Failure::io(format!("write {CONFIG}"), &e))?;
         // An agent that does not run yet is started by a later step.
         systemctl(context, "agent config", &["--no-block", "try-reload-or-restart", UNIT])?;
         Ok(Outcome::Done)

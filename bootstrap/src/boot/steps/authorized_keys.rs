@@ -48,6 +48,7 @@ fn write(host: &Host, account: &Account, keys: &[String]) -> io::Result<()> {
     };
     let before = String::from_utf8_lossy(&before).into_owned();
     let after = merged(&before, keys);
+    atomic_file::remove_unfinished(&path)?;
     fchown(&folder, Some(account.uid), Some(account.gid))?;
     atomic_file::replace_with(&path, after.as_bytes(), 0o600, |file| fchown(file, Some(account.uid), Some(account.gid)))
 }

@@ -1,4 +1,5 @@
 use super::command::Run;
+use super::place::File;
 use super::{Action, Context, Failure, Outcome};
 use crate::boot::userdata::ssh::Ssh;
 use hostwright_core::atomic_file;
@@ -113,12 +114,7 @@ impl ServerSwitches {
 
 impl Action for ServerSwitches {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let path = context.host.path("/etc/ssh/sshd_config.d/50-hostwright.conf");
-        let written = || {
-            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            atomic_file::replace(&path, self.content.as_bytes(), 0o644)
-        };
-        written().map_err(|e| Failure::io("write the SSH server's switches", &e))?;
+        File::new("/etc/ssh/sshd_config.d/50-hostwright.conf", self.content.as_bytes(), 0o644).place(context)?;
         restart_server(context);
         Ok(Outcome::Done)
     }

@@ -1,7 +1,7 @@
+use super::place::File;
 use super::{Action, Context, Failure, Outcome};
 use crate::boot::datasource::Metadata;
 use crate::boot::userdata::names::{ManageHosts, Names, is_host_name};
-use hostwright_core::atomic_file;
 use serde::Serialize;
 
 /// What the host is called.
@@ -28,7 +28,7 @@ impl SetHostName {
 impl Action for SetHostName {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let content = format!("{}\n", self.name);
-        replace_changed(context, "/etc/hostname", &content)?;
+        File::new("/etc/hostname", content.as_bytes(), 0o644).place_if_changed(context)?;
         if context.host.is_this_machine() {
             nix::unistd::sethostname(&self.name).map_err(|e| Failure::io("set the host name", &e.into()))?;
         }
@@ -71,21 +71,10 @@ impl EtcHosts {
 impl Action for EtcHosts {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let before = std::fs::read(context.host.path("/etc/hosts")).unwrap_or_default();
-        replace_changed(context, "/etc/hosts", &self.content(&String::from_utf8_lossy(&before)))?;
+        let content = self.content(&String::from_utf8_lossy(&before));
+        File::new("/etc/hosts", content.as_bytes(), 0o644).place_if_changed(context)?;
         Ok(Outcome::Done)
     }
-}
-
-fn replace_changed(context: &Context<'_>, path: &str, content: &str) -> Result<(), Failure> {
-    let here = context.host.path(path);
-    if std::fs::read(&here).is_ok_and(|before| before == content.as_bytes()) {
-        return Ok(());
-    }
-    let written = || {
-        here.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-        atomic_file::replace(&here, content.as_bytes(), 0o644)
-    };
-    written().map_err(|e| Failure::io(format!("write {path}"), &e))
 }
 
 #[cfg(test)]

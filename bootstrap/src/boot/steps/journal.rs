@@ -138,6 +138,11 @@ impl Journal {
         self.boot
     }
 
+    /// Whether a stage was at work in this boot before.
+    pub fn was_begun_in_this_boot(&self) -> bool {
+        self.records.values().any(|record| record.boot == self.boot)
+    }
+
     /// Records how far a step came; it is on disk when this returns.
     ///
     /// # Errors

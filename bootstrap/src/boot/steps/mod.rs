@@ -27,6 +27,8 @@ mod host_name;
 pub mod journal;
 /// `packages`
 mod packages;
+/// A file put in its place.
+mod place;
 /// The steps of an instance.
 pub mod plan;
 /// The steps carried out.

@@ -1,9 +1,8 @@
 use super::command::Run;
+use super::place::File;
 use super::{Action, Context, Failure, Outcome};
 use crate::boot::userdata::users::User;
-use hostwright_core::atomic_file;
 use serde::Serialize;
-use std::os::unix::fs::DirBuilderExt as _;
 
 const PATH: &str = "/etc/sudoers.d/90-hostwright-users";
 
@@ -36,14 +35,7 @@ impl Action for SudoRules {
                 Failure::new(failure.why, "correct the sudo: rules of the user-data; nothing was written")
             })?;
         }
-        let path = context.host.path(PATH);
-        let written = || {
-            if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-                std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
-            }
-            atomic_file::replace(&path, self.content.as_bytes(), 0o440)
-        };
-        written().map_err(|e| Failure::io(format!("write {PATH}"), &e))?;
+        File::new(PATH, self.content.as_bytes(), 0o440).place(context)?;
         Ok(Outcome::Done)
     }
 }

@@ -1,5 +1,5 @@
+use super::place::File;
 use super::{Action, Context, Failure, Outcome};
-use hostwright_core::atomic_file;
 use serde::Serialize;
 use std::io;
 
@@ -32,10 +32,10 @@ impl Action for SetTimeZone {
                 _ => {}
             }
             std::os::unix::fs::symlink(format!("..{file}"), &unfinished)?;
-            std::fs::rename(&unfinished, &localtime)?;
-            atomic_file::replace(&context.host.path("/etc/timezone"), format!("{}\n", self.zone).as_bytes(), 0o644)
+            std::fs::rename(&unfinished, &localtime)
         };
         set().map_err(|e| Failure::io("set the time zone", &e))?;
+        File::new("/etc/timezone", format!("{}\n", self.zone).as_bytes(), 0o644).place(context)?;
         Ok(Outcome::Done)
     }
 }

@@ -13,6 +13,8 @@ pub struct Findings {
     pub ignored: Vec<Problem>,
     /// Odd, but taken.
     pub warnings: Vec<Problem>,
+    /// Secrets that seem to stand in clear: told before a boot, when something can still be done about them.
+    pub secrets: Vec<Problem>,
 }
 
 impl Findings {
@@ -29,6 +31,11 @@ impl Findings {
     /// Notes something odd.
     pub fn warning(&mut self, place: Place, path: &str, message: String) {
         self.warnings.push(Problem { place, path: path.to_owned(), message });
+    }
+
+    /// Notes a secret in clear.
+    pub fn secret(&mut self, place: Place, path: &str, message: String) {
+        self.secrets.push(Problem { place, path: path.to_owned(), message });
     }
 
     /// Reads a mapping that counts as a whole: with a wrong value in it, it is left out.
@@ -57,7 +64,7 @@ impl Findings {
 
     /// Into the order of the file.
     pub fn sort(&mut self) {
-        for problems in [&mut self.errors, &mut self.ignored, &mut self.warnings] {
+        for problems in [&mut self.errors, &mut self.ignored, &mut self.warnings, &mut self.secrets] {
             problems.sort_by_key(|problem| problem.place);
         }
     }

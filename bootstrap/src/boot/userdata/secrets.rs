@@ -10,13 +10,13 @@ pub fn find(root: &Node, findings: &mut Findings) {
         for command in root.get(key).and_then(Node::sequence).unwrap_or_default() {
             let words = command.sequence().unwrap_or(std::slice::from_ref(command));
             if let Some(name) = words.iter().filter_map(Node::text).find_map(secret_in) {
-                findings.warning(command.place, key, in_clear(name));
+                findings.secret(command.place, key, in_clear(name));
             }
         }
     }
     let passwords = root.get("users").and_then(Node::sequence).unwrap_or_default().iter();
     for node in passwords.filter_map(|user| user.get("plain_text_passwd")).chain(root.get("password")) {
-        findings.warning(node.place, "", in_clear("password"));
+        findings.secret(node.place, "", in_clear("password"));
     }
 }
 
@@ -25,13 +25,13 @@ fn in_file(file: &Node, findings: &mut Findings) {
     let Some(name) = content.text().and_then(secret_in) else { return };
     let mode = file.get("permissions").and_then(Node::text).and_then(|text| u32::from_str_radix(text, 8).ok());
     if mode.unwrap_or(0o644) & 0o007 != 0 {
-        findings.warning(
+        findings.secret(
             content.place,
             "write_files.content",
             format!("{}, and everyone on the host may read the file: give it permissions '0600'", in_clear(name)),
         );
     } else {
-        findings.warning(content.place, "write_files.content", in_clear(name));
+        findings.secret(content.place, "write_files.content", in_clear(name));
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use super::super::read;
 
     fn warnings(text: &str) -> Vec<String> {
-        read(text.as_bytes()).findings.warnings.iter().map(ToString::to_string).collect()
+        read(text.as_bytes()).findings.secrets.iter().map(ToString::to_string).collect()
     }
 
     #[test]

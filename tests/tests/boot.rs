@@ -1,0 +1,299 @@
+//! `hostwright-bootstrap boot`: killed at any moment and resumed, and for real under systemd.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hostwright_tests::nspawn::Machine;
+use hostwright_tests::process::binary;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const BOOT: Duration = Duration::from_secs(120);
+
+/// Steps of every kind that a tree without Debian in it can take.
+const RESUMABLE: &str = r#"#cloud-config
+hostname: web
+manage_etc_hosts: true
+write_files:
+- {path: /etc/app/a.conf, content: "a=1\n", permissions: '0600'}
+- {path: /etc/app/b.conf, content: "b=1\n", owner: '7:8'}
+- {path: /etc/fstab, content: "tmpfs /x tmpfs\n", append: true}
+- {path: /opt/late, content: late, defer: true}
+bootcmd:
+- echo "$INSTANCE_ID" > /boots
+runcmd:
+- cd /opt; WHO=world
+- echo one > one
+- [sh, -c, 'sleep 0.05; echo two > two']
+- echo "hello $WHO" > three
+- "echo 4 > four.new && mv four.new four"
+hostwright:
+  metrics: {listen: '127.0.0.1:9100'}
+"#;
+
+/// A small root file system with busybox for a shell, beside a `/proc` that says which boot this is.
+struct Tree {
+    folder: TempDir,
+}
+
+impl Tree {
+    fn new() -> Result<Self> {
+        ensure!(nix::unistd::geteuid().is_root(), "commands of a tree run in a chroot: run the tests as root");
+        let tree = Self { folder: tempfile::tempdir()? };
+        let root = tree.root();
+        for folder in ["bin", "etc", "opt", "dev", "usr/bin", "var/lib/cloud/seed/nocloud"] {
+            fs::create_dir_all(root.join(folder))?;
+        }
+        fs::copy("/bin/busybox", root.join("bin/busybox")).context("tests/setup.sh installs busybox-static")?;
+        for applet in ["sh", "sleep", "mv"] {
+            symlink("busybox", root.join("bin").join(applet))?;
+        }
+        fs::write(root.join("etc/fstab"), "# fstab\n")?;
+        fs::write(root.join("usr/bin/hostwright-agent"), "")?;
+        fs::write(root.join("var/lib/cloud/seed/nocloud/meta-data"), "instance-id: i-1\n")?;
+        fs::write(root.join("var/lib/cloud/seed/nocloud/user-data"), RESUMABLE)?;
+        for folder in ["proc/sys/kernel/random", "sys/class/block"] {
+            fs::create_dir_all(tree.folder.path().join(folder))?;
+        }
+        fs::write(tree.folder.path().join("proc/cmdline"), "quiet\n")?;
+        Ok(tree)
+    }
+
+    fn root(&self) -> std::path::PathBuf {
+        self.folder.path().join("root")
+    }
+
+    /// Runs `boot`; after `cut` everything that it started is killed at once, as by a power cut.
+    fn boot(&self, number: u32, cut: Option<Duration>) -> Result<ExitStatus> {
+        let proc = self.folder.path().join("proc");
+        fs::write(proc.join("sys/kernel/random/boot_id"), format!("boot-{number}\n"))?;
+        // The first process of a process namespace takes the others with it.
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child=KILL", "--"]).arg(binary("hostwright-bootstrap")?).arg("boot");
+        command
+            .arg("--root")
+            .arg(self.root())
+            .arg("--proc")
+            .arg(&proc)
+            .arg("--sys")
+            .arg(self.folder.path().join("sys"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        if let Some(cut) = cut {
+            // The moment is what is varied here, so there is no condition to wait for.
+            std::thread::sleep(cut);
+            child.kill()?;
+        }
+        // Its end: unshare's own comes a little before.
+        let mut console = String::new();
+        child.stdout.take().context("piped above")?.read_to_string(&mut console)?;
+        Ok(child.wait()?)
+    }
+
+    /// Every file with mode, owner and content, without what bootstrap keeps for itself.
+    fn snapshot(&self) -> Result<BTreeMap<String, String>> {
+        let mut found = BTreeMap::new();
+        collect(&self.root(), &self.root(), &mut found)?;
+        found.retain(|path, _| !path.starts_with("var/lib/hostwright") && !path.starts_with("run/"));
+        Ok(found)
+    }
+
+    fn report(&self) -> Result<Value> {
+        Ok(serde_json::from_slice(&fs::read(self.root().join("var/lib/hostwright/bootstrap/i-1/report.json"))?)?)
+    }
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, String>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let metadata = path.symlink_metadata()?;
+        let name = path.strip_prefix(root)?.display().to_string();
+        let content = match () {
+            () if metadata.is_symlink() => fs::read_link(&path)?.display().to_string(),
+            () if metadata.is_dir() => String::new(),
+            () if name == "bin/busybox" => String::new(),
+            () => fs::read_to_string(&path)?,
+        };
+        found.insert(name, format!("{:o} {}:{} {content}", metadata.mode(), metadata.uid(), metadata.gid()));
+        if metadata.is_dir() {
+            collect(root, &path, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn outcomes(report: &Value) -> Vec<(String, String, u64)> {
+    let steps = report["steps"].as_array().cloned().unwrap_or_default();
+    let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
+    steps.iter().map(|step| (text(step, "name"), text(step, "outcome"), step["boot"].as_u64().unwrap_or(0))).collect()
+}
+
+#[test]
+fn a_boot_that_is_cut_off_at_any_moment_ends_as_one_that_was_not() -> Result<()> {
+    let whole = Tree::new()?;
+    let started = Instant::now();
+    assert!(whole.boot(1, None)?.success(), "{:#}", whole.report()?);
+    let took = started.elapsed();
+    let expected = whole.snapshot()?;
+    assert_eq!(expected["opt/three"], "100644 0:0 hello world\n", "what runcmd does");
+    assert_eq!(expected["etc/app/b.conf"], "100644 7:8 b=1\n");
+
+    let mut cuts = 0;
+    for round in 0..12_u32 {
+        let cut = Tree::new()?;
+        // Each round is cut off some times, at moments spread over the whole run, then left alone.
+        for boot in 1..=4 {
+            let at = took * (round * 4 + boot) / 48;
+            cuts += u32::from(!cut.boot(boot, Some(at))?.success());
+        }
+        assert!(cut.boot(5, None)?.success(), "round {round}: {:#}", cut.report()?);
+        assert_eq!(cut.snapshot()?, expected, "round {round}");
+    }
+    assert!(cuts >= 12, "only {cuts} boots were cut off in time");
+    Ok(())
+}
+
+#[test]
+fn a_reboot_does_only_what_is_for_each_boot_and_another_instance_begins_anew() -> Result<()> {
+    let tree = Tree::new()?;
+    tree.boot(1, None)?;
+    fs::remove_file(tree.root().join("opt/one"))?;
+    fs::write(tree.root().join("boots"), "")?;
+    assert!(tree.boot(2, None)?.success());
+    let again: Vec<_> = outcomes(&tree.report()?).into_iter().filter(|step| step.2 == 2).map(|step| step.0).collect();
+    assert_eq!(again, ["user-data", "bootcmd 1", "hosts", "agent ready"]);
+    assert!(!tree.root().join("opt/one").exists() && fs::read_to_string(tree.root().join("boots"))? == "i-1\n");
+
+    fs::write(tree.root().join("var/lib/cloud/seed/nocloud/meta-data"), "instance-id: i-2\n")?;
+    assert!(tree.boot(3, None)?.success());
+    assert_eq!(fs::read_to_string(tree.root().join("opt/one"))?, "one\n");
+    Ok(())
+}
+
+const SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKr2g5gYx8mQ9T6Zb0s3y1r7l6Y0l9o3Q2k5n8v1w4xZ alice@example";
+
+fn user_data() -> String {
+    format!(
+        r#"#cloud-config
+hostname: web
+fqdn: web.example.org
+manage_etc_hosts: true
+groups:
+- app: [alice]
+users:
+- name: alice
+  gecos: Alice A.
+  groups: [adm, sudo]
+  shell: /bin/bash
+  sudo: ALL=(ALL) NOPASSWD:ALL
+  ssh_authorized_keys:
+  - {SSH_KEY}
+write_files:
+- path: /etc/app/app.conf
+  content: "a=1\n"
+  owner: alice:app
+  permissions: 0640
+- path: /etc/apt/sources.list.d/local.list
+  content: "deb [trusted=yes] file:/srv/repository ./\n"
+packages: [greeting]
+bootcmd:
+- echo boot >> /var/boots
+runcmd:
+- cp /usr/share/greeting/text /var/greeting
+- [sh, -c, 'echo "$INSTANCE_ID" >> /var/ran']
+hostwright:
+  host: {{labels: {{environment: test}}}}
+  metrics: {{listen: '127.0.0.1:9100'}}
+"#
+    )
+}
+
+/// A repository in a folder with one small package, so that apt has something real to do without a network.
+fn add_repository(machine: &Machine) -> Result<()> {
+    let control = "Package: greeting\nVersion: 1.0\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: says hello\n";
+    let build = tempfile::tempdir()?;
+    let content = build.path().join("greeting");
+    fs::create_dir_all(content.join("DEBIAN"))?;
+    fs::create_dir_all(content.join("usr/share/greeting"))?;
+    fs::write(content.join("DEBIAN/control"), control)?;
+    fs::write(content.join("usr/share/greeting/text"), "hello\n")?;
+    let repository = machine.path("/srv/repository");
+    fs::create_dir_all(&repository)?;
+    let package = repository.join("greeting.deb");
+    let run = |command: &mut Command| -> Result<String> {
+        let output = command.output()?;
+        ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    run(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&content).arg(&package))?;
+    let sum = run(Command::new("sha256sum").arg(&package))?;
+    let digest = sum.split_whitespace().next().context("no digest")?;
+    let size = package.metadata()?.len();
+    Ok(fs::write(
+        repository.join("Packages"),
+        format!("{control}Filename: ./greeting.deb\nSize: {size}\nSHA256: {digest}\n"),
+    )?)
+}
+
+#[test]
+fn under_systemd_a_user_data_becomes_a_host_with_a_ready_agent() -> Result<()> {
+    let mut machine = Machine::new()?;
+    add_repository(&machine)?;
+    machine.seed("i-web", &user_data())?;
+    let mut boot = machine.boot()?;
+    boot.wait_for("instance i-web is", BOOT)?;
+    let console = boot.console();
+    let report = machine.report("i-web")?;
+    assert_eq!(report["result"], "ok", "{report:#}\n{console}");
+    assert!(console.contains("instance i-web is configured: "), "{console}");
+    boot.power_off()?;
+
+    assert_eq!(machine.read("/etc/hostname")?, "web\n");
+    assert!(machine.read("/etc/hosts")?.contains("127.0.1.1 web.example.org web\n"));
+    assert_eq!(machine.read("/var/greeting")?, "hello\n");
+    assert_eq!(machine.read("/home/alice/.ssh/authorized_keys")?, format!("{SSH_KEY}\n"));
+    let ids = machine.path("/home/alice").metadata()?;
+    assert_eq!((ids.mode() & 0o777, ids.uid() >= 1000), (0o700, true));
+    let file = machine.path("/etc/app/app.conf").metadata()?;
+    assert_eq!((file.permissions().mode() & 0o777, file.uid()), (0o640, ids.uid()));
+    assert!(machine.read("/etc/group")?.lines().any(|line| line.starts_with("app:") && line.ends_with(":alice")));
+    assert!(machine.path("/etc/ssh/ssh_host_ed25519_key").metadata()?.len() > 0);
+    assert!(machine.read("/etc/hostwright/agent.yaml")?.contains("environment: test"));
+    let secret = machine.path("/var/lib/hostwright/bootstrap/i-web/user-data").metadata()?;
+    assert_eq!((secret.mode() & 0o777, secret.uid()), (0o600, 0));
+    second_boot(&mut machine)
+}
+
+fn second_boot(machine: &mut Machine) -> Result<()> {
+    let mut boot = machine.boot()?;
+    boot.wait_for("instance i-web is configured: ", BOOT)?;
+    let report = machine.report("i-web")?;
+    boot.power_off()?;
+    let again: Vec<_> = outcomes(&report).into_iter().filter(|step| step.2 == 2).map(|step| step.0).collect();
+    assert_eq!(again, ["user-data", "bootcmd 1", "hosts", "agent ready"], "{report:#}");
+    assert_eq!(machine.read("/var/boots")?, "boot\nboot\n");
+    assert_eq!(machine.read("/var/ran")?, "i-web\n");
+    Ok(())
+}
+
+#[test]
+fn under_systemd_a_power_cut_inside_a_command_is_made_good_by_the_next_boot() -> Result<()> {
+    let mut machine = Machine::new()?;
+    let commands = "[echo first >> /var/first, 'test -e /var/cut || { touch /var/cut; echo CUT-NOW > /dev/console; sleep 600; }', echo last >> /var/last]";
+    machine.seed("i-cut", &format!("#cloud-config\nruncmd: {commands}\n"))?;
+    let mut boot = machine.boot()?;
+    boot.wait_for("CUT-NOW", BOOT)?;
+    boot.power_cut()?;
+    assert!(!machine.path("/var/last").exists());
+    let mut boot = machine.boot()?;
+    boot.wait_for("instance i-cut is configured: ", BOOT)?;
+    boot.power_off()?;
+    assert_eq!(machine.read("/var/first")?, "first\n", "a command that had ended is not run again");
+    assert_eq!(machine.read("/var/last")?, "last\n");
+    Ok(())
+}
