@@ -76,7 +76,7 @@ pub enum Reason {
         code: String,
     },
     /// The store does not take the request.
-    #[error("the store does not take the request ({code})")]
+    #[error("the store does not take the request ({code}); see that the endpoint is that of an S3 API")]
     Refused {
         /// Status, code and message.
         code: String,

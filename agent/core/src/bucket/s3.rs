@@ -227,3 +227,59 @@ fn decode(key: &str) -> String {
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{S3, decode, is_md5};
+    use crate::bucket::file_body::Patience;
+    use crate::bucket::{Content, Put, Reason};
+    use crate::config::buckets::{Credentials, S3Bucket};
+    use crate::secret::SecretRef;
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+
+    /// A client of a server that takes connections and never says a word.
+    async fn client_of_a_silent_server() -> (S3, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let key = folder.path().join("key");
+        std::fs::write(&key, "k").expect("written");
+        let settings = S3Bucket {
+            endpoint: format!("http://{}", listener.local_addr().expect("address")),
+            bucket: "images".into(),
+            region: "us-east-1".into(),
+            path_style: true,
+            credentials: Credentials { access_key: SecretRef::File(key.clone()), secret_key: SecretRef::File(key) },
+        };
+        let mut s3 = S3::open(&settings).expect("opened");
+        s3.patience = Patience { sending: Duration::from_millis(300), answer: Duration::from_millis(600) };
+        (s3, listener)
+    }
+
+    #[tokio::test]
+    async fn a_store_that_takes_nothing_or_does_not_answer_is_given_up() {
+        let (mut s3, listener) = client_of_a_silent_server().await;
+        assert!(matches!(s3.check().await, Err(Reason::Stalled { .. })));
+        // The kernel's buffers swallow a small body whole, never a large one.
+        for (size, after) in [(1000, 600), (16 << 20, 300)] {
+            let file = tempfile::tempfile().expect("temporary file");
+            file.set_len(size).expect("sized");
+            let content = Content::read(file, size).await.expect("read");
+            let put = Put { key: "k", content: &content, metadata: &[] };
+            let stalled = Box::pin(s3.put(put, None)).await;
+            let Err(Reason::Stalled { after: waited }) = stalled else { panic!("{stalled:?}") };
+            assert_eq!(waited, Duration::from_millis(after), "{size} bytes");
+        }
+        drop(listener);
+        s3.patience = Patience::default();
+        assert!(matches!(s3.check().await, Err(Reason::Unreachable { .. })));
+    }
+
+    #[test]
+    fn encoded_keys_are_decoded_and_only_md5s_are_compared() {
+        assert_eq!(decode("a+b%20c%2Bd%0A%C3%A9%"), "a b c+d\n\u{e9}%");
+        assert!(is_md5("d41d8cd98f00b204e9800998ecf8427e", 1));
+        assert!(is_md5("d41d8cd98f00b204e9800998ecf8427e-3", 3));
+        assert!(!is_md5("d41d8cd98f00b204e9800998ecf8427e-3", 2) && !is_md5("opaque", 1));
+    }
+}
