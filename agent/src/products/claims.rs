@@ -1,15 +1,22 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Keys that are taken, over all products: no file overwrites the object of another.
 #[derive(Debug, Default)]
-pub(super) struct Claims(Mutex<HashMap<(String, String), Owner>>);
+pub(super) struct Claims(Mutex<HashMap<Claim, Owner>>);
+
+/// A key of a bucket. The strings are shared: there may be many claims.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Claim {
+    pub(super) place: Arc<str>,
+    pub(super) key: Arc<str>,
+}
 
 /// Whose key it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
-    pub(super) product: String,
-    pub(super) path: String,
+    pub(super) product: Arc<str>,
+    pub(super) path: Arc<str>,
 }
 
 impl Claims {
@@ -17,37 +24,43 @@ impl Claims {
     ///
     /// # Errors
     /// Another file has it.
-    pub(super) fn take(&self, place: &str, key: &str, owner: &Owner) -> Result<(), Owner> {
+    pub(super) fn take(&self, claim: &Claim, owner: &Owner) -> Result<(), Owner> {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = taken.entry((place.to_owned(), key.to_owned())).or_insert_with(|| owner.clone());
-        if earlier == owner { Ok(()) } else { Err(earlier.clone()) }
+        match taken.get(claim) {
+            Some(earlier) if earlier != owner => Err(earlier.clone()),
+            Some(_) => Ok(()),
+            None => {
+                taken.insert(claim.clone(), owner.clone());
+                Ok(())
+            }
+        }
     }
 
     /// Gives it back, if it is the owner's.
-    pub(super) fn give_back(&self, place: &str, key: &str, owner: &Owner) {
+    pub(super) fn give_back(&self, claim: &Claim, owner: &Owner) {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = (place.to_owned(), key.to_owned());
-        if taken.get(&at) == Some(owner) {
-            taken.remove(&at);
+        if taken.get(claim) == Some(owner) {
+            taken.remove(claim);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Claims, Owner};
+    use super::{Claim, Claims, Owner};
 
     #[test]
     fn a_key_belongs_to_one_file_until_it_is_given_back() {
         let claims = Claims::default();
         let owner = |product: &str| Owner { product: product.into(), path: "f".into() };
-        assert_eq!(claims.take("b", "k", &owner("one")), Ok(()));
-        assert_eq!(claims.take("b", "k", &owner("one")), Ok(()));
-        assert_eq!(claims.take("b", "k", &owner("two")), Err(owner("one")));
-        assert_eq!(claims.take("c", "k", &owner("two")), Ok(()));
-        claims.give_back("b", "k", &owner("two"));
-        assert_eq!(claims.take("b", "k", &owner("two")), Err(owner("one")));
-        claims.give_back("b", "k", &owner("one"));
-        assert_eq!(claims.take("b", "k", &owner("two")), Ok(()));
+        let claim = |place: &str| Claim { place: place.into(), key: "k".into() };
+        assert_eq!(claims.take(&claim("b"), &owner("one")), Ok(()));
+        assert_eq!(claims.take(&claim("b"), &owner("one")), Ok(()));
+        assert_eq!(claims.take(&claim("b"), &owner("two")), Err(owner("one")));
+        assert_eq!(claims.take(&claim("c"), &owner("two")), Ok(()));
+        claims.give_back(&claim("b"), &owner("two"));
+        assert_eq!(claims.take(&claim("b"), &owner("two")), Err(owner("one")));
+        claims.give_back(&claim("b"), &owner("one"));
+        assert_eq!(claims.take(&claim("b"), &owner("two")), Ok(()));
     }
 }

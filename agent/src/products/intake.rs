@@ -1,4 +1,4 @@
-use super::claims::{Claims, Owner};
+use super::claims::{Claim, Claims, Owner};
 use super::find::{Finder, walk};
 use super::folder::{Folder, Found, is_gone};
 use super::key::Keys;
@@ -18,10 +18,10 @@ const STILL_OPEN: Duration = Duration::from_secs(1);
 /// What an intake is made for.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
-    pub(super) product: String,
+    pub(super) product: Arc<str>,
     pub(super) folder: Folder,
     /// The bucket.
-    pub(super) place: String,
+    pub(super) place: Arc<str>,
     pub(super) keys: Keys,
     pub(super) quiet: Duration,
     /// Whether local files are deleted once they are confirmed.
@@ -36,8 +36,8 @@ pub(super) struct Intake {
     claims: Arc<Claims>,
     finder: Finder,
     watch: Watch,
-    /// The keys that this product's files have, with their buckets.
-    claimed: HashMap<Arc<str>, (String, String)>,
+    /// The keys that this product's files have.
+    claimed: HashMap<Arc<str>, Claim>,
     walked_before: bool,
     told_of_hidden: bool,
 }
@@ -46,7 +46,7 @@ pub(super) struct Intake {
 #[derive(Debug, Default)]
 pub(super) struct Harvest {
     /// Files to be uploaded, with their keys, and whether the bucket may have them already.
-    pub(super) finished: Vec<(Found, String, bool)>,
+    pub(super) finished: Vec<(Found, Arc<str>, bool)>,
     pub(super) refused: Vec<(String, String)>,
     pub(super) in_use: Vec<(String, String)>,
     pub(super) unfinished: usize,
@@ -58,10 +58,10 @@ impl Intake {
     /// An intake for a folder; takes the keys of files that are confirmed already.
     pub(super) fn new(scope: Scope, ledger: Arc<Ledger>, claims: Arc<Claims>) -> Self {
         let mut claimed = HashMap::new();
-        for (path, place, key) in ledger.keys() {
+        for (path, claim) in ledger.claims() {
             let owner = Owner { product: scope.product.clone(), path: path.clone() };
-            if claims.take(&place, &key, &owner).is_ok() {
-                claimed.insert(path.into(), (place, key));
+            if claims.take(&claim, &owner).is_ok() {
+                claimed.insert(path, claim);
             }
         }
         let finder = Finder::new(scope.quiet);
@@ -92,17 +92,14 @@ impl Intake {
             self.forget_the_gone(&walked.files, uploading);
         }
         let mut harvest = Harvest { refused: walked.refused, ..Harvest::default() };
-        let (mut open, mut confirmed, mut keys) = (Vec::new(), Vec::new(), HashMap::new());
+        let (mut open, mut confirmed) = (Vec::new(), Vec::new());
         for found in walked.files.into_iter().filter(|found| !uploading.contains(&found.path)) {
             match self.scope.keys.render(&found) {
                 Err(why) => harvest.refused.push((found.path.to_string(), why)),
                 Ok(key) if self.ledger.holds(&found.path, &found.stamp.fingerprint, &self.scope.place, &key) => {
                     confirmed.push(found);
                 }
-                Ok(key) => {
-                    keys.insert(found.path.clone(), key);
-                    open.push(found);
-                }
+                Ok(_) => open.push(found),
             }
         }
         let quiet = self.finder.pick(open, Instant::now(), SystemTime::now());
@@ -111,20 +108,14 @@ impl Intake {
             confirmed.clear();
         }
         let writers = self.writers(quiet.files.iter().chain(&confirmed)).await?;
-        self.take(quiet.files, keys, &writers, &mut harvest);
+        self.take(quiet.files, &writers, &mut harvest);
         self.delete(confirmed, &writers, &mut harvest).await;
         self.walked_before = true;
         Ok(harvest)
     }
 
     /// Picks those that nobody writes and whose key nobody else has.
-    fn take(
-        &mut self,
-        quiet: Vec<Found>,
-        mut keys: HashMap<Arc<str>, String>,
-        writers: &OpenFiles,
-        harvest: &mut Harvest,
-    ) {
+    fn take(&mut self, quiet: Vec<Found>, writers: &OpenFiles, harvest: &mut Harvest) {
         for found in quiet {
             if let Some(who) = writers.writer(id(&found)) {
                 harvest.in_use.push((found.path.to_string(), format!("open for writing by {who}")));
@@ -132,9 +123,10 @@ impl Intake {
                 harvest.due = Some(harvest.due.map_or(again, |due| due.min(again)));
                 continue;
             }
-            let Some(key) = keys.remove(&found.path) else { continue };
+            // Rendered again rather than kept: most files of a large folder are not to be uploaded.
+            let Ok(key) = self.scope.keys.render(&found) else { continue };
             match self.claim(&found.path, &key) {
-                Ok(()) => {
+                Ok(key) => {
                     let may_be_there = !self.walked_before || found.stamp.age(SystemTime::now()) > OLD;
                     harvest.finished.push((found, key, may_be_there));
                 }
@@ -183,15 +175,17 @@ impl Intake {
         Ok(found)
     }
 
-    fn claim(&mut self, path: &Arc<str>, key: &str) -> Result<(), Owner> {
-        let owner = self.owner(path);
-        self.claims.take(&self.scope.place, key, &owner)?;
-        let now = (self.scope.place.clone(), key.to_owned());
-        let before = self.claimed.insert(path.clone(), now.clone());
-        if let Some((place, key)) = before.filter(|before| *before != now) {
-            self.claims.give_back(&place, &key, &owner);
+    fn claim(&mut self, path: &Arc<str>, key: &str) -> Result<Arc<str>, Owner> {
+        let before = self.claimed.get(path);
+        if let Some(before) = before.filter(|before| *before.key == *key && before.place == self.scope.place) {
+            return Ok(before.key.clone());
         }
-        Ok(())
+        let (claim, owner) = (Claim { place: self.scope.place.clone(), key: key.into() }, self.owner(path));
+        self.claims.take(&claim, &owner)?;
+        if let Some(before) = self.claimed.insert(path.clone(), claim.clone()) {
+            self.claims.give_back(&before, &owner);
+        }
+        Ok(claim.key)
     }
 
     fn forget_the_gone(&mut self, files: &[Found], uploading: &HashSet<Arc<str>>) {
@@ -200,22 +194,22 @@ impl Intake {
         self.ledger.forget_all_but(&present);
         let gone: Vec<_> = self.claimed.keys().filter(|path| !present.contains(&***path)).cloned().collect();
         for path in gone {
-            if let Some((place, key)) = self.claimed.remove(&path) {
-                self.claims.give_back(&place, &key, &self.owner(&path));
+            if let Some(claim) = self.claimed.remove(&path) {
+                self.claims.give_back(&claim, &self.owner(&path));
             }
         }
     }
 
-    fn owner(&self, path: &str) -> Owner {
-        Owner { product: self.scope.product.clone(), path: path.to_owned() }
+    fn owner(&self, path: &Arc<str>) -> Owner {
+        Owner { product: self.scope.product.clone(), path: path.clone() }
     }
 }
 
 impl Drop for Intake {
     /// An intake that is made anew takes its keys anew.
     fn drop(&mut self) {
-        for (path, (place, key)) in &self.claimed {
-            self.claims.give_back(place, key, &self.owner(path));
+        for (path, claim) in &self.claimed {
+            self.claims.give_back(claim, &self.owner(path));
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::claims::Claim;
 use super::folder::Fingerprint;
 use hostwright_core::state::{StateError, StateFile};
 use jiff::Timestamp;
@@ -17,9 +18,11 @@ const PAUSE_PER_COST: u32 = 10;
 pub(super) struct Record {
     #[serde(flatten)]
     pub(super) fingerprint: Fingerprint,
-    pub(super) key: String,
+    #[serde(with = "shared")]
+    pub(super) key: Arc<str>,
     /// The bucket.
-    pub(super) place: String,
+    #[serde(with = "shared")]
+    pub(super) place: Arc<str>,
     pub(super) etag: Option<String>,
     pub(super) sha256: String,
     pub(super) time: Timestamp,
@@ -30,10 +33,26 @@ pub(super) struct Record {
 pub(super) struct Begun {
     #[serde(flatten)]
     pub(super) fingerprint: Fingerprint,
-    pub(super) key: String,
-    pub(super) place: String,
+    #[serde(with = "shared")]
+    pub(super) key: Arc<str>,
+    #[serde(with = "shared")]
+    pub(super) place: Arc<str>,
     pub(super) upload: String,
     pub(super) sha256: String,
+}
+
+/// Strings that are shared in memory, for there may be many records.
+mod shared {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use std::sync::Arc;
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Arc::from)
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -59,13 +78,16 @@ struct Inner {
 }
 
 impl Ledger {
-    /// Reads it, or begins one.
+    /// Reads it, or begins one, for a product whose bucket is at `place`.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn open(path: PathBuf) -> Result<Arc<Self>, StateError> {
+    pub(super) fn open(path: PathBuf, place: &Arc<str>) -> Result<Arc<Self>, StateError> {
         let mut file = StateFile::new(path, VERSION);
-        let contents: Contents = file.load()?.unwrap_or_default();
+        let mut contents: Contents = file.load()?.unwrap_or_default();
+        for record in contents.records.values_mut().filter(|record| record.place == *place) {
+            record.place = place.clone();
+        }
         let last = contents.records.iter().max_by_key(|(_, record)| record.time);
         let last = last.map(|(path, record)| (path.clone(), record.clone()));
         Ok(Arc::new(Self(Mutex::new(Inner { contents, file, last, unsaved: false, next_save: Instant::now() }))))
@@ -87,14 +109,14 @@ impl Ledger {
             .contents
             .records
             .get(path)
-            .is_some_and(|record| record.fingerprint == *fingerprint && record.place == place && record.key == key)
+            .is_some_and(|record| record.fingerprint == *fingerprint && *record.place == *place && *record.key == *key)
     }
 
-    /// Paths with their keys and buckets.
-    pub(super) fn keys(&self) -> Vec<(String, String, String)> {
+    /// Paths with the keys that they have, and in which buckets.
+    pub(super) fn claims(&self) -> Vec<(Arc<str>, Claim)> {
         let inner = self.lock();
-        let records = inner.contents.records.iter();
-        records.map(|(path, record)| (path.clone(), record.place.clone(), record.key.clone())).collect()
+        let claim = |record: &Record| Claim { place: record.place.clone(), key: record.key.clone() };
+        inner.contents.records.iter().map(|(path, record)| (path.as_str().into(), claim(record))).collect()
     }
 
     /// Notes a confirmed upload; [`Self::save`] makes it durable.
@@ -204,20 +226,20 @@ mod tests {
     async fn a_ledger_survives_and_forgets_files_that_are_gone_but_not_how_many_they_were() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("images.json");
-        let ledger = Ledger::open(path.clone()).expect("opened");
+        let ledger = Ledger::open(path.clone(), &"p".into()).expect("opened");
         ledger.record("a", record(1));
         ledger.record("b\n\u{e9}", record(2));
         let Record { fingerprint, key, place, sha256, .. } = record(3);
         let begun = Begun { fingerprint, key, place, upload: "u".into(), sha256 };
         ledger.begin("c", begun.clone()).await.expect("saved");
-        let again = Ledger::open(path.clone()).expect("opened");
+        let again = Ledger::open(path.clone(), &"p".into()).expect("opened");
         assert!(again.holds("b\n\u{e9}", &record(2).fingerprint, "p", "k"));
         assert!(!again.holds("b\n\u{e9}", &record(1).fingerprint, "p", "k"), "another content");
         assert!(!again.holds("a", &record(1).fingerprint, "p", "other"), "another key");
         assert_eq!(again.all_begun(), [("c".to_owned(), begun)]);
         assert_eq!(again.forget_all_but(&HashSet::from(["a"])), ["b\n\u{e9}"]);
         assert!(again.save(true).await.expect("saved"));
-        let third = Ledger::open(path).expect("opened");
-        assert_eq!((third.uploaded(), third.keys().len()), (2, 1));
+        let third = Ledger::open(path, &"p".into()).expect("opened");
+        assert_eq!((third.uploaded(), third.claims().len()), (2, 1));
     }
 }

@@ -83,6 +83,10 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(name: &str, all: Sender<Overviews>) -> Self {
+        // From the start, so that nothing is said of all before each was asked.
+        all.send_modify(|all| {
+            all.entry(name.to_owned()).or_default();
+        });
         Self { name: name.to_owned(), all }
     }
 
@@ -127,7 +131,7 @@ impl Overview {
 
     fn details(&self) -> Value {
         let last = self.last.as_ref().map(
-            |(path, record)| json!({"path": path, "key": record.key, "time": record.time, "sha256": record.sha256}),
+            |(path, record)| json!({"path": path, "key": &*record.key, "time": record.time, "sha256": record.sha256}),
         );
         json!({
             "folder": self.folder,

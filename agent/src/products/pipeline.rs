@@ -81,9 +81,9 @@ impl Setting {
         let metadata = std::iter::once(("host".to_owned(), environment.host_name.clone())).chain(labelled);
         let metadata = metadata.filter(|(_, value)| fits(value)).collect();
         let scope = Scope {
-            product: name.clone(),
+            product: name.as_str().into(),
             folder: Folder::new(product.watch),
-            place: Bucket::place_of(&bucket),
+            place: Bucket::place_of(&bucket).into(),
             keys: Keys { template: product.key, host: environment.host_name.clone(), labels },
             quiet: product.quiet,
             delete: product.afterwards == Afterwards::Delete,
@@ -98,9 +98,14 @@ impl Pipeline {
     /// # Errors
     /// It cannot be read.
     pub(super) fn open(setting: Setting, state: &Path, claims: Arc<Claims>, row: Row) -> anyhow::Result<Self> {
-        let ledger = Ledger::open(state.join(format!("{}.json", setting.name)))?;
+        let ledger = Ledger::open(state.join(format!("{}.json", setting.name)), &setting.scope.place)?;
         let folder = setting.scope.folder.clone();
-        let uploader = Uploader { folder, ledger: ledger.clone(), metadata: setting.metadata.clone() };
+        let uploader = Uploader {
+            folder,
+            ledger: ledger.clone(),
+            place: setting.scope.place.clone(),
+            metadata: setting.metadata.clone(),
+        };
         Ok(Self {
             intake: Intake::new(setting.scope.clone(), ledger, claims),
             setting,
@@ -261,7 +266,7 @@ impl Pipeline {
         }
         self.row.update(|row| {
             row.folder = self.setting.scope.folder.root().display().to_string();
-            row.bucket.clone_from(&self.setting.scope.place);
+            row.bucket = self.setting.scope.place.to_string();
             row.answered |= self.gate.bucket().is_some();
             row.waiting = self.queue.len();
             row.uploading = self.uploading.keys().map(ToString::to_string).collect();

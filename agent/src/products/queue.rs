@@ -26,7 +26,7 @@ pub(super) struct Queue {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) found: Found,
-    pub(super) key: String,
+    pub(super) key: Arc<str>,
     /// Whether an object with its content may be in the bucket already: after a restart, after an answer that was lost.
     pub(super) may_be_there: bool,
     arrival: u64,
@@ -63,7 +63,7 @@ impl Queue {
     }
 
     /// Adds a file, unless it waits already as it is.
-    pub(super) fn offer(&mut self, found: Found, key: String, may_be_there: bool) {
+    pub(super) fn offer(&mut self, found: Found, key: Arc<str>, may_be_there: bool) {
         if self.entries.get(&found.path).is_some_and(|entry| entry.found == found && entry.key == key) {
             return;
         }

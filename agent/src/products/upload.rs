@@ -16,6 +16,8 @@ const CLEARING: Duration = Duration::from_secs(10);
 pub(super) struct Uploader {
     pub(super) folder: Folder,
     pub(super) ledger: Arc<Ledger>,
+    /// The bucket.
+    pub(super) place: Arc<str>,
     /// Of every object: the host and its labels.
     pub(super) metadata: Arc<Vec<(String, String)>>,
 }
@@ -45,7 +47,7 @@ impl Uploader {
             }
         };
         if entry.may_be_there
-            && let Some(record) = already_there(bucket, entry, &content).await
+            && let Some(record) = self.already_there(bucket, entry, &content).await
         {
             return Outcome::Confirmed(record);
         }
@@ -55,7 +57,7 @@ impl Uploader {
             return Outcome::NotAsFound;
         }
         match stored {
-            Ok(etag) => Outcome::Confirmed(record(bucket, entry, etag, &content)),
+            Ok(etag) => Outcome::Confirmed(self.record(entry, etag, &content)),
             Err(error) => Outcome::Failed(error),
         }
     }
@@ -70,7 +72,7 @@ impl Uploader {
             let begun = Begun {
                 fingerprint: entry.found.stamp.fingerprint,
                 key: entry.key.clone(),
-                place: bucket.place().to_owned(),
+                place: self.place.clone(),
                 upload: upload.clone(),
                 sha256: content.sha256().to_owned(),
             };
@@ -98,7 +100,7 @@ impl Uploader {
     pub(super) async fn settle(&self, bucket: &Bucket, under_way: &HashSet<Arc<str>>) -> Result<(), BucketError> {
         let cut_off = self.ledger.all_begun().into_iter().filter(|(path, _)| !under_way.contains(path.as_str()));
         for (path, begun) in cut_off {
-            if begun.place != bucket.place() {
+            if begun.place != self.place {
                 log::warn!(
                     "parts of {:?} were left in {}, which is not this product's bucket any more",
                     begun.key,
@@ -123,23 +125,23 @@ impl Uploader {
         }
         Ok(())
     }
-}
 
-/// Whether the bucket has this very content under the key: then an earlier upload got through, unrecorded.
-async fn already_there(bucket: &Bucket, entry: &Entry, content: &Content) -> Option<Record> {
-    // Rights to write alone do not stop an upload here; what else is wrong, the upload itself will say.
-    let object = bucket.head(&entry.key).await.ok().flatten()?;
-    let same = object.size == content.size() && object.sha256.as_deref() == Some(content.sha256());
-    same.then(|| record(bucket, entry, object.etag, content))
-}
+    /// Whether the bucket has this very content under the key: then an earlier upload got through, unrecorded.
+    async fn already_there(&self, bucket: &Bucket, entry: &Entry, content: &Content) -> Option<Record> {
+        // Rights to write alone do not stop an upload here; what else is wrong, the upload itself will say.
+        let object = bucket.head(&entry.key).await.ok().flatten()?;
+        let same = object.size == content.size() && object.sha256.as_deref() == Some(content.sha256());
+        same.then(|| self.record(entry, object.etag, content))
+    }
 
-fn record(bucket: &Bucket, entry: &Entry, etag: Option<String>, content: &Content) -> Record {
-    Record {
-        fingerprint: entry.found.stamp.fingerprint,
-        key: entry.key.clone(),
-        place: bucket.place().to_owned(),
-        etag,
-        sha256: content.sha256().to_owned(),
-        time: Timestamp::now(),
+    fn record(&self, entry: &Entry, etag: Option<String>, content: &Content) -> Record {
+        Record {
+            fingerprint: entry.found.stamp.fingerprint,
+            key: entry.key.clone(),
+            place: self.place.clone(),
+            etag,
+            sha256: content.sha256().to_owned(),
+            time: Timestamp::now(),
+        }
     }
 }
