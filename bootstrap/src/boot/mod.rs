@@ -38,6 +38,11 @@ use steps::{Context, Stage, plan, run};
 
 /// `hostwright-bootstrap boot`
 #[derive(clap::Args, Debug)]
+#[command(
+    after_long_help = "Each step is recorded before and after in /var/lib/hostwright/bootstrap/<instance id>/journal. \
+A boot that is cut off goes on with the step that was running: one command of runcmd may then run twice, all others run once. \
+A step that failed is tried again at the next boot. The report is /run/hostwright/boot.json."
+)]
 pub struct BootArguments {
     /// Only the steps of this stage; both, one after the other, where it is not given.
     #[arg(long)]

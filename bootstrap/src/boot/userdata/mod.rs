@@ -83,3 +83,23 @@ fn read_cloud_config(text: &str) -> UserData {
     findings.sort();
     UserData { config, script: None, findings }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    const WHOLE: &[u8] = b"#cloud-config\nhostname: a\ngroups: [g, {h: [u]}]\nusers: [default, {name: u, passwd: $6$x, sudo: ['ALL=(ALL) ALL']}]\nwrite_files:\n- {path: /a, content: aGk=, encoding: b64, permissions: 0644}\npackages: [a, [b, 1]]\nruncmd: [a, [b, c]]\nhostwright: {agent: {from: /x}, metrics: {listen: '0.0.0.0:1'}}\n";
+
+    #[test]
+    fn whatever_stands_in_it_is_told_and_never_a_panic() {
+        assert!(read(WHOLE).findings.errors.is_empty(), "{:?}", read(WHOLE).findings.errors);
+        for at in 0..WHOLE.len() {
+            read(&WHOLE[..at]);
+            for byte in *b"\0\n :-[]{}'\"&*!|>%@\xff7a" {
+                let mut changed = WHOLE.to_vec();
+                changed[at] = byte;
+                read(&changed);
+            }
+        }
+    }
+}
