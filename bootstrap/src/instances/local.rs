@@ -55,8 +55,7 @@ pub fn create(store: &Store, arguments: &UpArguments, user_data: Vec<u8>) -> any
     let (folder, lock) = store.create(&order.name)?;
     start(folder, &order, arguments.accel).or_else(|error| {
         let folder = store.find(&order.name)?;
-        stop(&folder, Duration::ZERO)?;
-        folder.remove(&lock)?;
+        clear(&folder, &lock, Duration::ZERO)?;
         Err(error)
     })
 }
@@ -197,9 +196,22 @@ pub fn follow(started: &Started) -> anyhow::Result<()> {
 /// # Errors
 /// It does not end, or its folder cannot be removed.
 pub fn remove(folder: &InstanceFolder, grace: Duration) -> anyhow::Result<()> {
-    let lock: FolderLock = folder.lock()?;
+    clear(folder, &folder.lock()?, grace)
+}
+
+/// Ends what runs in the folder and removes the folder; more than once, since a program that an `up` had started
+/// right before it was killed may still put files in.
+fn clear(folder: &InstanceFolder, lock: &FolderLock, grace: Duration) -> anyhow::Result<()> {
     stop(folder, grace)?;
-    folder.remove(&lock)
+    for _ in 0..5 {
+        if folder.remove(lock).is_ok() {
+            break;
+        }
+        thread::sleep(PAUSE);
+        stop(folder, Duration::ZERO)?;
+    }
+    folder.remove(lock)?;
+    stop(folder, Duration::ZERO)
 }
 
 /// Power button, SIGTERM, SIGKILL: each only if the one before was not enough.
@@ -212,22 +224,27 @@ fn stop(folder: &InstanceFolder, grace: Duration) -> anyhow::Result<()> {
             Err(error) => log::warn!("{} cannot be asked to power down ({error:#}): ending it", folder.name),
         }
     }
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        // Looked for again: one that was just being started may have come to light.
+    for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGKILL] {
+        // Looked for again each time: one that was just being started detaches itself as a new process.
         let pids = all_qemu_of(&folder.path);
+        if pids.is_empty() {
+            return Ok(());
+        }
         for pid in &pids {
             match kill(*pid, signal) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(error) => return Err(error).with_context(|| format!("cannot end QEMU {pid} of {}", folder.name)),
             }
         }
-        if end(folder, &pids, TERMINATE_TIMEOUT) {
-            return Ok(());
-        }
+        end(folder, &pids, TERMINATE_TIMEOUT);
+    }
+    if all_qemu_of(&folder.path).is_empty() {
+        return Ok(());
     }
     bail!("the QEMU of {} does not end, even after SIGKILL; it waits for a disk or a device", folder.name)
 }
 
+/// Waits for the processes to end; whether all did.
 fn end(folder: &InstanceFolder, pids: &[Pid], timeout: Duration) -> bool {
     let start = Instant::now();
     while !pids.iter().all(|pid| has_ended(&folder.path, *pid)) {

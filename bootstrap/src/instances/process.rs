@@ -1,11 +1,11 @@
 //! The QEMU processes of an instance, recognised beyond their pid.
 
-use super::qemu::QEMU;
+use super::qemu::{QEMU, QEMU_IMG};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::Path;
 
-/// Whether this very process is a QEMU that works in `folder`.
+/// Whether this very process is a QEMU, or its disk tool, that works in `folder`.
 ///
 /// A pid alone proves nothing, since the system gives it to another process later; the folder among the arguments of
 /// a QEMU does.
@@ -14,7 +14,8 @@ pub fn is_qemu_of(folder: &Path, pid: Pid) -> bool {
     let mut arguments = command_line.split(|byte| *byte == 0);
     let program = arguments.next().unwrap_or_default();
     let mark = [folder.as_os_str().as_encoded_bytes(), b"/"].concat();
-    program.ends_with(QEMU.as_bytes()) && arguments.any(|argument| argument.windows(mark.len()).any(|at| at == mark))
+    let is_qemu = [QEMU, QEMU_IMG].iter().any(|name| program.ends_with(name.as_bytes()));
+    is_qemu && arguments.any(|argument| argument.windows(mark.len()).any(|at| at == mark))
 }
 
 /// Every QEMU that works in `folder`: also one whose `up` was killed before it had written its pid file.
