@@ -116,7 +116,7 @@ impl Loader {
             Event::DocumentStart(_) if self.root.is_some() => {
                 return Err(error(at, "a second document begins here; only one is read".into()));
             }
-            Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, anchor, tag, at)?,
+            Event::Scalar(text, style, anchor, tag) => self.scalar(scalar(&text, style, tag, at), anchor)?,
             Event::Alias(anchor) => self.alias(anchor, at)?,
             Event::SequenceStart(anchor, tag) => self.begin(Value::Sequence(Vec::new()), anchor, tag, at)?,
             Event::MappingStart(anchor, tag) => self.begin(Value::Mapping(Mapping::default()), anchor, tag, at)?,
@@ -126,20 +126,11 @@ impl Loader {
         Ok(true)
     }
 
-    fn scalar(
-        &mut self,
-        text: &str,
-        style: ScalarStyle,
-        anchor: usize,
-        tag: Option<Cow<'_, Tag>>,
-        at: Place,
-    ) -> Result<(), LoadError> {
-        self.spend(Weight { nodes: 1, bytes: text.len() }, at)?;
-        let (tag, is_string) = custom_tag(tag);
-        let plain = style == ScalarStyle::Plain && !is_string;
-        let node = Node { place: at, tag, value: Value::Scalar { text: text.to_owned(), plain } };
+    fn scalar(&mut self, node: Node, anchor: usize) -> Result<(), LoadError> {
+        let weight = Weight { nodes: 1, bytes: node.text().map_or(0, str::len) };
+        self.spend(weight, node.place)?;
         if anchor > 0 {
-            self.anchors.insert(anchor, (node.clone(), Weight { nodes: 1, bytes: text.len() }));
+            self.anchors.insert(anchor, (node.clone(), weight));
         }
         self.place_node(node)
     }
@@ -215,6 +206,12 @@ impl Loader {
         }
         Ok(())
     }
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, place: Place) -> Node {
+    let (tag, is_string) = custom_tag(tag);
+    let plain = style == ScalarStyle::Plain && !is_string;
+    Node { place, tag, value: Value::Scalar { text: text.to_owned(), plain } }
 }
 
 fn insert(
