@@ -144,6 +144,9 @@ impl S3 {
             Err(Reason::NoSuchObject) => {
                 return Err(Reason::Damaged { what: "it is not there although the store said so".into() });
             }
+            Err(Reason::Denied { code }) => {
+                return Err(Reason::Denied { code: format!("{code}, on reading back what was stored") });
+            }
             other => other?,
         };
         let stored = object(put.key, &head);

@@ -7,13 +7,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A watched folder whose finished files go to a bucket.
+///
+/// A file is finished when it has been unchanged for `quiet` and nobody has it open for writing. Files and folders whose
+/// names begin with a dot or end in `.tmp`, `.part`, `.partial` or `~` are not products; symbolic links are not followed.
+/// A file that changes after its upload is uploaded again, under the key of the same path; one whose key another file
+/// has is refused and shown in the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
     /// The folder; folders inside it are watched too.
     pub watch: PathBuf,
     /// The name of a bucket.
     pub bucket: String,
-    /// The object's key.
+    /// The object's key. Dates are of the file's last modification, in UTC.
     pub key: KeyTemplate,
     /// How long a file must be unchanged, and not open for writing, to be finished.
     pub quiet: Duration,
