@@ -203,6 +203,25 @@ fn while_the_store_is_down_files_stay_and_afterwards_they_are_uploaded_and_delet
 }
 
 #[test]
+fn the_key_of_a_file_that_was_deleted_after_its_upload_stays_its_own() -> Result<()> {
+    let product = "p: {watch: FOLDER/in, bucket: b, key: '{name}', quiet: 100ms, afterwards: delete}";
+    let mut site = Site::start("b: 'file://FOLDER/out'", product)?;
+    fs::create_dir_all(site.path("in/one"))?;
+    fs::create_dir_all(site.path("in/two"))?;
+    fs::write(site.path("in/one/image"), "the only copy")?;
+    eventually("it is deleted", LIMIT, || !site.path("in/one/image").exists())?;
+    site.agent.kill9()?;
+    site.agent.start_again()?;
+    fs::write(site.path("in/two/image"), "another")?;
+    site.wait_why("its key \"image\" belongs to \"one/image\" of p")?;
+    assert_eq!(fs::read_to_string(site.path("out/image"))?, "the only copy");
+    fs::write(site.path("in/one/image"), "a newer one")?;
+    site.wait_uploaded(2)?;
+    assert_eq!(fs::read_to_string(site.path("out/image"))?, "a newer one");
+    Ok(())
+}
+
+#[test]
 fn odd_names_reach_the_bucket_and_what_cannot_is_said() -> Result<()> {
     let swift = Swift::start()?;
     let site = Site::start(&swift_bucket(&swift, "images")?, "p: {watch: FOLDER/in, bucket: b, quiet: 100ms}")?;

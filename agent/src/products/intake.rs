@@ -15,6 +15,10 @@ const OLD: Duration = Duration::from_secs(60);
 /// How soon a file that somebody has open is looked at again; its closing is usually told by the kernel.
 const STILL_OPEN: Duration = Duration::from_secs(1);
 
+/// Files that were uploaded and deleted here whose keys stay theirs: another file of that key would overwrite the only
+/// copy. The latest, because memory is bounded.
+const DELETED: usize = 10_000;
+
 /// What an intake is made for.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
@@ -191,8 +195,9 @@ impl Intake {
     fn forget_the_gone(&mut self, files: &[Found], uploading: &HashSet<Arc<str>>) {
         let present: HashSet<&str> =
             files.iter().map(|found| &found.path).chain(uploading).map(|path| &**path).collect();
-        self.ledger.forget_all_but(&present);
-        let gone: Vec<_> = self.claimed.keys().filter(|path| !present.contains(&***path)).cloned().collect();
+        self.ledger.forget_all_but(&present, if self.scope.delete { DELETED } else { 0 });
+        let gone = self.claimed.keys().filter(|path| !present.contains(&***path) && !self.ledger.knows(path));
+        let gone: Vec<_> = gone.cloned().collect();
         for path in gone {
             if let Some(claim) = self.claimed.remove(&path) {
                 self.claims.give_back(&claim, &self.owner(&path));

@@ -129,16 +129,24 @@ impl Ledger {
         inner.unsaved = true;
     }
 
-    /// Forgets files that are gone; gives their paths.
-    pub(super) fn forget_all_but(&self, present: &HashSet<&str>) -> Vec<String> {
+    /// Forgets files that are gone, but the latest `keep` of them.
+    pub(super) fn forget_all_but(&self, present: &HashSet<&str>, keep: usize) {
         let mut inner = self.lock();
-        let records = &inner.contents.records;
-        let gone: Vec<_> = records.keys().filter(|path| !present.contains(path.as_str())).cloned().collect();
-        for path in &gone {
+        let gone = inner.contents.records.iter().filter(|(path, _)| !present.contains(path.as_str()));
+        let mut gone: Vec<_> = gone.map(|(path, record)| (record.time, path.clone())).collect();
+        if gone.len() <= keep {
+            return;
+        }
+        gone.sort_unstable();
+        for (_, path) in &gone[..gone.len() - keep] {
             inner.contents.records.remove(path);
             inner.unsaved = true;
         }
-        gone
+    }
+
+    /// Whether a path has a record.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        self.lock().contents.records.contains_key(path)
     }
 
     /// Uploads that an earlier process, or an earlier attempt, did not end.
@@ -237,7 +245,10 @@ mod tests {
         assert!(!again.holds("b\n\u{e9}", &record(1).fingerprint, "p", "k"), "another content");
         assert!(!again.holds("a", &record(1).fingerprint, "p", "other"), "another key");
         assert_eq!(again.all_begun(), [("c".to_owned(), begun)]);
-        assert_eq!(again.forget_all_but(&HashSet::from(["a"])), ["b\n\u{e9}"]);
+        again.forget_all_but(&HashSet::from(["a"]), 1);
+        assert!(again.knows("b\n\u{e9}"), "one is kept");
+        again.forget_all_but(&HashSet::from(["a"]), 0);
+        assert!(!again.knows("b\n\u{e9}"));
         assert!(again.save(true).await.expect("saved"));
         let third = Ledger::open(path, &"p".into()).expect("opened");
         assert_eq!((third.uploaded(), third.claims().len()), (2, 1));

@@ -114,7 +114,7 @@ pub(super) fn publish(all: &Overviews, status: &Reporter) {
     } else if all.values().all(|one| one.walked && one.answered) {
         let uploaded: u64 = all.values().map(|one| one.uploaded).sum();
         let waiting: usize = all.values().map(|one| one.waiting + one.uploading.len()).sum();
-        let unfinished: usize = all.values().map(|one| one.unfinished).sum();
+        let unfinished: usize = all.values().map(|one| one.unfinished + one.in_use.count).sum();
         let unfinished = if unfinished == 0 { String::new() } else { format!(", {unfinished} not finished yet") };
         status.ok(format!("{uploaded} products uploaded, {waiting} waiting{unfinished}"));
     }

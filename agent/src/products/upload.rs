@@ -2,7 +2,7 @@ use super::folder::Folder;
 use super::ledger::{Begun, Ledger, Record};
 use super::queue::Entry;
 use super::seal::{Unsealed, seal, unchanged};
-use hostwright_core::bucket::{Bucket, BucketError, Content, Put};
+use hostwright_core::bucket::{Bucket, BucketError, Content, Put, Reason};
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -109,7 +109,11 @@ impl Uploader {
                 self.ledger.ended(&path);
                 continue;
             }
-            let object = bucket.head(&begun.key).await?;
+            let object = match bucket.head(&begun.key).await {
+                // Some stores say so of what is not there.
+                Err(error) if matches!(error.reason(), Reason::Denied { .. }) => None,
+                other => other?,
+            };
             match object.filter(|object| object.sha256.as_ref() == Some(&begun.sha256)) {
                 Some(object) if object.size == begun.fingerprint.size => {
                     let Begun { fingerprint, key, place, sha256, .. } = begun;
