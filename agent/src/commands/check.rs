@@ -1,3 +1,4 @@
+use crate::containers;
 use hostwright_core::config::{Config, ConfigError};
 use std::path::Path;
 
@@ -7,6 +8,10 @@ use std::path::Path;
 /// The file cannot be read or has problems.
 pub fn check(path: &Path) -> Result<(), ConfigError> {
     let config = Config::read(path)?;
+    // On the machine of whoever writes the file the Compose file need not be where it will be on the host.
+    if let Some(containers) = config.containers.as_ref().filter(|containers| containers.compose.exists()) {
+        containers::check(&containers.compose)?;
+    }
     let duties: Vec<_> = crate::duties(&config).iter().map(crate::supervisor::Duty::name).collect();
     println!("{} is valid; duties: {}", path.display(), duties.join(", "));
     Ok(())

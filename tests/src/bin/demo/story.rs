@@ -128,9 +128,9 @@ fn watch_boot(scene: &Scene, began: Instant) -> Result<String> {
     let mut shown = 0;
     eventually("the VM is configured", BOOT_TIMEOUT, || {
         let console = scene.vm(|vm| Ok(vm.console()))?;
-        let lines: Vec<&str> = console.lines().filter(|line| line.contains("hostwright-bootstrap")).collect();
+        let lines: Vec<&str> = console.lines().filter_map(of_bootstrap).collect();
         for line in &lines[shown.min(lines.len())..] {
-            println!("  {:>5.1} s  {}", began.elapsed().as_secs_f64(), line.trim());
+            println!("  {:>5.1} s  {line}", began.elapsed().as_secs_f64());
         }
         shown = lines.len();
         if lines.iter().any(|line| line.contains("is configured")) { Ok(()) } else { bail!("it is not yet") }
@@ -139,6 +139,12 @@ fn watch_boot(scene: &Scene, began: Instant) -> Result<String> {
     let steps = report["steps"].as_array().context("the boot report has no steps")?;
     ensure!(report["result"] == "ok", "the boot report says {}", report["result"]);
     Ok(format!("{} steps, {:.0} s after power-on", steps.len(), began.elapsed().as_secs_f64()))
+}
+
+/// What bootstrap said in a line of the console, after what the journal put before it.
+fn of_bootstrap(line: &str) -> Option<&str> {
+    let (_, said) = line.split_once("hostwright-bootstrap[")?;
+    said.split_once("]: ").map(|(_, said)| said.trim())
 }
 
 fn duty(status: &Value, name: &str) -> String {
@@ -227,7 +233,13 @@ fn all_ok(scene: &Scene) -> Result<String> {
     let status = eventually("every duty is ok", STEP_TIMEOUT, || {
         let status = scene.vm(Vm::status)?;
         let duties = status["duties"].as_object().context("no duties")?;
-        if duties.values().all(|row| row["state"] == "ok") { Ok(status) } else { bail!("the status is {status}") }
+        let unwell: Vec<_> = duties.keys().filter(|name| status["duties"][name]["state"] != "ok").collect();
+        ensure!(
+            unwell.is_empty(),
+            "{}",
+            unwell.iter().map(|name| format!("{name} {}", duty(&status, name))).collect::<Vec<_>>().join("; ")
+        );
+        Ok(status)
     })?;
     let names =
         status["duties"].as_object().map(|duties| duties.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
