@@ -1,5 +1,6 @@
 use super::agent_install::{PROGRAM, UNIT, systemctl};
 use super::{Action, Context, Failure, Outcome};
+use crate::boot::console::Console;
 use crate::boot::http::{self, Answer, Bounds};
 use hostwright_core::status::{AgentStatus, Status};
 use hyper::StatusCode;
@@ -10,6 +11,8 @@ use tokio::net::UnixStream;
 
 const SOCKET: &str = "/run/hostwright/agent.sock";
 const LOOK: Duration = Duration::from_millis(200);
+/// Who looks at the console sees what it waits for.
+const TELL: Duration = Duration::from_secs(10);
 const BOUNDS: Bounds = Bounds { deadline: Duration::from_secs(5), bytes: 4 << 20 };
 const NO_SYSTEMD: &str =
     "systemd does not run here; start hostwright-agent run by hand, or by what starts services here";
@@ -57,48 +60,54 @@ impl Action for WaitForAgent {
         if !context.host.has_systemd() && !socket.exists() {
             return Ok(Outcome::Skipped(NO_SYSTEMD.into()));
         }
-        context.host.block_on(wait(&socket, self.patience))?;
+        let console = Console::new(context.host);
+        let tell = |waits_for: &str| console.line(&format!("agent ready      waits   {waits_for}"));
+        context.host.block_on(wait(&socket, self.patience, tell))?;
         Ok(Outcome::Done)
     }
 }
 
-async fn wait(socket: &Path, patience: Duration) -> Result<(), Failure> {
-    let until = Instant::now() + patience;
+async fn wait(socket: &Path, patience: Duration, tell: impl Fn(&str)) -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut told = started;
     loop {
         let answer = get(socket, "/readyz").await;
         if answer.is_ok_and(|answer| answer.status == StatusCode::OK) {
             return Ok(());
         }
-        if Instant::now() >= until {
-            return Err(not_ready(get(socket, "/v1/status").await, patience));
+        if started.elapsed() >= patience {
+            let waits_for = waits_for(socket).await;
+            return Err(Failure::new(
+                format!("the agent is not ready after {} s: {waits_for}", patience.as_secs()),
+                "hostwright-agent status shows every duty; journalctl -u hostwright-agent says more",
+            ));
+        }
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            tell(&waits_for(socket).await);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-async fn get(socket: &Path, target: &str) -> anyhow::Result<Answer> {
-    http::get(UnixStream::connect(socket), "localhost", target, BOUNDS).await
+/// The duties that are not ok, each with its reason.
+async fn waits_for(socket: &Path) -> String {
+    let answer = get(socket, "/v1/status").await;
+    let status = answer.and_then(|answer| Ok(serde_json::from_slice::<AgentStatus>(&answer.body)?));
+    let duties = match status {
+        Err(error) => return format!("the agent does not answer on {SOCKET}: {error:#}"),
+        Ok(status) => status.duties,
+    };
+    let unwell = duties.iter().filter(|(_, duty)| !matches!(duty.status, Status::Ok { .. }));
+    let told = unwell.map(|(name, duty)| match duty.status.explanation() {
+        "" => format!("{name} is {}", duty.status.name()),
+        why => format!("{name} is {}: {why}", duty.status.name()),
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
-fn not_ready(answer: anyhow::Result<Answer>, patience: Duration) -> Failure {
-    let seconds = patience.as_secs();
-    let remedy = "hostwright-agent status shows every duty; journalctl -u hostwright-agent says more";
-    let status = answer.and_then(|answer| Ok(serde_json::from_slice::<AgentStatus>(&answer.body)?));
-    match status {
-        Err(error) => {
-            Failure::new(format!("the agent did not answer on {SOCKET} within {seconds} s: {error:#}"), remedy)
-        }
-        Ok(status) => {
-            let unwell = status.duties.iter().filter(|(_, duty)| !matches!(duty.status, Status::Ok { .. }));
-            let told: Vec<_> = unwell
-                .map(|(name, duty)| match duty.status.explanation() {
-                    "" => format!("{name} is {}", duty.status.name()),
-                    why => format!("{name} is {}: {why}", duty.status.name()),
-                })
-                .collect();
-            Failure::new(format!("the agent is not ready after {seconds} s: {}", told.join("; ")), remedy)
-        }
-    }
+async fn get(socket: &Path, target: &str) -> anyhow::Result<Answer> {
+    http::get(UnixStream::connect(socket), "localhost", target, BOUNDS).await
 }
 
 #[cfg(test)]
@@ -137,15 +146,15 @@ mod tests {
     #[tokio::test]
     async fn it_waits_until_the_agent_is_ready() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        wait(&agent(folder.path(), 2), Duration::from_secs(60)).await.expect("ready");
+        wait(&agent(folder.path(), 2), Duration::from_secs(60), |_| ()).await.expect("ready");
     }
 
     #[tokio::test]
     async fn after_its_patience_it_names_the_duties_that_are_not_ready() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let failure = wait(&agent(folder.path(), usize::MAX), Duration::ZERO).await.expect_err("not ready");
+        let failure = wait(&agent(folder.path(), usize::MAX), Duration::ZERO, |_| ()).await.expect_err("not ready");
         assert_eq!(failure.why, "the agent is not ready after 0 s: containers is degraded: the engine is down");
-        let failure = wait(&folder.path().join("none"), Duration::ZERO).await.expect_err("not there");
-        assert!(failure.why.contains("did not answer"), "{failure:?}");
+        let failure = wait(&folder.path().join("none"), Duration::ZERO, |_| ()).await.expect_err("not there");
+        assert!(failure.why.contains("does not answer"), "{failure:?}");
     }
 }
