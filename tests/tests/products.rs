@@ -121,25 +121,35 @@ fn killed_at_any_moment_of_a_large_upload_the_bucket_holds_it_whole_once() -> Re
     let mut site = Site::start(&swift_bucket(&swift, "images")?, "p: {watch: FOLDER/in, bucket: b, quiet: 100ms}")?;
     site.agent.wait_ready(LIMIT)?;
     let content = produce(&site.path("in/scene.tif"), 60 << 20)?;
-    let parts = || swift.keys("images+segments").map(|keys| keys.iter().filter(|key| key.contains("scene")).count());
+    let parts = |of: &str| {
+        Ok::<_, anyhow::Error>(swift.keys("images+segments")?.iter().filter(|key| key.starts_with(of)).count())
+    };
     for at_least in [1, 4] {
-        eventually("parts in the store", LIMIT, || parts().is_ok_and(|parts| parts >= at_least))?;
+        eventually("parts in the store", LIMIT, || parts("scene").is_ok_and(|parts| parts >= at_least))?;
         site.agent.kill9()?;
         assert!(swift.object("images", "scene.tif")?.is_none(), "nothing of it is seen before it is whole");
         site.agent.start_again()?;
     }
-    // And the moment between the upload and its record.
-    eventually("the object", LIMIT, || swift.head("images", "scene.tif"))?;
+    site.wait_uploaded(1)?;
+    // As if it had been killed between the upload and its record.
     site.agent.kill9()?;
     let first = swift.head("images", "scene.tif")?.header("x-timestamp").map(str::to_owned);
+    fs::remove_dir_all(site.agent.state_folder().join("products"))?;
     site.agent.start_again()?;
     let details = site.wait_uploaded(1)?;
     ensure!(swift.object("images", "scene.tif")?.context("it is there")? == content, "the object differs");
     assert_eq!(swift.head("images", "scene.tif")?.header("x-timestamp"), first.as_deref(), "sent once only");
     assert_eq!(swift.head("images", "scene.tif")?.header("x-object-meta-sha256"), details["last"]["sha256"].as_str());
     assert_eq!(swift.keys("images")?, ["scene.tif"]);
-    let segments = swift.keys("images+segments")?;
-    assert_eq!(segments.len(), 8, "60 MiB in parts of 8 MiB, and none of those that were cut off: {segments:?}");
+    assert_eq!(parts("scene")?, 8, "60 MiB in parts of 8 MiB, and none of those that were cut off");
+    // Parts of a file that is gone when the agent comes back are nobody's but the ledger's.
+    produce(&site.path("in/draft.tif"), 60 << 20)?;
+    eventually("parts in the store", LIMIT, || parts("draft").is_ok_and(|parts| parts >= 1))?;
+    site.agent.kill9()?;
+    fs::remove_file(site.path("in/draft.tif"))?;
+    site.agent.start_again()?;
+    eventually("its parts are cleared", LIMIT, || parts("draft").is_ok_and(|parts| parts == 0))?;
+    assert_eq!(swift.keys("images")?, ["scene.tif"]);
     Ok(())
 }
 
