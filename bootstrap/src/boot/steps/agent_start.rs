@@ -1,19 +1,16 @@
 use super::agent_install::{PROGRAM, UNIT, systemctl};
 use super::{Action, Context, Failure, Outcome};
 use crate::boot::console::Console;
-use crate::boot::http::{self, Answer, Bounds};
+use hostwright_core::local_api::{self, SOCKET};
 use hostwright_core::status::{AgentStatus, Status};
-use hyper::StatusCode;
 use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::net::UnixStream;
 
-const SOCKET: &str = "/run/hostwright/agent.sock";
 const LOOK: Duration = Duration::from_millis(200);
 /// Who looks at the console sees what it waits for.
 const TELL: Duration = Duration::from_secs(10);
-const BOUNDS: Bounds = Bounds { deadline: Duration::from_secs(5), bytes: 4 << 20 };
+const ANSWER: Duration = Duration::from_secs(5);
 const NO_SYSTEMD: &str =
     "systemd does not run here; start hostwright-agent run by hand, or by what starts services here";
 
@@ -62,21 +59,20 @@ impl Action for WaitForAgent {
         }
         let console = Console::new(context.host);
         let tell = |waits_for: &str| console.line(&format!("agent ready      waits   {waits_for}"));
-        context.host.block_on(wait(&socket, self.patience, tell))?;
+        wait(&socket, self.patience, tell)?;
         Ok(Outcome::Done)
     }
 }
 
-async fn wait(socket: &Path, patience: Duration, tell: impl Fn(&str)) -> Result<(), Failure> {
+fn wait(socket: &Path, patience: Duration, tell: impl Fn(&str)) -> Result<(), Failure> {
     let started = Instant::now();
     let mut told = started;
     loop {
-        let answer = get(socket, "/readyz").await;
-        if answer.is_ok_and(|answer| answer.status == StatusCode::OK) {
+        if local_api::get(socket, "/readyz", ANSWER).is_ok_and(|answer| answer.code == 200) {
             return Ok(());
         }
         if started.elapsed() >= patience {
-            let waits_for = waits_for(socket).await;
+            let waits_for = waits_for(socket);
             return Err(Failure::new(
                 format!("the agent is not ready after {} s: {waits_for}", patience.as_secs()),
                 "hostwright-agent status shows every duty; journalctl -u hostwright-agent says more",
@@ -84,18 +80,18 @@ async fn wait(socket: &Path, patience: Duration, tell: impl Fn(&str)) -> Result<
         }
         if told.elapsed() >= TELL {
             told = Instant::now();
-            tell(&waits_for(socket).await);
+            tell(&waits_for(socket));
         }
-        tokio::time::sleep(LOOK).await;
+        std::thread::sleep(LOOK);
     }
 }
 
 /// The duties that are not ok, each with its reason.
-async fn waits_for(socket: &Path) -> String {
-    let answer = get(socket, "/v1/status").await;
-    let status = answer.and_then(|answer| Ok(serde_json::from_slice::<AgentStatus>(&answer.body)?));
+fn waits_for(socket: &Path) -> String {
+    let answer = local_api::get(socket, "/v1/status", ANSWER);
+    let status = answer.and_then(|answer| Ok(serde_json::from_str::<AgentStatus>(&answer.body)?));
     let duties = match status {
-        Err(error) => return format!("the agent does not answer on {SOCKET}: {error:#}"),
+        Err(error) => return format!("the agent does not answer on {SOCKET}: {error}"),
         Ok(status) => status.duties,
     };
     let unwell = duties.iter().filter(|(_, duty)| !matches!(duty.status, Status::Ok { .. }));
@@ -106,26 +102,22 @@ async fn waits_for(socket: &Path) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
-async fn get(socket: &Path, target: &str) -> anyhow::Result<Answer> {
-    http::get(UnixStream::connect(socket), "localhost", target, BOUNDS).await
-}
-
 #[cfg(test)]
 mod tests {
     use super::wait;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixListener;
     use std::path::{Path, PathBuf};
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::UnixListener;
 
     /// An agent's socket that is not ready for `refusals` requests.
     fn agent(folder: &Path, mut refusals: usize) -> PathBuf {
         let path = folder.join("agent.sock");
         let listener = UnixListener::bind(&path).expect("socket");
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
                 let mut request = vec![0; 1024];
-                let length = stream.read(&mut request).await.expect("request");
+                let length = stream.read(&mut request).expect("request");
                 let is_status = request[..length].starts_with(b"GET /v1/status");
                 let body = if is_status {
                     r#"{"version":"1","host":"h","started":"2026-01-01T00:00:00Z","ready":false,"duties":{
@@ -137,24 +129,24 @@ mod tests {
                 let status = if is_status || refusals == 0 { "200 OK" } else { "503 Service Unavailable" };
                 refusals = refusals.saturating_sub(1);
                 let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-                stream.write_all(answer.as_bytes()).await.expect("answered");
+                stream.write_all(answer.as_bytes()).expect("answered");
             }
         });
         path
     }
 
-    #[tokio::test]
-    async fn it_waits_until_the_agent_is_ready() {
+    #[test]
+    fn it_waits_until_the_agent_is_ready() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        wait(&agent(folder.path(), 2), Duration::from_secs(60), |_| ()).await.expect("ready");
+        wait(&agent(folder.path(), 2), Duration::from_secs(60), |_| ()).expect("ready");
     }
 
-    #[tokio::test]
-    async fn after_its_patience_it_names_the_duties_that_are_not_ready() {
+    #[test]
+    fn after_its_patience_it_names_the_duties_that_are_not_ready() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let failure = wait(&agent(folder.path(), usize::MAX), Duration::ZERO, |_| ()).await.expect_err("not ready");
+        let failure = wait(&agent(folder.path(), usize::MAX), Duration::ZERO, |_| ()).expect_err("not ready");
         assert_eq!(failure.why, "the agent is not ready after 0 s: containers is degraded: the engine is down");
-        let failure = wait(&folder.path().join("none"), Duration::ZERO, |_| ()).await.expect_err("not there");
+        let failure = wait(&folder.path().join("none"), Duration::ZERO, |_| ()).expect_err("not there");
         assert!(failure.why.contains("does not answer"), "{failure:?}");
     }
 }
