@@ -1,0 +1,47 @@
+//! Documents that can rot: every configuration that is shipped or shown is valid, every file that is named exists.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use hostwright_tests::process::binary;
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn check(text: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("agent.yaml");
+    fs::write(&file, text)?;
+    let output = Command::new(binary("hostwright-agent")?).arg("check").arg(&file).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[test]
+fn the_readme_s_configuration_is_valid() -> Result<()> {
+    let readme = fs::read_to_string(repository().join("README.md"))?;
+    let block = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).context("no yaml block")?;
+    check(block)
+}
+
+#[test]
+fn the_package_s_example_is_valid() -> Result<()> {
+    check(&fs::read_to_string(repository().join("packaging/agent.yaml"))?)
+}
+
+#[test]
+fn every_file_that_the_readme_leads_to_exists() -> Result<()> {
+    let readme = fs::read_to_string(repository().join("README.md"))?;
+    let table =
+        readme.split("## Idea → file").nth(1).and_then(|rest| rest.split("\n## ").next()).context("no table")?;
+    let named = table.lines().filter_map(|line| line.rsplit_once(" | `").and_then(|(_, rest)| rest.split('`').next()));
+    let named: Vec<_> = named.collect();
+    ensure!(named.len() > 10, "the table has {} rows", named.len());
+    for path in named {
+        ensure!(repository().join(path).exists(), "README.md names {path}, which does not exist");
+    }
+    Ok(())
+}
