@@ -30,7 +30,7 @@ pub struct Boot {
 }
 
 impl Machine {
-    /// Unpacks `rootfs.tar` of `packaging/build-image` and puts the binaries under test into it.
+    /// Unpacks `rootfs.tar` of `packaging/build-image` and puts the binaries and units under test into it.
     pub fn new() -> Result<Self> {
         ensure!(nix::unistd::geteuid().is_root(), "containers with systemd need root: run the tests as root");
         let archive = root_archive()?;
@@ -39,6 +39,10 @@ impl Machine {
         ensure!(status.success(), "unpacking {} failed: {status}", archive.display());
         for name in ["hostwright-bootstrap", "hostwright-agent"] {
             fs::copy(binary(name)?, root.path().join("usr/bin").join(name))?;
+        }
+        for unit in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd"))? {
+            let unit = unit?;
+            fs::copy(unit.path(), root.path().join("usr/lib/systemd/system").join(unit.file_name()))?;
         }
         // No network is there to ask for packages.
         let _ = fs::remove_file(root.path().join("etc/apt/sources.list"));

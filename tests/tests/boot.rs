@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::nspawn::Machine;
 use hostwright_tests::process::binary;
+use hostwright_tests::wait::eventually;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -358,4 +359,22 @@ fn under_systemd_a_power_cut_inside_a_command_is_made_good_by_the_next_boot() ->
     assert_eq!(machine.read("/var/first")?, "first\n", "a command that had ended is not run again");
     assert_eq!(machine.read("/var/last")?, "last\n");
     Ok(())
+}
+
+#[test]
+fn under_systemd_a_failed_command_is_told_and_what_others_left_running_goes_on() -> Result<()> {
+    let mut machine = Machine::new()?;
+    let commands = "['(while sleep 0.2; do date +%s%N > /var/alive; done) &', 'echo no such thing; exit 3', echo last > /var/last]";
+    machine.seed("i-bad", &format!("#cloud-config\nhostnme: web\nruncmd: {commands}\n"))?;
+    let mut boot = machine.boot()?;
+    boot.wait_for("instance i-bad is NOT configured as wanted: ", BOOT)?;
+    boot.wait_for("Failed to start", BOOT)?;
+    let console = boot.console();
+    for told in ["2:1: hostnme: unknown key; did you mean \"hostname\"?", "ended with status 3: no such thing"] {
+        assert!(console.contains(told), "{told:?} in\n{console}");
+    }
+    assert_eq!(machine.report("i-bad")?["result"], "failed");
+    assert_eq!(machine.read("/var/last")?, "last\n");
+    let before = eventually("the background command runs", BOOT, || machine.read("/var/alive"))?;
+    eventually("the background command goes on", BOOT, || machine.read("/var/alive").is_ok_and(|now| now != before))
 }
