@@ -5,6 +5,13 @@
 PROFILE ?= release
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest)
 
+# Containers, loop-free disk images with their owners, VMs' network: all of it takes root. Said before an hour of building.
+ifneq ($(filter demo test image,$(or $(MAKECMDGOALS),demo)),)
+ifneq ($(shell id -u),0)
+$(error run this as root with cargo on the PATH, such as: sudo env "PATH=$$PATH" "HOME=$$HOME" make $(MAKECMDGOALS))
+endif
+endif
+
 .PHONY: demo test lint deny deb image build setup
 
 ifdef DOWN

@@ -15,6 +15,11 @@ packages="
   make gcc libc6-dev binutils git
 "
 
+# Another Docker Engine (docker-ce, say) does as well, and must not be removed for Debian's.
+if command -v dockerd >/dev/null && command -v docker >/dev/null; then
+    packages=$(echo "$packages" | sed 's/docker\.io//')
+fi
+
 say() { echo "setup: $*"; }
 
 # One query; a package that dpkg has never heard of prints nothing, so the wanted names are compared with the answer.
@@ -48,7 +53,7 @@ install_missing() {
     pin=
     case " $missing" in *" qemu-"*) pin=$(qemu_utils_pin) ;; esac
     # shellcheck disable=SC2086 # both lists are words
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends \
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends --no-remove \
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" $missing $pin
 }
 

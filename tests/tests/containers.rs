@@ -431,8 +431,9 @@ impl OwnEngine {
     }
 
     fn start_again(&mut self) -> Result<()> {
-        let mut command = Command::new("dockerd");
-        command.env("PATH", search_path()).args(["--bridge=none", "--iptables=false"]);
+        // A network of its own: an engine without a bridge removes docker0, which belongs to the shared one.
+        let mut command = Command::new("unshare");
+        command.env("PATH", search_path()).args(["--net", "dockerd", "--bridge=none", "--iptables=false"]);
         for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(option).arg(self.path(name));
         }
