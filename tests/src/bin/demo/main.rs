@@ -17,6 +17,8 @@ use hostwright_tests::wait::eventually;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
+/// As shells have it for Ctrl-C: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
 const GONE: Duration = Duration::from_secs(90);
 
 fn main() -> ExitCode {
@@ -69,6 +71,10 @@ fn verdict(folder: &Path, stage: &mut Child) -> Result<ExitCode> {
     }
     let status = stage.wait()?;
     let _ = fs::remove_file(pid_file(folder));
+    if status.success() {
+        println!("\nThe demo was interrupted; everything is cleared away.");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     let log = fs::read_to_string(folder.join("stage.log")).unwrap_or_default();
     anyhow::bail!("ended without a verdict ({status}): {}", log.trim())
 }
