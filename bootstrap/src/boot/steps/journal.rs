@@ -28,12 +28,19 @@ pub struct Record {
     pub seconds: f64,
     /// How it ended.
     pub state: State,
+    /// How often in a row it was begun before and cut off.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub cuts: u32,
     /// Why it did not simply succeed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remedy: String,
+}
+
+fn is_never(cuts: &u32) -> bool {
+    *cuts == 0
 }
 
 /// How far a step came.
@@ -193,6 +200,7 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             seconds: 0.5,
             state,
+            cuts: 0,
             why,
             remedy,
         }

@@ -3,7 +3,7 @@
 //! In: the seed and its user-data. [`plan::plan`] makes the list of steps from them, pure; [`run::run`] carries it out
 //! and records each step in the [`journal::Journal`] before and after. What survives a restart is that journal: a step
 //! is done once for each instance id (or at each boot), one that was cut off is done again, one that failed is tried
-//! again at the next boot. A further module of cloud-config is a file here and a line in the plan.
+//! again at the next boot; an operator's command that was cut off twice is given up, since it may be a `reboot`. A further module of cloud-config is a file here and a line in the plan.
 
 /// `/etc/passwd` and `/etc/group`, read.
 mod accounts;
@@ -80,6 +80,8 @@ pub struct Step {
     pub frequency: Frequency,
     /// Steps that must have succeeded before.
     pub needs: Vec<&'static str>,
+    /// Whether it can end the boot itself, as a `reboot` does: then it is given up after being cut off twice.
+    pub can_end_the_boot: bool,
     /// A digest of everything that it is told to do.
     pub input: String,
     /// How it is done.
@@ -92,7 +94,8 @@ impl Step {
         // Nothing that is serialised here has keys that are no strings, so there is no error to lose.
         let input = hex(&Sha256::digest(serde_json::to_vec(&action).unwrap_or_default()));
         let (stage, frequency) = (Stage::Early, Frequency::Instance);
-        Self { name: name.into(), stage, frequency, needs: Vec::new(), input, action: Box::new(action) }
+        let (name, needs, can_end_the_boot) = (name.into(), Vec::new(), false);
+        Self { name, stage, frequency, needs, can_end_the_boot, input, action: Box::new(action) }
     }
 
     /// Puts it into the final stage.
@@ -105,6 +108,12 @@ impl Step {
     pub fn with_frequency(mut self, frequency: Frequency) -> Self {
         self.frequency = frequency;
         self
+    }
+
+    /// Makes it an operator's command, done once for an instance, which may be a `reboot`.
+    pub fn of_a_command(mut self) -> Self {
+        self.can_end_the_boot = true;
+        self.with_frequency(Frequency::InstanceOnly)
     }
 
     /// Names steps that must have succeeded before.
@@ -131,7 +140,7 @@ pub struct Context<'a> {
     pub instance_id: &'a str,
     /// The instance's own folder: root's alone.
     pub folder: PathBuf,
-    /// Whether the step was begun before and cut off.
+    /// Whether the step was tried before and has not succeeded: it was cut off, or it failed.
     pub resumed: bool,
 }
 

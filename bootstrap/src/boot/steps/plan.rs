@@ -80,10 +80,10 @@ fn last(config: CloudConfig, script: Option<String>, patience: Duration, steps: 
     }
     for (number, line) in config.runcmd.iter().enumerate() {
         let name = format!("runcmd {}", number + 1);
-        push(Step::new(&name, ShellCommand::new(&name, line)).with_frequency(Frequency::InstanceOnly));
+        push(Step::new(&name, ShellCommand::new(&name, line)).of_a_command());
     }
     if let Some(script) = script {
-        push(Step::new("script", Script::new(script)).with_frequency(Frequency::InstanceOnly));
+        push(Step::new("script", Script::new(script)).of_a_command());
     }
     if let Some(agent) = config.agent {
         if let Some(program) = agent.from {

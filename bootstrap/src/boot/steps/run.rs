@@ -36,7 +36,11 @@ pub fn run(
     console: &Console<'_>,
 ) -> io::Result<()> {
     for step in steps.iter().filter(|step| asked.includes(step)) {
-        let Turn::Now { resumed } = turn(step, asked, journal) else { continue };
+        let turn = turn(step, asked, journal);
+        if turn == Turn::Past {
+            continue;
+        }
+        let resumed = turn != Turn::First;
         // A record of a step that the user-data no longer names stops nothing.
         let planned = step.needs.iter().filter(|need| steps.iter().any(|step| step.name == **need));
         let failed = planned.into_iter().find(|need| journal.record(need).is_some_and(|r| !r.state.is_well())).copied();
@@ -48,11 +52,13 @@ pub fn run(
             started: Timestamp::now(),
             seconds: 0.0,
             state: State::Running,
+            cuts: cuts(step, journal),
             why: String::new(),
             remedy: String::new(),
         };
         let ended = match failed {
             Some(need) => not_run(record, need),
+            None if turn == Turn::GivenUp => given_up(record),
             None => {
                 journal.note(record.clone())?;
                 context.resumed = resumed;
@@ -68,23 +74,51 @@ pub fn run(
 /// Whether it is a step's turn.
 #[derive(Debug, PartialEq, Eq)]
 enum Turn {
-    Now { resumed: bool },
+    First,
+    Again,
+    GivenUp,
     Past,
 }
 
+/// An operator's command that was cut off so often is taken for one that ends the boot.
+const MAX_CUTS: u32 = 2;
+
+/// How often in a row the step was cut off.
+fn cuts(step: &Step, journal: &Journal) -> u32 {
+    let record = journal.record(&step.name).filter(|record| record.input == step.input);
+    record.map_or(0, |record| match record.state {
+        State::Running => record.cuts + 1,
+        State::NotRun => record.cuts,
+        State::Done | State::Skipped | State::Failed => 0,
+    })
+}
+
 fn turn(step: &Step, asked: Asked, journal: &Journal) -> Turn {
-    let Some(record) = journal.record(&step.name) else { return Turn::Now { resumed: false } };
+    let Some(record) = journal.record(&step.name) else { return Turn::First };
     let in_this_boot = record.boot == journal.boot();
     let is_past = match record.state {
-        State::Running => return Turn::Now { resumed: true },
+        State::Running if step.can_end_the_boot && cuts(step, journal) >= MAX_CUTS => return Turn::GivenUp,
+        State::Running => return Turn::Again,
         State::Done | State::Skipped => match step.frequency {
             Frequency::Instance => record.input == step.input,
             Frequency::InstanceOnly => true,
             Frequency::Boot => in_this_boot && record.input == step.input,
         },
+        State::Failed if record.cuts >= MAX_CUTS && step.can_end_the_boot && record.input == step.input => true,
         State::Failed | State::NotRun => in_this_boot && !asked.tries_again(step),
     };
-    if is_past { Turn::Past } else { Turn::Now { resumed: false } }
+    match is_past {
+        true => Turn::Past,
+        false if record.state.is_well() => Turn::First,
+        false => Turn::Again,
+    }
+}
+
+fn given_up(record: Record) -> Record {
+    let why = "it was cut off twice; it is not run again".to_owned();
+    let remedy =
+        "if it reboots or powers off, take it out of the user-data; else correct it there or run it by hand".to_owned();
+    Record { state: State::Failed, why, remedy, ..record }
 }
 
 fn not_run(record: Record, need: &str) -> Record {
@@ -184,6 +218,38 @@ mod tests {
             |name: &str, frequency| Step::new(name, Write { line: "x", unless: "nothing" }).with_frequency(frequency);
         let steps = [changed("a", Frequency::Instance), changed("c", Frequency::InstanceOnly)];
         assert_eq!(boot(tree.path(), "2", &steps, None).0, "x ");
+    }
+
+    #[test]
+    fn a_command_that_was_cut_off_twice_is_given_up_and_the_others_go_on() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let steps = [step("reboot").of_a_command(), step("rest").of_a_command()];
+        let cut = |boot_id: &str| {
+            let mut journal = Journal::open(tree.path().join("journal"), boot_id).expect("journal");
+            let cuts = super::cuts(&steps[0], &journal);
+            let record = super::Record {
+                step: "reboot".into(),
+                stage: Stage::Early,
+                input: steps[0].input.clone(),
+                boot: journal.boot(),
+                started: jiff::Timestamp::UNIX_EPOCH,
+                seconds: 0.0,
+                state: State::Running,
+                cuts,
+                why: String::new(),
+                remedy: String::new(),
+            };
+            journal.note(record).expect("noted");
+        };
+        cut("1");
+        cut("2");
+        let (lines, journal) = boot(tree.path(), "3", &steps, None);
+        assert_eq!(lines, "rest ");
+        let record = journal.record("reboot").expect("recorded");
+        assert!(record.state == State::Failed && record.why.contains("cut off twice"), "{record:?}");
+        assert_eq!(boot(tree.path(), "4", &steps, None).0, "", "not at a later boot either");
+        let corrected = [Step::new("reboot", Write { line: "other", unless: "nothing" }).of_a_command()];
+        assert_eq!(boot(tree.path(), "5", &corrected, None).0, "other ");
     }
 
     #[test]
