@@ -1,11 +1,13 @@
 use super::{Context, Failure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
@@ -13,6 +15,8 @@ use tokio::process::{Child, Command};
 const MAX_OUTPUT: u64 = 1 << 20;
 /// How often the size of the output is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// What is stopped has so long to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
 /// What of the output stands in a failure's reason.
 const TOLD_LINES: usize = 5;
 const TOLD_BYTES: usize = 1000;
@@ -98,12 +102,19 @@ async fn watched(child: &mut Child, output: &Output) -> io::Result<ExitStatus> {
     }
 }
 
+/// Asks first: a dpkg that may end what it is about leaves less to mend.
 async fn stop(child: &mut Child) -> io::Result<()> {
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(nix::unistd::Pid::from_raw);
-    if let Some(group) = group {
-        // Gone already is as good.
-        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let Some(group) = group else { return child.wait().await.map(drop) };
+    // Gone already is as good.
+    let _ = killpg(group, Signal::SIGTERM);
+    let until = Instant::now() + GRACE;
+    // The group is there until its last member ended, not only its first.
+    while Instant::now() < until && killpg(group, None).is_ok() {
+        child.try_wait()?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let _ = killpg(group, Signal::SIGKILL);
     child.wait().await.map(drop)
 }
 
@@ -174,5 +185,25 @@ fn described(status: ExitStatus) -> String {
         (Some(code), _) => format!("status {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "an unknown status".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context;
+    use super::Run;
+    use crate::boot::host::Host;
+    use std::time::Duration;
+
+    #[test]
+    fn at_its_deadline_a_command_may_still_end_by_itself() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let host = Host::new("/".into(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: folder.path().to_owned(), resumed: false };
+        let mut command = host.command("/bin/sh");
+        command.args(["-c", "trap 'echo tidied; exit 0' TERM; while :; do sleep 0.05; done"]);
+        let run = Run { deadline: Some(Duration::from_millis(500)), ..Run::new("packages", command) };
+        let failure = run.succeed(&context).expect_err("stopped");
+        assert!(failure.why.contains("was stopped: ") && failure.why.ends_with("tidied"), "{failure:?}");
     }
 }

@@ -26,8 +26,8 @@ impl InstallPackages {
 impl Action for InstallPackages {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let Packages { install, update, upgrade } = &self.packages;
-        let missing = missing(context.host, install);
-        if missing.is_empty() && !update && !upgrade {
+        let to_mend = context.resumed || is_interrupted(context.host);
+        if missing(context.host, install).is_empty() && !update && !upgrade && !to_mend {
             return Ok(Outcome::Done);
         }
         if context.host.program("apt-get").is_none() {
@@ -36,8 +36,12 @@ impl Action for InstallPackages {
                 "install the packages into the image",
             ));
         }
-        if context.resumed {
+        if to_mend {
             mend(context)?;
+        }
+        let missing = missing(context.host, install);
+        if missing.is_empty() && !update && !upgrade {
+            return Ok(Outcome::Done);
         }
         // Lists that cannot be fetched are no reason to try without: what is wanted may be in the lists that are here.
         let updated = apt_get(context, &["update"]);
@@ -59,11 +63,26 @@ impl Action for InstallPackages {
     }
 }
 
-/// A dpkg that a power cut stopped half-way is brought to its end first.
+/// A dpkg that a power cut or a deadline stopped half-way is brought to its end first.
 fn mend(context: &Context<'_>) -> Result<(), Failure> {
-    let mut command = context.host.command("dpkg");
-    command.args(["--configure", "-a", "--force-confdef", "--force-confold"]).env("DEBIAN_FRONTEND", "noninteractive");
-    Run { deadline: Some(DEADLINE), ..Run::new("packages", command) }.succeed(context)
+    let until = Instant::now() + LOCK;
+    loop {
+        let mut command = context.host.command("dpkg");
+        command.args(["--force-confdef", "--force-confold", "--configure", "-a"]);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        match (Run { deadline: Some(DEADLINE), ..Run::new("packages", command) }).succeed(context) {
+            Err(failure) if failure.why.contains("by another process") && Instant::now() < until => {
+                std::thread::sleep(Duration::from_secs(2));
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// By apt's own rule: what dpkg has not yet merged into its database lies in this folder, in files named by numbers.
+fn is_interrupted(host: &Host) -> bool {
+    let Ok(entries) = std::fs::read_dir(host.path("/var/lib/dpkg/updates")) else { return false };
+    entries.flatten().any(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
 }
 
 fn apt_get(context: &Context<'_>, arguments: &[&str]) -> Result<(), Failure> {
@@ -133,9 +152,33 @@ fn installed(status: &[u8]) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{installed, missing};
+    use super::super::{Action as _, Context};
+    use super::{InstallPackages, installed, is_interrupted, missing};
     use crate::boot::host::Host;
-    use crate::boot::userdata::packages::Package;
+    use crate::boot::userdata::packages::{Package, Packages};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_dpkg_that_was_interrupted_or_failed_before_is_mended_first() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        for folder in ["var/lib/dpkg/updates", "usr/bin"] {
+            std::fs::create_dir_all(tree.path().join(folder)).expect("folder");
+        }
+        std::fs::write(tree.path().join("usr/bin/apt-get"), "").expect("written");
+        std::fs::set_permissions(tree.path().join("usr/bin/apt-get"), std::fs::Permissions::from_mode(0o755))
+            .expect("mode");
+        let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
+        let run = |resumed| {
+            let context = Context { host: &host, instance_id: "i-1", folder: tree.path().to_owned(), resumed };
+            InstallPackages::new(Packages { install: Vec::new(), update: false, upgrade: false }).run(&context)
+        };
+        run(false).expect("nothing to do");
+        // There is no dpkg in the tree: that it is asked for shows.
+        run(true).expect_err("dpkg is run");
+        std::fs::write(tree.path().join("var/lib/dpkg/updates/0001"), "").expect("written");
+        assert!(is_interrupted(&host));
+        run(false).expect_err("dpkg is run");
+    }
 
     #[test]
     fn only_what_is_not_installed_as_wanted_is_missing() {
