@@ -4,26 +4,28 @@ use serde::Serialize;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 
-/// What carries folder and variables from one command to the next, since each is a shell of its own.
+/// What carries folder, variables and options (`set -e`) from one command to the next, since each is a shell of its own.
 ///
 /// `set -a` exports what a line assigns, so that `export -p` at its end names it. Its own variables are gone before.
 const LINE_IN_SERIES: &str = r#"
 if [ -r "$1" ]; then . "$1"; fi
 _hostwright_to=$1
-trap '_hostwright_rc=$?; trap - EXIT; set +a
+trap '{ _hostwright_rc=$?; trap - EXIT; set +a; _hostwright_set=$(set +o); set +eux; } 2>/dev/null
   { _hostwright_pwd=$(pwd); export _hostwright_pwd
     export -p
     echo "cd \"\$_hostwright_pwd\"; unset _hostwright_pwd"
+    echo "_hostwright_set=\"$_hostwright_set\""
   } >"$_hostwright_to.new" && mv "$_hostwright_to.new" "$_hostwright_to"
   exit $_hostwright_rc' EXIT
 _hostwright_line=$2
 shift 2
+eval "${_hostwright_set-}"
 set -a
 eval "$_hostwright_line"
 "#;
 
 /// One command of `runcmd:` or `bootcmd:`: a step of its own, so that its status counts and a boot that is cut off
-/// goes on with it. As in cloud-init's one script, `cd` and variables last for the commands that follow.
+/// goes on with it. As in cloud-init's one script, `cd`, variables and `set -e` last for the commands that follow.
 #[derive(Serialize)]
 pub struct ShellCommand {
     name: String,
@@ -125,6 +127,13 @@ mod tests {
         assert!(outcomes[3].as_ref().is_err_and(|why| why.contains("status 3")), "{outcomes:?}");
         assert_eq!(outcomes[4], Ok(()));
         drop(folder);
+    }
+
+    #[test]
+    fn options_of_the_shell_last_too() {
+        let (_folder, outcomes) = run(&["set -eu", "false; true", "echo $NOT_SET_ANYWHERE", "set +eu", "false; true"]);
+        let is_well: Vec<_> = outcomes.iter().map(Result::is_ok).collect();
+        assert_eq!(is_well, [true, false, false, true, true], "{outcomes:?}");
     }
 
     #[test]
