@@ -1,13 +1,15 @@
 use super::command::Run;
 use super::place::File;
-use super::{Action, Context, Failure, Outcome, hex};
+use super::{Action, Context, Failure, Outcome, groups, hex};
 use crate::boot::host::read_bounded;
 use crate::boot::userdata::agent::Program;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use std::os::unix::fs::DirBuilderExt as _;
 
 pub const PROGRAM: &str = "/usr/bin/hostwright-agent";
 pub const UNIT: &str = "hostwright-agent.service";
+const CREDENTIALS: &str = "/etc/hostwright/credentials";
 const CONFIG: &str = "/etc/hostwright/agent.yaml";
 /// Several times the program's size.
 const MAX_PROGRAM: u64 = 512 << 20;
@@ -73,6 +75,7 @@ impl Action for InstallUnit {
         if folders.iter().any(|folder| context.host.path(folder).join(UNIT).exists()) {
             return Ok(Outcome::Skipped("the image has one".into()));
         }
+        make_what_the_unit_needs(context)?;
         let place = context.host.path("/etc/systemd/system").join(UNIT);
         let content = format!("{MARK}{}", self.unit);
         match std::fs::read_to_string(&place) {
@@ -84,6 +87,23 @@ impl Action for InstallUnit {
         systemctl(context, "agent unit", &["daemon-reload"])?;
         Ok(Outcome::Done)
     }
+}
+
+/// What a package brings beside the unit: the folder that it loads credentials from, and the socket's group.
+fn make_what_the_unit_needs(context: &Context<'_>) -> Result<(), Failure> {
+    let made = || {
+        std::fs::create_dir_all(context.host.path("/etc/hostwright"))?;
+        match std::fs::DirBuilder::new().mode(0o700).create(context.host.path(CREDENTIALS)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        }
+    };
+    made().map_err(|error| Failure::io(format!("make {CREDENTIALS}"), &error))?;
+    if context.host.program("groupadd").is_none() {
+        log::warn!("there is no groupadd: the agent's socket stays root's alone");
+        return Ok(());
+    }
+    groups::create(context, "agent unit", "hostwright", true)
 }
 
 /// The agent's configuration: the user-data's `hostwright:` section.
@@ -149,6 +169,8 @@ mod tests {
         assert_eq!(InstallUnit::new().run(&context), Ok(Outcome::Done));
         let unit = tree.path().join("etc/systemd/system/hostwright-agent.service");
         assert!(std::fs::read_to_string(&unit).expect("read").contains("Type=notify"));
+        let credentials = tree.path().join("etc/hostwright/credentials").metadata().expect("made for the unit");
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&credentials.permissions()) & 0o777, 0o700);
         std::fs::write(&unit, "[Unit]\n").expect("an operator's own");
         assert!(matches!(InstallUnit::new().run(&context), Ok(Outcome::Skipped(_))));
     }
