@@ -1,14 +1,15 @@
 use super::Failure;
 use super::accounts::Account;
-use crate::boot::host::{Host, read_bounded};
+use super::folder::Folder;
+use crate::boot::host::Host;
 use hostwright_core::atomic_file;
 use nix::fcntl::OFlag;
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, fchown, lchown};
-use std::path::PathBuf;
+use std::path::Path;
 
+const NAME: &str = "authorized_keys";
 /// Far more than anybody's keys.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -31,26 +32,36 @@ pub fn add(host: &Host, account: &Account, keys: &[String]) -> Result<(), Failur
 }
 
 fn write(host: &Host, account: &Account, keys: &[String]) -> io::Result<()> {
-    let home = host.path(&account.home);
-    std::fs::create_dir_all(&home)?;
-    let ssh = home.join(".ssh");
-    match DirBuilder::new().mode(0o700).create(&ssh) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made.and_then(|()| lchown(&ssh, Some(account.uid), Some(account.gid)))?,
+    let home = Folder::open_or_make(host, &account.home)?;
+    let ssh = home.path(".ssh");
+    if ssh.symlink_metadata().is_err() {
+        make_folder(&home, &ssh, account)?;
     }
     // The folder is the user's, who may be at work already: it is held open, and never reached through a link.
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let folder = File::options().read(true).custom_flags(flags.bits()).open(&ssh)?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}/authorized_keys", folder.as_raw_fd()));
+    let held = Folder::from(folder);
+    let path = held.path(NAME);
     let before = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_file() => read_bounded(&path, MAX_FILE)?,
+        Ok(metadata) if metadata.is_file() => held.read(NAME.as_ref(), MAX_FILE)?.unwrap_or_default(),
         _ => Vec::new(),
     };
     let before = String::from_utf8_lossy(&before).into_owned();
     let after = merged(&before, keys);
     atomic_file::remove_unfinished(&path)?;
-    fchown(&folder, Some(account.uid), Some(account.gid))?;
     atomic_file::replace_with(&path, after.as_bytes(), 0o600, |file| fchown(file, Some(account.uid), Some(account.gid)))
+}
+
+/// It is the user's before it has its name: a folder that was there is left to whom it belongs.
+fn make_folder(home: &Folder, ssh: &Path, account: &Account) -> io::Result<()> {
+    let unfinished = home.path(".ssh.hostwright");
+    match std::fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    DirBuilder::new().mode(0o700).create(&unfinished)?;
+    lchown(&unfinished, Some(account.uid), Some(account.gid))?;
+    std::fs::rename(&unfinished, ssh)
 }
 
 fn merged(before: &str, keys: &[String]) -> String {
@@ -92,6 +103,25 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "ssh-rsa OLD\nssh-ed25519 A bob\n");
         assert_eq!(path.metadata().expect("metadata").permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_folder_that_was_there_keeps_its_owner_and_a_new_one_is_the_users() {
+        use std::os::unix::fs::MetadataExt as _;
+        if !nix::unistd::geteuid().is_root() {
+            return; // nobody else can give folders away
+        }
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
+        std::fs::create_dir_all(tree.path().join("home/bob/.ssh")).expect("folder");
+        let bob = Account { uid: 1000, gid: 1000, ..account() };
+        let carol = Account { home: "/home/carol".into(), ..bob.clone() };
+        for (account, owner) in [(bob, 0), (carol, 1000)] {
+            add(&host, &account, &["ssh-ed25519 A".into()]).expect("added");
+            let ssh = host.path(&account.home).join(".ssh");
+            assert_eq!(ssh.metadata().expect("metadata").uid(), owner, "{}", ssh.display());
+            assert_eq!(ssh.join("authorized_keys").metadata().expect("metadata").uid(), 1000);
+        }
     }
 
     #[test]

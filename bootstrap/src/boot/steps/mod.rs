@@ -17,6 +17,8 @@ mod authorized_keys;
 mod command;
 /// `write_files`
 mod files;
+/// A folder reached without anybody else's links.
+mod folder;
 /// `groups`
 mod groups;
 /// The SSH server's keys and switches.

@@ -1,3 +1,4 @@
+use super::folder::Folder;
 use super::{Context, Failure};
 use hostwright_core::atomic_file;
 use std::io;
@@ -33,14 +34,15 @@ impl<'a> File<'a> {
         self.place(context).map(|()| true)
     }
 
-    /// Puts it in place, with the folders that it needs. A link in the last place is replaced and not followed.
+    /// Puts it in place, with the folders that it needs. A link in the last place is replaced and not followed, and on
+    /// the way to it only root's own links are.
     ///
     /// # Errors
     /// The file system refuses.
     pub fn place(&self, context: &Context<'_>) -> Result<(), Failure> {
-        let path = context.host.path(self.path);
         let placed = || -> io::Result<()> {
-            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            let folder = Folder::open_or_make(context.host, self.path.parent().unwrap_or(Path::new("/")))?;
+            let path = folder.path(self.path.file_name().unwrap_or_default());
             if context.resumed {
                 atomic_file::remove_unfinished(&path)?;
             }

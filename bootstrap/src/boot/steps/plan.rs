@@ -59,7 +59,7 @@ fn early(host: &Host, metadata: &Metadata, config: &CloudConfig, steps: &mut Vec
         steps.push(Step::new("sudo", SudoRules::new(&users)));
     }
     if config.files.iter().any(|file| !file.defer) {
-        steps.push(Step::new("files", WriteFiles::new(config.files.iter().filter(|file| !file.defer))));
+        steps.push(Step::new("files", WriteFiles::new("files", config.files.iter().filter(|file| !file.defer))));
     }
     steps.push(
         Step::new("ssh host keys", HostKeys::new(config.ssh.keep_host_keys)).with_frequency(Frequency::InstanceOnly),
@@ -76,7 +76,10 @@ fn last(config: CloudConfig, script: Option<String>, patience: Duration, steps: 
         push(Step::new("packages", InstallPackages::new(packages)));
     }
     if config.files.iter().any(|file| file.defer) {
-        push(Step::new("deferred files", WriteFiles::new(config.files.iter().filter(|file| file.defer))));
+        push(Step::new(
+            "deferred files",
+            WriteFiles::new("deferred files", config.files.iter().filter(|file| file.defer)),
+        ));
     }
     for (number, line) in config.runcmd.iter().enumerate() {
         let name = format!("runcmd {}", number + 1);

@@ -1,8 +1,10 @@
 use super::accounts::{self, Account};
 use super::command::Run;
+use super::folder::Folder;
 use super::{Action, Context, Failure, Outcome, authorized_keys, each, groups};
 use crate::boot::host::Host;
 use crate::boot::userdata::users::User;
+use hostwright_core::atomic_file;
 use serde::Serialize;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, lchown};
@@ -56,23 +58,24 @@ fn ensure(context: &Context<'_>, user: &User) -> Result<(), Failure> {
     for group in user.groups.iter().chain(&user.primary_group) {
         groups::create(context, "users", group, user.system)?;
     }
-    let is_new = match accounts::user(context.host, &user.name)? {
+    let owed = context.folder.join("homes-owed").join(&user.name);
+    match accounts::user(context.host, &user.name)? {
         None => {
+            let wants_home = !(user.no_create_home || user.system);
+            if wants_home {
+                note(&owed).map_err(|e| Failure::io("note that a home folder is to be made", &e))?;
+            }
             add(context, user)?;
-            true
         }
-        Some(account) => {
-            modify(context, user, &account)?;
-            // An interrupted useradd may have come no further than the account.
-            context.resumed
-        }
-    };
+        Some(account) => modify(context, user, &account)?,
+    }
     let account = accounts::user(context.host, &user.name)?.ok_or_else(|| {
         Failure::new("useradd succeeded, but the user is not in /etc/passwd", "see that /etc/passwd is writable")
     })?;
-    let wants_home = !(user.no_create_home || user.system);
-    if is_new && wants_home {
+    // Also when an earlier try made the account and failed or was cut off before the folder was whole.
+    if owed.exists() {
         furnish(context.host, &account)
+            .and_then(|()| std::fs::remove_file(&owed))
             .map_err(|e| Failure::io(format!("make the home folder of {}", user.name), &e))?;
     }
     set_password(context, user)?;
@@ -158,46 +161,95 @@ fn set_password(context: &Context<'_>, user: &User) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes the home folder from `/etc/skel`; what is there already stays as it is.
+/// Durable: it is there after a power cut that follows.
+fn note(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    atomic_file::replace(path, b"", 0o600)
+}
+
+/// Makes the home folder from `/etc/skel`, as a whole; a folder that is there already stays as it is.
 fn furnish(host: &Host, account: &Account) -> io::Result<()> {
-    let home = host.path(&account.home);
-    if let Some(parent) = home.parent() {
-        std::fs::create_dir_all(parent)?;
+    let (Some(parent), Some(name)) = (account.home.parent(), account.home.file_name()) else { return Ok(()) };
+    let parent = Folder::open_or_make(host, parent)?;
+    let home = parent.path(name);
+    if home.symlink_metadata().is_ok() {
+        return Ok(());
     }
-    make_folder(&home, account)?;
+    let unfinished = parent.path(format!(".{}.hostwright", name.display()));
+    match std::fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Root's alone until everything in it is the user's.
+    std::fs::DirBuilder::new().mode(0o700).create(&unfinished)?;
     let skeleton = host.path("/etc/skel");
     if skeleton.is_dir() {
-        copy_missing(&skeleton, &home, account)?;
+        copy(&skeleton, &unfinished, account)?;
     }
-    Ok(())
+    lchown(&unfinished, Some(account.uid), Some(account.gid))?;
+    std::fs::rename(&unfinished, &home)?;
+    atomic_file::sync_parent(&home)
 }
 
-fn make_folder(path: &Path, account: &Account) -> io::Result<()> {
-    match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made?,
-    }
-    lchown(path, Some(account.uid), Some(account.gid))
-}
-
-fn copy_missing(from: &Path, to: &Path, account: &Account) -> io::Result<()> {
+fn copy(from: &Path, to: &Path, account: &Account) -> io::Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
-            make_folder(&target, account)?;
-            copy_missing(&source, &target, account)?;
-        } else if target.symlink_metadata().is_err() {
-            // A link's target is not copied in its place; a file cut off in the middle is not left behind.
-            if entry.file_type()?.is_symlink() {
-                std::os::unix::fs::symlink(std::fs::read_link(&source)?, &target)?;
-            } else {
-                let unfinished = to.join(format!(".{}.hostwright", entry.file_name().to_string_lossy()));
-                std::fs::copy(&source, &unfinished)?;
-                std::fs::rename(&unfinished, &target)?;
-            }
-            lchown(&target, Some(account.uid), Some(account.gid))?;
+            std::fs::DirBuilder::new().mode(0o700).create(&target)?;
+            copy(&source, &target, account)?;
+        } else if entry.file_type()?.is_symlink() {
+            // A link's target is not copied in its place.
+            std::os::unix::fs::symlink(std::fs::read_link(&source)?, &target)?;
+        } else {
+            std::fs::copy(&source, &target)?;
+            std::fs::File::open(&target)?.sync_all()?;
         }
+        lchown(&target, Some(account.uid), Some(account.gid))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context;
+    use super::{ensure, note};
+    use crate::boot::host::Host;
+    use crate::boot::userdata::users::User;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn a_home_that_is_owed_is_made_and_one_that_was_there_is_left_alone() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir_all(tree.path().join("etc/skel/.config")).expect("folder");
+        std::fs::write(tree.path().join("etc/skel/.profile"), "p").expect("written");
+        let (uid, gid) = if nix::unistd::geteuid().is_root() {
+            (1000, 1000)
+        } else {
+            (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
+        };
+        let passwd = format!("bob:x:{uid}:{gid}::/home/bob:/bin/sh\nold:x:{uid}:{gid}::/srv/old:/bin/sh\n");
+        std::fs::write(tree.path().join("etc/passwd"), passwd).expect("written");
+        std::fs::create_dir_all(tree.path().join("srv/old")).expect("an image's own");
+        let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
+        let folder = tree.path().join("instance");
+        let context = Context { host: &host, instance_id: "i-1", folder: folder.clone(), resumed: true };
+        let user = |name: &str| User { name: name.into(), ..User::default() };
+
+        ensure(&context, &user("old")).expect("nothing to do");
+        let old = tree.path().join("srv/old");
+        assert_eq!(old.read_dir().expect("listed").count(), 0, "no skeleton into what was there");
+        assert_eq!(old.metadata().expect("metadata").uid(), nix::unistd::getuid().as_raw());
+
+        // Where homes belong is a file at the first try.
+        std::fs::write(tree.path().join("home"), "").expect("written");
+        note(&folder.join("homes-owed/bob")).expect("noted");
+        ensure(&context, &user("bob")).expect_err("no folder can be there");
+        std::fs::remove_file(tree.path().join("home")).expect("removed");
+        ensure(&Context { resumed: false, ..context }, &user("bob")).expect("made");
+        let home = tree.path().join("home/bob");
+        assert_eq!(std::fs::read_to_string(home.join(".profile")).expect("copied"), "p");
+        assert_eq!(home.join(".config").metadata().expect("metadata").uid(), uid);
+        assert!(!folder.join("homes-owed/bob").exists());
+    }
 }
