@@ -32,7 +32,8 @@ pub fn get(socket: &Path, path: &str, timeout: Duration) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    // In one piece: `write!` on the stream would send each part of the format by itself.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
     let mut text = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut text)?;
     parse(&text).ok_or_else(|| {
