@@ -1,12 +1,12 @@
 //! The only place that sets up TLS: rustls with aws-lc-rs, TLS 1.2 (RFC 5246) and 1.3 (RFC 8446).
 
 use crate::atomic_file;
-use rustls::RootCertStore;
-use rustls::ServerConfig;
+use crate::config::tls::ClientTls;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +31,12 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
+    /// A client could not be set up.
+    #[error("cannot set up TLS")]
+    Client(#[source] rustls::Error),
+    /// There is nobody to trust.
+    #[error("this system trusts no authority; install ca-certificates, or name the authority's file with ca:")]
+    NoAuthorities,
     /// A certificate could not be made.
     #[error("cannot make a self-signed certificate")]
     Make(#[from] rcgen::Error),
@@ -55,11 +61,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// A file cannot be read or used.
 pub fn server(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates("the certificate", certificate)?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::Pem {
-        what: "the private key",
-        path: key.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let key = private_key(key)?;
     let pair = |source| TlsError::Pair { path: certificate.to_owned(), source };
     let builder =
         ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(pair)?;
@@ -72,12 +74,57 @@ pub fn server(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Resul
     Ok(Arc::new(config))
 }
 
+/// A client of servers whose certificate an authority of `settings` has signed.
+///
+/// # Errors
+/// A file cannot be read or used, or the system has no authorities.
+pub fn client(settings: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = match &settings.ca {
+        Some(path) => roots("the authority", path)?,
+        None => system_roots()?,
+    };
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Client)?
+        .with_root_certificates(roots);
+    let Some(pair) = &settings.certificate else { return Ok(Arc::new(builder.with_no_client_auth())) };
+    let chain = certificates("the certificate", &pair.certificate)?;
+    let config = builder
+        .with_client_auth_cert(chain, private_key(&pair.key)?)
+        .map_err(|source| TlsError::Pair { path: pair.certificate.clone(), source })?;
+    Ok(Arc::new(config))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| TlsError::Pem {
+        what: "the private key",
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn roots(what: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(what, path)? {
+        roots.add(authority).map_err(|error| TlsError::Pem {
+            what,
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
+
+/// The authorities that the system trusts. One that cannot be used is left out: it would only ever be missed by name.
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(TlsError::NoAuthorities) } else { Ok(roots) }
+}
+
 fn client_verifier(path: &Path) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
     let unusable = |reason: String| TlsError::Pem { what: "the authority", path: path.to_owned(), reason };
-    let mut roots = RootCertStore::empty();
-    for authority in certificates("the authority", path)? {
-        roots.add(authority).map_err(|error| unusable(error.to_string()))?;
-    }
+    let roots = roots("the authority", path)?;
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .allow_unauthenticated()
         .build()

@@ -20,7 +20,8 @@ pub mod status;
 
 use crate::supervisor::Context;
 use anyhow::Context as _;
-use hostwright_core::config::logs::{Logs, Output};
+use hostwright_core::config::logs::Logs;
+use hostwright_core::config::logs::output::{Output, Platform};
 use output::Origin;
 use output::shipping::{self, Task};
 use positions::Positions;
@@ -108,9 +109,9 @@ fn sources(settings: &Logs) -> anyhow::Result<Vec<Arc<Source>>> {
 }
 
 fn written_by_us(settings: &Logs) -> HashSet<PathBuf> {
-    let path = |output: &Output| match output {
-        Output::File(path) => Some(path.clone()),
-        Output::Syslog(_) => None,
+    let path = |output: &Output| match &output.platform {
+        Platform::File(path) => Some(path.clone()),
+        Platform::Syslog(_) => None,
     };
     settings.outputs.values().filter_map(path).collect()
 }

@@ -1,4 +1,4 @@
-use super::source::cursor::Cursor;
+use super::source::cursor::{Cursor, Replaced};
 use super::source::followed::FollowedFile;
 use super::source::identity::{self, Digest, Point};
 use hostwright_core::state::{StateError, StateFile};
@@ -25,6 +25,9 @@ pub struct Position {
     pub device: u64,
     pub inode: u64,
     pub head: Digest,
+    /// What the content is called in the ids of its records; 0 if it has no name yet.
+    #[serde(default)]
+    pub content: u64,
     #[serde(flatten)]
     pub point: Point,
     /// When the file was last written, in nanoseconds since 1970.
@@ -43,6 +46,7 @@ impl Position {
             device: file.key.device,
             inode: file.key.inode,
             head: cursor.head,
+            content: cursor.content,
             point: cursor.acknowledged,
             modified: file.modified(),
             missing_since: None,
@@ -50,8 +54,8 @@ impl Position {
     }
 
     /// The same of another content that the file had.
-    pub fn with(self, head: Digest, point: Point) -> Self {
-        Self { head, point, ..self }
+    pub fn with(self, replaced: Replaced) -> Self {
+        Self { head: replaced.head, content: replaced.content, point: replaced.acknowledged, ..self }
     }
 
     /// Whether an open file has the content that this position is about.
@@ -172,6 +176,7 @@ mod tests {
             device: 1,
             inode: 2,
             head: Digest::of(content),
+            content: 7,
             point: Point { offset: content.len() as u64, window: Digest::of(content), inside_cut_line: false },
             modified: 3,
             missing_since: None,

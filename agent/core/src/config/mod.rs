@@ -18,6 +18,9 @@ pub mod metrics;
 /// `products:`
 pub mod products;
 
+/// Settings of TLS clients, the same wherever one is.
+pub mod tls;
+
 /// A mapping read key by key, with every problem noted.
 pub mod section;
 /// What single values are made of: durations, sizes, addresses, references to secrets.

@@ -1,7 +1,7 @@
-use super::encoder::Encoder;
+use super::encode::Encode;
 use super::flight::Mark;
 use crate::logs::positions::Position;
-use crate::logs::record::{Tally, with_record};
+use crate::logs::record::{Making, Tally, with_record};
 use crate::logs::source::cursor::{Cursor, Step};
 use crate::logs::status::Counters;
 use std::io;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Lane {
     pub cursor: Cursor,
-    encoder: Encoder,
+    encoder: Box<dyn Encode>,
     /// The sequence number of the file that is to be read to its end before this one: the generation before it.
     after: Option<u64>,
 }
@@ -39,7 +39,7 @@ pub enum Read {
 }
 
 impl Lanes {
-    pub fn add(&mut self, cursor: Cursor, encoder: Encoder) {
+    pub fn add(&mut self, cursor: Cursor, encoder: Box<dyn Encode>) {
         let family = &cursor.file.family;
         let same =
             |lane: &Lane| lane.cursor.file.family == *family && lane.cursor.file.source.name == cursor.file.source.name;
@@ -91,10 +91,15 @@ impl Lanes {
     pub fn read(&mut self, index: usize, now: &str, out: &mut Vec<u8>) -> Read {
         let Lane { cursor, encoder, .. } = &mut self.lanes[index];
         let (from, encoded_before) = (cursor.sent, out.len());
-        let parse = cursor.file.source.parse;
+        let making = Making { parse: cursor.file.source.parse, now, content: cursor.content };
         let mut tally = Tally::default();
         let step = cursor.read(&mut self.buffer, |line| {
-            with_record(line, parse, &mut tally, |record| encoder.encode(record, now, out));
+            with_record(line, making, &mut tally, |record| {
+                let start = out.len();
+                if encoder.encode(record, out).is_err() {
+                    out.truncate(start);
+                }
+            });
         });
         match step {
             Ok(Step::Advanced(_)) if cursor.sent != from => Read::Piece(Mark {
@@ -106,9 +111,9 @@ impl Lanes {
                 encoded: (out.len() - encoded_before) as u64,
             }),
             Ok(Step::Advanced(_) | Step::Drained) => Read::Nothing,
-            Ok(Step::Replaced(head, point)) => {
+            Ok(Step::Replaced(replaced)) => {
                 counters(cursor).replaced();
-                Read::Replaced(Box::new(Position::of(cursor).with(head, point)))
+                Read::Replaced(Box::new(Position::of(cursor).with(replaced)))
             }
             Err(error) => {
                 cursor.pause();

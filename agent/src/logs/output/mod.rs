@@ -4,24 +4,18 @@
 //! file is the only buffer there is, and an output that is down holds back nobody. Positions move on acknowledgement
 //! and survive a restart; at most `flight::BATCH` bytes of a source are sent again after a crash.
 
-/// A file that records are appended to.
-mod appended;
 /// Records to bytes, for each kind of output.
-mod encoder;
+mod encode;
 /// What is on its way.
 pub mod flight;
 /// An output's place among the files: which to read next.
 mod lanes;
-/// JSON lines.
-mod ndjson;
-/// Syslog messages.
-mod rfc5424;
+/// Platforms that answer each batch.
+mod request;
 /// Reads, sends, settles, stores: the loop of one output.
 pub mod shipping;
-/// Syslog connections.
-mod syslog;
-/// What all ways to a platform have in common.
-mod transport;
+/// Platforms that take a stream of bytes.
+mod stream;
 
 use std::collections::BTreeMap;
 

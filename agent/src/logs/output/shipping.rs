@@ -1,16 +1,15 @@
 use super::Origin;
-use super::encoder::Encoder;
+use super::encode::encoder;
 use super::flight::{BATCH, Flight};
 use super::lanes::{Lanes, Read};
-use super::transport::{Failure, Transport};
+use super::stream::{Failure, Transport};
 use crate::logs::positions::{Position, Positions};
-use crate::logs::source::cursor::{Cursor, PIECE};
+use crate::logs::source::cursor::{Cursor, PIECE, new_content};
 use crate::logs::source::discover::Files;
 use crate::logs::source::followed::FollowedFile;
-use crate::logs::source::identity::Digest;
 use crate::logs::status::{Health, Hindrance};
 use hostwright_core::backoff::Backoff;
-use hostwright_core::config::logs::Output;
+use hostwright_core::config::logs::output::{Output, Platform};
 use jiff::Timestamp;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -97,7 +96,7 @@ impl Shipping {
     /// Ends without error when it was told to stop.
     async fn connect_and_ship(&mut self, backoff: &mut Backoff) -> Result<(), Failure> {
         let mut transport = tokio::select! {
-            opened = Transport::open(&self.task.settings) => opened?,
+            opened = Transport::open(&self.task.settings.platform) => opened?,
             () = self.ending.begun() => return Ok(()),
         };
         self.task.health.reached(&self.task.name);
@@ -163,9 +162,10 @@ impl Shipping {
     fn begin(&mut self, file: Arc<FollowedFile>, slot: usize) {
         let relatives = self.lanes.family(&file.source.name, &file.family).map(Position::of);
         let position = self.task.positions.claim(&file, relatives);
-        let (point, head) = position.map_or((Default::default(), Digest::default()), |p| (p.point, p.head));
-        let encoder = Encoder::new(&self.task.settings, &self.task.origin, &file);
-        self.lanes.add(Cursor::new(file, slot, point, head), encoder);
+        let (point, head, content) = position.map_or_else(Default::default, |p| (p.point, p.head, p.content));
+        let content = if content == 0 { new_content() } else { content };
+        let encoder = encoder(&self.task.settings.platform, &self.task.origin, &file.facts());
+        self.lanes.add(Cursor::new(file, slot, point, head, content), encoder);
         self.is_dirty = true;
         self.registration = Registration::Due;
     }
@@ -361,9 +361,9 @@ async fn at(time: Option<std::time::Instant>) {
 }
 
 fn stalled(settings: &Output) -> String {
-    let whom = match settings {
-        Output::Syslog(settings) => settings.address.0.clone(),
-        Output::File(path) => path.display().to_string(),
+    let whom = match &settings.platform {
+        Platform::Syslog(settings) => settings.address.0.clone(),
+        Platform::File(path) => path.display().to_string(),
     };
     format!(
         "{whom} has taken nothing for {} s; see whether it is overloaded or hangs (lines wait in their files)",

@@ -22,6 +22,8 @@ pub struct Cursor {
     pub epoch: u32,
     /// The fingerprint of the file's beginning, as far as it has one.
     pub head: Digest,
+    /// What the content is called in the ids of its records. Another content in the same file gets another.
+    pub content: u64,
     /// The file's version at the last read, or 0: to be read again.
     seen: u64,
     /// The last read left nothing but an unfinished line.
@@ -32,6 +34,11 @@ pub struct Cursor {
     want: usize,
 }
 
+/// A name for a content that was not seen before.
+pub fn new_content() -> u64 {
+    fastrand::u64(1..)
+}
+
 /// What a read gave.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
@@ -39,14 +46,24 @@ pub enum Step {
     Advanced(u64),
     /// Nothing complete follows.
     Drained,
-    /// The content is not the one that was read (truncated, or truncated and refilled): it starts over from 0. This
-    /// is how it began, and up to where it was acknowledged.
-    Replaced(Digest, Point),
+    /// The content is not the one that was read (truncated, or truncated and refilled): it starts over from 0.
+    Replaced(Replaced),
+}
+
+/// What is known of a content that is no longer in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// How it began.
+    pub head: Digest,
+    /// What it is called.
+    pub content: u64,
+    /// Up to where it was acknowledged.
+    pub acknowledged: Point,
 }
 
 impl Cursor {
     /// Goes on from `start`.
-    pub fn new(file: Arc<FollowedFile>, slot: usize, start: Point, head: Digest) -> Self {
+    pub fn new(file: Arc<FollowedFile>, slot: usize, start: Point, head: Digest, content: u64) -> Self {
         file.set_acknowledged(slot, start.offset);
         Self {
             file,
@@ -55,6 +72,7 @@ impl Cursor {
             acknowledged: start,
             epoch: 0,
             head,
+            content,
             seen: 0,
             // Makes the first read check the head.
             drained: true,
@@ -89,7 +107,7 @@ impl Cursor {
         let at_end = length < room.len();
         let limit = self.file.source.line_limit;
         let mut inside_cut_line = self.sent.inside_cut_line;
-        let done = lines::split(content, limit, &mut inside_cut_line, last && at_end, each);
+        let done = lines::split(content, self.sent.offset, limit, &mut inside_cut_line, last && at_end, each);
         self.want = if done == 0 && !at_end { (self.want * 4).min(limit + 2).max(PIECE) } else { PIECE };
         self.drained = at_end;
         self.was_drained |= at_end && (done == content.len() || !self.file.is_rotated());
@@ -127,13 +145,14 @@ impl Cursor {
     }
 
     fn start_over(&mut self) -> Step {
-        let (head, acknowledged) = (std::mem::take(&mut self.head), self.acknowledged);
+        let content = std::mem::replace(&mut self.content, new_content());
+        let replaced = Replaced { head: std::mem::take(&mut self.head), content, acknowledged: self.acknowledged };
         self.epoch += 1;
         self.sent = Point::default();
         self.acknowledge(Point::default());
         // The next read takes the new head.
         (self.drained, self.seen) = (true, 0);
-        Step::Replaced(head, acknowledged)
+        Step::Replaced(replaced)
     }
 
     /// Whether the beginning is still the same. A beginning that was short and has grown is taken anew.

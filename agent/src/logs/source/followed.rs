@@ -1,5 +1,7 @@
 use super::Source;
 use super::identity::Key;
+use crate::logs::record::Facts;
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -68,6 +70,15 @@ impl FollowedFile {
             ended: AtomicBool::new(false),
             acknowledged,
         }))
+    }
+
+    /// What is the same for all of its lines.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            source: self.source.name.clone(),
+            file: self.origin.to_string_lossy().into_owned(),
+            fields: BTreeMap::new(),
+        }
     }
 
     /// Where the file is now; none when it is gone.

@@ -4,29 +4,32 @@ pub struct Line<'a> {
     pub bytes: &'a [u8],
     /// The line was longer than the limit, and this is its beginning.
     pub cut: bool,
+    /// Where it begins, in the file.
+    pub offset: u64,
 }
 
 impl<'a> Line<'a> {
-    fn new(bytes: &'a [u8], limit: usize) -> Self {
+    fn new(bytes: &'a [u8], offset: u64, limit: usize) -> Self {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         if bytes.len() <= limit {
-            return Self { bytes, cut: false };
+            return Self { bytes, cut: false, offset };
         }
         // Not inside a character: its first bytes alone would count as invalid UTF-8.
         let mut end = limit;
         while end > limit.saturating_sub(4) && bytes[end] & 0xc0 == 0x80 {
             end -= 1;
         }
-        Self { bytes: &bytes[..end], cut: true }
+        Self { bytes: &bytes[..end], cut: true, offset }
     }
 }
 
-/// Gives each line of `bytes` to `each`, and tells how many bytes are done with.
+/// Gives each line of `bytes`, which stand at `offset` in their file, to `each`, and tells how many bytes are done with.
 ///
 /// What follows the last newline waits, unless it is beyond the limit (then it is cut, and `inside_cut_line` says that
 /// the rest is to be skipped up to the next newline) or `last` says that nothing will follow.
 pub fn split<'a>(
     bytes: &'a [u8],
+    offset: u64,
     limit: usize,
     inside_cut_line: &mut bool,
     last: bool,
@@ -35,7 +38,7 @@ pub fn split<'a>(
     let mut start = 0;
     for newline in memchr::memchr_iter(b'\n', bytes) {
         if !std::mem::take(inside_cut_line) {
-            each(Line::new(&bytes[start..newline], limit));
+            each(Line::new(&bytes[start..newline], offset + start as u64, limit));
         }
         start = newline + 1;
     }
@@ -45,12 +48,12 @@ pub fn split<'a>(
     }
     // One more than the limit may be a carriage return.
     if rest.len() > limit + 1 {
-        each(Line::new(rest, limit));
+        each(Line::new(rest, offset + start as u64, limit));
         *inside_cut_line = true;
         return bytes.len();
     }
     if last {
-        each(Line::new(rest, limit));
+        each(Line::new(rest, offset + start as u64, limit));
         return bytes.len();
     }
     start
@@ -62,7 +65,7 @@ mod tests {
 
     fn lines(bytes: &[u8], limit: usize, inside: &mut bool, last: bool) -> (Vec<String>, usize) {
         let mut found = Vec::new();
-        let done = split(bytes, limit, inside, last, |line| {
+        let done = split(bytes, 0, limit, inside, last, |line| {
             found.push(format!("{}{}", String::from_utf8_lossy(line.bytes), if line.cut { "…" } else { "" }));
         });
         (found, done)

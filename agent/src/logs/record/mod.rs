@@ -1,20 +1,74 @@
+//! Lines made records: text or a JSON object, with what the line says of itself.
+//!
+//! In: a line's bytes. Out: [`Record`], which borrows from them. Nothing survives: a record is made again from its file.
+
+/// When a record happened.
+mod time;
+
+pub use time::Time;
+
 use super::source::lines::Line;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hostwright_core::config::logs::Parse;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The fields that we add to a JSON line, in their order.
 pub const FIELDS: [&str; 4] = ["host", "labels", "source", "file"];
+/// The bit of [`Object::own`] for a field `@timestamp`.
+pub const AT_TIMESTAMP: u8 = 1 << 4;
+
+/// What is the same for all lines of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The source's name.
+    pub source: String,
+    /// The path that the file had while it was written.
+    pub file: String,
+    /// What else is known, such as a container's name: further fields of every record.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// What a record is called, the same however often it is sent: platforms that take ids store it once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Id {
+    /// Of the file's content, drawn when it was found and kept with its position.
+    pub content: u64,
+    /// Where the line begins in it.
+    pub offset: u64,
+}
+
+impl Id {
+    /// 22 characters that are safe in URLs and JSON (RFC 4648, 5).
+    pub fn push_base64(self, out: &mut Vec<u8>) {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.content.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.offset.to_be_bytes());
+        let mut text = [0; 22];
+        // 16 bytes are 22 characters without padding.
+        let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);
+        out.extend_from_slice(&text);
+    }
+}
 
 /// A line on its way to an output.
 #[derive(Debug)]
 pub struct Record<'a> {
+    /// The line, or the text of its JSON object.
     pub text: &'a str,
     /// The line was longer than the limit, and this is its beginning.
     pub cut: bool,
-    /// What the line says of itself, if it is a JSON object.
+    /// What was found in it, if it is a JSON object.
     pub object: Option<Object<'a>>,
+    /// When it happened, or when it was read if it does not say.
+    pub time: Time<'a>,
+    /// A syslog severity (RFC 5424, table 2), if it says one.
+    pub severity: Option<u8>,
+    pub id: Id,
 }
 
 /// What is found in a JSON line on one way through it, without building it.
@@ -24,8 +78,35 @@ pub struct Object<'a> {
     pub time: Option<&'a str>,
     /// A syslog severity.
     pub severity: Option<u8>,
+    /// The text of the field `message` or `msg`: a JSON string as it stands, with its quotes.
+    pub message: Option<&'a str>,
     /// Bit i: the line has a field named `FIELDS[i]` of its own, which stays, and ours is left out.
     pub own: u8,
+}
+
+/// Gives the name and value of each field of a JSON object in their order; both as they stand in the text, the name
+/// without its quotes and with its escapes.
+///
+/// # Errors
+/// The text is no JSON object.
+pub fn for_each_field<'a>(text: &'a str, each: impl FnMut(&'a str, &'a str)) -> Result<(), serde_json::Error> {
+    struct OfObject<F>(F);
+    impl<'de, F: FnMut(&'de str, &'de str)> Visitor<'de> for OfObject<F> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                let name = name.get();
+                (self.0)(&name[1..name.len() - 1], value.get());
+            }
+            Ok(())
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    (&mut deserializer).deserialize_map(OfObject(each))?;
+    deserializer.end()
 }
 
 /// What was counted while lines were made records.
@@ -40,8 +121,18 @@ pub struct Tally {
     pub not_json: u64,
 }
 
+/// What a record is made with, beside its line.
+#[derive(Clone, Copy, Debug)]
+pub struct Making<'a> {
+    pub parse: Parse,
+    /// RFC 3339: the time of a line that says none.
+    pub now: &'a str,
+    /// The id of the file's content.
+    pub content: u64,
+}
+
 /// Makes a line a record and gives it to `ship`.
-pub fn with_record(line: Line<'_>, parse: Parse, tally: &mut Tally, ship: impl FnOnce(&Record<'_>)) {
+pub fn with_record(line: Line<'_>, making: Making<'_>, tally: &mut Tally, ship: impl FnOnce(&Record<'_>)) {
     let text = match std::str::from_utf8(line.bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => {
@@ -51,17 +142,22 @@ pub fn with_record(line: Line<'_>, parse: Parse, tally: &mut Tally, ship: impl F
     };
     tally.lines += 1;
     tally.cut += u64::from(line.cut);
-    let mut object = None;
-    if parse == Parse::Json && !line.cut {
+    let mut object: Option<Object<'_>> = None;
+    if making.parse == Parse::Json && !line.cut {
         object = serde_json::from_str(&text).ok();
         tally.not_json += u64::from(object.is_none());
     }
-    ship(&Record { text: &text, cut: line.cut, object });
+    let time = Time::Text(object.and_then(|object| object.time).unwrap_or(making.now));
+    let severity = object.and_then(|object| object.severity);
+    let id = Id { content: making.content, offset: line.offset };
+    ship(&Record { text: &text, cut: line.cut, object, time, severity, id });
 }
 
 enum FieldName {
+    AtTimestamp,
     Time,
     Level,
+    Message,
     Ours(usize),
     Other,
 }
@@ -69,7 +165,9 @@ enum FieldName {
 impl FieldName {
     fn new(name: &str) -> Self {
         match name {
-            "time" | "timestamp" | "@timestamp" => Self::Time,
+            "@timestamp" => Self::AtTimestamp,
+            "time" | "timestamp" => Self::Time,
+            "message" | "msg" => Self::Message,
             "level" | "severity" => Self::Level,
             _ => FIELDS.iter().position(|field| *field == name).map_or(Self::Other, Self::Ours),
         }
@@ -103,10 +201,19 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut object = Object::default();
                 while let Some(name) = map.next_key::<FieldName>()? {
+                    if matches!(name, FieldName::AtTimestamp) {
+                        object.own |= AT_TIMESTAMP;
+                    }
                     match name {
-                        FieldName::Time => object.time = object.time.or(map.next_value::<Value<'de>>()?.time()),
+                        FieldName::AtTimestamp | FieldName::Time => {
+                            object.time = object.time.or(map.next_value::<Value<'de>>()?.time())
+                        }
                         FieldName::Level => {
                             object.severity = object.severity.or(map.next_value::<Value<'de>>()?.severity());
+                        }
+                        FieldName::Message => {
+                            let value = map.next_value::<&RawValue>()?.get();
+                            object.message = object.message.or(value.starts_with('"').then_some(value));
                         }
                         FieldName::Ours(field) => {
                             object.own |= 1 << field;
@@ -236,7 +343,7 @@ fn severity_of(level: &str) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Object, Record, Tally, with_record};
+    use super::{Id, Making, Object, Record, Tally, for_each_field, with_record};
     use crate::logs::source::lines::Line;
     use hostwright_core::config::logs::Parse;
 
@@ -246,7 +353,8 @@ mod tests {
 
     fn taken(bytes: &[u8], parse: Parse) -> (String, bool, Tally) {
         let (mut tally, mut seen) = (Tally::default(), None);
-        with_record(Line { bytes, cut: false }, parse, &mut tally, |record: &Record<'_>| {
+        let making = Making { parse, now: "2026-11-20T10:11:12Z", content: 1 };
+        with_record(Line { bytes, cut: false, offset: 0 }, making, &mut tally, |record: &Record<'_>| {
             seen = Some((record.text.to_owned(), record.object.is_some()));
         });
         let (text, is_object) = seen.expect("shipped");
@@ -257,12 +365,34 @@ mod tests {
     fn time_and_level_are_found_at_the_top_only() {
         let line =
             r#" {"a":{"time":"x","level":"error"},"level":"WARN","n":[1,{}],"time":"2026-11-20T10:11:12.5+01:00"} "#;
-        let found = Object { time: Some("2026-11-20T10:11:12.5+01:00"), severity: Some(4), own: 0 };
+        let found = Object { time: Some("2026-11-20T10:11:12.5+01:00"), severity: Some(4), ..Object::default() };
         assert_eq!(object(line), Some(found));
         assert_eq!(
             object(r#"{"level":3,"host":"h","file":null}"#),
-            Some(Object { time: None, severity: Some(3), own: 0b1001 })
+            Some(Object { severity: Some(3), own: 0b1001, ..Object::default() })
         );
+    }
+
+    #[test]
+    fn a_message_is_taken_as_it_stands() {
+        assert_eq!(object(r#"{"msg":"a\"b","message":1}"#).and_then(|o| o.message), Some(r#""a\"b""#));
+    }
+
+    #[test]
+    fn fields_are_given_as_they_stand() {
+        let mut fields = Vec::new();
+        for_each_field(r#" {"a\n" : [1, {"b":2}], "c":"\"", "":null} "#, |name, value| fields.push((name, value)))
+            .expect("an object");
+        assert_eq!(fields, [(r"a\n", r#"[1, {"b":2}]"#), ("c", r#""\"""#), ("", "null")]);
+        for_each_field("[1]", |_, _| {}).expect_err("no object");
+        for_each_field("{} {}", |_, _| {}).expect_err("two");
+    }
+
+    #[test]
+    fn an_id_is_22_characters() {
+        let mut out = Vec::new();
+        Id { content: u64::MAX, offset: 1 }.push_base64(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "__________8AAAAAAAAAAQ");
     }
 
     #[test]

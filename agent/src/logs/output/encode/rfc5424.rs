@@ -1,7 +1,6 @@
-use super::Origin;
-use crate::logs::record::Record;
-use crate::logs::source::followed::FollowedFile;
-use hostwright_core::config::logs::{Framing, Syslog};
+use super::{Encode, Origin};
+use crate::logs::record::{Facts, Record, Time};
+use hostwright_core::config::logs::output::{Framing, Syslog};
 use std::io::Write;
 
 /// The severity of a line that names none: informational.
@@ -21,8 +20,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    pub fn new(settings: &Syslog, origin: &Origin, file: &FollowedFile) -> Self {
-        let source = &file.source.name;
+    pub fn new(settings: &Syslog, origin: &Origin, facts: &Facts) -> Self {
+        let source = &facts.source;
         let app_name = settings.app_name.as_deref().unwrap_or(source);
         let mut middle = String::from(" ");
         for (text, most) in [(origin.host.as_str(), 255), (app_name, 48), ("-", 1), (source, 32)] {
@@ -31,8 +30,8 @@ impl Encoder {
         }
         middle.push_str(&format!("[{DATA_ID}"));
         push_parameter(&mut middle, "source", source);
-        push_parameter(&mut middle, "file", &file.origin.to_string_lossy());
-        for (name, value) in &origin.labels {
+        push_parameter(&mut middle, "file", &facts.file);
+        for (name, value) in origin.labels.iter().chain(&facts.fields) {
             push_parameter(&mut middle, name, value);
         }
         let mut middle_cut = middle.clone();
@@ -46,12 +45,19 @@ impl Encoder {
             middle_cut: middle_cut.into(),
         }
     }
+}
 
-    /// Appends a record; `now` is the time of one that names none.
-    pub fn encode(&self, record: &Record<'_>, now: &str, out: &mut Vec<u8>) {
-        let object = record.object.unwrap_or_default();
-        let priority = u16::from(self.facility) * 8 + u16::from(object.severity.unwrap_or(INFORMATIONAL));
-        let time = object.time.unwrap_or(now);
+impl Encode for Encoder {
+    fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+        let priority = u16::from(self.facility) * 8 + u16::from(record.severity.unwrap_or(INFORMATIONAL));
+        let mut written = Vec::new();
+        let time = match record.time {
+            Time::Text(text) => text.as_bytes(),
+            time => {
+                time.push_rfc3339(&mut written);
+                &written
+            }
+        };
         let middle = if record.cut { &self.middle_cut } else { &self.middle };
         if self.framing == Framing::OctetCounting {
             let digits = 1 + usize::from(priority >= 10) + usize::from(priority >= 100);
@@ -60,12 +66,13 @@ impl Encoder {
             let _ = write!(out, "{length} ");
         }
         let _ = write!(out, "<{priority}>1 ");
-        out.extend_from_slice(time.as_bytes());
+        out.extend_from_slice(time);
         out.extend_from_slice(middle);
         out.extend_from_slice(record.text.as_bytes());
         if self.framing == Framing::Newline {
             out.push(b'\n');
         }
+        Ok(())
     }
 }
 
@@ -94,8 +101,8 @@ fn push_parameter(out: &mut String, name: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Encoder, Framing, push_header, push_parameter};
-    use crate::logs::record::{Object, Record};
+    use super::{Encode, Encoder, Framing, push_header, push_parameter};
+    use crate::logs::record::{Id, Record, Time};
 
     fn encoder(framing: Framing) -> Encoder {
         Encoder {
@@ -106,21 +113,25 @@ mod tests {
         }
     }
 
+    fn record(text: &str, cut: bool) -> Record<'_> {
+        Record { text, cut, object: None, time: Time::Text("now"), severity: None, id: Id::default() }
+    }
+
     #[test]
     fn a_message_has_priority_time_header_structured_data_and_the_line() {
-        let object = Object { time: Some("2026-11-20T10:11:12Z"), severity: Some(3), own: 0 };
-        let record = Record { text: "{\"ä\":1}", cut: false, object: Some(object) };
+        let time = Time::Text("2026-11-20T10:11:12Z");
+        let record = Record { severity: Some(3), time, ..record("{\"ä\":1}", false) };
         let mut out = Vec::new();
-        encoder(Framing::Newline).encode(&record, "now", &mut out);
+        encoder(Framing::Newline).encode(&record, &mut out).expect("encoded");
         assert_eq!(String::from_utf8_lossy(&out), "<131>1 2026-11-20T10:11:12Z h app - src [x a=\"1\"] {\"ä\":1}\n");
     }
 
     #[test]
     fn octets_are_counted_and_a_cut_line_says_so() {
         for facility in [0, 1, 16] {
-            let record = Record { text: "täxt", cut: true, object: None };
+            let record = record("täxt", true);
             let mut out = Vec::new();
-            Encoder { facility, ..encoder(Framing::OctetCounting) }.encode(&record, "now", &mut out);
+            Encoder { facility, ..encoder(Framing::OctetCounting) }.encode(&record, &mut out).expect("encoded");
             let text = String::from_utf8(out).expect("text");
             let (length, message) = text.split_once(' ').expect("a count");
             assert_eq!(length.parse(), Ok(message.len()), "{text}");

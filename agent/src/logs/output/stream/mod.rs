@@ -1,6 +1,13 @@
-use super::appended::AppendedFile;
-use super::syslog::Connection;
-use hostwright_core::config::logs::Output;
+//! Ways to a platform that take a stream of bytes and tell at most how many of them arrived.
+
+/// A file that records are appended to.
+mod appended;
+/// Syslog connections.
+mod syslog;
+
+use appended::AppendedFile;
+use hostwright_core::config::logs::output::Platform;
+use syslog::Connection;
 use tokio::task::block_in_place;
 
 /// Why a transport is no good any more.
@@ -40,10 +47,10 @@ pub enum Transport {
 }
 
 impl Transport {
-    pub async fn open(settings: &Output) -> Result<Self, Failure> {
+    pub async fn open(settings: &Platform) -> Result<Self, Failure> {
         match settings {
-            Output::Syslog(settings) => Connection::open(settings).await.map(Self::Syslog),
-            Output::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),
+            Platform::Syslog(settings) => Connection::open(settings).await.map(Self::Syslog),
+            Platform::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),
         }
     }
 

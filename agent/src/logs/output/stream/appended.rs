@@ -1,4 +1,4 @@
-use super::transport::Failure;
+use super::Failure;
 use crate::logs::source::identity::{self, Key};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

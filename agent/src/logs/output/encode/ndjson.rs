@@ -1,6 +1,5 @@
-use super::Origin;
-use crate::logs::record::{FIELDS, Record};
-use crate::logs::source::followed::FollowedFile;
+use super::{Encode, Origin};
+use crate::logs::record::{FIELDS, Facts, Record};
 
 /// Writes the records of one file as JSON lines: our fields first, then the line's own, which are not touched.
 #[derive(Debug)]
@@ -12,12 +11,12 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    pub fn new(origin: &Origin, file: &FollowedFile) -> Self {
+    pub fn new(origin: &Origin, facts: &Facts) -> Self {
         let values = [
             serde_json::Value::from(origin.host.as_str()),
             serde_json::json!(origin.labels),
-            serde_json::Value::from(file.source.name.as_str()),
-            serde_json::Value::from(file.origin.to_string_lossy()),
+            serde_json::Value::from(facts.source.as_str()),
+            serde_json::Value::from(facts.file.as_str()),
         ];
         Self::of(&values)
     }
@@ -27,30 +26,12 @@ impl Encoder {
         Self { joined: fields.join(","), fields }
     }
 
-    /// Appends a record. `now` is the time of one that is text; a JSON line keeps what it says of the time.
-    pub fn encode(&self, record: &Record<'_>, now: &str, out: &mut Vec<u8>) {
-        match record.object {
-            Some(object) => self.splice(record.text, object.own, out),
-            None => {
-                out.push(b'{');
-                out.extend_from_slice(self.joined.as_bytes());
-                out.extend_from_slice(b",\"time\":\"");
-                out.extend_from_slice(now.as_bytes());
-                out.extend_from_slice(if record.cut { b"\",\"cut\":true,\"message\":" } else { b"\",\"message\":" });
-                // Writing text to memory does not fail.
-                let _ = serde_json::to_writer(&mut *out, record.text);
-                out.push(b'}');
-            }
-        }
-        out.push(b'\n');
-    }
-
     /// Puts our fields behind the opening brace. Two fields of one name are no good JSON: the line's own one stays.
     fn splice(&self, text: &str, own: u8, out: &mut Vec<u8>) {
         let text = text.trim_ascii();
         let rest = text[1..].trim_ascii_start();
         out.push(b'{');
-        if own == 0 {
+        if own & 0b1111 == 0 {
             out.extend_from_slice(self.joined.as_bytes());
         } else {
             let ours = self.fields.iter().enumerate().filter(|(field, _)| own & (1 << field) == 0);
@@ -59,27 +40,46 @@ impl Encoder {
                 out.extend_from_slice(field.as_bytes());
             }
         }
-        if own != 0b1111 && rest != "}" {
+        if own & 0b1111 != 0b1111 && rest != "}" {
             out.push(b',');
         }
         out.extend_from_slice(rest.as_bytes());
     }
 }
 
+impl Encode for Encoder {
+    /// A JSON line keeps what it says of the time.
+    fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+        match record.object {
+            Some(object) => self.splice(record.text, object.own, out),
+            None => {
+                out.push(b'{');
+                out.extend_from_slice(self.joined.as_bytes());
+                out.extend_from_slice(b",\"time\":\"");
+                record.time.push_rfc3339(out);
+                out.extend_from_slice(if record.cut { b"\",\"cut\":true,\"message\":" } else { b"\",\"message\":" });
+                // Writing text to memory does not fail.
+                let _ = serde_json::to_writer(&mut *out, record.text);
+                out.push(b'}');
+            }
+        }
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Encoder;
-    use crate::logs::record::{Object, Record};
+    use super::{Encode, Encoder};
+    use crate::logs::record::{Id, Object, Record, Time};
     use serde_json::{Value, json};
 
     fn encoded(text: &str, cut: bool) -> String {
         let object = serde_json::from_str::<Object<'_>>(text).ok();
         let mut out = Vec::new();
-        Encoder::of(&["h".into(), json!({"role": "b"}), "s".into(), "/f".into()]).encode(
-            &Record { text, cut, object },
-            "now",
-            &mut out,
-        );
+        Encoder::of(&["h".into(), json!({"role": "b"}), "s".into(), "/f".into()])
+            .encode(&Record { text, cut, object, time: Time::Text("now"), severity: None, id: Id::default() }, &mut out)
+            .expect("encoded");
         String::from_utf8(out).expect("text")
     }
 

@@ -1,5 +1,5 @@
-use super::transport::Failure;
-use hostwright_core::config::logs::Syslog;
+use super::Failure;
+use hostwright_core::config::logs::output::Syslog;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io;
 use std::os::fd::AsRawFd;

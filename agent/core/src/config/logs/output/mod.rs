@@ -1,0 +1,85 @@
+//! An output: one kind of platform with its settings, and how its batches are made.
+
+/// Syslog over TCP.
+pub mod syslog;
+
+pub use syslog::{Framing, Syslog};
+
+use crate::config::section::Section;
+use crate::config::values::{AbsolutePath, ByteSize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where lines go, and in what portions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The log platform, or a file.
+    pub platform: Platform,
+    /// What is sent at once, and after a crash once more.
+    pub batch: Batch,
+}
+
+/// A log platform, or a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// RFC 5424 messages over TCP.
+    Syslog(Syslog),
+    /// JSON lines appended to a file.
+    File(PathBuf),
+}
+
+/// The most that is sent before the platform acknowledges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Bytes of lines as they are in their files.
+    pub bytes: ByteSize,
+    /// Lines.
+    pub lines: usize,
+    /// How long a line may wait for others to share a request with.
+    pub age: Duration,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { bytes: ByteSize(1 << 20), lines: 10_000, age: Duration::from_millis(100) }
+    }
+}
+
+impl Output {
+    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+        let batch = section.section("batch", |section| Some(Batch::read(section))).unwrap_or_default();
+        let syslog = section.section("syslog", Syslog::read);
+        let file = section.section("file", |mut file| {
+            let path = file.required::<AbsolutePath>("path");
+            file.finish();
+            path
+        });
+        section.exactly_one(&["syslog", "file"]);
+        section.finish();
+        let platform = syslog.map(Platform::Syslog).or(file.map(|path| Platform::File(path.0)))?;
+        Some(Self { platform, batch })
+    }
+}
+
+impl Batch {
+    fn read(mut section: Section<'_>) -> Self {
+        let default = Self::default();
+        let bytes = section.or("bytes", default.bytes);
+        if !(64 << 10..=64 << 20).contains(&bytes.0) {
+            section.problem_with(
+                "bytes",
+                "between 64KiB and 64MiB: a batch is held in memory, and sent again after a crash",
+            );
+        }
+        let lines = section.or("lines", default.lines as u64);
+        if !(1..=1_000_000).contains(&lines) {
+            section.problem_with("lines", "between 1 and 1000000");
+        }
+        let age = section.or("age", default.age);
+        if age > Duration::from_secs(60) {
+            section.problem_with("age", "at most 60s: lines wait so long before they are sent");
+        }
+        section.finish();
+        Self { bytes, lines: usize::try_from(lines).unwrap_or(default.lines), age }
+    }
+}

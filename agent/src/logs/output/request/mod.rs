@@ -1,0 +1,55 @@
+//! Platforms that answer each batch: what came in, what is to come again, what they will never take.
+//!
+//! In: a batch of encoded records. Out: nothing left of it, however long that takes: what the platform took, and the
+//! records that it refused, with the reasons. A batch is sent when the one before is settled, so records stay in order.
+
+/// Encoded records that are sent together.
+pub mod batch;
+
+use batch::Selection;
+use std::time::Duration;
+
+/// A log platform that answers each request.
+#[derive(Debug)]
+pub enum Platform {}
+
+impl Platform {
+    /// Sends items, and says which of them were not taken although others were; none if all were.
+    ///
+    /// # Errors
+    /// Nothing is known to have been taken.
+    pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
+        let _ = items;
+        match *self {}
+    }
+}
+
+/// An item that the platform answered for by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Its index in the selection.
+    pub index: usize,
+    /// The platform will never take it; otherwise it may take it later.
+    pub refused: bool,
+    /// A sentence: what the platform said.
+    pub why: String,
+}
+
+/// Why a selection was not delivered as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undelivered {
+    /// The platform or the way to it has trouble (no connection, 429, 5xx), or does not know us (401, 403, 404): the
+    /// same again, after a while.
+    Again {
+        /// A sentence with the address, the reason and the remedy.
+        why: String,
+        /// How long the platform asks to wait (Retry-After, RFC 9110, 10.2.3).
+        after: Option<Duration>,
+        /// So many of the first items were acknowledged all the same.
+        taken: usize,
+    },
+    /// It is too much at once: smaller portions, or for a single item never.
+    TooLarge(String),
+    /// Something in it is not acceptable, and the platform did not say which item: found by halving.
+    Refused(String),
+}
