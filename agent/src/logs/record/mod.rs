@@ -354,9 +354,14 @@ mod tests {
     fn taken(bytes: &[u8], parse: Parse) -> (String, bool, Tally) {
         let (mut tally, mut seen) = (Tally::default(), None);
         let making = Making { parse, now: "2026-11-20T10:11:12Z", content: 1 };
-        with_record(Line { bytes, cut: false, offset: 0 }, making, &mut tally, |record: &Record<'_>| {
-            seen = Some((record.text.to_owned(), record.object.is_some()));
-        });
+        with_record(
+            Line { bytes, cut: false, offset: 0, length: bytes.len() },
+            making,
+            &mut tally,
+            |record: &Record<'_>| {
+                seen = Some((record.text.to_owned(), record.object.is_some()));
+            },
+        );
         let (text, is_object) = seen.expect("shipped");
         (text, is_object, tally)
     }

@@ -6,20 +6,25 @@ pub struct Line<'a> {
     pub cut: bool,
     /// Where it begins, in the file.
     pub offset: u64,
+    /// How many bytes of the file it takes, with its end; of a line that was cut, as far as it was read.
+    pub length: usize,
 }
 
 impl<'a> Line<'a> {
+    /// Of the bytes with their line end.
     fn new(bytes: &'a [u8], offset: u64, limit: usize) -> Self {
+        let length = bytes.len();
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         if bytes.len() <= limit {
-            return Self { bytes, cut: false, offset };
+            return Self { bytes, cut: false, offset, length };
         }
         // Not inside a character: its first bytes alone would count as invalid UTF-8.
         let mut end = limit;
         while end > limit.saturating_sub(4) && bytes[end] & 0xc0 == 0x80 {
             end -= 1;
         }
-        Self { bytes: &bytes[..end], cut: true, offset }
+        Self { bytes: &bytes[..end], cut: true, offset, length }
     }
 }
 
@@ -38,7 +43,7 @@ pub fn split<'a>(
     let mut start = 0;
     for newline in memchr::memchr_iter(b'\n', bytes) {
         if !std::mem::take(inside_cut_line) {
-            each(Line::new(&bytes[start..newline], offset + start as u64, limit));
+            each(Line::new(&bytes[start..=newline], offset + start as u64, limit));
         }
         start = newline + 1;
     }
@@ -100,5 +105,12 @@ mod tests {
     #[test]
     fn a_cut_does_not_split_a_character() {
         assert_eq!(lines("aäöü\n".as_bytes(), 4, &mut false, false).0, strings(&["aä…"]));
+    }
+
+    #[test]
+    fn a_line_knows_its_place_in_the_file() {
+        let mut places = Vec::new();
+        split(b"one\r\n\nrest", 10, 100, &mut false, true, |line| places.push((line.offset, line.length)));
+        assert_eq!(places, [(10, 5), (15, 1), (16, 4)]);
     }
 }

@@ -23,6 +23,8 @@ pub struct Item {
     pub time: i64,
     /// Where its line begins in the file.
     pub offset: u64,
+    /// How many bytes of the file it takes.
+    pub length: u64,
 }
 
 /// Consecutive items of one file.
@@ -86,7 +88,7 @@ mod tests {
     use std::sync::Arc;
 
     fn batch() -> Batch {
-        let item = |end| Item { end, time: 0, offset: 0 };
+        let item = |end| Item { end, time: 0, offset: 0, length: 0 };
         let facts = |file: &str| Arc::new(Facts { file: file.into(), ..Facts::default() });
         Batch {
             bytes: Bytes::from_static(b"abbcccd"),
