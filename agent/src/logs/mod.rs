@@ -135,6 +135,7 @@ fn tasks(
             files: discovery.files(),
             positions,
             health: Arc::default(),
+            state: context.state.clone(),
             stop: stop.clone(),
         })
     };

@@ -1,6 +1,7 @@
 use super::source::cursor::{Cursor, Replaced};
 use super::source::followed::FollowedFile;
 use super::source::identity::{self, Digest, Point};
+use super::source::ledger::Ledger;
 use hostwright_core::state::{StateError, StateFile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Position {
     pub content: u64,
     #[serde(flatten)]
     pub point: Point,
+    #[serde(flatten)]
+    pub ledger: Ledger,
     /// When the file was last written, in nanoseconds since 1970.
     pub modified: i64,
     /// Seconds since 1970.
@@ -48,6 +51,7 @@ impl Position {
             head: cursor.head,
             content: cursor.content,
             point: cursor.acknowledged,
+            ledger: cursor.ledger,
             modified: file.modified(),
             missing_since: None,
         }
@@ -167,6 +171,7 @@ impl Positions {
 mod tests {
     use super::{Position, Stored};
     use crate::logs::source::identity::{Digest, Point};
+    use crate::logs::source::ledger::Ledger;
     use std::fs::File;
 
     fn position(content: &[u8]) -> Position {
@@ -178,6 +183,7 @@ mod tests {
             head: Digest::of(content),
             content: 7,
             point: Point { offset: content.len() as u64, window: Digest::of(content), inside_cut_line: false },
+            ledger: Ledger::default(),
             modified: 3,
             missing_since: None,
         }

@@ -78,6 +78,7 @@ pub enum Hindrance {
     Connection,
     Acknowledgement,
     Reading,
+    DeadLetters,
     State,
 }
 
@@ -98,6 +99,15 @@ impl Health {
             log::warn!(output; "logs: output {output}: {why}");
         }
         hindrances.insert(by, why);
+    }
+
+    /// The platform will not take a record; the log has the first one of a kind in a while.
+    pub fn refused(&self, output: &str, why: &str) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|(_, before)| before != why) {
+            log::warn!(output; "logs: output {output} does not take a record, which becomes a dead letter: {why}");
+        }
+        *last = Some((Timestamp::now(), why.to_owned()));
     }
 
     /// The platform was connected to.

@@ -3,9 +3,6 @@ use crate::logs::source::identity::Point;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The most of a source's bytes that may be on their way or not yet durably acknowledged: the batch that a crash sends
-/// again, and no more.
-pub const BATCH: u64 = 1 << 20;
 /// What a receiver's kernel took and the receiver perhaps never read, when a connection was reset: a receive buffer
 /// (net.ipv4.tcp_rmem allows 6 MiB, of which about two thirds are content) and a moment to read it.
 const DOUBT_BYTES: u64 = 4 << 20;
@@ -18,6 +15,8 @@ pub struct Mark {
     pub file: u64,
     /// The cursor's when it was read.
     pub epoch: u32,
+    /// What the content is called.
+    pub content: u64,
     pub from: Point,
     pub to: Point,
     pub tally: Tally,
@@ -80,6 +79,14 @@ impl Flight {
         done
     }
 
+    /// Notes a record that the platform refused: its line is a dead letter when its piece is acknowledged.
+    pub fn refused(&mut self, content: u64, offset: u64, length: u64) {
+        let is_in = |mark: &&mut Mark| mark.content == content && (mark.from.offset..mark.to.offset).contains(&offset);
+        if let Some(mark) = self.sent.iter_mut().find(is_in) {
+            mark.tally.dead(length);
+        }
+    }
+
     /// Takes back everything that may not have arrived, oldest first: what is unacknowledged, and after a reset what
     /// is in doubt. Marks that had been acknowledged come with `true`.
     pub fn take_back(&mut self, reset: bool) -> Vec<(Mark, bool)> {
@@ -103,6 +110,11 @@ impl Flight {
     /// The positions of `bytes` acknowledged bytes have become durable.
     pub fn stored(&mut self, bytes: u64) {
         self.unstored = self.unstored.saturating_sub(bytes);
+    }
+
+    /// Bytes of the files without acknowledgement.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub fn is_empty(&self) -> bool {
@@ -136,7 +148,15 @@ mod tests {
 
     fn mark(from: u64, to: u64) -> Mark {
         let point = |offset| Point { offset, ..Point::default() };
-        Mark { file: 1, epoch: 0, from: point(from), to: point(to), tally: Tally::default(), encoded: 2 * (to - from) }
+        Mark {
+            file: 1,
+            epoch: 0,
+            content: 0,
+            from: point(from),
+            to: point(to),
+            tally: Tally::default(),
+            encoded: 2 * (to - from),
+        }
     }
 
     #[test]

@@ -1,26 +1,47 @@
-use super::encode::Encode;
+use super::Origin;
+use super::encode::{Encode, encoder};
 use super::flight::Mark;
+use super::outgoing::{Outgoing, Refused};
+use super::request::batch::Item;
 use crate::logs::positions::Position;
-use crate::logs::record::{Making, Tally, with_record};
+use crate::logs::record::{Facts, Making, Tally, with_record};
 use crate::logs::source::cursor::{Cursor, Step};
+use crate::logs::source::identity;
 use crate::logs::status::Counters;
+use hostwright_core::config::logs::output::Platform;
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file with the output's way through it.
 #[derive(Debug)]
 pub struct Lane {
     pub cursor: Cursor,
-    encoder: Box<dyn Encode>,
+    /// Made when the first line is read: most of many files have none for a long time.
+    shape: Option<Shape>,
+    /// Dead letters up to here were written already.
+    refused_to: (u64, u64),
     /// The sequence number of the file that is to be read to its end before this one: the generation before it.
     after: Option<u64>,
 }
 
+/// How the records of a file look to the platform.
+#[derive(Debug)]
+struct Shape {
+    encoder: Box<dyn Encode>,
+    facts: Arc<Facts>,
+}
+
 /// All files of an output, read in turns so that a busy one does not hold back the others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lanes {
+    platform: Platform,
+    origin: Arc<Origin>,
     /// In order of their sequence numbers.
     lanes: Vec<Lane>,
+    /// The newest file of each family, by its sequence number.
+    newest: HashMap<(String, PathBuf), u64>,
     next: usize,
     buffer: Vec<u8>,
 }
@@ -39,21 +60,24 @@ pub enum Read {
 }
 
 impl Lanes {
-    pub fn add(&mut self, cursor: Cursor, encoder: Box<dyn Encode>) {
-        let family = &cursor.file.family;
-        let same =
-            |lane: &Lane| lane.cursor.file.family == *family && lane.cursor.file.source.name == cursor.file.source.name;
-        let before = self.lanes.iter_mut().rev().find(|lane| same(lane));
-        let after = before.map(|before| {
-            before.cursor.drain_again();
-            before.cursor.file.sequence
-        });
-        self.lanes.push(Lane { cursor, encoder, after });
+    pub fn new(platform: Platform, origin: Arc<Origin>) -> Self {
+        Self { platform, origin, lanes: Vec::new(), newest: HashMap::new(), next: 0, buffer: Vec::new() }
+    }
+
+    pub fn add(&mut self, cursor: Cursor) {
+        let file = &cursor.file;
+        let family = (file.source.name.clone(), file.family.clone());
+        let after = self.newest.insert(family, file.sequence);
+        if let Some(before) = after.and_then(|sequence| self.cursor(sequence)) {
+            before.drain_again();
+        }
+        self.lanes.push(Lane { cursor, shape: None, refused_to: (0, 0), after });
     }
 
     /// Takes out the lanes whose file is no longer followed.
     pub fn remove_unless(&mut self, followed: impl Fn(u64) -> bool) -> Vec<Cursor> {
         self.next = 0;
+        self.newest.retain(|_, sequence| followed(*sequence));
         self.lanes.extract_if(.., |lane| !followed(lane.cursor.file.sequence)).map(|lane| lane.cursor).collect()
     }
 
@@ -67,6 +91,17 @@ impl Lanes {
 
     pub fn cursor(&mut self, sequence: u64) -> Option<&mut Cursor> {
         self.find(sequence).ok().map(|index| &mut self.lanes[index].cursor)
+    }
+
+    /// The text of a record that was sent: its line as it stands in the file, as long as that is there.
+    pub fn text(&self, file: &Facts, item: &Item) -> Option<String> {
+        let lane = self
+            .lanes
+            .iter()
+            .find(|lane| lane.cursor.content == item.content && lane.cursor.file.source.name == file.source)?;
+        let mut bytes = vec![0; usize::try_from(item.length).ok()?.min(lane.cursor.file.source.line_limit + 2)];
+        let length = identity::read_at(&lane.cursor.file.file, &mut bytes, item.offset).ok()?;
+        Some(String::from_utf8_lossy(bytes[..length].trim_ascii_end()).into_owned())
     }
 
     /// The cursors of a family.
@@ -88,27 +123,46 @@ impl Lanes {
     }
 
     /// Reads one piece of a file and appends its records to `out`.
-    pub fn read(&mut self, index: usize, now: &str, out: &mut Vec<u8>) -> Read {
-        let Lane { cursor, encoder, .. } = &mut self.lanes[index];
-        let (from, encoded_before) = (cursor.sent, out.len());
-        let making = Making { parse: cursor.file.source.parse, now, content: cursor.content };
+    pub fn read(&mut self, index: usize, now: &str, out: &mut Outgoing) -> Read {
+        let Lane { cursor, shape, refused_to, .. } = &mut self.lanes[index];
+        let Shape { encoder, facts } = shape.get_or_insert_with(|| {
+            let facts = cursor.file.facts();
+            Shape { encoder: encoder(&self.platform, &self.origin, &facts), facts: Arc::new(facts) }
+        });
+        let (from, encoded_before) = (cursor.sent, out.bytes.len());
+        let content = cursor.content;
+        let making = Making { parse: cursor.file.source.parse, now, content };
         let mut tally = Tally::default();
         let step = cursor.read(&mut self.buffer, |line| {
+            let mut refused = None;
             with_record(line, making, &mut tally, |record| {
-                let start = out.len();
-                if encoder.encode(record, out).is_err() {
-                    out.truncate(start);
+                let start = out.bytes.len();
+                match encoder.encode(record, &mut out.bytes) {
+                    Ok(()) => out.took(&line, record, facts),
+                    Err(why) => {
+                        out.bytes.truncate(start);
+                        refused = Some(Refused::of(&line, record, facts, why));
+                    }
                 }
             });
+            if let Some(refused) = refused {
+                tally.dead(line.length as u64);
+                // What is read a second time is among the dead letters already.
+                if refused_to.0 != content || refused_to.1 <= line.offset {
+                    *refused_to = (content, line.offset + 1);
+                    out.refused.push(refused);
+                }
+            }
         });
         match step {
             Ok(Step::Advanced(_)) if cursor.sent != from => Read::Piece(Mark {
                 file: cursor.file.sequence,
                 epoch: cursor.epoch,
+                content,
                 from,
                 to: cursor.sent,
                 tally,
-                encoded: (out.len() - encoded_before) as u64,
+                encoded: (out.bytes.len() - encoded_before) as u64,
             }),
             Ok(Step::Advanced(_) | Step::Drained) => Read::Nothing,
             Ok(Step::Replaced(replaced)) => {
@@ -128,6 +182,7 @@ impl Lanes {
         counters(cursor).shipped(&mark.tally, mark.bytes());
         if cursor.epoch == mark.epoch {
             cursor.acknowledge(mark.to);
+            cursor.ledger.add(&mark.tally);
         }
     }
 
@@ -136,6 +191,9 @@ impl Lanes {
         let Some(cursor) = self.cursor(mark.file) else { return };
         counters(cursor).taken_back(was_acknowledged.then_some((&mark.tally, mark.bytes())), mark.tally.lines);
         if cursor.epoch == mark.epoch && mark.from.offset < cursor.sent.offset {
+            if was_acknowledged {
+                cursor.ledger.subtract(&mark.tally);
+            }
             cursor.go_back(mark.from);
         }
     }

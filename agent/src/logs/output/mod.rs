@@ -4,12 +4,16 @@
 //! file is the only buffer there is, and an output that is down holds back nobody. Positions move on acknowledgement
 //! and survive a restart; at most `flight::BATCH` bytes of a source are sent again after a crash.
 
+/// Records that a platform does not take.
+mod dead_letters;
 /// Records to bytes, for each kind of output.
 mod encode;
 /// What is on its way.
 pub mod flight;
 /// An output's place among the files: which to read next.
 mod lanes;
+/// What is to go out.
+mod outgoing;
 /// Platforms that answer each batch.
 mod request;
 /// Reads, sends, settles, stores: the loop of one output.

@@ -119,6 +119,18 @@ pub struct Tally {
     pub invalid_utf8: u64,
     /// Asked to be JSON objects and are none: shipped as text.
     pub not_json: u64,
+    /// Refused by the platform, or certain to be: kept as dead letters.
+    pub dead: u64,
+    /// What these take of their files.
+    pub dead_bytes: u64,
+}
+
+impl Tally {
+    /// Counts a line that is a dead letter.
+    pub fn dead(&mut self, length: u64) {
+        self.dead += 1;
+        self.dead_bytes += length;
+    }
 }
 
 /// What a record is made with, beside its line.

@@ -1,5 +1,6 @@
 use super::followed::FollowedFile;
 use super::identity::{self, Digest, HEAD, Point, WINDOW};
+use super::ledger::Ledger;
 use super::lines::{self, Line};
 use std::io;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Cursor {
     pub sent: Point,
     /// Up to where they were acknowledged.
     pub acknowledged: Point,
+    /// What became of the acknowledged bytes.
+    pub ledger: Ledger,
     /// Counts how often the content was replaced: what was sent of an earlier content moves no position.
     pub epoch: u32,
     /// The fingerprint of the file's beginning, as far as it has one.
@@ -70,6 +73,7 @@ impl Cursor {
             slot,
             sent: start,
             acknowledged: start,
+            ledger: Ledger::default(),
             epoch: 0,
             head,
             content,
@@ -147,6 +151,7 @@ impl Cursor {
     fn start_over(&mut self) -> Step {
         let content = std::mem::replace(&mut self.content, new_content());
         let replaced = Replaced { head: std::mem::take(&mut self.head), content, acknowledged: self.acknowledged };
+        self.ledger = Ledger::default();
         self.epoch += 1;
         self.sent = Point::default();
         self.acknowledge(Point::default());

@@ -13,6 +13,8 @@ pub mod family;
 pub mod followed;
 /// How a file is known again: device, inode, head, and the window before a position.
 pub mod identity;
+/// What became of a file's bytes.
+pub mod ledger;
 /// Bytes to lines.
 pub mod lines;
 /// Patterns of file names, grouped by folder.

@@ -5,20 +5,41 @@
 
 /// Encoded records that are sent together.
 pub mod batch;
+/// Takes batches to a platform until they are settled.
+pub mod courier;
+
+pub use courier::Courier;
 
 use batch::Selection;
+use courier::Deliver;
+use hostwright_core::config::logs::output as config;
 use std::time::Duration;
 
 /// A log platform that answers each request.
 #[derive(Debug)]
 pub enum Platform {}
 
+/// Whether a platform answers each batch. The others take a stream.
+pub fn answers_each_batch(platform: &config::Platform) -> bool {
+    match platform {
+        config::Platform::Syslog(_) | config::Platform::File(_) => false,
+    }
+}
+
 impl Platform {
-    /// Sends items, and says which of them were not taken although others were; none if all were.
+    /// Makes ready what is needed to send: secrets, certificates. Connects to nothing.
     ///
     /// # Errors
-    /// Nothing is known to have been taken.
-    pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
+    /// One of these is not to be had.
+    pub async fn open(settings: &config::Platform) -> anyhow::Result<Self> {
+        match settings {
+            config::Platform::Syslog(_) | config::Platform::File(_) => anyhow::bail!("takes a stream"),
+        }
+    }
+}
+
+impl Deliver for Platform {
+    async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
         let _ = items;
         match *self {}
     }

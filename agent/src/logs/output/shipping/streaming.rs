@@ -1,0 +1,122 @@
+use super::ending::{after, at};
+use super::{STALLED, Shipping, stalled};
+use crate::logs::output::stream::{Failure, Transport};
+use crate::logs::source::cursor::PIECE;
+use crate::logs::status::Hindrance;
+use hostwright_core::backoff::Backoff;
+use jiff::Timestamp;
+use std::time::Duration;
+use tokio::task::block_in_place;
+use tokio::time::sleep;
+
+/// The first and the longest wait between attempts to connect.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// The first and the longest wait between looks at the send queue: nothing tells when it becomes empty.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
+
+impl Shipping {
+    /// Ships over one connection after the other until told to stop.
+    pub(super) async fn stream(&mut self) {
+        let mut backoff = Backoff::new(RECONNECT.0, RECONNECT.1);
+        while let Err(failure) = self.connect_and_ship(&mut backoff).await {
+            if failure.expected {
+                continue;
+            }
+            self.task.health.hindered(Hindrance::Connection, &self.task.name, failure.why);
+            if self.pause(backoff.next_delay()).await.is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Ends without error when it was told to stop.
+    async fn connect_and_ship(&mut self, backoff: &mut Backoff) -> Result<(), Failure> {
+        let mut transport = tokio::select! {
+            opened = Transport::open(&self.task.settings.platform) => opened?,
+            () = self.ending.begun() => return Ok(()),
+        };
+        self.task.health.reached(&self.task.name);
+        let result = self.ship(&mut transport, backoff).await;
+        if let Err(failure) = &result {
+            if failure.expected
+                && let Ok(unacknowledged) = transport.settle()
+            {
+                self.acknowledge(unacknowledged, false);
+            }
+            self.take_back(failure.reset);
+        }
+        result
+    }
+
+    async fn ship(&mut self, transport: &mut Transport, backoff: &mut Backoff) -> Result<(), Failure> {
+        let mut patience = PATIENCE.0;
+        loop {
+            self.take_in();
+            transport.check()?;
+            let filled = block_in_place(|| self.fill_stream());
+            if filled {
+                self.send(transport).await?;
+                patience = PATIENCE.0;
+            }
+            if !self.flight.is_empty() && (!filled || self.flight.unsettled() >= self.batch() / 2) {
+                let unacknowledged = transport.settle()?;
+                if self.acknowledge(unacknowledged, transport.acknowledges_unread()) {
+                    backoff.reset();
+                }
+            }
+            self.store_if_due();
+            if !filled {
+                if self.ending.is_over(self.flight.is_empty() && !self.lanes.any_ready()) {
+                    return Ok(());
+                }
+                self.wait(transport, &mut patience).await?;
+            }
+        }
+    }
+
+    /// Reads and encodes up to a piece; whether there is something to send.
+    fn fill_stream(&mut self) -> bool {
+        self.out.clear();
+        if !self.may_read() {
+            return false;
+        }
+        let now = format!("{:.6}", Timestamp::now());
+        let batch = self.batch().max(PIECE as u64);
+        while self.out.bytes.len() < PIECE && self.flight.unsettled() + PIECE as u64 <= batch && self.read_piece(&now) {
+        }
+        !self.out.bytes.is_empty()
+    }
+
+    async fn send(&mut self, transport: &mut Transport) -> Result<(), Failure> {
+        let Self { task, ending, out, .. } = self;
+        let sending = transport.send(&out.bytes);
+        tokio::pin!(sending);
+        loop {
+            tokio::select! {
+                sent = &mut sending => return sent,
+                () = ending.over() => return Err(Failure::closed("stopped while it took nothing".into())),
+                () = sleep(STALLED) => task.health.hindered(Hindrance::Acknowledgement, &task.name, stalled(&task.settings)),
+            }
+        }
+    }
+
+    /// Waits until there is something to do. All arms are cancel-safe.
+    async fn wait(&mut self, transport: &Transport, patience: &mut Duration) -> Result<(), Failure> {
+        let look = (!self.flight.is_empty()).then_some(*patience);
+        let store = (self.is_dirty && !self.task.positions.is_storing()).then(|| self.task.positions.late_at());
+        let mut stored = None;
+        tokio::select! {
+            _ = self.task.files.changed() => {}
+            spoken = transport.spoken() => spoken?,
+            () = after(look) => *patience = (*patience * 2).min(PATIENCE.1),
+            () = at(store) => {}
+            result = self.task.positions.stored() => stored = Some(result),
+            () = self.ending.begun(), if !self.ending.has_begun() => {}
+            () = self.ending.over() => {}
+        }
+        if let Some(result) = stored {
+            self.stored(result);
+        }
+        Ok(())
+    }
+}
