@@ -2,6 +2,7 @@ use crate::supervisor::{Environment, Supervisor};
 use crate::{duties, systemd};
 use anyhow::Context as _;
 use hostwright_core::config::Config;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,7 @@ const GRACE: Duration = Duration::from_secs(30);
 /// The configuration is not valid at the start, signals cannot be handled, or a duty did not drain in time.
 pub async fn run(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
+    raise_file_limit();
     let mut hang_up = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
@@ -44,6 +46,15 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     );
     log::info!("stopped");
     Ok(())
+}
+
+/// Each followed log file is an open one, and the usual soft limit of 1,024 is there for programs that use select(2).
+fn raise_file_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::warn!("cannot raise the limit of open files ({error}); many log files need more than the usual 1,024");
+    }
 }
 
 async fn reload(path: &Path, supervisor: &mut Supervisor) {

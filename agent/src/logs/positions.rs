@@ -25,6 +25,9 @@ pub struct Position {
     pub path: String,
     pub device: u64,
     pub inode: u64,
+    /// When the file was created, in nanoseconds since 1970, if its file system told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<i64>,
     pub head: Digest,
     /// What the content is called in the ids of its records; 0 if it has no name yet.
     #[serde(default)]
@@ -48,6 +51,7 @@ impl Position {
             path: file.origin.to_string_lossy().into_owned(),
             device: file.key.device,
             inode: file.key.inode,
+            born: file.born,
             head: cursor.head,
             content: cursor.content,
             point: cursor.acknowledged,
@@ -60,6 +64,12 @@ impl Position {
     /// The same of another content that the file had.
     pub fn with(self, replaced: Replaced) -> Self {
         Self { head: replaced.head, content: replaced.content, point: replaced.acknowledged, ..self }
+    }
+
+    /// Whether a file of the source may be the one that this position is about, as far as its file system tells. (A
+    /// device's number may change with a reboot.)
+    pub fn may_be(&self, source: &str, inode: u64, born: Option<i64>) -> bool {
+        self.inode == inode && self.source == source && self.born.is_none_or(|known| born.is_none_or(|b| b == known))
     }
 
     /// Whether an open file has the content that this position is about.
@@ -103,7 +113,7 @@ impl Positions {
     pub fn claim(&mut self, file: &FollowedFile, cursors: impl Iterator<Item = Position>) -> Option<Position> {
         let candidates = self.unclaimed.iter().enumerate();
         let mut same: Vec<_> =
-            candidates.filter(|(_, p)| p.inode == file.key.inode && p.source == file.source.name).collect();
+            candidates.filter(|(_, p)| p.may_be(&file.source.name, file.key.inode, file.born)).collect();
         // Device numbers may change with a reboot.
         same.sort_by_key(|(_, p)| p.device != file.key.device);
         if let Some((index, _)) = same.into_iter().find(|(_, p)| p.is_in(&file.file)) {
@@ -180,6 +190,7 @@ mod tests {
             path: "/var/log/a".into(),
             device: 1,
             inode: 2,
+            born: None,
             head: Digest::of(content),
             content: 7,
             point: Point { offset: content.len() as u64, window: Digest::of(content), inside_cut_line: false },
@@ -200,6 +211,15 @@ mod tests {
         assert!(is_in(b"one\ntwo\nthree\n"));
         assert!(!is_in(b"one\n"));
         assert!(!is_in(b"eins\nzwei\ndrei\n"));
+    }
+
+    #[test]
+    fn a_file_with_another_birth_is_another_even_under_the_same_inode() {
+        let known = Position { born: Some(5), ..position(b"x") };
+        assert!(known.may_be("s", 2, Some(5)));
+        assert!(known.may_be("s", 2, None), "the file system does not tell any more");
+        assert!(!known.may_be("s", 2, Some(6)));
+        assert!(!known.may_be("other", 2, Some(5)));
     }
 
     #[test]

@@ -234,7 +234,8 @@ impl Discovery {
     /// The position that an earlier run had in this file, whatever the file was called then.
     fn recognise(&self, source: &Source, candidate: &Candidate) -> Option<&Position> {
         let inode = Key::of(&candidate.metadata).inode;
-        let mut same = self.known.iter().filter(|k| k.inode == inode && k.source == source.name).peekable();
+        let born = identity::born(&candidate.metadata);
+        let mut same = self.known.iter().filter(|k| k.may_be(&source.name, inode, born)).peekable();
         same.peek()?;
         let file = File::open(&candidate.path).ok()?;
         same.find(|known| known.is_in(&file))

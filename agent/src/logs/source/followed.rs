@@ -1,5 +1,5 @@
 use super::Source;
-use super::identity::Key;
+use super::identity::{self, Key};
 use crate::logs::record::Facts;
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -23,6 +23,8 @@ pub struct FollowedFile {
     /// Folder and name without date or number: the files of a family are generations of one log.
     pub family: PathBuf,
     pub key: Key,
+    /// Nanoseconds since 1970; not every file system tells.
+    pub born: Option<i64>,
     pub file: File,
     /// Where the file is now; none when it is in no followed folder any more.
     path: RwLock<Option<PathBuf>>,
@@ -61,6 +63,7 @@ impl FollowedFile {
             origin: found.origin,
             family: found.family,
             key,
+            born: identity::born(&metadata),
             file,
             path: RwLock::new(Some(found.path)),
             size: AtomicU64::new(metadata.len()),

@@ -3,6 +3,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::SystemTime;
 
 /// How much of a file's beginning is part of its identity. A shorter file is known by what it has.
 pub const HEAD: usize = 1024;
@@ -21,6 +22,13 @@ impl Key {
     pub fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
+}
+
+/// When the file was created, in nanoseconds since 1970, on file systems that tell. A file that has another file's
+/// inode has its own birth.
+pub fn born(metadata: &Metadata) -> Option<i64> {
+    let since = metadata.created().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok()
 }
 
 /// The fingerprint of a stretch of bytes and its length.
