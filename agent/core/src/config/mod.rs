@@ -18,6 +18,8 @@ pub mod metrics;
 /// `products:`
 pub mod products;
 
+/// Proxies on the way to a server, the same wherever one is.
+pub mod proxy;
 /// Settings of TLS clients, the same wherever one is.
 pub mod tls;
 

@@ -171,6 +171,12 @@ impl<'a> Section<'a> {
         read(Section::open(&entry.value, &self.path_of(key), self.problems)?)
     }
 
+    /// The same, for a section of which a single value is a short form; see [`Self::required_or_shorthand`].
+    pub fn section_or_value<T>(&mut self, key: &'static str, read: impl FnOnce(Section<'a>) -> Option<T>) -> Option<T> {
+        let node = self.node(key)?;
+        read(Section::open_with_shorthand(node, &self.path_of(key), self.problems)?)
+    }
+
     /// The names under `key`, valid or not, for references to them.
     pub fn names(&mut self, key: &'static str) -> Vec<String> {
         let mapping = self.node(key).and_then(Node::mapping);

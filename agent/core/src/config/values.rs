@@ -152,19 +152,34 @@ impl FromNode for SocketAddr {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort(pub String);
 
+impl HostPort {
+    /// Reads it of a text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host_fits = !host.is_empty()
+            && !host.contains(char::is_whitespace)
+            && (!host.contains(':') || host.starts_with('[') && host.ends_with(']'));
+        let fits = host_fits && port.parse::<u16>().is_ok_and(|port| port > 0);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The host, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        let host = self.0.rsplit_once(':').map_or(self.0.as_str(), |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.0.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
+    }
+}
+
 impl FromNode for HostPort {
     const EXPECTED: &'static str = "a host and port such as logs.example.org:6514";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        let fits = |text: &&str| {
-            text.rsplit_once(':').is_some_and(|(host, port)| {
-                let host_fits = !host.is_empty()
-                    && !host.contains(char::is_whitespace)
-                    && (!host.contains(':') || host.starts_with('['));
-                host_fits && port.parse::<u16>().is_ok_and(|port| port > 0)
-            })
-        };
-        node.text().filter(fits).map(|text| Self(text.to_owned())).ok_or_else(|| mismatch::<Self>(node))
+        node.text().and_then(Self::parse).ok_or_else(|| mismatch::<Self>(node))
     }
 }
 

@@ -4,6 +4,8 @@
 //! file is the only buffer there is, and an output that is down holds back nobody. Positions move on acknowledgement
 //! and survive a restart; at most `flight::BATCH` bytes of a source are sent again after a crash.
 
+/// TCP and TLS.
+mod connection;
 /// Records that a platform does not take.
 mod dead_letters;
 /// Records to bytes, for each kind of output.

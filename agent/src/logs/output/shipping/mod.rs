@@ -270,7 +270,7 @@ impl Shipping {
 
 fn stalled(settings: &Output) -> String {
     let whom = match &settings.platform {
-        Platform::Syslog(settings) => settings.address.0.clone(),
+        Platform::Syslog(settings) => settings.receiver.address.0.clone(),
         Platform::File(path) => path.display().to_string(),
     };
     format!(

@@ -2,12 +2,10 @@
 
 /// A file that records are appended to.
 mod appended;
-/// Syslog connections.
-mod syslog;
 
+use super::connection::{Broken, Connection};
 use appended::AppendedFile;
 use hostwright_core::config::logs::output::Platform;
-use syslog::Connection;
 use tokio::task::block_in_place;
 
 /// Why a transport is no good any more.
@@ -28,28 +26,30 @@ impl Failure {
         Self { why, reset: false, expected: false }
     }
 
-    /// It ended without order.
-    pub fn reset(why: String) -> Self {
-        Self { why, reset: true, expected: false }
-    }
-
     /// Somebody rotated the file that is written.
     pub fn moved(why: String) -> Self {
         Self { why, reset: false, expected: true }
     }
 }
 
+impl From<Broken> for Failure {
+    fn from(Broken { why, reset }: Broken) -> Self {
+        Self { why, reset, expected: false }
+    }
+}
+
 /// An open way to a log platform. Bytes go in order; how much of them is unacknowledged can be asked.
 #[derive(Debug)]
 pub enum Transport {
-    Syslog(Connection),
+    /// No acknowledgement but TCP's: the receiver's kernel has it.
+    Connection(Connection),
     File(AppendedFile),
 }
 
 impl Transport {
     pub async fn open(settings: &Platform) -> Result<Self, Failure> {
         match settings {
-            Platform::Syslog(settings) => Connection::open(settings).await.map(Self::Syslog),
+            Platform::Syslog(settings) => Ok(Self::Connection(Connection::open(&settings.receiver).await?)),
             Platform::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),
         }
     }
@@ -57,7 +57,7 @@ impl Transport {
     /// Sends; success does not mean acknowledged.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
-            Self::Syslog(connection) => connection.send(bytes).await,
+            Self::Connection(connection) => Ok(connection.send(bytes).await?),
             Self::File(file) => block_in_place(|| file.send(bytes)),
         }
     }
@@ -65,28 +65,29 @@ impl Transport {
     /// Does what can be done for acknowledgement, and tells how many of the sent bytes lack it.
     pub fn settle(&mut self) -> Result<u64, Failure> {
         match self {
-            Self::Syslog(connection) => connection.unacknowledged(),
+            Self::Connection(connection) => Ok(connection.unacknowledged()?),
             Self::File(file) => block_in_place(|| file.confirm()).map(|()| 0),
         }
     }
 
     /// Whether an acknowledgement leaves a doubt that whoever is to have the lines has read them.
     pub fn acknowledges_unread(&self) -> bool {
-        matches!(self, Self::Syslog(_))
+        matches!(self, Self::Connection(_))
     }
 
     /// Fails if the transport is no good any more. Cheap.
-    pub fn check(&self) -> Result<(), Failure> {
+    pub fn check(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Syslog(connection) => connection.check(),
+            Self::Connection(connection) => Ok(connection.check()?),
             Self::File(file) => file.check(),
         }
     }
 
-    /// Waits for the other side to say something, which is not expected unless it closes. Cancel-safe.
+    /// Waits for the other side to say something, which is not expected unless it closes: see [`Self::check`] then.
+    /// Cancel-safe.
     pub async fn spoken(&self) -> Result<(), Failure> {
         match self {
-            Self::Syslog(connection) => connection.spoken().await,
+            Self::Connection(connection) => Ok(connection.spoken().await?),
             Self::File(_) => std::future::pending().await,
         }
     }

@@ -1,8 +1,11 @@
 //! An output: one kind of platform with its settings, and how its batches are made.
 
+/// Where a stream of bytes goes.
+pub mod receiver;
 /// Syslog over TCP.
 pub mod syslog;
 
+pub use receiver::Receiver;
 pub use syslog::{Framing, Syslog};
 
 use crate::config::section::Section;
@@ -22,7 +25,7 @@ pub struct Output {
 /// A log platform, or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platform {
-    /// RFC 5424 messages over TCP.
+    /// RFC 5424 messages over TCP or TLS.
     Syslog(Syslog),
     /// JSON lines appended to a file.
     File(PathBuf),
