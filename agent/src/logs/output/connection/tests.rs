@@ -30,7 +30,7 @@ impl Server {
 
     fn receiver(&self, tls: Option<ClientTls>) -> Receiver {
         let port = self.listener.local_addr().expect("address").port();
-        Receiver { address: HostPort(format!("localhost:{port}")), tls, proxy: None }
+        Receiver { address: HostPort(format!("localhost:{port}")), tls: tls.map(Box::new), proxy: None }
     }
 
     fn trusted(&self) -> ClientTls {

@@ -9,17 +9,17 @@ pub struct Receiver {
     /// The receiver.
     pub address: HostPort,
     /// Whether and how what is sent is encrypted and the receiver known.
-    pub tls: Option<ClientTls>,
+    pub tls: Option<Box<ClientTls>>,
     /// What the connection goes through.
-    pub proxy: Option<Proxy>,
+    pub proxy: Option<Box<Proxy>>,
 }
 
 impl Receiver {
     /// Reads the keys `address`, `tls` (`{}`: the system's authorities) and `proxy`.
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let address = section.required("address");
-        let tls = section.section("tls", ClientTls::read);
-        let proxy = section.section_or_value("proxy", Proxy::read);
+        let tls = section.section("tls", ClientTls::read).map(Box::new);
+        let proxy = section.section_or_value("proxy", Proxy::read).map(Box::new);
         Some(Self { address: address?, tls, proxy })
     }
 }

@@ -84,7 +84,8 @@ mod tests {
         let proxy = secured.receiver.proxy.expect("a proxy");
         assert_eq!((proxy.kind, proxy.address.host(), proxy.address.port()), (Kind::Socks5, "::1", 1080));
         let proxy = "{url: 'http://p:3128', user: u, password: {env: P}}";
-        let proxy = read(&format!("{{address: 'h:6514', proxy: {proxy}}}")).expect("valid").receiver.proxy;
+        let proxy =
+            read(&format!("{{address: 'h:6514', proxy: {proxy}}}")).expect("valid").receiver.proxy.map(|proxy| *proxy);
         let login = Login { user: "u".into(), password: SecretRef::Environment("P".into()) };
         assert_eq!(proxy.map(|proxy| (proxy.address, proxy.login)), Some((HostPort("p:3128".into()), Some(login))));
     }
