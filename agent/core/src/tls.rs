@@ -95,6 +95,17 @@ pub fn client(settings: &ClientTls) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
+/// A client that trusts nobody, for an HTTP client that wants one although it has no TLS to do.
+///
+/// # Errors
+/// TLS cannot be set up at all.
+pub fn client_of_nobody() -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Client)?;
+    Ok(Arc::new(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()))
+}
+
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| TlsError::Pem {
         what: "the private key",

@@ -1,4 +1,4 @@
-use crate::secret::SecretRef;
+use crate::secret::{Secret, SecretError, SecretRef};
 use crate::yaml::{Node, Scalar};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -197,6 +197,40 @@ impl FromNode for SecretRef {
             ("env", Some(name)) if !name.is_empty() => Ok(Self::Environment(name.to_owned())),
             ("file", Some(path)) if path.starts_with('/') => Ok(Self::File(path.into())),
             _ => refused(),
+        }
+    }
+}
+
+/// A value that an operator may not want everybody to read: in the file itself, or by reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MaybeSecret {
+    /// Everybody who reads the file may know it.
+    Text(String),
+    /// A reference.
+    Secret(SecretRef),
+}
+
+impl FromNode for MaybeSecret {
+    const EXPECTED: &'static str =
+        "a string, or a reference to a secret: {credential: NAME}, {env: VARIABLE} or {file: /path}";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node.text() {
+            Some(_) => String::from_node(node).map(Self::Text),
+            None => SecretRef::from_node(node).map(Self::Secret),
+        }
+    }
+}
+
+impl MaybeSecret {
+    /// The value.
+    ///
+    /// # Errors
+    /// The secret is not there or cannot be read.
+    pub fn resolve(&self) -> Result<Secret, SecretError> {
+        match self {
+            Self::Text(text) => Ok(Secret::new(text.clone())),
+            Self::Secret(reference) => reference.resolve(),
         }
     }
 }

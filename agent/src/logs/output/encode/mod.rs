@@ -3,10 +3,14 @@
 //! In: the records of one file. Out: bytes, one record behind the other. An encoder is made for a file and an output,
 //! so that what is the same for all records of the file is written once.
 
+/// Actions of Elasticsearch's and OpenSearch's bulk API.
+mod bulk;
 /// JSON lines.
 mod ndjson;
 /// Syslog messages.
 mod rfc5424;
+/// Our fields and a line's own, in one JSON object.
+mod splice;
 
 use super::Origin;
 use crate::logs::record::{Facts, Record};
@@ -27,5 +31,6 @@ pub fn encoder(platform: &Platform, origin: &Origin, facts: &Facts) -> Box<dyn E
     match platform {
         Platform::Syslog(settings) => Box::new(rfc5424::Encoder::new(settings, origin, facts)),
         Platform::File(_) => Box::new(ndjson::Encoder::new(origin, facts)),
+        Platform::Bulk(settings) => Box::new(bulk::Encoder::new(settings, origin, facts)),
     }
 }

@@ -5,8 +5,15 @@
 
 /// Encoded records that are sent together.
 pub mod batch;
+/// Elasticsearch and OpenSearch.
+mod bulk;
+/// A server that answers as a test says.
+#[cfg(test)]
+mod canned;
 /// Takes batches to a platform until they are settled.
 pub mod courier;
+/// Requests to platforms behind HTTP.
+mod http;
 
 pub use courier::Courier;
 
@@ -17,12 +24,15 @@ use std::time::Duration;
 
 /// A log platform that answers each request.
 #[derive(Debug)]
-pub enum Platform {}
+pub enum Platform {
+    Bulk(bulk::Bulk),
+}
 
 /// Whether a platform answers each batch. The others take a stream.
 pub fn answers_each_batch(platform: &config::Platform) -> bool {
     match platform {
         config::Platform::Syslog(_) | config::Platform::File(_) => false,
+        config::Platform::Bulk(_) => true,
     }
 }
 
@@ -34,14 +44,16 @@ impl Platform {
     pub async fn open(settings: &config::Platform) -> anyhow::Result<Self> {
         match settings {
             config::Platform::Syslog(_) | config::Platform::File(_) => anyhow::bail!("takes a stream"),
+            config::Platform::Bulk(settings) => Ok(Self::Bulk(bulk::Bulk::new(settings))),
         }
     }
 }
 
 impl Deliver for Platform {
     async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
-        let _ = items;
-        match *self {}
+        match self {
+            Self::Bulk(bulk) => bulk.deliver(items).await,
+        }
     }
 }
 

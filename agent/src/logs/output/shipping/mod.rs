@@ -272,6 +272,7 @@ fn stalled(settings: &Output) -> String {
     let whom = match &settings.platform {
         Platform::Syslog(settings) => settings.receiver.address.0.clone(),
         Platform::File(path) => path.display().to_string(),
+        Platform::Bulk(settings) => settings.endpoint.url.0.clone(),
     };
     format!(
         "{whom} has taken nothing for {} s; see whether it is overloaded or hangs (lines wait in their files)",

@@ -51,6 +51,7 @@ impl Transport {
         match settings {
             Platform::Syslog(settings) => Ok(Self::Connection(Connection::open(&settings.receiver).await?)),
             Platform::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),
+            Platform::Bulk(_) => Err(Failure::closed("it answers each batch, and takes no stream".into())),
         }
     }
 

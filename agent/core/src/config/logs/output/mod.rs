@@ -1,10 +1,16 @@
 //! An output: one kind of platform with its settings, and how its batches are made.
 
+/// Elasticsearch and OpenSearch.
+pub mod bulk;
+/// Platforms behind HTTP.
+pub mod endpoint;
 /// Where a stream of bytes goes.
 pub mod receiver;
 /// Syslog over TCP.
 pub mod syslog;
 
+pub use bulk::Bulk;
+pub use endpoint::Endpoint;
 pub use receiver::Receiver;
 pub use syslog::{Framing, Syslog};
 
@@ -29,6 +35,8 @@ pub enum Platform {
     Syslog(Syslog),
     /// JSON lines appended to a file.
     File(PathBuf),
+    /// Elasticsearch or OpenSearch.
+    Bulk(Box<Bulk>),
 }
 
 /// The most that is sent before the platform acknowledges it.
@@ -57,10 +65,12 @@ impl Output {
             file.finish();
             path
         });
-        section.exactly_one(&["syslog", "file"]);
+        let bulk = section.section("bulk", Bulk::read);
+        section.exactly_one(&["syslog", "file", "bulk"]);
         section.finish();
-        let platform = syslog.map(Platform::Syslog).or(file.map(|path| Platform::File(path.0)))?;
-        Some(Self { platform, batch })
+        let platforms =
+            [syslog.map(Platform::Syslog), file.map(|path| Platform::File(path.0)), bulk.map(|bulk| Platform::Bulk(Box::new(bulk)))];
+        Some(Self { platform: platforms.into_iter().flatten().next()?, batch })
     }
 }
 

@@ -1,0 +1,70 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// A server that gives the answers that it was told, one to each request, and notes the requests.
+pub struct Canned {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    requests: UnboundedReceiver<Seen>,
+}
+
+/// A request that came in.
+pub struct Seen {
+    /// Its first line and header fields.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Canned {
+    /// Each answer is what follows `HTTP/1.1 `: status, header fields, an empty line, the body. An empty one ends the
+    /// connection instead.
+    pub async fn start(answers: impl IntoIterator<Item = &str>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let answers: Vec<_> = answers.into_iter().map(str::to_owned).collect();
+        let (seen, requests) = unbounded_channel();
+        tokio::spawn(async move {
+            let mut answers = answers.into_iter().peekable();
+            while answers.peek().is_some() {
+                let Ok((connection, _)) = listener.accept().await else { return };
+                let _ = serve(connection, &mut answers, &seen).await;
+            }
+        });
+        Self { url, requests }
+    }
+
+    /// The next request.
+    pub async fn request(&mut self) -> Seen {
+        self.requests.recv().await.expect("a request")
+    }
+}
+
+async fn serve(
+    mut connection: TcpStream,
+    answers: &mut impl Iterator<Item = String>,
+    seen: &UnboundedSender<Seen>,
+) -> std::io::Result<()> {
+    loop {
+        let mut bytes = Vec::new();
+        let end = loop {
+            if connection.read_buf(&mut bytes).await? == 0 {
+                return Ok(());
+            }
+            if let Some(end) = memchr::memmem::find(&bytes, b"\r\n\r\n") {
+                break end + 4;
+            }
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        let mut body = bytes.split_off(end);
+        while body.len() < length.unwrap_or(0) {
+            connection.read_buf(&mut body).await?;
+        }
+        let _ = seen.send(Seen { head, body });
+        let Some(answer) = answers.next().filter(|answer| !answer.is_empty()) else { return Ok(()) };
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        connection.write_all(answer.as_bytes()).await?;
+    }
+}
