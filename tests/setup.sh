@@ -6,13 +6,13 @@ set -eu
 
 packages="
   docker.io docker-registry iptables
-  rsyslog prometheus prometheus-node-exporter
+  rsyslog rsyslog-gnutls prometheus prometheus-node-exporter
   swift-proxy swift-account swift-container swift-object memcached
   systemd-container mmdebstrap busybox-static
   qemu-system-x86 qemu-utils genisoimage mtools dosfstools
   curl jq openssl openssh-client iproute2 procps xz-utils zstd
   e2fsprogs fdisk grub-pc-bin grub-common
-  make gcc libc6-dev binutils git
+  make gcc libc6-dev binutils git pkg-config libssl-dev
 "
 
 # Another Docker Engine (docker-ce, say) does as well, and must not be removed for Debian's.

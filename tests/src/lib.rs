@@ -4,6 +4,8 @@
 
 /// The Basegun scenario around its VM.
 pub mod basegun;
+/// Certificates for servers on loopback and their clients.
+pub mod certificates;
 /// The servers that Hostwright talks to, each the real program on loopback.
 pub mod engines;
 /// A blocking HTTP client over TCP and Unix sockets.

@@ -6,52 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hostwright_tests::certificates::Certificates;
 use hostwright_tests::port::Port;
 use hostwright_tests::process::{AgentProcess, binary};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// An authority, and a server and a client certificate of it, made by openssl.
-struct Certificates {
-    folder: TempDir,
-}
-
-impl Certificates {
-    fn make() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        openssl(
-            folder.path(),
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem",
-        )?;
-        for name in ["server", "client"] {
-            openssl(
-                folder.path(),
-                &format!(
-                    "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
-                ),
-            )?;
-            fs::write(folder.path().join("extensions"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")?;
-            openssl(
-                folder.path(),
-                &format!(
-                    "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out {name}.pem"
-                ),
-            )?;
-        }
-        Ok(Self { folder })
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-}
-
-fn openssl(folder: &Path, arguments: &str) -> Result<()> {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output()?;
-    ensure!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
 
 /// The HTTP code and body that curl gets.
 fn curl(arguments: &[&str]) -> Result<(String, String)> {

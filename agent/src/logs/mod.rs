@@ -111,7 +111,7 @@ fn sources(settings: &Logs) -> anyhow::Result<Vec<Arc<Source>>> {
 fn written_by_us(settings: &Logs) -> HashSet<PathBuf> {
     let path = |output: &Output| match &output.platform {
         Platform::File(path) => Some(path.clone()),
-        Platform::Syslog(_) | Platform::Bulk(_) => None,
+        _ => None,
     };
     settings.outputs.values().filter_map(path).collect()
 }

@@ -7,6 +7,8 @@
 pub mod docker;
 /// The life of a private Docker Engine that several test processes share.
 mod docker_daemon;
+/// Flowgger, the receiver behind OVH's Log Data Platform.
+pub mod flowgger;
 /// Prometheus' node_exporter.
 pub mod node_exporter;
 /// Prometheus, scraping the targets of a test.
@@ -19,6 +21,7 @@ pub mod rsyslog;
 pub mod swift;
 
 pub use docker::Docker;
+pub use flowgger::Flowgger;
 pub use node_exporter::NodeExporter;
 pub use prometheus::Prometheus;
 pub use registry::Registry;

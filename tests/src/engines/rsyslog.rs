@@ -1,4 +1,4 @@
-//! rsyslog, which writes down what it receives over TCP.
+//! rsyslog, which writes down what it receives over TCP or TLS.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::certificates::Certificates;
 use crate::port::Port;
 use crate::server::Server;
 use crate::wait::eventually;
@@ -25,10 +26,30 @@ pub struct Rsyslog {
 
 impl Rsyslog {
     pub fn start() -> Result<Self> {
+        Self::launch("", "")
+    }
+
+    /// With TLS (RFC 5425). `client` says whether clients have to show a certificate of the same authority.
+    pub fn start_tls(certificates: &Certificates, client: bool) -> Result<Self> {
+        let files = format!(
+            "defaultNetstreamDriverCAFile=\"{}\" defaultNetstreamDriverCertFile=\"{}\" defaultNetstreamDriverKeyFile=\"{}\"",
+            certificates.path("ca.pem"),
+            certificates.path("server.pem"),
+            certificates.path("server.key"),
+        );
+        let authentication = if client { "x509/certvalid" } else { "anon" };
+        let driver =
+            format!(r#"streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="{authentication}""#);
+        Self::launch(&files, &driver)
+    }
+
+    fn launch(files: &str, driver: &str) -> Result<Self> {
         let mut rsyslog = Self { server: None, port: Port::reserve()?, folder: tempfile::tempdir()? };
         let raw = rsyslog.raw_file();
         let messages = rsyslog.path("messages");
-        fs::write(rsyslog.path("rsyslog.conf"), config(rsyslog.address(), rsyslog.folder.path(), &raw, &messages))?;
+        let text = config(rsyslog.address(), rsyslog.folder.path(), &raw, &messages);
+        let text = text.replace("@FILES@", files).replace("@DRIVER@", driver);
+        fs::write(rsyslog.path("rsyslog.conf"), text)?;
         rsyslog.start_again()?;
         Ok(rsyslog)
     }
@@ -91,9 +112,9 @@ fn config(address: SocketAddr, folder: &Path, raw: &Path, messages: &Path) -> St
         r#"global(
   workDirectory="{folder}" maxMessageSize="1m" net.enableDNS="off"
   parser.escapeControlCharactersOnReceive="off"
-  processInternalMessages="on"
+  processInternalMessages="on" @FILES@
 )
-module(load="imtcp")
+module(load="imtcp" @DRIVER@)
 template(name="raw" type="string" string="%rawmsg%\n")
 template(name="message" type="string" string="%msg%\n")
 ruleset(name="received") {{

@@ -5,10 +5,20 @@
 
 /// Actions of Elasticsearch's and OpenSearch's bulk API.
 mod bulk;
+/// Messages as datagrams.
+pub mod datagrams;
+/// Nested fields made flat.
+mod flatten;
+/// GELF messages.
+mod gelf;
+/// JSON text, taken apart and put together.
+mod json;
 /// JSON lines.
 mod ndjson;
 /// Syslog messages.
 mod rfc5424;
+/// Times as numbers.
+mod seconds;
 /// Our fields and a line's own, in one JSON object.
 mod splice;
 
@@ -30,6 +40,7 @@ pub trait Encode: Debug + Send {
 pub fn encoder(platform: &Platform, origin: &Origin, facts: &Facts) -> Box<dyn Encode> {
     match platform {
         Platform::Syslog(settings) => Box::new(rfc5424::Encoder::new(settings, origin, facts)),
+        Platform::Gelf(settings) => Box::new(gelf::Encoder::new(settings, origin, facts)),
         Platform::File(_) => Box::new(ndjson::Encoder::new(origin, facts)),
         Platform::Bulk(settings) => Box::new(bulk::Encoder::new(settings, origin, facts)),
     }

@@ -31,7 +31,9 @@ pub enum Platform {
 /// Whether a platform answers each batch. The others take a stream.
 pub fn answers_each_batch(platform: &config::Platform) -> bool {
     match platform {
-        config::Platform::Syslog(_) | config::Platform::File(_) => false,
+        config::Platform::Syslog(_) => false,
+        config::Platform::Gelf(_) => false,
+        config::Platform::File(_) => false,
         config::Platform::Bulk(_) => true,
     }
 }
@@ -43,8 +45,8 @@ impl Platform {
     /// One of these is not to be had.
     pub async fn open(settings: &config::Platform) -> anyhow::Result<Self> {
         match settings {
-            config::Platform::Syslog(_) | config::Platform::File(_) => anyhow::bail!("takes a stream"),
             config::Platform::Bulk(settings) => Ok(Self::Bulk(bulk::Bulk::new(settings))),
+            _ => anyhow::bail!("takes a stream"),
         }
     }
 }

@@ -271,6 +271,7 @@ impl Shipping {
 fn stalled(settings: &Output) -> String {
     let whom = match &settings.platform {
         Platform::Syslog(settings) => settings.receiver.address.0.clone(),
+        Platform::Gelf(settings) => settings.receiver.address.0.clone(),
         Platform::File(path) => path.display().to_string(),
         Platform::Bulk(settings) => settings.endpoint.url.0.clone(),
     };

@@ -2,10 +2,14 @@
 
 /// A file that records are appended to.
 mod appended;
+/// A receiver of datagrams.
+mod datagrams;
 
 use super::connection::{Broken, Connection};
 use appended::AppendedFile;
-use hostwright_core::config::logs::output::Platform;
+use datagrams::DatagramSocket;
+use hostwright_core::config::logs::output::gelf::Protocol;
+use hostwright_core::config::logs::output::{Platform, Receiver};
 use tokio::task::block_in_place;
 
 /// Why a transport is no good any more.
@@ -43,22 +47,33 @@ impl From<Broken> for Failure {
 pub enum Transport {
     /// No acknowledgement but TCP's: the receiver's kernel has it.
     Connection(Connection),
+    /// No acknowledgement at all.
+    Datagrams(DatagramSocket),
     File(AppendedFile),
 }
 
 impl Transport {
     pub async fn open(settings: &Platform) -> Result<Self, Failure> {
         match settings {
-            Platform::Syslog(settings) => Ok(Self::Connection(Connection::open(&settings.receiver).await?)),
+            Platform::Syslog(settings) => Self::connect(&settings.receiver).await,
+            Platform::Gelf(settings) => match settings.protocol {
+                Protocol::Tcp => Self::connect(&settings.receiver).await,
+                Protocol::Udp { .. } => DatagramSocket::open(&settings.receiver.address).await.map(Self::Datagrams),
+            },
             Platform::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),
             Platform::Bulk(_) => Err(Failure::closed("it answers each batch, and takes no stream".into())),
         }
+    }
+
+    async fn connect(receiver: &Receiver) -> Result<Self, Failure> {
+        Ok(Self::Connection(Connection::open(receiver).await?))
     }
 
     /// Sends; success does not mean acknowledged.
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
             Self::Connection(connection) => Ok(connection.send(bytes).await?),
+            Self::Datagrams(socket) => socket.send(bytes).await,
             Self::File(file) => block_in_place(|| file.send(bytes)),
         }
     }
@@ -67,19 +82,21 @@ impl Transport {
     pub fn settle(&mut self) -> Result<u64, Failure> {
         match self {
             Self::Connection(connection) => Ok(connection.unacknowledged()?),
+            Self::Datagrams(socket) => socket.check().map(|()| 0),
             Self::File(file) => block_in_place(|| file.confirm()).map(|()| 0),
         }
     }
 
     /// Whether an acknowledgement leaves a doubt that whoever is to have the lines has read them.
     pub fn acknowledges_unread(&self) -> bool {
-        matches!(self, Self::Connection(_))
+        !matches!(self, Self::File(_))
     }
 
     /// Fails if the transport is no good any more. Cheap.
     pub fn check(&mut self) -> Result<(), Failure> {
         match self {
             Self::Connection(connection) => Ok(connection.check()?),
+            Self::Datagrams(socket) => socket.check(),
             Self::File(file) => file.check(),
         }
     }
@@ -89,6 +106,7 @@ impl Transport {
     pub async fn spoken(&self) -> Result<(), Failure> {
         match self {
             Self::Connection(connection) => Ok(connection.spoken().await?),
+            Self::Datagrams(socket) => socket.spoken().await,
             Self::File(_) => std::future::pending().await,
         }
     }

@@ -4,6 +4,8 @@
 pub mod bulk;
 /// Platforms behind HTTP.
 pub mod endpoint;
+/// Graylog's format.
+pub mod gelf;
 /// Where a stream of bytes goes.
 pub mod receiver;
 /// Syslog over TCP.
@@ -11,6 +13,7 @@ pub mod syslog;
 
 pub use bulk::Bulk;
 pub use endpoint::Endpoint;
+pub use gelf::Gelf;
 pub use receiver::Receiver;
 pub use syslog::{Framing, Syslog};
 
@@ -33,6 +36,8 @@ pub struct Output {
 pub enum Platform {
     /// RFC 5424 messages over TCP or TLS.
     Syslog(Syslog),
+    /// GELF messages over TCP, TLS or UDP.
+    Gelf(Gelf),
     /// JSON lines appended to a file.
     File(PathBuf),
     /// Elasticsearch or OpenSearch.
@@ -60,16 +65,21 @@ impl Output {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let batch = section.section("batch", |section| Some(Batch::read(section))).unwrap_or_default();
         let syslog = section.section("syslog", Syslog::read);
+        let gelf = section.section("gelf", Gelf::read);
         let file = section.section("file", |mut file| {
             let path = file.required::<AbsolutePath>("path");
             file.finish();
             path
         });
         let bulk = section.section("bulk", Bulk::read);
-        section.exactly_one(&["syslog", "file", "bulk"]);
+        section.exactly_one(&["syslog", "file", "bulk", "gelf"]);
         section.finish();
-        let platforms =
-            [syslog.map(Platform::Syslog), file.map(|path| Platform::File(path.0)), bulk.map(|bulk| Platform::Bulk(Box::new(bulk)))];
+        let platforms = [
+            syslog.map(Platform::Syslog),
+            file.map(|path| Platform::File(path.0)),
+            bulk.map(|bulk| Platform::Bulk(Box::new(bulk))),
+            gelf.map(Platform::Gelf),
+        ];
         Some(Self { platform: platforms.into_iter().flatten().next()?, batch })
     }
 }

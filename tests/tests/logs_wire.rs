@@ -1,0 +1,229 @@
+//! The logs duty towards receivers of streams, over TLS and UDP, and towards those that acknowledge windows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io::Read;
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use flate2::read::{GzDecoder, ZlibDecoder};
+use hostwright_tests::certificates::Certificates;
+use hostwright_tests::engines::flowgger::{Flowgger, Input};
+use hostwright_tests::engines::rsyslog::Rsyslog;
+use hostwright_tests::process::AgentProcess;
+use hostwright_tests::wait::eventually;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(40);
+
+/// A log with numbered JSON lines, and the agent that ships it to one output.
+struct Host {
+    folder: TempDir,
+    agent: AgentProcess,
+}
+
+impl Host {
+    /// `output` is the output's settings in one line.
+    fn start(output: &str) -> Result<Self> {
+        Self::start_with(output, &[])
+    }
+
+    fn start_with(output: &str, env: &[(&str, &str)]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("log.json");
+        let config = format!(
+            "host: {{name: testhost, labels: {{environment: prod}}}}\n\
+             logs:\n  sources:\n    backend: {{files: ['{}'], parse: json, outputs: [platform]}}\n  \
+             outputs:\n    platform: {output}\n",
+            log.display()
+        );
+        let agent = AgentProcess::start_with_env(&config, env)?;
+        Ok(Self { folder, agent })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log.json")
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        use std::io::Write;
+        let mut file = fs::File::options().create(true).append(true).open(self.log())?;
+        Ok(file.write_all(text.as_bytes())?)
+    }
+
+    /// Appends lines with these numbers.
+    fn write_numbered(&self, numbers: std::ops::Range<usize>) -> Result<()> {
+        let line = |number| format!("{{\"seq\":{number},\"level\":\"warn\",\"message\":\"number {number}\"}}\n");
+        self.write(&numbers.map(line).collect::<String>())
+    }
+
+    fn wait_why(&self, part: &str) -> Result<()> {
+        let told = |status: &Value| status["duties"]["logs"]["why"].as_str().unwrap_or_default().contains(part);
+        self.agent.wait_status(&format!("the status tells {part:?}"), SOON, told).map(drop)
+    }
+}
+
+fn sequence(lines: &[String]) -> Result<Vec<u64>> {
+    let number = |line: &String| {
+        let value: Value = serde_json::from_str(line.trim()).with_context(|| format!("no JSON: {line}"))?;
+        value["seq"].as_u64().context("no number")
+    };
+    lines.iter().filter(|line| line.contains("\"seq\"")).map(number).collect()
+}
+
+#[test]
+fn syslog_over_tls_reaches_rsyslog_complete_and_in_order() -> Result<()> {
+    let certificates = Certificates::make()?;
+    let rsyslog = Rsyslog::start_tls(&certificates, true)?;
+    for framing in ["octet-counting", "newline"] {
+        let before = rsyslog.messages()?.iter().filter(|line| line.contains("\"seq\"")).count();
+        let host = Host::start(&format!(
+            "{{syslog: {{address: '{}', framing: {framing}, tls: {{ca: '{}', certificate: '{}', key: '{}'}}}}}}",
+            rsyslog.address(),
+            certificates.path("ca.pem"),
+            certificates.path("client.pem"),
+            certificates.path("client.key"),
+        ))?;
+        host.write_numbered(0..20_000)?;
+        rsyslog.wait_for_messages(before + 20_000, SOON)?;
+        let numbers = sequence(&rsyslog.messages()?)?.split_off(before);
+        ensure!(numbers == (0..20_000).collect::<Vec<u64>>(), "{framing}: not complete and in order");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_receiver_that_is_not_trusted_gets_nothing_and_the_status_says_why() -> Result<()> {
+    let certificates = Certificates::make()?;
+    let rsyslog = Rsyslog::start_tls(&certificates, false)?;
+    let other = Certificates::make()?;
+    let host = Host::start(&format!(
+        "{{syslog: {{address: '{}', tls: {{ca: '{}'}}}}}}",
+        rsyslog.address(),
+        other.path("ca.pem")
+    ))?;
+    host.write_numbered(0..10)?;
+    host.wait_why("tls: {ca: …}")?;
+    ensure!(!rsyslog.messages()?.iter().any(|line| line.contains("\"seq\"")), "it got lines");
+    Ok(())
+}
+
+fn gelf_over_tls(flowgger: &Flowgger, certificates: &Certificates) -> String {
+    format!("{{gelf: {{address: '{}', tls: {{ca: '{}'}}}}}}", flowgger.address(), certificates.path("ca.pem"))
+}
+
+fn numbers(records: &[Value]) -> Vec<u64> {
+    records.iter().filter_map(|record| record["_seq"].as_u64()).collect()
+}
+
+#[test]
+fn gelf_over_tls_reaches_flowgger_complete_and_in_order_and_nothing_is_dropped() -> Result<()> {
+    let certificates = Certificates::make()?;
+    let flowgger = Flowgger::start(&certificates, Input::Gelf)?;
+    let host = Host::start(&gelf_over_tls(&flowgger, &certificates))?;
+    // What flowgger drops when it comes as it is.
+    let odd = [
+        r#"{"a":{"b":[1,{"c":2}],"d":{}},"seq":0,"message":"nested"}"#,
+        r#"{"level":99,"timestamp":"yesterday","host":{"x":1},"version":[],"seq":1}"#,
+        "no JSON at all \u{1} \"x\"",
+        r#"{"message":"","id":7,"x":null,"y":true,"z":18446744073709551616,"seq":2}"#,
+        r#"{"short_message":[],"full_message":{},"seq":3,"level":"error","nul":"\u0000\n"}"#,
+    ];
+    host.write(&(odd.join("\n") + "\n"))?;
+    let records = flowgger.wait_for_records(odd.len(), SOON)?;
+    ensure!(numbers(&records) == [0, 1, 2, 3], "{records:#?} {}", flowgger.complaints());
+    ensure!(
+        records[0]["_a_b"] == r#"[1,{"c":2}]"# && records[0]["short_message"] == "nested" && records[0]["level"] == 4,
+        "{:#}",
+        records[0]
+    );
+    ensure!(records[2]["short_message"] == odd[2] && records[2]["host"] == "testhost", "{:#}", records[2]);
+    ensure!(records[3]["_id_"] == 7 && records[4]["_nul"] == "\u{0}\n", "{:#}{:#}", records[3], records[4]);
+    host.write_numbered(4..20_004)?;
+    let records = flowgger.wait_for_records(20_005, SOON)?;
+    ensure!(numbers(&records) == (0..20_004).collect::<Vec<u64>>(), "not complete and in order");
+    Ok(())
+}
+
+/// GELF knows no acknowledgement: what the dead receiver's kernel had taken is sent again.
+#[test]
+fn a_gelf_receiver_that_is_killed_under_load_loses_nothing() -> Result<()> {
+    let certificates = Certificates::make()?;
+    let mut flowgger = Flowgger::start(&certificates, Input::Gelf)?;
+    let host = Host::start(&gelf_over_tls(&flowgger, &certificates))?;
+    for round in 1..=3 {
+        host.write_numbered((round - 1) * 30_000..round * 30_000)?;
+        flowgger.wait_for_records(1 + (round - 1) * 30_000, SOON)?;
+        flowgger.kill()?;
+        flowgger.start_again()?;
+    }
+    eventually("every line", SOON, || {
+        let there: BTreeSet<u64> = numbers(&flowgger.records()?).into_iter().collect();
+        ensure!(there.len() == 90_000, "{} of 90000 have arrived", there.len());
+        Ok(())
+    })?;
+    eprintln!("{} duplicates", numbers(&flowgger.records()?).len() - 90_000);
+    Ok(())
+}
+
+/// Takes GELF datagrams apart as Graylog does: chunks gathered by their id, then zlib, gzip or plain text.
+fn receive_gelf(socket: &UdpSocket) -> Result<Value> {
+    let mut chunks: HashMap<[u8; 8], BTreeMap<u8, Vec<u8>>> = HashMap::new();
+    let mut buffer = vec![0; 70_000];
+    loop {
+        let datagram = &buffer[..socket.recv(&mut buffer).context("no datagram")?];
+        let message = match datagram {
+            [0x1e, 0x0f, rest @ ..] => {
+                let (id, rest) = rest.split_first_chunk::<8>().context("a chunk without an id")?;
+                let [number, count, rest @ ..] = rest else { bail!("a chunk without a number") };
+                ensure!(number < count && *count <= 128, "chunk {number} of {count}");
+                let parts = chunks.entry(*id).or_default();
+                parts.insert(*number, rest.to_vec());
+                if parts.len() < usize::from(*count) {
+                    continue;
+                }
+                parts.values().flatten().copied().collect()
+            }
+            whole => whole.to_vec(),
+        };
+        return Ok(serde_json::from_slice(&inflated(message)?)?);
+    }
+}
+
+fn inflated(message: Vec<u8>) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match message[..] {
+        [0x1f, 0x8b, ..] => GzDecoder::new(&message[..]).read_to_end(&mut text)?,
+        [0x78, ..] => ZlibDecoder::new(&message[..]).read_to_end(&mut text)?,
+        _ => return Ok(message),
+    };
+    Ok(text)
+}
+
+#[test]
+fn gelf_datagrams_are_compressed_and_chunked_and_what_is_too_long_becomes_a_dead_letter() -> Result<()> {
+    for compress in ["zlib", "gzip", "none"] {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_read_timeout(Some(SOON))?;
+        let address = socket.local_addr()?;
+        let host = Host::start(&format!("{{gelf: {{address: '{address}', protocol: udp, compress: {compress}}}}}"))?;
+        let random: String =
+            (0..60_000u64).map(|i| format!("{:x}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61)).collect();
+        host.write(&format!("{{\"seq\":0}}\n{{\"seq\":1,\"x\":\"{random}\"}}\n"))?;
+        let (first, second) = (receive_gelf(&socket)?, receive_gelf(&socket)?);
+        ensure!(first["_seq"] == 0 && second["_seq"] == 1 && second["_x"] == random, "{compress}: {first}");
+        let too_long: String =
+            (0..900_000u64).map(|i| format!("{:x}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60)).collect();
+        host.write(&format!("{{\"seq\":2,\"x\":\"{too_long}\"}}\n{{\"seq\":3}}\n"))?;
+        ensure!(receive_gelf(&socket)?["_seq"] == 3, "{compress}: it was sent all the same");
+        eventually("a dead letter", SOON, || {
+            let letters = fs::read_to_string(host.agent.state_folder().join("logs/dead-letters-platform.ndjson"))?;
+            ensure!(letters.contains("too much for GELF over UDP"), "{}", &letters[..letters.len().min(500)]);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
