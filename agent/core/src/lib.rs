@@ -8,6 +8,8 @@ pub mod backoff;
 pub mod bucket;
 /// The one file, `agent.yaml`: a module per section.
 pub mod config;
+/// Durable records that are appended.
+pub mod journal;
 /// A client of the agent's local socket.
 pub mod local_api;
 /// Log lines of the program itself: to the journal under systemd, plain on a terminal.

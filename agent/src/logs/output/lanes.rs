@@ -85,7 +85,7 @@ impl Lanes {
         self.find(sequence).is_ok()
     }
 
-    pub fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+    pub fn cursors(&self) -> impl Iterator<Item = &Cursor> + Clone {
         self.lanes.iter().map(|lane| &lane.cursor)
     }
 

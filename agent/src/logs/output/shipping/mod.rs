@@ -108,6 +108,7 @@ impl Shipping {
         for cursor in self.lanes.remove_unless(is_followed) {
             // It may come back from where it was moved to.
             self.task.positions.remember(Position::of(&cursor));
+            self.task.positions.forget(cursor.file.sequence);
         }
         for file in files.iter() {
             if let Some(slot) = file.source.slot(&self.task.name)
@@ -119,7 +120,7 @@ impl Shipping {
     }
 
     fn begin(&mut self, file: Arc<FollowedFile>, slot: usize) {
-        let relatives = self.lanes.family(&file.source.name, &file.family).map(Position::of);
+        let relatives = || self.lanes.family(&file.source.name, &file.family).map(Position::of);
         let position = self.task.positions.claim(&file, relatives);
         let (point, head, content, ledger) =
             position.map_or_else(Default::default, |p| (p.point, p.head, p.content, p.ledger));
