@@ -2,7 +2,7 @@
 
 /// Routes, health and the status page, on the local socket and over TLS.
 pub mod api;
-/// `hostwright-agent run | check | status`.
+/// `hostwright-agent run | check | status | logs`.
 pub mod commands;
 /// A Compose file that converges on a container engine.
 pub mod containers;
@@ -10,6 +10,8 @@ pub mod containers;
 pub mod logs;
 /// Node metrics with node_exporter's names.
 pub mod metrics;
+/// What operators ask of a running duty.
+pub mod orders;
 /// Finished files that reach buckets whole.
 pub mod products;
 /// Starts duties, restarts them with backoff, drains them; knows none by name.

@@ -39,6 +39,14 @@ enum Command {
         #[arg(long, default_value = hostwright_core::local_api::SOCKET)]
         socket: PathBuf,
     },
+    /// Show how far each log source is at each output; check, resend, test.
+    Logs {
+        #[command(subcommand)]
+        what: Option<commands::Logs>,
+        /// The agent's local socket.
+        #[arg(long, global = true, default_value = hostwright_core::local_api::SOCKET)]
+        socket: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -64,6 +72,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(commands::run(&config))?;
         }
         Command::Check { file } => commands::check(&file)?,
+        Command::Logs { what, socket } => return commands::logs(what, &socket),
         Command::Status { format, socket } => return commands::status(&socket, format),
     }
     Ok(ExitCode::SUCCESS)

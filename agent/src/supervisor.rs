@@ -4,6 +4,7 @@
 //! that ends in an error, or panics, is started again after a jittered delay while the others go on. What duties say
 //! of themselves flows over one `watch` channel, which the API, systemd's STATUS and the metrics read.
 
+use crate::orders::{Desk, Orders};
 use anyhow::anyhow;
 use futures_util::future::BoxFuture;
 use hostwright_core::backoff::Backoff;
@@ -41,6 +42,10 @@ pub struct Context {
     pub status: Reporter,
     /// How all duties are.
     pub statuses: watch::Receiver<Statuses>,
+    /// What operators ask of it. A duty that takes none leaves them alone.
+    pub orders: Orders,
+    /// Where orders for any duty are handed in.
+    pub desk: Desk,
     /// The duty's own folder for durable state; it exists.
     pub state: PathBuf,
     /// What is the same for all duties.
@@ -166,6 +171,7 @@ struct Running {
 pub struct Supervisor {
     environment: Arc<Environment>,
     statuses: watch::Sender<Statuses>,
+    desk: Desk,
     running: BTreeMap<&'static str, Running>,
 }
 
@@ -178,7 +184,12 @@ impl Supervisor {
             not_yet_ok: BTreeSet::new(),
             draining: false,
         };
-        Self { environment: Arc::new(environment), statuses: watch::Sender::new(statuses), running: BTreeMap::new() }
+        Self {
+            environment: Arc::new(environment),
+            statuses: watch::Sender::new(statuses),
+            desk: Desk::default(),
+            running: BTreeMap::new(),
+        }
     }
 
     /// How all duties are, now and at every change.
@@ -198,6 +209,7 @@ impl Supervisor {
         let gone: Vec<_> = self.running.values().filter(|running| !unchanged(running)).map(|r| r.duty.name).collect();
         let ended: Vec<_> = gone.iter().filter_map(|name| self.running.remove(name)).collect();
         drain(ended, grace).await;
+        gone.iter().for_each(|name| self.desk.close(name));
         self.statuses.send_modify(|statuses| {
             statuses.duties.retain(|name, _| !gone.contains(name));
             statuses.not_yet_ok.retain(|name| !gone.contains(name));
@@ -235,6 +247,8 @@ impl Supervisor {
         let context = Context {
             status: Reporter { name: duty.name, statuses: self.statuses.clone() },
             statuses: self.statuses.subscribe(),
+            orders: self.desk.open(duty.name),
+            desk: self.desk.clone(),
             state: self.environment.state.join(duty.name),
             environment: self.environment.clone(),
             stop: stop.clone(),

@@ -29,11 +29,25 @@ pub struct Answer {
 /// # Errors
 /// Nobody listens, the caller may not connect, the agent does not answer within `timeout`, or answers no HTTP.
 pub fn get(socket: &Path, path: &str, timeout: Duration) -> io::Result<Answer> {
+    ask(socket, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"), timeout)
+}
+
+/// Orders something of the agent: `POST path` over its socket, with a JSON body.
+///
+/// # Errors
+/// As [`get`].
+pub fn post(socket: &Path, path: &str, body: &str, timeout: Duration) -> io::Result<Answer> {
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+    ask(socket, &format!("{head}Content-Length: {length}\r\n\r\n{body}"), timeout)
+}
+
+fn ask(socket: &Path, request: &str, timeout: Duration) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
     // In one piece: `write!` on the stream would send each part of the format by itself.
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+    stream.write_all(request.as_bytes())?;
     let mut text = String::new();
     stream.take(MAX_ANSWER).read_to_string(&mut text)?;
     parse(&text).ok_or_else(|| {

@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 /// A socket or port cannot be had, or TLS cannot be set up.
 pub async fn run(settings: Option<Api>, context: Context) -> anyhow::Result<()> {
     let socket = local::Socket::bind(&context.environment.runtime)?;
-    let routes = routes::routes(context.statuses.clone(), context.environment.host_name.clone());
+    let routes = routes::routes(context.statuses.clone(), context.environment.host_name.clone(), context.desk.clone());
     let mut connections = Connections::new(routes);
     let remote = match &settings {
         Some(api) => Some(Remote::bind(api, &context).await?),

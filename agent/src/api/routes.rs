@@ -1,10 +1,11 @@
 use super::connection::Caller;
 use super::page;
+use crate::orders::{Desk, Unanswered};
 use crate::supervisor::Statuses;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use hostwright_core::status::AgentStatus;
 use std::collections::HashMap;
@@ -15,17 +16,19 @@ use tokio::sync::watch;
 struct Shared {
     statuses: watch::Receiver<Statuses>,
     host: String,
+    desk: Desk,
 }
 
 /// What can be asked.
-pub(super) fn routes(statuses: watch::Receiver<Statuses>, host: String) -> Router {
+pub(super) fn routes(statuses: watch::Receiver<Statuses>, host: String, desk: Desk) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/v1/status", get(status))
+        .route("/v1/duties/{duty}/{verb}", post(order))
         .route("/", get(status_page))
         .fallback(async || (StatusCode::NOT_FOUND, "not found; try /livez, /readyz?verbose, /v1/status or /\n"))
-        .with_state(Shared { statuses, host })
+        .with_state(Shared { statuses, host, desk })
 }
 
 /// Ready is a latch: every duty has been ok since the start, and the agent does not drain. `?verbose` tells each.
@@ -51,6 +54,30 @@ async fn status(State(shared): State<Shared>, Extension(caller): Extension<Calle
     match admit(caller) {
         Ok(()) => Json(shared.agent_status()).into_response(),
         Err(refusal) => refusal,
+    }
+}
+
+/// An order for a duty. Only on the host itself: a certificate is for those who read.
+async fn order(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path((duty, verb)): Path<(String, String)>,
+    Json(arguments): Json<serde_json::Value>,
+) -> Response {
+    if !matches!(caller, Caller::Local) {
+        let why = "forbidden: orders are taken on the host's own socket alone\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    match shared.desk.order(&duty, &verb, arguments).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => {
+            let code = match error {
+                Unanswered::NoDuty(_) => StatusCode::NOT_FOUND,
+                Unanswered::Silent(_) => StatusCode::SERVICE_UNAVAILABLE,
+                Unanswered::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            (code, format!("{error}\n")).into_response()
+        }
     }
 }
 

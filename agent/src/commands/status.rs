@@ -2,7 +2,6 @@ use anyhow::{Context as _, bail};
 use hostwright_core::local_api;
 use hostwright_core::status::{AgentStatus, Status};
 use jiff::{Timestamp, Unit};
-use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,16 +23,8 @@ const NOT_WELL: u8 = 3;
 /// # Errors
 /// No agent answers.
 pub fn status(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
-    let answer = local_api::get(socket, "/v1/status", Duration::from_secs(5)).map_err(|error| {
-        let hint = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                "the agent does not run here; see `systemctl status hostwright-agent`"
-            }
-            ErrorKind::PermissionDenied => "only root and members of the group hostwright may ask; try with sudo",
-            _ => "the agent does not answer; see `journalctl -u hostwright-agent`",
-        };
-        anyhow::anyhow!("no status from {}: {error}; {hint}", socket.display())
-    })?;
+    let answer = local_api::get(socket, "/v1/status", Duration::from_secs(5))
+        .map_err(|error| super::no_answer(socket, &error))?;
     if answer.code != 200 {
         bail!("the agent answered {} to the question for its status: {}", answer.code, answer.body.trim());
     }

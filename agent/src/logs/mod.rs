@@ -5,6 +5,8 @@
 //! `positions-<output>.json` of the duty's state folder. A line that no output has yet is in its file: there is no
 //! other buffer.
 
+/// What operators ask for.
+mod operator;
 /// Where lines go: encoders, transports and the loop that ships.
 pub mod output;
 /// Durable positions.
@@ -22,6 +24,7 @@ use crate::supervisor::Context;
 use anyhow::Context as _;
 use hostwright_core::config::logs::Logs;
 use hostwright_core::config::logs::output::{Output, Platform};
+use operator::Operator;
 use output::Origin;
 use output::shipping::{self, Task};
 use positions::Positions;
@@ -32,6 +35,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -57,11 +61,16 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
 
     // Outputs stop after the last scan, so that what was written until then is still shipped.
     let stop_outputs = CancellationToken::new();
-    let tasks = tasks(&settings, &context, &discovery, positions, &stop_outputs);
+    let origin = Arc::new(Origin {
+        host: context.environment.host_name.clone(),
+        labels: context.environment.host.labels.0.clone(),
+    });
+    let mut operator = Operator { outputs: settings.outputs, origin, resends: BTreeMap::new() };
+    let tasks = tasks(&mut operator, &context, &discovery, positions, &stop_outputs);
     let mut reporting =
         Reporting::new(sources, tasks.iter().map(|task| (task.name.clone(), task.health.clone())).collect());
     let mut outputs: JoinSet<_> = tasks.into_iter().map(shipping::run).collect();
-    let followed = follow(&mut discovery, &mut reporting, &mut outputs, &context).await;
+    let followed = follow(&mut discovery, &mut reporting, &mut outputs, &operator, &context).await;
     stop_outputs.cancel();
     while let Some(ended) = outputs.join_next().await {
         ended??;
@@ -74,6 +83,7 @@ async fn follow(
     discovery: &mut Discovery,
     reporting: &mut Reporting,
     outputs: &mut JoinSet<anyhow::Result<()>>,
+    operator: &Operator,
     context: &Context,
 ) -> anyhow::Result<()> {
     let mut ticks = interval(SCAN);
@@ -84,12 +94,15 @@ async fn follow(
                 block_in_place(|| discovery.scan());
                 let files = discovery.files().borrow().clone();
                 block_in_place(|| retention::apply(&files));
-                tell(context, reporting.report(&files, discovery.problems()));
+                if let Some(report) = reporting.report(&files, discovery.problems()) {
+                    tell(context, report);
+                }
             }
             () = discovery.hinted() => {
                 sleep(GATHER).await;
                 block_in_place(|| discovery.follow_hints());
             }
+            order = context.orders.next() => operator.take(order),
             Some(ended) = outputs.join_next() => {
                 return ended?.and_then(|()| anyhow::bail!("an output ended without being asked to"));
             }
@@ -116,25 +129,25 @@ fn written_by_us(settings: &Logs) -> HashSet<PathBuf> {
     settings.outputs.values().filter_map(path).collect()
 }
 
+/// The loops of the outputs, to which the operator gets a line.
 fn tasks(
-    settings: &Logs,
+    operator: &mut Operator,
     context: &Context,
     discovery: &Discovery,
     positions: BTreeMap<String, Positions>,
     stop: &CancellationToken,
 ) -> Vec<Task> {
-    let origin = Arc::new(Origin {
-        host: context.environment.host_name.clone(),
-        labels: context.environment.host.labels.0.clone(),
-    });
     let task = |(name, positions): (String, Positions)| {
+        let (resend, resends) = mpsc::channel(1);
+        operator.resends.insert(name.clone(), resend);
         Some(Task {
-            settings: settings.outputs.get(&name)?.clone(),
+            settings: operator.outputs.get(&name)?.clone(),
             name,
-            origin: origin.clone(),
+            origin: operator.origin.clone(),
             files: discovery.files(),
             positions,
             health: Arc::default(),
+            resends,
             state: context.state.clone(),
             stop: stop.clone(),
         })

@@ -5,6 +5,7 @@ use super::source::followed::FollowedFile;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -20,6 +21,7 @@ pub struct Counters {
     cut: AtomicU64,
     invalid_utf8: AtomicU64,
     not_json: AtomicU64,
+    dead: AtomicU64,
     resent: AtomicU64,
     replaced: AtomicU64,
 }
@@ -43,13 +45,14 @@ impl Counters {
         }
     }
 
-    fn of(&self, tally: &Tally, bytes: u64) -> [(&AtomicU64, u64); 5] {
+    fn of(&self, tally: &Tally, bytes: u64) -> [(&AtomicU64, u64); 6] {
         [
             (&self.lines, tally.lines),
             (&self.bytes, bytes),
             (&self.cut, tally.cut),
             (&self.invalid_utf8, tally.invalid_utf8),
             (&self.not_json, tally.not_json),
+            (&self.dead, tally.dead),
         ]
     }
 
@@ -66,6 +69,7 @@ impl Counters {
             "cut_lines": of(&self.cut),
             "invalid_utf8_lines": of(&self.invalid_utf8),
             "not_json_lines": of(&self.not_json),
+            "dead_letters": of(&self.dead),
             "duplicates_resent": of(&self.resent),
             "truncations": of(&self.replaced),
         })
@@ -139,6 +143,10 @@ impl Health {
 pub struct Reporting {
     pub sources: Vec<Arc<Source>>,
     pub outputs: BTreeMap<String, Arc<Health>>,
+    /// How fast lines of a source reach an output.
+    rates: HashMap<(String, usize), Rate>,
+    /// What the last report was made of.
+    seen: Option<u64>,
     /// For each file and slot: a size that was seen and is not acknowledged yet, and when it was seen.
     behind: HashMap<(u64, usize), (u64, Instant)>,
 }
@@ -155,33 +163,70 @@ pub struct Report {
 
 impl Reporting {
     pub fn new(sources: Vec<Arc<Source>>, outputs: BTreeMap<String, Arc<Health>>) -> Self {
-        Self { sources, outputs, behind: HashMap::new() }
+        Self { sources, outputs, rates: HashMap::new(), seen: None, behind: HashMap::new() }
     }
 
-    pub fn report(&mut self, files: &Files, problems: &[String]) -> Report {
+    /// What there is to say; none if it is what was said before.
+    pub fn report(&mut self, files: &Files, problems: &[String]) -> Option<Report> {
+        let seen = self.fingerprint(files, problems);
+        if self.seen.replace(seen) == Some(seen) {
+            return None;
+        }
+        Some(self.make_report(files, problems))
+    }
+
+    /// Costs little, and differs when a report would.
+    fn fingerprint(&self, files: &Files, problems: &[String]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        problems.hash(&mut hasher);
+        for file in files.iter() {
+            (file.sequence, file.size(), file.is_rotated()).hash(&mut hasher);
+            let is_behind = (0..file.source.outputs.len()).any(|slot| {
+                let acknowledged = file.acknowledged(slot);
+                acknowledged.hash(&mut hasher);
+                acknowledged < file.size()
+            });
+            // The lag's age grows by itself.
+            is_behind.then(Timestamp::now).map(Timestamp::as_second).hash(&mut hasher);
+        }
+        for counters in self.sources.iter().flat_map(|source| &source.counters) {
+            counters.resent.load(Ordering::Relaxed).hash(&mut hasher);
+        }
+        for health in self.outputs.values() {
+            (health.why(), health.last_error(), health.was_reached.load(Ordering::Relaxed)).hash(&mut hasher);
+        }
+        // Rates fall to nothing by themselves.
+        let is_moving = self.rates.values().any(|rate| rate.bytes >= 1.0);
+        is_moving.then(Timestamp::now).map(Timestamp::as_second).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn make_report(&mut self, files: &Files, problems: &[String]) -> Report {
         let mut lag = 0;
         let mut lines = 0;
-        let mut listed: Vec<(u64, &str, Value)> = Vec::new();
+        let mut by_lag: Vec<_> = files.iter().map(|file| (most_behind(file), file)).collect();
+        by_lag.sort_by_key(|(lag, _)| std::cmp::Reverse(*lag));
+        lag = by_lag.first().map_or(lag, |(most, _)| *most);
         let mut behind = HashMap::new();
-        for file in files.iter() {
-            let (most, value) = self.file_report(file, &mut behind);
-            lag = lag.max(most);
-            listed.push((most, &file.source.name, value));
-        }
+        let report =
+            |(_, file): &(u64, &Arc<FollowedFile>)| (file.source.name.clone(), self.file_report(file, &mut behind));
+        let listed: Vec<_> = by_lag.iter().take(LISTED).map(report).collect();
         self.behind = behind;
-        listed.sort_by_key(|(lag, ..)| std::cmp::Reverse(*lag));
         let mut sources = serde_json::Map::new();
         for source in &self.sources {
             let count = files.iter().filter(|file| file.source.name == source.name).count();
             lines += source.counters.iter().map(|c| c.lines.load(Ordering::Relaxed)).max().unwrap_or(0);
-            let outputs: serde_json::Map<_, _> =
-                source.outputs.iter().cloned().zip(source.counters.iter().map(Counters::to_json)).collect();
-            let files: Vec<_> = listed
-                .iter()
-                .take(LISTED)
-                .filter(|(_, name, _)| *name == source.name)
-                .map(|(.., v)| v.clone())
-                .collect();
+            let mut outputs = serde_json::Map::new();
+            for (slot, counters) in source.counters.iter().enumerate() {
+                let rate = self.rates.entry((source.name.clone(), slot)).or_insert_with(Rate::new);
+                let (lines, bytes) = rate.update(counters);
+                let mut value = counters.to_json();
+                value["lines_per_second"] = lines.round().into();
+                value["bytes_per_second"] = bytes.round().into();
+                outputs.insert(source.outputs[slot].clone(), value);
+            }
+            let files: Vec<_> =
+                listed.iter().filter(|(name, _)| *name == source.name).map(|(_, value)| value.clone()).collect();
             sources.insert(source.name.clone(), json!({"files": count, "outputs": outputs, "files_by_lag": files}));
         }
         let outputs: serde_json::Map<_, _> =
@@ -209,14 +254,12 @@ impl Reporting {
         Some(if all.len() == 1 { first.clone() } else { format!("{first} (and {} more)", all.len() - 1) })
     }
 
-    fn file_report(&self, file: &FollowedFile, behind: &mut HashMap<(u64, usize), (u64, Instant)>) -> (u64, Value) {
+    fn file_report(&self, file: &FollowedFile, behind: &mut HashMap<(u64, usize), (u64, Instant)>) -> Value {
         let size = file.size();
-        let mut most = 0;
         let mut outputs = serde_json::Map::new();
         for (slot, output) in file.source.outputs.iter().enumerate() {
             let position = file.acknowledged(slot);
             let lag = size.saturating_sub(position);
-            most = most.max(lag);
             let mut lag_seconds = 0;
             if lag > 0 {
                 let key = (file.sequence, slot);
@@ -228,14 +271,48 @@ impl Reporting {
             outputs.insert(output.clone(), json!({"position": position, "lag_bytes": lag, "lag_seconds": lag_seconds}));
         }
         let path = file.path();
-        let value = json!({
+        json!({
             "path": path.as_deref().unwrap_or(&file.origin),
             "deleted": path.is_none(),
             "rotated": file.is_rotated(),
             "size": size,
             "outputs": outputs,
-        });
-        (most, value)
+        })
+    }
+}
+
+/// How far the slowest output is behind the end of a file, in bytes.
+fn most_behind(file: &FollowedFile) -> u64 {
+    let behind = |slot| file.size().saturating_sub(file.acknowledged(slot));
+    (0..file.source.outputs.len()).map(behind).max().unwrap_or(0)
+}
+
+/// How fast something goes, smoothed over some seconds.
+#[derive(Debug)]
+struct Rate {
+    at: Instant,
+    seen: (u64, u64),
+    lines: f64,
+    bytes: f64,
+}
+
+impl Rate {
+    fn new() -> Self {
+        Self { at: Instant::now(), seen: (0, 0), lines: 0.0, bytes: 0.0 }
+    }
+
+    /// Lines and bytes per second.
+    fn update(&mut self, counters: &Counters) -> (f64, f64) {
+        const SMOOTH: f64 = 5.0;
+        let now = (counters.lines.load(Ordering::Relaxed), counters.bytes.load(Ordering::Relaxed));
+        let seconds = self.at.elapsed().as_secs_f64();
+        if seconds > 0.2 {
+            let share = 1.0 - (-seconds / SMOOTH).exp();
+            self.lines += share * (now.0.saturating_sub(self.seen.0) as f64 / seconds - self.lines);
+            self.bytes += share * (now.1.saturating_sub(self.seen.1) as f64 / seconds - self.bytes);
+            (self.at, self.seen) = (Instant::now(), now);
+        }
+        (self.lines, self.bytes)
     }
 }
 

@@ -3,10 +3,11 @@ use super::encode::{Encode, encoder};
 use super::flight::Mark;
 use super::outgoing::{Outgoing, Refused};
 use super::request::batch::Item;
+use super::shipping::Resent;
 use crate::logs::positions::Position;
-use crate::logs::record::{Facts, Making, Tally, with_record};
+use crate::logs::record::{Facts, Making, Tally, Time, with_record};
 use crate::logs::source::cursor::{Cursor, Step};
-use crate::logs::source::identity;
+use crate::logs::source::identity::{self, Point};
 use crate::logs::status::Counters;
 use hostwright_core::config::logs::output::Platform;
 use std::collections::HashMap;
@@ -91,6 +92,24 @@ impl Lanes {
 
     pub fn cursor(&mut self, sequence: u64) -> Option<&mut Cursor> {
         self.find(sequence).ok().map(|index| &mut self.lanes[index].cursor)
+    }
+
+    /// Goes back to what was written since a time, in files of one source or all.
+    pub fn go_back_to(&mut self, since: i64, source: Option<&str>) -> Resent {
+        let mut resent = Resent::default();
+        for Lane { cursor, .. } in &mut self.lanes {
+            let is_meant = source.is_none_or(|name| name == cursor.file.source.name);
+            if !is_meant || cursor.file.modified() < since {
+                continue;
+            }
+            let Ok(point) = first_since(cursor, since, &mut self.buffer) else { continue };
+            if point.offset < cursor.acknowledged.offset {
+                resent.files += 1;
+                resent.bytes += cursor.acknowledged.offset - point.offset;
+                cursor.resend_from(point);
+            }
+        }
+        resent
     }
 
     /// The text of a record that was sent: its line as it stands in the file, as long as that is there.
@@ -206,6 +225,36 @@ impl Lanes {
 
     fn find(&self, sequence: u64) -> Result<usize, usize> {
         self.lanes.binary_search_by_key(&sequence, |lane| lane.cursor.file.sequence)
+    }
+}
+
+/// Where the first line stands that says a time since then; the beginning if lines say none.
+fn first_since(cursor: &Cursor, since: i64, buffer: &mut Vec<u8>) -> io::Result<Point> {
+    // Of a line that says no time.
+    const NONE: &str = "";
+    let mut search = cursor.from_the_beginning();
+    let making = Making { parse: cursor.file.source.parse, now: NONE, content: cursor.content };
+    let (mut found, mut any_time) = (None, false);
+    while found.is_none() && search.sent.offset < cursor.acknowledged.offset {
+        let before = search.sent.offset;
+        let step = search.read(buffer, |line| {
+            with_record(line, making, &mut Tally::default(), |record| {
+                if record.time != Time::Text(NONE) {
+                    any_time = true;
+                    if found.is_none() && record.time.nanoseconds() >= since {
+                        found = Some(line.offset);
+                    }
+                }
+            });
+        })?;
+        if step == Step::Drained || search.sent.offset <= before {
+            break;
+        }
+    }
+    match found {
+        Some(offset) => identity::point_at(&cursor.file.file, offset),
+        None if any_time => Ok(cursor.acknowledged),
+        None => Ok(Point::default()),
     }
 }
 

@@ -16,6 +16,8 @@ pub mod flight;
 mod lanes;
 /// What is to go out.
 mod outgoing;
+/// One line, to see what a platform says.
+pub mod probe;
 /// Platforms that answer each batch.
 mod request;
 /// Reads, sends, settles, stores: the loop of one output.

@@ -133,6 +133,26 @@ impl Cursor {
         (self.drained, self.seen) = (true, 0);
     }
 
+    /// A way through the same content from its beginning, for somebody who only looks: it moves no position.
+    pub fn from_the_beginning(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            sent: Point::default(),
+            acknowledged: Point::default(),
+            ledger: Ledger::default(),
+            drained: true,
+            want: PIECE,
+            ..*self
+        }
+    }
+
+    /// Goes back to send again from there: what is on its way moves no position any more.
+    pub fn resend_from(&mut self, point: Point) {
+        self.epoch += 1;
+        self.ledger = Ledger::default();
+        self.go_back(point);
+    }
+
     /// Another file follows in the family: this one is to be read to its end before.
     pub fn drain_again(&mut self) {
         (self.was_drained, self.seen) = (false, 0);

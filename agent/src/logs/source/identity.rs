@@ -109,6 +109,14 @@ pub fn continues_at(file: &File, point: &Point) -> io::Result<bool> {
     Ok(point.window.matches(&bytes[..length]))
 }
 
+/// A place in a file as it is now.
+pub fn point_at(file: &File, offset: u64) -> io::Result<Point> {
+    let mut bytes = [0; WINDOW];
+    let window = usize::try_from(offset).unwrap_or(WINDOW).min(WINDOW);
+    let length = read_at(file, &mut bytes[..window], offset - window as u64)?;
+    Ok(Point { offset, window: Digest::of(&bytes[..length]), inside_cut_line: false })
+}
+
 /// Fills the buffer as far as the file reaches.
 pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;

@@ -7,6 +7,8 @@
 mod ending;
 /// Over platforms that answer each batch.
 mod requesting;
+/// What operators want to have sent again.
+mod resend;
 /// Over platforms that take a stream.
 mod streaming;
 
@@ -21,12 +23,15 @@ use crate::logs::source::cursor::{Cursor, new_content};
 use crate::logs::source::discover::Files;
 use crate::logs::source::followed::FollowedFile;
 use crate::logs::status::{Health, Hindrance};
+pub use resend::{Resend, Resent};
+
 use ending::Ending;
 use hostwright_core::config::logs::output::{Output, Platform};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +46,8 @@ pub struct Task {
     pub files: watch::Receiver<Files>,
     pub positions: Positions,
     pub health: Arc<Health>,
+    /// What operators want to have sent again.
+    pub resends: mpsc::Receiver<Resend>,
     /// The duty's folder for durable state.
     pub state: PathBuf,
     pub stop: CancellationToken,
@@ -130,6 +137,14 @@ impl Shipping {
         self.lanes.add(cursor);
         self.is_dirty = true;
         self.registration = Registration::Due;
+    }
+
+    fn resend(&mut self, order: Resend) {
+        let resent = block_in_place(|| self.lanes.go_back_to(order.since, order.source.as_deref()));
+        self.is_dirty = true;
+        log::info!(output = self.task.name; "logs: {} files are sent again in part, {} bytes", resent.files, resent.bytes);
+        // Whoever asked may be gone.
+        let _ = order.answer.send(resent);
     }
 
     /// The most of a source's bytes that may be on their way or not yet durably acknowledged: what a crash sends again.

@@ -142,7 +142,7 @@ impl Shipping {
         let store = (self.is_dirty && !self.task.positions.is_storing()).then(|| self.task.positions.late_at());
         let blocked = self.flight.unstored() > 0 && self.task.positions.is_storing();
         let due = self.due_at(portions).filter(|_| !blocked);
-        let (mut stored, mut settled) = (None, None);
+        let (mut stored, mut settled, mut resend) = (None, None, None);
         tokio::select! {
             _ = self.task.files.changed() => {}
             answer = portions.settled.recv() => {
@@ -151,11 +151,15 @@ impl Shipping {
             () = at(due) => {}
             () = at(store) => {}
             result = self.task.positions.stored() => stored = Some(result),
+            Some(order) = self.task.resends.recv() => resend = Some(order),
             () = self.ending.begun(), if !self.ending.has_begun() => {}
             () = self.ending.over() => {}
         }
         if let Some(result) = stored {
             self.stored(result);
+        }
+        if let Some(order) = resend {
+            self.resend(order);
         }
         if let Some(settled) = settled {
             self.settle(settled, portions);

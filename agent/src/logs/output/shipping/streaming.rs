@@ -104,18 +104,22 @@ impl Shipping {
     async fn wait(&mut self, transport: &Transport, patience: &mut Duration) -> Result<(), Failure> {
         let look = (!self.flight.is_empty()).then_some(*patience);
         let store = (self.is_dirty && !self.task.positions.is_storing()).then(|| self.task.positions.late_at());
-        let mut stored = None;
+        let (mut stored, mut resend) = (None, None);
         tokio::select! {
             _ = self.task.files.changed() => {}
             spoken = transport.spoken() => spoken?,
             () = after(look) => *patience = (*patience * 2).min(PATIENCE.1),
             () = at(store) => {}
             result = self.task.positions.stored() => stored = Some(result),
+            Some(order) = self.task.resends.recv() => resend = Some(order),
             () = self.ending.begun(), if !self.ending.has_begun() => {}
             () = self.ending.over() => {}
         }
         if let Some(result) = stored {
             self.stored(result);
+        }
+        if let Some(order) = resend {
+            self.resend(order);
         }
         Ok(())
     }

@@ -1,0 +1,104 @@
+//! `hostwright-agent logs`: how far sources are at outputs, and what operators can do about it.
+
+mod table;
+mod verify;
+
+use anyhow::{Context as _, bail};
+use hostwright_core::config::values::parse_duration;
+use hostwright_core::local_api::{self, Answer};
+use hostwright_core::status::AgentStatus;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Logs {
+    /// Check each file's ledger: acknowledged + pending + skipped + dead letters = size, and that the file still has the
+    /// content that was read. Reads positions and files; the agent need not run. Exit code 1 if anything does not hold.
+    Verify {
+        /// The agent's state folder.
+        #[arg(long, default_value = "/var/lib/hostwright/agent")]
+        state: PathBuf,
+    },
+    /// Send again what was written since a time, as far as the files are still there.
+    Resend {
+        /// An RFC 3339 time (2026-11-20T10:00:00Z), or how long ago (90m, 2h, 1d).
+        #[arg(long)]
+        since: String,
+        /// To this output alone.
+        #[arg(long)]
+        output: Option<String>,
+        /// Of this source alone.
+        #[arg(long)]
+        source: Option<String>,
+    },
+    /// Send one line to an output and show what its platform says.
+    Test {
+        /// The output's name.
+        output: String,
+        /// The line.
+        #[arg(long, default_value = "a test of hostwright-agent")]
+        line: String,
+    },
+}
+
+/// Does it, or shows how far each source is at each output.
+///
+/// # Errors
+/// No agent answers, or it says no.
+pub fn logs(what: Option<Logs>, socket: &Path) -> anyhow::Result<ExitCode> {
+    match what {
+        None => show(socket),
+        Some(Logs::Verify { state }) => verify::verify(&state.join("logs")),
+        Some(Logs::Resend { since, output, source }) => {
+            let since = since_when(&since)?;
+            let answer = order(socket, "resend", &json!({"since": since, "output": output, "source": source}))?;
+            for (output, resent) in answer.as_object().into_iter().flatten() {
+                println!("{output}: {} bytes of {} files are sent again", resent["bytes"], resent["files"]);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Logs::Test { output, line }) => {
+            let answer = order(socket, "test", &json!({"output": output, "line": line}))?;
+            println!("{output}: {}", answer.as_str().unwrap_or_default());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn show(socket: &Path) -> anyhow::Result<ExitCode> {
+    let answer = ask(socket, local_api::get(socket, "/v1/status", Duration::from_secs(5)))?;
+    let status: AgentStatus = serde_json::from_str(&answer.body)
+        .context("the agent's answer is not a status; do agent and command have the same version?")?;
+    let Some(duty) = status.duties.get("logs") else {
+        bail!("this agent has no duty logs: its configuration has no section `logs:`")
+    };
+    print!("{}", table::table(&duty.details));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn since_when(text: &str) -> anyhow::Result<Timestamp> {
+    if let Some(ago) = parse_duration(text) {
+        return Ok(Timestamp::now() - ago);
+    }
+    text.parse().with_context(|| {
+        format!("{text:?} is no time: give RFC 3339, such as 2026-11-20T10:00:00Z, or how long ago, such as 2h")
+    })
+}
+
+fn order(socket: &Path, verb: &str, arguments: &Value) -> anyhow::Result<Value> {
+    let path = format!("/v1/duties/logs/{verb}");
+    let answer = ask(socket, local_api::post(socket, &path, &arguments.to_string(), Duration::from_secs(90)))?;
+    serde_json::from_str(&answer.body).context("the agent's answer is not JSON")
+}
+
+fn ask(socket: &Path, answer: std::io::Result<Answer>) -> anyhow::Result<Answer> {
+    let answer = answer.map_err(|error| super::no_answer(socket, &error))?;
+    match answer.code {
+        200 => Ok(answer),
+        _ => bail!("{}", answer.body.trim()),
+    }
+}
