@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use hostwright_tests::engines::rsyslog::Rsyslog;
 use hostwright_tests::process::AgentProcess;
 use hostwright_tests::wait::eventually;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -478,18 +479,51 @@ fn a_message_tells_host_source_file_labels_time_and_severity_and_odd_lines_are_c
     Ok(())
 }
 
+/// A small file system of its own in place of a folder, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn at(folder: PathBuf) -> Result<Self> {
+        let none = None::<&str>;
+        mount(none, &folder, Some("tmpfs"), MsFlags::empty(), Some("size=2m")).context("mount a tmpfs; run as root")?;
+        Ok(Self(folder))
+    }
+
+    /// Takes all space that is left.
+    fn fill(&self) -> Result<()> {
+        let mut file = File::create(self.0.join("filler"))?;
+        while file.write_all(&[1; 4096]).is_ok() {}
+        Ok(())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Nothing more can be done about one that stays.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
 #[test]
-fn a_state_folder_that_takes_no_positions_is_said_and_lines_go_on() -> Result<()> {
+fn a_full_disk_keeps_lines_and_their_positions_moving() -> Result<()> {
     let mut host = Host::new()?;
     let mut agent = host.agent("log.json", "")?;
     agent.wait_ready(SOON)?;
-    // A folder where the state's file is to be: not even root can replace it.
-    fs::create_dir(agent.state_folder().join("logs/positions-platform.json"))?;
+    agent.terminate()?;
+    let disk = SmallDisk::at(agent.state_folder().join("logs"))?;
+    agent.start_again()?;
+    agent.wait_ready(SOON)?;
+    disk.fill()?;
+    // Far more positions than one reservation holds.
+    for _ in 0..40 {
+        host.write("log.json", 200)?;
+        host.wait_complete()?;
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    agent.kill9()?;
+    agent.start_again()?;
     host.write("log.json", 100)?;
-    host.wait_complete()?;
-    agent.wait_status("the state's trouble is named", SOON, |status| {
-        let why = status["duties"]["logs"]["why"].as_str().unwrap_or_default();
-        why.contains("positions-platform.json") && why.contains("writable")
-    })?;
-    Ok(())
+    let (platform, archive) = host.wait_complete()?;
+    exactly_once_in_order(&platform)?;
+    exactly_once_in_order(&archive)
 }

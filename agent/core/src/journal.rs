@@ -62,6 +62,8 @@ impl Journal {
         let mut sides = [Side::open(first)?, Side::open(second)?];
         let mut newest: Option<(usize, Generation)> = None;
         for (index, side) in sides.iter_mut().enumerate() {
+            // At once, while there may be space; without it, the first rewrite says so.
+            let _ = side.reserve(RESERVE, 0);
             let Some(generation) = side.read()? else { continue };
             if generation.header.version > version {
                 let found = generation.header.version;
