@@ -169,7 +169,7 @@ impl Side {
 
     /// Keeps so much on disk, or at least what is needed now.
     fn reserve(&mut self, wanted: u64, needed: u64) -> Result<(), StateError> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         // Written, not allocated: a write to it later changes nothing but the content.
         while self.reserved < wanted {
             let length = (wanted - self.reserved).min(ZEROS.len() as u64);

@@ -151,10 +151,11 @@ mod tests {
     use std::collections::VecDeque;
 
     type Answer = Result<Vec<NotTaken>, Undelivered>;
+    type Script = Box<dyn Fn(&[usize]) -> Answer + Send>;
 
     /// A platform that answers as told and notes what it took.
     struct Scripted {
-        answers: VecDeque<Box<dyn Fn(&[usize]) -> Answer + Send>>,
+        answers: VecDeque<Script>,
         seen: Vec<Vec<usize>>,
     }
 
@@ -169,10 +170,7 @@ mod tests {
         }
     }
 
-    async fn settled(
-        count: usize,
-        answers: Vec<Box<dyn Fn(&[usize]) -> Answer + Send>>,
-    ) -> (Vec<(usize, String)>, Vec<Vec<usize>>) {
+    async fn settled(count: usize, answers: Vec<Script>) -> (Vec<(usize, String)>, Vec<Vec<usize>>) {
         tokio::time::pause();
         let item = |index| Item { end: index + 1, time: 0, content: 0, offset: index as u64, length: 1 };
         let batch =

@@ -1,6 +1,5 @@
 use super::Shipping;
 use super::ending::at;
-use crate::logs::output::dead_letters::DeadLetters;
 use crate::logs::output::outgoing::Refused;
 use crate::logs::output::request::Courier;
 use crate::logs::output::request::batch::Batch;
@@ -122,7 +121,7 @@ impl Shipping {
             let Some(facts) = group.map(|group| group.facts.clone()) else { continue };
             let text = block_in_place(|| self.lanes.text(&facts, &item));
             let (content, offset, length) = (item.content, item.offset, item.length);
-            add(&mut self.dead_letters, Refused { facts, content, offset, length, why, text });
+            self.dead_letters.add(&Refused { facts, content, offset, length, why, text });
         }
         // What is being filled by now was not sent.
         self.acknowledge(self.out.bytes.len() as u64, false);
@@ -166,9 +165,4 @@ impl Shipping {
         }
         Ok(())
     }
-}
-
-fn add(letters: &mut DeadLetters, refused: Refused) {
-    log::debug!("logs: {} at {}: {}", refused.facts.file, refused.offset, refused.why);
-    letters.add(&refused);
 }
