@@ -16,6 +16,8 @@ pub mod nspawn;
 pub mod port;
 /// The agent as a process: start, signal, kill, ask.
 pub mod process;
+/// Log platforms that no package has.
+pub mod receivers;
 /// The scenarios' files, filled in.
 pub mod scenario;
 /// A child process with its log, stopped on drop.

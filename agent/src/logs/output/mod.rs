@@ -18,6 +18,8 @@ mod lanes;
 mod outgoing;
 /// One line, to see what a platform says.
 pub mod probe;
+/// Protocol Buffers' wire format.
+mod protobuf;
 /// Platforms that answer each batch.
 mod request;
 /// Reads, sends, settles, stores: the loop of one output.

@@ -30,7 +30,10 @@ pub async fn probe(platform: &Platform, origin: &Origin, text: &str) -> Result<S
     encoder(platform, origin, &facts).encode(&record, &mut bytes)?;
     let sent = async {
         if request::answers_each_batch(platform) {
-            deliver(platform, bytes, time.nanoseconds(), facts).await
+            let item =
+                Item { end: bytes.len(), time: time.nanoseconds(), content: 0, offset: 0, length: bytes.len() as u64 };
+            let open = request::Platform::open(platform, origin).await.map_err(|error| format!("{error:#}"))?;
+            deliver(open, bytes, item, facts).await
         } else {
             stream(platform, &bytes).await
         }
@@ -40,11 +43,9 @@ pub async fn probe(platform: &Platform, origin: &Origin, text: &str) -> Result<S
         .unwrap_or_else(|_| Err(format!("no acknowledgement within {} s", PATIENCE.as_secs())))
 }
 
-async fn deliver(platform: &Platform, bytes: Vec<u8>, time: i64, facts: Facts) -> Result<String, String> {
-    let item = Item { end: bytes.len(), time, content: 0, offset: 0, length: bytes.len() as u64 };
+async fn deliver(mut open: request::Platform, bytes: Vec<u8>, item: Item, facts: Facts) -> Result<String, String> {
     let group = Group { facts: Arc::new(facts), items: 0..1 };
     let batch = Batch { bytes: Bytes::from(bytes), items: vec![item], groups: vec![group] };
-    let mut open = request::Platform::open(platform).await.map_err(|error| format!("{error:#}"))?;
     match open.deliver(Selection { batch: &batch, indices: &[0] }).await {
         Ok(not_taken) => match not_taken.into_iter().next() {
             None => Ok("the platform took it".into()),

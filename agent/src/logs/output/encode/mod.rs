@@ -5,6 +5,8 @@
 
 /// Actions of Elasticsearch's and OpenSearch's bulk API.
 mod bulk;
+/// Messages of CloudWatch's events.
+mod cloudwatch;
 /// Messages as datagrams.
 pub mod datagrams;
 /// Nested fields made flat.
@@ -13,19 +15,29 @@ mod flatten;
 mod gelf;
 /// JSON text, taken apart and put together.
 mod json;
+/// Entries of Loki's streams.
+pub mod loki;
 /// JSON lines.
 mod ndjson;
+/// Log records of OpenTelemetry.
+pub mod otlp;
 /// Syslog messages.
 mod rfc5424;
 /// Times as numbers.
 mod seconds;
 /// Our fields and a line's own, in one JSON object.
 mod splice;
+/// Lines as they are.
+mod text;
 
 use super::Origin;
 use crate::logs::record::{Facts, Record};
 use hostwright_core::config::logs::output::Platform;
+use hostwright_core::config::logs::output::http::Format;
 use std::fmt::Debug;
+
+/// What severities are called (RFC 5424, table 2), as most platforms know them.
+pub const SEVERITIES: [&str; 8] = ["emergency", "alert", "critical", "error", "warn", "notice", "info", "debug"];
 
 /// Makes bytes of the records of one file, in the form of one output.
 pub trait Encode: Debug + Send {
@@ -43,5 +55,12 @@ pub fn encoder(platform: &Platform, origin: &Origin, facts: &Facts) -> Box<dyn E
         Platform::Gelf(settings) => Box::new(gelf::Encoder::new(settings, origin, facts)),
         Platform::File(_) => Box::new(ndjson::Encoder::new(origin, facts)),
         Platform::Bulk(settings) => Box::new(bulk::Encoder::new(settings, origin, facts)),
+        Platform::Http(settings) => match settings.format {
+            Format::Ndjson | Format::Array => Box::new(ndjson::Encoder::new(origin, facts)),
+            Format::Text => Box::new(text::Encoder),
+        },
+        Platform::Loki(settings) => Box::new(loki::Encoder::new(settings, facts)),
+        Platform::Otlp(settings) => Box::new(otlp::Encoder::new(settings, facts)),
+        Platform::CloudWatch(_) => Box::new(cloudwatch::Encoder::new(origin, facts)),
     }
 }

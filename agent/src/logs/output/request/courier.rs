@@ -1,5 +1,6 @@
 use super::batch::{Batch, Selection};
 use super::{NotTaken, Platform, Undelivered};
+use crate::logs::output::Origin;
 use crate::logs::status::{Health, Hindrance};
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::logs::output as config;
@@ -37,20 +38,21 @@ pub struct Settled {
 #[derive(Debug)]
 pub struct Courier {
     settings: config::Platform,
+    origin: Arc<Origin>,
     output: String,
     health: Arc<Health>,
 }
 
 impl Courier {
-    pub fn new(settings: config::Platform, output: &str, health: Arc<Health>) -> Self {
-        Self { settings, output: output.to_owned(), health }
+    pub fn new(settings: config::Platform, origin: Arc<Origin>, output: &str, health: Arc<Health>) -> Self {
+        Self { settings, origin, output: output.to_owned(), health }
     }
 
     /// Runs until there are no more batches to come.
     pub async fn run(self, mut batches: Receiver<Batch>, settled: Sender<Settled>) {
         let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
         let mut platform = loop {
-            match Platform::open(&self.settings).await {
+            match Platform::open(&self.settings, &self.origin).await {
                 Ok(platform) => break platform,
                 Err(error) => {
                     self.health.hindered(Hindrance::Connection, &self.output, format!("{error:#}"));
@@ -145,6 +147,7 @@ impl Courier {
 #[cfg(test)]
 mod tests {
     use super::{Courier, Deliver};
+    use crate::logs::output::Origin;
     use crate::logs::output::request::batch::{Batch, Item, Selection};
     use crate::logs::output::request::{NotTaken, Undelivered};
     use hostwright_core::config::logs::output::Platform;
@@ -176,7 +179,8 @@ mod tests {
         let batch =
             Batch { bytes: vec![b'x'; count].into(), items: (0..count).map(item).collect(), groups: Vec::new() };
         let mut platform = Scripted { answers: answers.into(), seen: Vec::new() };
-        let courier = Courier::new(Platform::File("/x".into()), "es", Default::default());
+        let origin = Origin { host: String::new(), labels: Default::default() };
+        let courier = Courier::new(Platform::File("/x".into()), origin.into(), "es", Default::default());
         let refused = courier.settle(&mut platform, &batch).await;
         (refused, platform.seen)
     }

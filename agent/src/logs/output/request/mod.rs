@@ -10,13 +10,22 @@ mod bulk;
 /// A server that answers as a test says.
 #[cfg(test)]
 mod canned;
+/// Amazon CloudWatch Logs.
+mod cloudwatch;
 /// Takes batches to a platform until they are settled.
 pub mod courier;
 /// Requests to platforms behind HTTP.
 mod http;
+/// Grafana Loki.
+mod loki;
+/// OpenTelemetry.
+mod otlp;
+/// Anything that takes lines with a POST.
+mod post;
 
 pub use courier::Courier;
 
+use super::Origin;
 use batch::Selection;
 use courier::Deliver;
 use hostwright_core::config::logs::output as config;
@@ -26,6 +35,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub enum Platform {
     Bulk(bulk::Bulk),
+    CloudWatch(Box<cloudwatch::CloudWatch>),
+    Loki(loki::Loki),
+    Otlp(otlp::Otlp),
+    Post(post::Post),
 }
 
 /// Whether a platform answers each batch. The others take a stream.
@@ -34,7 +47,11 @@ pub fn answers_each_batch(platform: &config::Platform) -> bool {
         config::Platform::Syslog(_) => false,
         config::Platform::Gelf(_) => false,
         config::Platform::File(_) => false,
-        config::Platform::Bulk(_) => true,
+        config::Platform::Bulk(_)
+        | config::Platform::CloudWatch(_)
+        | config::Platform::Http(_)
+        | config::Platform::Loki(_)
+        | config::Platform::Otlp(_) => true,
     }
 }
 
@@ -43,9 +60,15 @@ impl Platform {
     ///
     /// # Errors
     /// One of these is not to be had.
-    pub async fn open(settings: &config::Platform) -> anyhow::Result<Self> {
+    pub async fn open(settings: &config::Platform, origin: &Origin) -> anyhow::Result<Self> {
         match settings {
             config::Platform::Bulk(settings) => Ok(Self::Bulk(bulk::Bulk::new(settings))),
+            config::Platform::CloudWatch(settings) => {
+                Ok(Self::CloudWatch(Box::new(cloudwatch::CloudWatch::new(settings, origin))))
+            }
+            config::Platform::Http(settings) => Ok(Self::Post(post::Post::new(settings))),
+            config::Platform::Loki(settings) => Ok(Self::Loki(loki::Loki::new(settings, origin))),
+            config::Platform::Otlp(settings) => Ok(Self::Otlp(otlp::Otlp::new(settings, origin))),
             _ => anyhow::bail!("takes a stream"),
         }
     }
@@ -55,6 +78,10 @@ impl Deliver for Platform {
     async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
         match self {
             Self::Bulk(bulk) => bulk.deliver(items).await,
+            Self::CloudWatch(cloudwatch) => cloudwatch.deliver(items).await,
+            Self::Loki(loki) => loki.deliver(items).await,
+            Self::Otlp(otlp) => otlp.deliver(items).await,
+            Self::Post(post) => post.deliver(items).await,
         }
     }
 }

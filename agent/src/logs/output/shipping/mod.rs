@@ -26,7 +26,7 @@ use crate::logs::status::{Health, Hindrance};
 pub use resend::{Resend, Resent};
 
 use ending::Ending;
-use hostwright_core::config::logs::output::{Output, Platform};
+use hostwright_core::config::logs::output::Output;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -285,14 +285,9 @@ impl Shipping {
 }
 
 fn stalled(settings: &Output) -> String {
-    let whom = match &settings.platform {
-        Platform::Syslog(settings) => settings.receiver.address.0.clone(),
-        Platform::Gelf(settings) => settings.receiver.address.0.clone(),
-        Platform::File(path) => path.display().to_string(),
-        Platform::Bulk(settings) => settings.endpoint.url.0.clone(),
-    };
     format!(
-        "{whom} has taken nothing for {} s; see whether it is overloaded or hangs (lines wait in their files)",
+        "{} has taken nothing for {} s; see whether it is overloaded or hangs (lines wait in their files)",
+        settings.platform.address(),
         STALLED.as_secs()
     )
 }

@@ -1,5 +1,5 @@
-use super::Shipping;
 use super::ending::at;
+use super::{Shipping, Task};
 use crate::logs::output::outgoing::Refused;
 use crate::logs::output::request::Courier;
 use crate::logs::output::request::batch::Batch;
@@ -37,7 +37,8 @@ impl Shipping {
     pub(super) async fn request(&mut self) -> anyhow::Result<()> {
         let (batches, to_courier) = mpsc::channel(1);
         let (from_courier, settled) = mpsc::channel(1);
-        let courier = Courier::new(self.task.settings.platform.clone(), &self.task.name, self.task.health.clone());
+        let Task { settings, name, origin, health, .. } = &self.task;
+        let courier = Courier::new(settings.platform.clone(), origin.clone(), name, health.clone());
         let courier = tokio::spawn(courier.run(to_courier, from_courier));
         let spare = Vec::new();
         let mut portions = Portions { batches, settled, courier, began: None, under_way: None, filled: 0, spare };

@@ -61,7 +61,7 @@ impl Transport {
                 Protocol::Udp { .. } => DatagramSocket::open(&settings.receiver.address).await.map(Self::Datagrams),
             },
             Platform::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),
-            Platform::Bulk(_) => Err(Failure::closed("it answers each batch, and takes no stream".into())),
+            _ => Err(Failure::closed("it answers each batch, and takes no stream".into())),
         }
     }
 

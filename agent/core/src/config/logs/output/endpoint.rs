@@ -134,6 +134,15 @@ impl Endpoint {
     /// the platform takes the ways in `compressions`; the first of them is the default.
     pub(super) fn read(section: &mut Section<'_>, compressions: &[Compress]) -> Option<Self> {
         let url = section.required::<HttpUrl>("url");
+        Self::read_with_url(section, url, compressions)
+    }
+
+    /// The same for a platform whose URL need not be given.
+    pub(super) fn read_with_url(
+        section: &mut Section<'_>,
+        url: Option<HttpUrl>,
+        compressions: &[Compress],
+    ) -> Option<Self> {
         let tls = section.section("tls", ClientTls::read).unwrap_or_default();
         let proxy = section.section_or_value("proxy", Proxy::read);
         let is_plain = url.as_ref().is_some_and(|url| url.0.starts_with("http://"));

@@ -2,18 +2,30 @@
 
 /// Elasticsearch and OpenSearch.
 pub mod bulk;
+/// Amazon CloudWatch Logs.
+pub mod cloudwatch;
 /// Platforms behind HTTP.
 pub mod endpoint;
 /// Graylog's format.
 pub mod gelf;
+/// Anything that takes lines with a POST.
+pub mod http;
+/// Grafana Loki.
+pub mod loki;
+/// OpenTelemetry.
+pub mod otlp;
 /// Where a stream of bytes goes.
 pub mod receiver;
 /// Syslog over TCP.
 pub mod syslog;
 
 pub use bulk::Bulk;
+pub use cloudwatch::CloudWatch;
 pub use endpoint::Endpoint;
 pub use gelf::Gelf;
+pub use http::Http;
+pub use loki::Loki;
+pub use otlp::Otlp;
 pub use receiver::Receiver;
 pub use syslog::{Framing, Syslog};
 
@@ -42,6 +54,14 @@ pub enum Platform {
     File(PathBuf),
     /// Elasticsearch or OpenSearch.
     Bulk(Box<Bulk>),
+    /// A POST to a URL.
+    Http(Box<Http>),
+    /// Grafana Loki.
+    Loki(Box<Loki>),
+    /// OpenTelemetry.
+    Otlp(Box<Otlp>),
+    /// Amazon CloudWatch Logs.
+    CloudWatch(Box<CloudWatch>),
 }
 
 /// The most that is sent before the platform acknowledges it.
@@ -61,6 +81,22 @@ impl Default for Batch {
     }
 }
 
+impl Platform {
+    /// Where it is, for sentences.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Syslog(settings) => settings.receiver.address.0.clone(),
+            Self::Gelf(settings) => settings.receiver.address.0.clone(),
+            Self::File(path) => path.display().to_string(),
+            Self::Bulk(settings) => settings.endpoint.url.0.clone(),
+            Self::Http(settings) => settings.endpoint.url.0.clone(),
+            Self::Loki(settings) => settings.endpoint.url.0.clone(),
+            Self::Otlp(settings) => settings.endpoint.url.0.clone(),
+            Self::CloudWatch(settings) => settings.endpoint.url.0.clone(),
+        }
+    }
+}
+
 impl Output {
     pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
         let batch = section.section("batch", |section| Some(Batch::read(section))).unwrap_or_default();
@@ -72,13 +108,21 @@ impl Output {
             path
         });
         let bulk = section.section("bulk", Bulk::read);
-        section.exactly_one(&["syslog", "file", "bulk", "gelf"]);
+        let http = section.section("http", Http::read);
+        let loki = section.section("loki", Loki::read);
+        let otlp = section.section("otlp", Otlp::read);
+        let cloudwatch = section.section("cloudwatch", CloudWatch::read);
+        section.exactly_one(&["syslog", "file", "bulk", "gelf", "http", "loki", "otlp", "cloudwatch"]);
         section.finish();
         let platforms = [
             syslog.map(Platform::Syslog),
             file.map(|path| Platform::File(path.0)),
             bulk.map(|bulk| Platform::Bulk(Box::new(bulk))),
             gelf.map(Platform::Gelf),
+            http.map(|http| Platform::Http(Box::new(http))),
+            loki.map(|loki| Platform::Loki(Box::new(loki))),
+            otlp.map(|otlp| Platform::Otlp(Box::new(otlp))),
+            cloudwatch.map(|cloudwatch| Platform::CloudWatch(Box::new(cloudwatch))),
         ];
         Some(Self { platform: platforms.into_iter().flatten().next()?, batch })
     }

@@ -1,0 +1,135 @@
+use crate::logs::output::request::Undelivered;
+use crate::logs::output::request::http::{Answer, Client, Request, again};
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use bytes::Bytes;
+use hostwright_core::config::logs::output::cloudwatch::{self, CloudWatch};
+use hostwright_core::secret::SecretRef;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use std::time::SystemTime;
+
+const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+
+/// Calls of the API, signed (Signature Version 4).
+#[derive(Debug)]
+pub struct Signed {
+    client: Client,
+    url: String,
+    region: String,
+    references: cloudwatch::Credentials,
+    /// Read when they are needed first, and again when they were not accepted.
+    credentials: Option<Credentials>,
+}
+
+impl Signed {
+    pub fn new(settings: &CloudWatch) -> Self {
+        Self {
+            client: Client::new(&settings.endpoint, "/".into()),
+            url: format!("{}/", settings.endpoint.url.0),
+            region: settings.region.clone(),
+            references: settings.credentials.clone(),
+            credentials: None,
+        }
+    }
+
+    pub fn address(&self) -> &str {
+        self.client.address()
+    }
+
+    pub async fn call(&mut self, action: &str, body: Bytes, items: usize) -> Result<Answer, Undelivered> {
+        let headers = self.headers(action, &body).map_err(|why| again(why, None))?;
+        self.client.post(Request { content_type: CONTENT_TYPE, headers, body, items }).await
+    }
+
+    /// The name of the error in an answer.
+    pub fn kind(&self, answer: &Answer) -> String {
+        let error: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let kind = error["__type"].as_str().unwrap_or_default();
+        kind.rsplit('#').next().unwrap_or_default().to_owned()
+    }
+
+    pub fn said(&self, answer: &Answer) -> String {
+        self.client.said(answer)
+    }
+
+    /// What an error means: its name tells more than its status, which is nearly always 400.
+    pub fn undelivered(&mut self, answer: &Answer) -> Undelivered {
+        let said = self.said(answer);
+        match self.kind(answer).as_str() {
+            "ResourceNotFoundException" => {
+                again(format!("{said}; create the log group and stream, or set create: true"), None)
+            }
+            "ThrottlingException"
+            | "LimitExceededException"
+            | "ServiceUnavailableException"
+            | "OperationAbortedException" => again(format!("{said} (lines wait in their files)"), None),
+            "UnrecognizedClientException"
+            | "AccessDeniedException"
+            | "ExpiredTokenException"
+            | "InvalidSignatureException"
+            | "IncompleteSignature"
+            | "InvalidClientTokenId"
+            | "MissingAuthenticationTokenException"
+            | "OptInRequired" => {
+                self.credentials = None;
+                again(
+                    format!(
+                        "{said}; see that the credentials are right and allow logs:PutLogEvents, and the clock too"
+                    ),
+                    None,
+                )
+            }
+            _ => self.client.undelivered(answer),
+        }
+    }
+
+    fn headers(&mut self, action: &str, body: &[u8]) -> Result<HeaderMap, String> {
+        let credentials = match self.credentials.take() {
+            Some(credentials) => credentials,
+            None => resolved(&self.references)?,
+        };
+        let identity = self.credentials.insert(credentials).clone().into();
+        let target = format!("Logs_20140328.{action}");
+        let unsigned = |error: &dyn std::error::Error| format!("cannot sign a request for {}: {error}", self.url);
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("logs")
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| unsigned(&error))?;
+        let own = [("content-type", CONTENT_TYPE), ("x-amz-target", target.as_str())];
+        let request = SignableRequest::new("POST", &self.url, own.into_iter(), SignableBody::Bytes(body))
+            .map_err(|error| unsigned(&error))?;
+        let (instructions, _) = sign(request, &params.into()).map_err(|error| unsigned(&error))?.into_parts();
+        let mut headers = HeaderMap::new();
+        for (name, value) in instructions.headers().chain([("x-amz-target", target.as_str())]) {
+            let name = HeaderName::try_from(name).map_err(|error| unsigned(&error))?;
+            let mut value = HeaderValue::from_str(value).map_err(|error| unsigned(&error))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+fn resolved(references: &cloudwatch::Credentials) -> Result<Credentials, String> {
+    let read = |reference: &SecretRef| match reference.resolve() {
+        Ok(secret) => Ok(secret.expose().to_owned()),
+        Err(_) if references.is_default => Err(
+            "there are no credentials: give credentials: {access_key: …, secret_key: …}, or set AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY for the agent (roles of instances and containers are not asked)"
+                .to_owned(),
+        ),
+        Err(error) => Err(error.to_string()),
+    };
+    let (access_key, secret_key) = (read(&references.access_key)?, read(&references.secret_key)?);
+    let token = match &references.session_token {
+        Some(reference) if references.is_default => read(reference).ok(),
+        Some(reference) => Some(read(reference)?),
+        None => None,
+    };
+    Ok(Credentials::new(access_key, secret_key, token, None, "hostwright"))
+}

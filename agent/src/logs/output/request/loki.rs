@@ -1,0 +1,160 @@
+use super::batch::Selection;
+use super::http::{Client, Request, again};
+use super::{NotTaken, Undelivered};
+use crate::logs::output::Origin;
+use crate::logs::output::encode::SEVERITIES;
+use crate::logs::output::encode::loki::NO_LEVEL;
+use crate::logs::output::protobuf::{push_bytes, push_head, varint_length};
+use crate::logs::record::Facts;
+use hostwright_core::config::logs::output::loki::{Label, Loki as Settings};
+use reqwest::header::{HeaderMap, HeaderValue};
+use std::collections::BTreeMap;
+
+/// Grafana Loki, by its push API with protobuf: <https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs>.
+#[derive(Debug)]
+pub struct Loki {
+    client: Client,
+    labels: Vec<Label>,
+    origin: Origin,
+}
+
+impl Loki {
+    pub fn new(settings: &Settings, origin: &Origin) -> Self {
+        let mut endpoint = settings.endpoint.clone();
+        if let Some(tenant) = &settings.tenant {
+            endpoint.headers.insert("X-Scope-OrgID".into(), tenant.clone());
+        }
+        let suffix = if endpoint.url.0.ends_with("/push") { "" } else { "/loki/api/v1/push" };
+        Self { client: Client::new(&endpoint, suffix.into()), labels: settings.labels.clone(), origin: origin.clone() }
+    }
+
+    pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
+        let push = self.push_request(items);
+        let body = snap::raw::Encoder::new().compress_vec(&push);
+        let body = body.map_err(|_| Undelivered::TooLarge("a push request has at most 4 GiB".into()))?;
+        let mut headers = HeaderMap::new();
+        headers.insert("Content-Encoding", HeaderValue::from_static("snappy"));
+        let request =
+            Request { content_type: "application/x-protobuf", headers, body: body.into(), items: items.len() };
+        let answer = self.client.post(request).await?;
+        if answer.status.is_success() {
+            return Ok(Vec::new());
+        }
+        let said = self.client.said(&answer);
+        if answer.status.as_u16() == 400 && said.contains("structured metadata") {
+            return Err(again(format!("{said}; set structured_metadata: false for it, or allow it there"), None));
+        }
+        Err(self.client.undelivered(&answer))
+    }
+
+    /// logproto.PushRequest
+    fn push_request(&self, items: Selection<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (facts, share) in items.groups() {
+            if self.labels.contains(&Label::Level) {
+                for level in 0..=NO_LEVEL {
+                    let of_level = share.items().map(|(_, entry)| entry).filter(|entry| entry.first() == Some(&level));
+                    let entries: Vec<_> = of_level.map(|entry| &entry[1..]).collect();
+                    push_stream(&mut out, &self.stream(facts, Some(level)), &entries);
+                }
+            } else {
+                let entries: Vec<_> = share.items().map(|(_, entry)| &entry[1..]).collect();
+                push_stream(&mut out, &self.stream(facts, None), &entries);
+            }
+        }
+        out
+    }
+
+    /// The labels of a stream, as LogQL writes them. The host's own labels give way to ours.
+    fn stream(&self, facts: &Facts, level: Option<u8>) -> String {
+        let mut labels: BTreeMap<&str, &str> =
+            self.origin.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        for label in &self.labels {
+            let (name, value) = match label {
+                Label::Host => ("host", self.origin.host.as_str()),
+                Label::Source => ("source", facts.source.as_str()),
+                Label::File => ("file", facts.file.as_str()),
+                Label::Level => {
+                    let level = level.and_then(|level| SEVERITIES.get(usize::from(level)));
+                    ("level", level.copied().unwrap_or("unknown"))
+                }
+            };
+            labels.insert(name, value);
+        }
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+        format!("{{{}}}", labels.join(", "))
+    }
+}
+
+/// logproto.StreamAdapter
+fn push_stream(out: &mut Vec<u8>, labels: &str, entries: &[&[u8]]) {
+    if entries.is_empty() {
+        return;
+    }
+    let labels_length = 1 + varint_length(labels.len() as u64) + labels.len();
+    push_head(out, 1, labels_length + entries.iter().map(|entry| entry.len()).sum::<usize>());
+    push_bytes(out, 1, labels.as_bytes());
+    for entry in entries {
+        out.extend_from_slice(entry);
+    }
+}
+
+/// A string as Go writes it: JSON does for all that labels have.
+fn quoted(value: &str) -> String {
+    serde_json::Value::from(value).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Label, Loki};
+    use crate::logs::output::Origin;
+    use crate::logs::output::request::batch::{Batch, Group, Item, Selection};
+    use crate::logs::output::request::http::Client;
+    use crate::logs::record::Facts;
+    use hostwright_core::config::logs::output::endpoint::{Compress, Endpoint, HttpUrl};
+    use std::time::Duration;
+
+    fn loki(labels: Vec<Label>) -> Loki {
+        let endpoint = Endpoint {
+            url: HttpUrl("http://x".into()),
+            tls: Default::default(),
+            proxy: None,
+            headers: Default::default(),
+            auth: None,
+            timeout: Duration::from_secs(1),
+            compress: Compress::None,
+        };
+        let own = [("env".to_owned(), "p".to_owned()), ("source".to_owned(), "theirs".to_owned())];
+        let origin = Origin { host: "h\"1".into(), labels: own.into() };
+        Loki { client: Client::new(&endpoint, String::new()), labels, origin }
+    }
+
+    #[test]
+    fn entries_are_told_apart_by_file_and_level_and_stay_in_order() {
+        let item = |end| Item { end, time: 0, content: 0, offset: 0, length: 0 };
+        let facts = |source: &str| Facts { source: source.into(), ..Facts::default() }.into();
+        let batch = Batch {
+            bytes: b"\x03a\x08b\x03c\x03d".as_slice().into(),
+            items: vec![item(2), item(4), item(6), item(8)],
+            groups: vec![Group { facts: facts("s"), items: 0..3 }, Group { facts: facts("t"), items: 3..4 }],
+        };
+        let all = Selection { batch: &batch, indices: &[0, 1, 2, 3] };
+        let stream = |labels: &str, entries: &str| {
+            let content = [&[0x0a, labels.len() as u8], labels.as_bytes(), entries.as_bytes()].concat();
+            [&[0x0a, content.len() as u8], &content[..]].concat()
+        };
+        let by_level = loki(vec![Label::Level]).push_request(all);
+        let expected = [
+            stream("{env=\"p\", level=\"error\", source=\"theirs\"}", "ac"),
+            stream("{env=\"p\", level=\"unknown\", source=\"theirs\"}", "b"),
+            stream("{env=\"p\", level=\"error\", source=\"theirs\"}", "d"),
+        ];
+        assert_eq!(by_level, expected.concat());
+        let by_source = loki(vec![Label::Host, Label::Source]).push_request(all);
+        let expected = [
+            stream("{env=\"p\", host=\"h\\\"1\", source=\"s\"}", "abc"),
+            stream("{env=\"p\", host=\"h\\\"1\", source=\"t\"}", "d"),
+        ];
+        assert_eq!(by_source, expected.concat());
+    }
+}

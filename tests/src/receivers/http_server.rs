@@ -1,0 +1,292 @@
+//! An HTTP/1.1 server (RFC 9112) on threads of its own, with faults to order.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::port::Port;
+
+/// A request as it came in, its body decoded.
+#[derive(Debug)]
+pub struct Request {
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// How many bytes the body had on its way.
+    pub encoded_length: usize,
+}
+
+/// What it is answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// What goes wrong with the next request, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The request is read, and not carried out: this status is the answer, with these header fields.
+    Status(u16, Vec<(String, String)>),
+    /// The request is read, and not carried out: the connection ends.
+    CutBefore,
+    /// The request is carried out, but the connection ends without an answer.
+    CutAfter,
+    /// The request is read, and never answered.
+    Stall,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into() }
+    }
+
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+        Self { status, headers, body: body.to_string().into() }
+    }
+}
+
+impl Request {
+    /// The header field's value; names are compared without regard to case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// Gives each request to its handler. The port stays the same through `stop` and `start_again`.
+pub struct HttpServer {
+    port: Port,
+    shared: Arc<Shared>,
+    listening: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    handler: Box<Handler>,
+    faults: Mutex<VecDeque<Fault>>,
+    stopped: AtomicBool,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+impl HttpServer {
+    pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Result<Self> {
+        let shared = Shared {
+            handler: Box::new(handler),
+            faults: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            connections: Mutex::default(),
+        };
+        let mut server = Self { port: Port::reserve()?, shared: Arc::new(shared), listening: None };
+        server.start_again()?;
+        Ok(server)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The next requests go wrong in these ways, one each.
+    pub fn order(&self, faults: impl IntoIterator<Item = Fault>) {
+        lock(&self.shared.faults).extend(faults);
+    }
+
+    /// How many ordered faults have not happened yet.
+    pub fn outstanding_faults(&self) -> usize {
+        lock(&self.shared.faults).len()
+    }
+
+    /// Begins an outage: connections break, the port refuses.
+    pub fn stop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address());
+        for connection in lock(&self.shared.connections).drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        if let Some(listening) = self.listening.take() {
+            let _ = listening.join();
+        }
+    }
+
+    /// Ends the outage.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.shared.stopped.store(false, Ordering::SeqCst);
+        let listener = TcpListener::bind(self.address()).with_context(|| format!("binding {}", self.address()))?;
+        let shared = self.shared.clone();
+        self.listening = Some(thread::spawn(move || shared.accept(&listener)));
+        Ok(())
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        for connection in listener.incoming() {
+            if self.stopped.load(Ordering::SeqCst) {
+                return;
+            }
+            let Ok(connection) = connection else { continue };
+            let Ok(kept) = connection.try_clone() else { continue };
+            lock(&self.connections).push(kept);
+            let shared = self.clone();
+            thread::spawn(move || {
+                if let Err(error) = shared.serve(&connection) {
+                    eprintln!("the receiver ends a connection: {error:#}");
+                }
+                let _ = connection.shutdown(Shutdown::Both);
+            });
+        }
+    }
+
+    fn serve(&self, connection: &TcpStream) -> Result<()> {
+        let mut reader = BufReader::with_capacity(1 << 16, connection);
+        while let Some(request) = read_request(&mut reader)? {
+            let fault = lock(&self.faults).pop_front();
+            let reply = match fault {
+                None => (self.handler)(&request),
+                Some(Fault::Status(status, headers)) => Reply { status, headers, body: b"{}".to_vec() },
+                Some(Fault::CutBefore) => return Ok(()),
+                Some(Fault::CutAfter) => {
+                    (self.handler)(&request);
+                    return Ok(());
+                }
+                Some(Fault::Stall) => {
+                    while !self.stopped.load(Ordering::SeqCst) && !is_closed(connection) {
+                        thread::sleep(Duration::from_millis(20));
+                    }
+                    return Ok(());
+                }
+            };
+            write_reply(connection, &reply)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_closed(connection: &TcpStream) -> bool {
+    let _ = connection.set_read_timeout(Some(Duration::from_millis(10)));
+    match connection.peek(&mut [0]) {
+        Ok(length) => length == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+    }
+}
+
+/// None when the client has closed.
+fn read_request(reader: &mut BufReader<&TcpStream>) -> Result<Option<Request>> {
+    let mut line = String::new();
+    match reader.read_line(&mut line) {
+        Ok(0) => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) => return Ok(None),
+        other => other?,
+    };
+    let parts: Vec<_> = line.trim_end().split(' ').collect();
+    let [method, target, "HTTP/1.1"] = parts[..] else { bail!("no request line of HTTP/1.1: {line:?}") };
+    let (method, target) = (method.to_owned(), target.to_owned());
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        ensure!(reader.read_line(&mut line)? > 0, "the header section was cut");
+        let Some(line) = line.strip_suffix("\r\n") else { bail!("a header line without CRLF: {line:?}") };
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':').with_context(|| format!("no header field: {line:?}"))?;
+        ensure!(!name.is_empty() && !name.contains(' '), "no header field: {line:?}");
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let query = query.split('&').filter(|pair| !pair.is_empty());
+    let query = query.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let query = query.map(|(name, value)| (name.to_owned(), unescaped(value))).collect();
+    let mut request = Request { method, path: path.to_owned(), query, headers, body: Vec::new(), encoded_length: 0 };
+    ensure!(request.header("host").is_some_and(|host| !host.is_empty()), "a request without Host (RFC 9112, 3.2)");
+    let body = read_body(reader, &request)?;
+    request.encoded_length = body.len();
+    request.body = decoded(body, request.header("content-encoding"))?;
+    Ok(Some(request))
+}
+
+fn read_body(reader: &mut BufReader<&TcpStream>, request: &Request) -> Result<Vec<u8>> {
+    let Some(length) = request.header("content-length") else {
+        ensure!(request.header("transfer-encoding").is_none(), "a body in chunks is not expected: its length is known");
+        return Ok(Vec::new());
+    };
+    let mut body = vec![0; length.parse().with_context(|| format!("Content-Length: {length}"))?];
+    reader.read_exact(&mut body).context("the body was cut")?;
+    Ok(body)
+}
+
+fn decoded(body: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    match encoding {
+        None => return Ok(body),
+        Some("gzip") => flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut out)?,
+        Some("zstd") => zstd::stream::read::Decoder::new(&body[..])?.read_to_end(&mut out)?,
+        Some(other) => bail!("Content-Encoding: {other} is not known"),
+    };
+    Ok(out)
+}
+
+fn unescaped(value: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = value.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn write_reply(mut connection: &TcpStream, reply: &Reply) -> Result<()> {
+    let mut head = format!("HTTP/1.1 {} -\r\nContent-Length: {}\r\n", reply.status, reply.body.len());
+    for (name, value) in &reply.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if reply.status == 204 {
+        // No content, and no length of it (RFC 9110, 8.6).
+        head = head.replacen("Content-Length: 0\r\n", "", 1);
+    }
+    head.push_str("\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(&reply.body);
+    Ok(connection.write_all(&bytes)?)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
