@@ -465,7 +465,7 @@ fn a_message_tells_host_source_file_labels_time_and_severity_and_odd_lines_are_c
         output["lines"] == 4
             && output["cut_lines"] == 1
             && output["invalid_utf8_lines"] == 1
-            && output["not_json_lines"] == 2
+            && output["unparsed_lines"] == 2
     })?;
     let archive = fs::read_to_string(host.archive())?;
     let records: Vec<Value> = archive.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;

@@ -22,8 +22,8 @@ pub mod status;
 
 use crate::supervisor::Context;
 use anyhow::Context as _;
-use hostwright_core::config::logs::Logs;
 use hostwright_core::config::logs::output::{Output, Platform};
+use hostwright_core::config::logs::{self as config, Logs};
 use operator::Operator;
 use output::Origin;
 use output::shipping::{self, Task};
@@ -50,7 +50,7 @@ const GATHER: Duration = Duration::from_millis(20);
 /// # Errors
 /// Positions cannot be read, a pattern is not valid, or an output ended by a defect.
 pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
-    let sources = sources(&settings)?;
+    let sources = sources(&settings, &origin(&context))?;
     let mut positions = BTreeMap::new();
     for name in settings.outputs.keys() {
         positions.insert(name.clone(), Positions::open(&context.state, name)?);
@@ -61,10 +61,7 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
 
     // Outputs stop after the last scan, so that what was written until then is still shipped.
     let stop_outputs = CancellationToken::new();
-    let origin = Arc::new(Origin {
-        host: context.environment.host_name.clone(),
-        labels: context.environment.host.labels.0.clone(),
-    });
+    let origin = Arc::new(origin(&context));
     let mut operator = Operator { outputs: settings.outputs, origin, resends: BTreeMap::new() };
     let tasks = tasks(&mut operator, &context, &discovery, positions, &stop_outputs);
     let mut reporting =
@@ -114,9 +111,17 @@ async fn follow(
     }
 }
 
-fn sources(settings: &Logs) -> anyhow::Result<Vec<Arc<Source>>> {
-    let source = |(name, settings): (&String, _)| {
-        Source::new(name, settings).map(Arc::new).with_context(|| format!("logs.sources.{name}.files"))
+fn origin(context: &Context) -> Origin {
+    Origin { host: context.environment.host_name.clone(), labels: context.environment.host.labels.0.clone() }
+}
+
+fn sources(settings: &Logs, origin: &Origin) -> anyhow::Result<Vec<Arc<Source>>> {
+    let meaning =
+        |name: &str| if name == "host" { Some(origin.host.clone()) } else { origin.labels.get(name).cloned() };
+    let source = |(name, settings): (&String, &config::Source)| {
+        let mut settings = settings.clone();
+        settings.filters.iter_mut().for_each(|filter| filter.resolve(meaning));
+        Source::new(name, &settings).map(Arc::new).with_context(|| format!("logs.sources.{name}"))
     };
     settings.sources.iter().map(source).collect()
 }

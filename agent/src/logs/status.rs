@@ -20,7 +20,9 @@ pub struct Counters {
     bytes: AtomicU64,
     cut: AtomicU64,
     invalid_utf8: AtomicU64,
-    not_json: AtomicU64,
+    unparsed: AtomicU64,
+    filtered: AtomicU64,
+    skipped_bytes: AtomicU64,
     dead: AtomicU64,
     resent: AtomicU64,
     replaced: AtomicU64,
@@ -45,13 +47,15 @@ impl Counters {
         }
     }
 
-    fn of(&self, tally: &Tally, bytes: u64) -> [(&AtomicU64, u64); 6] {
+    fn of(&self, tally: &Tally, bytes: u64) -> [(&AtomicU64, u64); 8] {
         [
             (&self.lines, tally.lines),
             (&self.bytes, bytes),
             (&self.cut, tally.cut),
             (&self.invalid_utf8, tally.invalid_utf8),
-            (&self.not_json, tally.not_json),
+            (&self.unparsed, tally.unparsed),
+            (&self.filtered, tally.filtered),
+            (&self.skipped_bytes, tally.skipped_bytes),
             (&self.dead, tally.dead),
         ]
     }
@@ -68,7 +72,9 @@ impl Counters {
             "bytes": of(&self.bytes),
             "cut_lines": of(&self.cut),
             "invalid_utf8_lines": of(&self.invalid_utf8),
-            "not_json_lines": of(&self.not_json),
+            "unparsed_lines": of(&self.unparsed),
+            "filtered_lines": of(&self.filtered),
+            "skipped_bytes": of(&self.skipped_bytes),
             "dead_letters": of(&self.dead),
             "duplicates_resent": of(&self.resent),
             "truncations": of(&self.replaced),

@@ -5,7 +5,7 @@ use super::outgoing::{Outgoing, Refused};
 use super::request::batch::Item;
 use super::shipping::Resent;
 use crate::logs::positions::Position;
-use crate::logs::record::{Facts, Making, Tally, Time, with_record};
+use crate::logs::record::{Facts, Making, Scratch, Tally, Time, Window, with_record};
 use crate::logs::source::cursor::{Cursor, Step};
 use crate::logs::source::identity::{self, Point};
 use crate::logs::status::Counters;
@@ -21,6 +21,8 @@ pub struct Lane {
     pub cursor: Cursor,
     /// Made when the first line is read: most of many files have none for a long time.
     shape: Option<Shape>,
+    /// Counts for limits of rate.
+    windows: Vec<Window>,
     /// Dead letters up to here were written already.
     refused_to: (u64, u64),
     /// The sequence number of the file that is to be read to its end before this one: the generation before it.
@@ -45,6 +47,7 @@ pub struct Lanes {
     newest: HashMap<(String, PathBuf), u64>,
     next: usize,
     buffer: Vec<u8>,
+    scratch: Scratch,
 }
 
 /// What reading one piece came to.
@@ -62,7 +65,15 @@ pub enum Read {
 
 impl Lanes {
     pub fn new(platform: Platform, origin: Arc<Origin>) -> Self {
-        Self { platform, origin, lanes: Vec::new(), newest: HashMap::new(), next: 0, buffer: Vec::new() }
+        Self {
+            platform,
+            origin,
+            lanes: Vec::new(),
+            newest: HashMap::new(),
+            next: 0,
+            buffer: Vec::new(),
+            scratch: Scratch::default(),
+        }
     }
 
     pub fn add(&mut self, cursor: Cursor) {
@@ -72,7 +83,7 @@ impl Lanes {
         if let Some(before) = after.and_then(|sequence| self.cursor(sequence)) {
             before.drain_again();
         }
-        self.lanes.push(Lane { cursor, shape: None, refused_to: (0, 0), after });
+        self.lanes.push(Lane { cursor, shape: None, windows: Vec::new(), refused_to: (0, 0), after });
     }
 
     /// Takes out the lanes whose file is no longer followed.
@@ -143,18 +154,21 @@ impl Lanes {
 
     /// Reads one piece of a file and appends its records to `out`.
     pub fn read(&mut self, index: usize, now: &str, out: &mut Outgoing) -> Read {
-        let Lane { cursor, shape, refused_to, .. } = &mut self.lanes[index];
+        let Lane { cursor, shape, windows, refused_to, .. } = &mut self.lanes[index];
         let Shape { encoder, facts } = shape.get_or_insert_with(|| {
             let facts = cursor.file.facts();
             Shape { encoder: encoder(&self.platform, &self.origin, &facts), facts: Arc::new(facts) }
         });
         let (from, encoded_before) = (cursor.sent, out.bytes.len());
         let content = cursor.content;
-        let making = Making { parse: cursor.file.source.parse, now, content };
+        let source = cursor.file.source.clone();
+        let mut making = Making { recipe: &source.recipe, now, content, scratch: &mut self.scratch, windows };
+        let mut given = 0;
         let mut tally = Tally::default();
         let step = cursor.read(&mut self.buffer, |line| {
+            given += line.length as u64;
             let mut refused = None;
-            with_record(line, making, &mut tally, |record| {
+            with_record(line, &mut making, &mut tally, |record| {
                 let start = out.bytes.len();
                 match encoder.encode(record, &mut out.bytes) {
                     Ok(()) => out.took(&line, record, facts),
@@ -173,6 +187,10 @@ impl Lanes {
                 }
             }
         });
+        if let Ok(Step::Advanced(bytes)) = step {
+            // What was read and belongs to no line was cut away.
+            tally.skipped_bytes += bytes.saturating_sub(given);
+        }
         match step {
             Ok(Step::Advanced(_)) if cursor.sent != from => Read::Piece(Mark {
                 file: cursor.file.sequence,
@@ -233,12 +251,14 @@ fn first_since(cursor: &Cursor, since: i64, buffer: &mut Vec<u8>) -> io::Result<
     // Of a line that says no time.
     const NONE: &str = "";
     let mut search = cursor.from_the_beginning();
-    let making = Making { parse: cursor.file.source.parse, now: NONE, content: cursor.content };
+    let (recipe, content) = (&cursor.file.source.recipe, cursor.content);
+    let (scratch, windows) = (&mut Scratch::default(), &mut Vec::new());
+    let mut making = Making { recipe, now: NONE, content, scratch, windows };
     let (mut found, mut any_time) = (None, false);
     while found.is_none() && search.sent.offset < cursor.acknowledged.offset {
         let before = search.sent.offset;
         let step = search.read(buffer, |line| {
-            with_record(line, making, &mut Tally::default(), |record| {
+            with_record(line, &mut making, &mut Tally::default(), |record| {
                 if record.time != Time::Text(NONE) {
                     any_time = true;
                     if found.is_none() && record.time.nanoseconds() >= since {

@@ -1,26 +1,42 @@
 //! Lines made records: text or a JSON object, with what the line says of itself.
 //!
-//! In: a line's bytes. Out: [`Record`], which borrows from them. Nothing survives: a record is made again from its file.
+//! In: a line's bytes. Out: [`Record`], which borrows from them, or from [`Scratch`] where a line is no JSON by itself
+//! and becomes some. Nothing survives: a record is made again from its file.
 
+/// Where and how a record says when it happened.
+mod clock;
+/// Lines of containers' logs.
+pub mod container;
+/// What is done to records before they are shipped.
+mod filter;
+/// What a line is.
+mod form;
+/// JSON text without a tree.
+pub mod json;
+/// `key=value`.
+mod logfmt;
+/// What a JSON object says of itself.
+mod object;
+/// How records are made of the lines of a source.
+mod recipe;
+/// Severities by name and number.
+mod severity;
+/// Syslog messages.
+mod syslog;
 /// When a record happened.
 mod time;
 
+pub use filter::Window;
+pub use object::{AT_TIMESTAMP, FIELDS, Object};
+pub use recipe::{Recipe, Scratch};
 pub use time::Time;
 
 use super::source::lines::Line;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hostwright_core::config::logs::Parse;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use std::borrow::Cow;
+use filter::Filtered;
+use serde::de::Error as _;
 use std::collections::BTreeMap;
-use std::fmt;
-
-/// The fields that we add to a JSON line, in their order.
-pub const FIELDS: [&str; 4] = ["host", "labels", "source", "file"];
-/// The bit of [`Object::own`] for a field `@timestamp`.
-pub const AT_TIMESTAMP: u8 = 1 << 4;
 
 /// What is the same for all lines of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,42 +87,13 @@ pub struct Record<'a> {
     pub id: Id,
 }
 
-/// What is found in a JSON line on one way through it, without building it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Object<'a> {
-    /// An RFC 3339 time with at most six decimals.
-    pub time: Option<&'a str>,
-    /// A syslog severity.
-    pub severity: Option<u8>,
-    /// The text of the field `message` or `msg`: a JSON string as it stands, with its quotes.
-    pub message: Option<&'a str>,
-    /// Bit i: the line has a field named `FIELDS[i]` of its own, which stays, and ours is left out.
-    pub own: u8,
-}
-
 /// Gives the name and value of each field of a JSON object in their order; both as they stand in the text, the name
 /// without its quotes and with its escapes.
 ///
 /// # Errors
 /// The text is no JSON object.
 pub fn for_each_field<'a>(text: &'a str, each: impl FnMut(&'a str, &'a str)) -> Result<(), serde_json::Error> {
-    struct OfObject<F>(F);
-    impl<'de, F: FnMut(&'de str, &'de str)> Visitor<'de> for OfObject<F> {
-        type Value = ();
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a JSON object")
-        }
-        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-            while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-                let name = name.get();
-                (self.0)(&name[1..name.len() - 1], value.get());
-            }
-            Ok(())
-        }
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    (&mut deserializer).deserialize_map(OfObject(each))?;
-    deserializer.end()
+    json::fields(text, each).ok_or_else(|| serde_json::Error::custom("the text is no JSON object"))
 }
 
 /// What was counted while lines were made records.
@@ -117,8 +104,12 @@ pub struct Tally {
     pub cut: u64,
     /// With bytes that are not UTF-8, each replaced by U+FFFD.
     pub invalid_utf8: u64,
-    /// Asked to be JSON objects and are none: shipped as text.
-    pub not_json: u64,
+    /// Not what `parse` says they are: shipped as text.
+    pub unparsed: u64,
+    /// Not shipped, because of a filter.
+    pub filtered: u64,
+    /// What these take of their files, and what is cut of lines that are too long.
+    pub skipped_bytes: u64,
     /// Refused by the platform, or certain to be: kept as dead letters.
     pub dead: u64,
     /// What these take of their files.
@@ -134,266 +125,108 @@ impl Tally {
 }
 
 /// What a record is made with, beside its line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Making<'a> {
-    pub parse: Parse,
+    pub recipe: &'a Recipe,
     /// RFC 3339: the time of a line that says none.
     pub now: &'a str,
     /// The id of the file's content.
     pub content: u64,
+    pub scratch: &'a mut Scratch,
+    /// The file's counts for limits of rate.
+    pub windows: &'a mut Vec<Window>,
 }
 
-/// Makes a line a record and gives it to `ship`.
-pub fn with_record(line: Line<'_>, making: Making<'_>, tally: &mut Tally, ship: impl FnOnce(&Record<'_>)) {
-    let text = match std::str::from_utf8(line.bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            tally.invalid_utf8 += 1;
-            String::from_utf8_lossy(line.bytes)
-        }
-    };
+/// Makes a line a record and gives it to `ship`, unless a filter drops it.
+pub fn with_record(line: Line<'_>, making: &mut Making<'_>, tally: &mut Tally, ship: impl FnOnce(&Record<'_>)) {
+    let Making { recipe, now, content, scratch, windows } = making;
+    let (text, is_invalid) = recipe.decode(line.bytes);
+    let parsed = recipe.form.parse(&text, line.cut, &recipe.clock, &mut scratch.parsing);
     tally.lines += 1;
     tally.cut += u64::from(line.cut);
-    let mut object: Option<Object<'_>> = None;
-    if making.parse == Parse::Json && !line.cut {
-        object = serde_json::from_str(&text).ok();
-        tally.not_json += u64::from(object.is_none());
+    tally.invalid_utf8 += u64::from(is_invalid);
+    tally.unparsed += u64::from(!parsed.fits);
+    let found = match parsed.object {
+        Some(object) => object.time,
+        None => recipe.clock.of_line(parsed.text),
+    };
+    let record = Record {
+        text: parsed.text,
+        // An object says it itself.
+        cut: line.cut && parsed.object.is_none(),
+        object: parsed.object,
+        time: found.unwrap_or(Time::Text(now)),
+        severity: parsed.object.and_then(|object| object.severity),
+        id: Id { content: *content, offset: line.offset },
+    };
+    if recipe.filters.is_empty() {
+        return ship(&record);
     }
-    let time = Time::Text(object.and_then(|object| object.time).unwrap_or(making.now));
-    let severity = object.and_then(|object| object.severity);
-    let id = Id { content: making.content, offset: line.offset };
-    ship(&Record { text: &text, cut: line.cut, object, time, severity, id });
-}
-
-enum FieldName {
-    AtTimestamp,
-    Time,
-    Level,
-    Message,
-    Ours(usize),
-    Other,
-}
-
-impl FieldName {
-    fn new(name: &str) -> Self {
-        match name {
-            "@timestamp" => Self::AtTimestamp,
-            "time" | "timestamp" => Self::Time,
-            "message" | "msg" => Self::Message,
-            "level" | "severity" => Self::Level,
-            _ => FIELDS.iter().position(|field| *field == name).map_or(Self::Other, Self::Ours),
+    match recipe.filters.pass(&record, windows, &mut scratch.filtering) {
+        Filtered::Same => ship(&record),
+        Filtered::Dropped => {
+            tally.lines -= 1;
+            tally.filtered += 1;
+            tally.skipped_bytes += line.length as u64;
+        }
+        Filtered::Changed(text, is_object) => {
+            let object = if is_object { Object::of(text, &recipe.clock) } else { None };
+            // Time and severity are those that the line has, even if their fields are gone.
+            ship(&Record { text, cut: line.cut && object.is_none(), object, ..record });
         }
     }
-}
-
-impl<'de> Deserialize<'de> for FieldName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfName;
-        impl Visitor<'_> for OfName {
-            type Value = FieldName;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a field's name")
-            }
-            fn visit_str<E: Error>(self, name: &str) -> Result<FieldName, E> {
-                Ok(FieldName::new(name))
-            }
-        }
-        deserializer.deserialize_str(OfName)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfObject;
-        impl<'de> Visitor<'de> for OfObject {
-            type Value = Object<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut object = Object::default();
-                while let Some(name) = map.next_key::<FieldName>()? {
-                    if matches!(name, FieldName::AtTimestamp) {
-                        object.own |= AT_TIMESTAMP;
-                    }
-                    match name {
-                        FieldName::AtTimestamp | FieldName::Time => {
-                            object.time = object.time.or(map.next_value::<Value<'de>>()?.time())
-                        }
-                        FieldName::Level => {
-                            object.severity = object.severity.or(map.next_value::<Value<'de>>()?.severity());
-                        }
-                        FieldName::Message => {
-                            let value = map.next_value::<&RawValue>()?.get();
-                            object.message = object.message.or(value.starts_with('"').then_some(value));
-                        }
-                        FieldName::Ours(field) => {
-                            object.own |= 1 << field;
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                        FieldName::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(object)
-            }
-        }
-        deserializer.deserialize_map(OfObject)
-    }
-}
-
-/// A value as far as a time or a level can be in it.
-enum Value<'a> {
-    Text(&'a str),
-    Number(u64),
-    Other,
-}
-
-impl<'a> Value<'a> {
-    fn time(&self) -> Option<&'a str> {
-        match *self {
-            Value::Text(text) if is_rfc5424_time(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn severity(&self) -> Option<u8> {
-        match *self {
-            Value::Text(text) => severity_of(text),
-            // Other numbers mean other things in other languages' loggers.
-            Value::Number(number) => u8::try_from(number).ok().filter(|number| *number <= 7),
-            Value::Other => None,
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfAny;
-        impl<'de> Visitor<'de> for OfAny {
-            type Value = Value<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value<'de>, E> {
-                Ok(Value::Text(text))
-            }
-            // With an escape in it: no time and no level has one.
-            fn visit_str<E: Error>(self, _: &str) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Value<'de>, E> {
-                Ok(Value::Number(number))
-            }
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
-                while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-        }
-        deserializer.deserialize_any(OfAny)
-    }
-}
-
-/// `2026-11-20T10:11:12.123456Z` or with an offset: RFC 3339 as RFC 5424, 6.2.3 narrows it.
-fn is_rfc5424_time(text: &str) -> bool {
-    const FORM: &[u8] = b"0000-00-00T00:00:00";
-    let fits = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
-    let Some((seconds, mut rest)) = text.as_bytes().split_at_checked(FORM.len()) else { return false };
-    if !seconds.iter().zip(FORM).all(fits) {
-        return false;
-    }
-    if let Some(fraction) = rest.strip_prefix(b".") {
-        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if !(1..=6).contains(&digits) {
-            return false;
-        }
-        rest = &fraction[digits..];
-    }
-    match rest {
-        b"Z" => true,
-        [b'+' | b'-', offset @ ..] => offset.len() == 5 && offset.iter().zip(b"00:00").all(fits),
-        _ => false,
-    }
-}
-
-fn severity_of(level: &str) -> Option<u8> {
-    const NAMES: [(&str, u8); 14] = [
-        ("info", 6),
-        ("debug", 7),
-        ("warn", 4),
-        ("warning", 4),
-        ("error", 3),
-        ("err", 3),
-        ("notice", 5),
-        ("critical", 2),
-        ("crit", 2),
-        ("fatal", 2),
-        ("alert", 1),
-        ("emerg", 0),
-        ("emergency", 0),
-        ("trace", 7),
-    ];
-    NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(level)).map(|(_, severity)| *severity)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Id, Making, Object, Record, Tally, for_each_field, with_record};
+    use super::{Id, Making, Recipe, Record, Scratch, Tally, Time, for_each_field, with_record};
     use crate::logs::source::lines::Line;
-    use hostwright_core::config::logs::Parse;
+    use hostwright_core::config::Config;
 
-    fn object(text: &str) -> Option<Object<'_>> {
-        serde_json::from_str(text).ok()
-    }
-
-    fn taken(bytes: &[u8], parse: Parse) -> (String, bool, Tally) {
-        let (mut tally, mut seen) = (Tally::default(), None);
-        let making = Making { parse, now: "2026-11-20T10:11:12Z", content: 1 };
-        with_record(
-            Line { bytes, cut: false, offset: 0, length: bytes.len() },
-            making,
-            &mut tally,
-            |record: &Record<'_>| {
-                seen = Some((record.text.to_owned(), record.object.is_some()));
-            },
+    /// With these settings of a source.
+    fn recipe(settings: &str) -> Recipe {
+        let text = format!(
+            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n{settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
         );
-        let (text, is_object) = seen.expect("shipped");
-        (text, is_object, tally)
+        let config = Config::parse(&text, "agent.yaml").unwrap_or_else(|error| panic!("{error}"));
+        Recipe::new(&config.logs.expect("logs").sources["s"]).expect("valid")
     }
 
-    #[test]
-    fn time_and_level_are_found_at_the_top_only() {
-        let line =
-            r#" {"a":{"time":"x","level":"error"},"level":"WARN","n":[1,{}],"time":"2026-11-20T10:11:12.5+01:00"} "#;
-        let found = Object { time: Some("2026-11-20T10:11:12.5+01:00"), severity: Some(4), ..Object::default() };
-        assert_eq!(object(line), Some(found));
-        assert_eq!(
-            object(r#"{"level":3,"host":"h","file":null}"#),
-            Some(Object { severity: Some(3), own: 0b1001, ..Object::default() })
-        );
+    #[derive(Debug, PartialEq, Eq)]
+    struct Taken {
+        text: String,
+        is_object: bool,
+        cut: bool,
+        time: i64,
+        severity: Option<u8>,
     }
 
-    #[test]
-    fn a_message_is_taken_as_it_stands() {
-        assert_eq!(object(r#"{"msg":"a\"b","message":1}"#).and_then(|o| o.message), Some(r#""a\"b""#));
+    fn all(recipe: &Recipe, lines: &[&[u8]]) -> (Vec<Taken>, Tally) {
+        let (mut tally, mut taken, mut offset) = (Tally::default(), Vec::new(), 0);
+        let (mut scratch, mut windows) = (Scratch::default(), Vec::new());
+        for bytes in lines {
+            let now = "2026-11-20T10:11:12Z";
+            let mut making = Making { recipe, now, content: 1, scratch: &mut scratch, windows: &mut windows };
+            let line = Line { bytes, cut: bytes.ends_with(b"cut"), offset, length: bytes.len() };
+            offset += bytes.len() as u64;
+            with_record(line, &mut making, &mut tally, |record: &Record<'_>| {
+                taken.push(Taken {
+                    text: record.text.to_owned(),
+                    is_object: record.object.is_some(),
+                    cut: record.cut,
+                    time: record.time.nanoseconds() / 1_000_000_000,
+                    severity: record.severity,
+                });
+            });
+        }
+        (taken, tally)
     }
+
+    fn one(settings: &str, line: &str) -> Taken {
+        all(&recipe(settings), &[line.as_bytes()]).0.pop().expect("shipped")
+    }
+
+    const NOW: i64 = 1_795_169_472;
 
     #[test]
     fn fields_are_given_as_they_stand() {
@@ -413,31 +246,94 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_syslog_would_refuse_is_not_taken() {
-        for time in [
-            "2026-11-20 10:11:12Z",
-            "2026-11-20T10:11:12",
-            "2026-11-20T10:11:12.1234567Z",
-            "2026-11-20T10:11:12+0100",
-            "now",
-        ] {
-            let line = format!(r#"{{"time":"{time}"}}"#);
-            assert_eq!(object(&line), Some(Object::default()), "{time}");
-        }
-    }
-
-    #[test]
     fn what_is_no_json_object_is_shipped_as_text_and_counted() {
         for line in ["", "text", "[1]", "{\"a\":1", "{\"a\":1}{\"b\":2}", "{garbage}", "3"] {
-            let (text, is_object, tally) = taken(line.as_bytes(), Parse::Json);
-            assert_eq!((text.as_str(), is_object, tally.not_json), (line, false, 1));
+            let (taken, tally) = all(&recipe("      parse: json"), &[line.as_bytes()]);
+            assert_eq!((taken[0].text.as_str(), taken[0].is_object, tally.unparsed), (line, false, 1));
         }
-        assert_eq!(taken(b"text", Parse::Plain).2, Tally { lines: 1, ..Tally::default() });
+        assert_eq!(all(&recipe(""), &[b"text"]).1, Tally { lines: 1, ..Tally::default() });
     }
 
     #[test]
     fn invalid_utf8_is_replaced_and_counted() {
-        let (text, is_object, tally) = taken(b"{\"a\":\"\xff\"}", Parse::Json);
-        assert_eq!((text.as_str(), is_object, tally.invalid_utf8), ("{\"a\":\"\u{fffd}\"}", true, 1));
+        let (taken, tally) = all(&recipe("      parse: json"), &[b"{\"a\":\"\xff\"}"]);
+        assert_eq!((taken[0].text.as_str(), taken[0].is_object, tally.invalid_utf8), ("{\"a\":\"\u{fffd}\"}", true, 1));
+    }
+
+    #[test]
+    fn another_encoding_is_read_as_such() {
+        let (taken, tally) = all(&recipe("      encoding: latin1"), &[b"caf\xe9"]);
+        assert_eq!((taken[0].text.as_str(), tally.invalid_utf8), ("café", 0));
+    }
+
+    #[test]
+    fn a_line_says_its_time_and_severity_or_gets_the_time_of_reading() {
+        let taken = one("      parse: json", r#"{"ts":1795169400.5,"level":50}"#);
+        assert_eq!((taken.time, taken.severity), (1_795_169_400, Some(3)));
+        assert_eq!(one("      parse: json", r#"{"ts":"soon"}"#).time, NOW);
+        assert_eq!(one("", "2026-11-20T10:11:02Z text").time, NOW - 10);
+        assert_eq!(one("", "2026-11-20 10:11:02 text").time, NOW, "the zone is not said");
+        let settings = "      time: {timezone: UTC}";
+        assert_eq!(one(settings, "[2026-11-20 10:11:02,123] text").time, NOW - 10);
+        let settings = "      parse: logfmt\n      time: {field: at, format: '%d/%b/%Y:%H:%M:%S'}";
+        assert_eq!(one(settings, "time=2020-01-01T00:00:00Z at=20/Nov/2026:10:11:02").time, NOW - 10);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_says_so_as_text_or_as_a_field() {
+        let taken = one("      parse: logfmt", "a=cut");
+        assert_eq!((taken.text.as_str(), taken.cut), (r#"{"a":"cut","cut":true}"#, false));
+        assert!(one("      parse: json", r#"{"a":"cut"#).cut);
+        let taken = one("      filters: [add: {a: b}]", "text cut");
+        assert_eq!(
+            (taken.text.as_str(), taken.cut),
+            (r#"{"time":"2026-11-20T10:11:12Z","cut":true,"message":"text cut","a":"b"}"#, false)
+        );
+    }
+
+    #[test]
+    fn filters_are_passed_in_order_and_what_they_drop_is_counted_with_its_bytes() {
+        let recipe = recipe(
+            "      parse: json\n      filters:\n        - drop: {match: '^/health', field: path}\n        \
+             - rename: {path: url}\n        - remove: [noise, level]\n        - keep: '\"url\"'\n        \
+             - redact: [emails, 'id-\\d+']\n        - add: {team: web}",
+        );
+        let lines: [&[u8]; 4] = [
+            br#"{"path":"/health/live"}"#,
+            br#"{"path":"/a?m=x@y.org","noise":[1],"level":"error","u":"id-12"}"#,
+            br#"{"other":1}"#,
+            b"text",
+        ];
+        let (taken, tally) = all(&recipe, &lines);
+        assert_eq!(taken.len(), 1);
+        assert_eq!(taken[0].text, r#"{"url":"/a?m=[redacted]","u":"[redacted]","team":"web"}"#);
+        assert_eq!((taken[0].severity, taken[0].is_object), (Some(3), true));
+        let dropped = (lines[0].len() + lines[2].len() + lines[3].len()) as u64;
+        assert_eq!((tally.lines, tally.filtered, tally.skipped_bytes), (1, 3, dropped));
+    }
+
+    #[test]
+    fn a_sample_is_the_same_ones_each_time() {
+        let recipe = recipe("      filters: [sample: {one_in: 10}]");
+        let lines: Vec<String> = (0..10_000).map(|number| format!("line {number}")).collect();
+        let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
+        let (first, tally) = all(&recipe, &lines);
+        assert!((800..1200).contains(&first.len()), "{}", first.len());
+        assert_eq!(first.len() as u64 + tally.filtered, 10_000);
+        assert_eq!(all(&recipe, &lines).0, first);
+    }
+
+    #[test]
+    fn a_record_keeps_its_time_as_the_line_has_it() {
+        let recipe = recipe("      parse: json");
+        let line = br#"{"time":"2026-11-20T10:11:02+00:00"}"#;
+        let (mut scratch, mut windows, mut tally) = (Scratch::default(), Vec::new(), Tally::default());
+        let mut making = Making { recipe: &recipe, now: "", content: 1, scratch: &mut scratch, windows: &mut windows };
+        let line = Line { bytes: line, cut: false, offset: 0, length: line.len() };
+        let mut seen = false;
+        with_record(line, &mut making, &mut tally, |record| {
+            seen = record.time == Time::Text("2026-11-20T10:11:02+00:00");
+        });
+        assert!(seen);
     }
 }

@@ -20,11 +20,13 @@ fn is_zero(number: &u64) -> bool {
 
 impl Ledger {
     pub fn add(&mut self, tally: &Tally) {
+        self.skipped += tally.skipped_bytes;
         self.dead += tally.dead_bytes;
     }
 
     /// Of bytes that will be acknowledged a second time.
     pub fn subtract(&mut self, tally: &Tally) {
+        self.skipped = self.skipped.saturating_sub(tally.skipped_bytes);
         self.dead = self.dead.saturating_sub(tally.dead_bytes);
     }
 }

@@ -6,7 +6,7 @@ pub struct Line<'a> {
     pub cut: bool,
     /// Where it begins, in the file.
     pub offset: u64,
-    /// How many bytes of the file it takes, with its end; of a line that was cut, as far as it was read.
+    /// How many bytes of the file it takes, with its end; of a line that was cut, those that are kept.
     pub length: usize,
 }
 
@@ -24,7 +24,7 @@ impl<'a> Line<'a> {
         while end > limit.saturating_sub(4) && bytes[end] & 0xc0 == 0x80 {
             end -= 1;
         }
-        Self { bytes: &bytes[..end], cut: true, offset, length }
+        Self { bytes: &bytes[..end], cut: true, offset, length: end }
     }
 }
 

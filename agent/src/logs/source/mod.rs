@@ -22,8 +22,9 @@ pub mod pattern;
 /// inotify, as a hint where to look.
 mod watcher;
 
+use crate::logs::record::Recipe;
 use crate::logs::status::Counters;
-use hostwright_core::config::logs::{self as config, Parse};
+use hostwright_core::config::logs as config;
 use std::time::Duration;
 
 /// A source as the duty needs it.
@@ -31,7 +32,8 @@ use std::time::Duration;
 pub struct Source {
     pub name: String,
     pub folders: Vec<pattern::Folder>,
-    pub parse: Parse,
+    /// How its lines become records.
+    pub recipe: Recipe,
     pub line_limit: usize,
     pub retain: Option<Duration>,
     /// Names of outputs; the index of one is its slot.
@@ -42,12 +44,12 @@ pub struct Source {
 
 impl Source {
     /// # Errors
-    /// A file pattern is not valid.
-    pub fn new(name: &str, settings: &config::Source) -> Result<Self, globset::Error> {
+    /// A file pattern or a regular expression is not valid.
+    pub fn new(name: &str, settings: &config::Source) -> anyhow::Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             folders: pattern::by_folder(&settings.files)?,
-            parse: settings.parse,
+            recipe: Recipe::new(settings)?,
             line_limit: usize::try_from(settings.line_limit.0).unwrap_or(usize::MAX / 8),
             retain: settings.retain,
             counters: settings.outputs.iter().map(|_| Counters::default()).collect(),

@@ -1,15 +1,30 @@
 //! `logs:`: sources whose lines reach outputs.
 
+/// How characters are written.
+pub mod encoding;
+/// What is done to records before they are shipped.
+pub mod filter;
+/// Which lines belong together.
+pub mod multiline;
 /// Where lines go.
 pub mod output;
 /// What a line is.
 pub mod parse;
+/// A regular expression.
+pub mod pattern;
 /// Where lines come from.
 pub mod source;
+/// Where a line says when it happened.
+pub mod time;
 
+pub use encoding::Encoding;
+pub use filter::Filter;
+pub use multiline::Multiline;
 pub use output::Output;
 pub use parse::Parse;
+pub use pattern::Pattern;
 pub use source::Source;
+pub use time::When;
 
 use super::section::Section;
 use std::collections::BTreeMap;
@@ -46,8 +61,8 @@ mod tests {
         let logs = Config::parse(text, "agent.yaml").expect("valid").logs.expect("present");
         let source = &logs.sources["backend"];
         assert_eq!(
-            (source.parse, source.retain, source.line_limit.0),
-            (Parse::Json, Some(Duration::from_secs(7 * 86400)), 1 << 20)
+            (&source.parse, source.retain, source.line_limit.0),
+            (&Parse::Json, Some(Duration::from_secs(7 * 86400)), 1 << 20)
         );
         let Platform::Syslog(syslog) = &logs.outputs["ldp"].platform else { panic!("not syslog") };
         assert_eq!((syslog.framing, syslog.facility), (Framing::OctetCounting, 16));

@@ -1,23 +1,60 @@
+use super::Pattern;
 use crate::config::values::{FromNode, mismatch};
 use crate::yaml::Node;
 
-/// What a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a line is. A line that is not is shipped as text and counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parse {
     /// Text.
     Plain,
-    /// A JSON object; a line that is none is shipped as text and counted.
+    /// A JSON object.
     Json,
+    /// `key=value key="quoted value"`.
+    Logfmt,
+    /// Text whose named groups are fields.
+    Regex(Pattern),
+    /// A line of a container's log as containerd and CRI-O write it: time, stream, tag, and an inner text, which is
+    /// what is named here.
+    Cri(Box<Parse>),
+    /// The same as Docker's json-file driver writes it.
+    Docker(Box<Parse>),
+    /// A syslog message, RFC 5424 or RFC 3164, with or without its priority.
+    Syslog,
+}
+
+impl Parse {
+    /// A text that may stand alone or inside a container's line.
+    fn inner(node: &Node) -> Result<Self, String> {
+        match (node.text(), node.mapping().map(|mapping| &mapping.entries[..])) {
+            (Some("plain"), _) => Ok(Self::Plain),
+            (Some("json"), _) => Ok(Self::Json),
+            (Some("logfmt"), _) => Ok(Self::Logfmt),
+            (_, Some([entry])) if entry.key == "regex" => {
+                let pattern = Pattern::from_node(&entry.value)?;
+                if pattern.groups().is_empty() {
+                    return Err(format!(
+                        "{:?} has no named group, so no field would come of it: write (?P<name>…)",
+                        pattern.as_str()
+                    ));
+                }
+                Ok(Self::Regex(pattern))
+            }
+            _ => Err(mismatch::<Self>(node)),
+        }
+    }
 }
 
 impl FromNode for Parse {
-    const EXPECTED: &'static str = "plain or json";
+    const EXPECTED: &'static str = "plain, json, logfmt, cri, docker, syslog, {regex: '…(?P<name>…)…'}, or the inner form of a container's lines such as {docker: json}";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        match node.text() {
-            Some("plain") => Ok(Self::Plain),
-            Some("json") => Ok(Self::Json),
-            _ => Err(mismatch::<Self>(node)),
+        match (node.text(), node.mapping().map(|mapping| &mapping.entries[..])) {
+            (Some("cri"), _) => Ok(Self::Cri(Box::new(Self::Plain))),
+            (Some("docker"), _) => Ok(Self::Docker(Box::new(Self::Plain))),
+            (Some("syslog"), _) => Ok(Self::Syslog),
+            (_, Some([entry])) if entry.key == "cri" => Ok(Self::Cri(Box::new(Self::inner(&entry.value)?))),
+            (_, Some([entry])) if entry.key == "docker" => Ok(Self::Docker(Box::new(Self::inner(&entry.value)?))),
+            _ => Self::inner(node),
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::Parse;
+use super::{Encoding, Filter, Multiline, Parse, When};
 use crate::config::section::Section;
 use crate::config::values::{ByteSize, FromNode, Names, mismatch};
 use crate::yaml::Node;
@@ -11,6 +11,14 @@ pub struct Source {
     pub files: Vec<String>,
     /// What a line is.
     pub parse: Parse,
+    /// Which lines belong together; each stands alone unless given.
+    pub multiline: Option<Multiline>,
+    /// Where a line says when it happened.
+    pub time: Option<When>,
+    /// How characters are written.
+    pub encoding: Encoding,
+    /// What is done to records before they are shipped, in order.
+    pub filters: Vec<Filter>,
     /// How long a rotated file is kept after every output has acknowledged it; for ever unless given.
     pub retain: Option<Duration>,
     /// The longest line; what is beyond is cut and marked.
@@ -50,6 +58,16 @@ impl Source {
     pub(super) fn read(mut section: Section<'_>, output_names: &[String]) -> Option<Self> {
         let files = section.required::<FilePatterns>("files");
         let parse = section.or("parse", Parse::Plain);
+        let multiline = Multiline::read(&mut section);
+        if multiline.is_some() && matches!(parse, Parse::Cri(_) | Parse::Docker(_)) {
+            section.problem_with(
+                "multiline",
+                "lines of containers are joined where the engine split them, and not otherwise",
+            );
+        }
+        let time = section.section("time", When::read);
+        let encoding = section.or("encoding", Encoding::Utf8);
+        let filters = Filter::read_all(&mut section);
         let retain = section.optional("retain");
         let line_limit = section.or("line_limit", ByteSize(1 << 20));
         if !(64..=16 << 20).contains(&line_limit.0) {
@@ -61,6 +79,16 @@ impl Source {
             section.problem_with("outputs", "expected at least one output, or lines would go nowhere");
         }
         section.finish();
-        Some(Self { files: files?.0, parse, retain, line_limit, outputs: outputs?.0 })
+        Some(Self {
+            files: files?.0,
+            parse,
+            multiline,
+            time,
+            encoding,
+            filters,
+            retain,
+            line_limit,
+            outputs: outputs?.0,
+        })
     }
 }

@@ -3,7 +3,7 @@ use super::flatten::Flatten;
 use super::json::{is_blank, push_number, push_string, push_text_field};
 use super::seconds::Seconds;
 use super::{Encode, Origin};
-use crate::logs::record::{Facts, Record};
+use crate::logs::record::{Facts, Record, Time};
 use hostwright_core::config::logs::output::Gelf;
 use hostwright_core::config::logs::output::gelf::Protocol;
 
@@ -55,7 +55,10 @@ impl Encoder {
                     Some(message) => out.extend_from_slice(message.as_bytes()),
                     None => push_short_message(out, record.text),
                 }
-                let time = object.time.map(str::as_ptr);
+                let time = match object.time {
+                    Some(Time::Text(text)) => Some(text.as_ptr()),
+                    _ => None,
+                };
                 let message = object.message.map(str::as_ptr);
                 // What is in the message's own fields is not sent twice: known by its place in the line.
                 let skip = |value: &str| {
@@ -107,7 +110,7 @@ mod tests {
 
     fn encoded(text: &str, cut: bool) -> Value {
         let object = serde_json::from_str::<Object<'_>>(text).ok();
-        let time = Time::Text(object.and_then(|object| object.time).unwrap_or("2026-11-20T10:11:12.5Z"));
+        let time = object.and_then(|object| object.time).unwrap_or(Time::Text("2026-11-20T10:11:12.5Z"));
         let severity = object.and_then(|object| object.severity);
         let mut out = Vec::new();
         let record = Record { text, cut, object, time, severity, id: Id::default() };

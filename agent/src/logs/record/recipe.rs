@@ -1,0 +1,56 @@
+use super::clock::Clock;
+use super::filter::{self, Filters};
+use super::form::{self, Form};
+use super::time::Zone;
+use hostwright_core::config::logs::{Encoding, Source, When};
+use std::borrow::Cow;
+
+/// How records are made of the lines of a source.
+#[derive(Debug)]
+pub struct Recipe {
+    pub encoding: Encoding,
+    pub form: Form,
+    pub clock: Clock,
+    pub filters: Filters,
+    /// Lines have line ends inside.
+    pub has_inner_lines: bool,
+}
+
+/// Memory that is used again for each line.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub parsing: form::Texts,
+    pub filtering: filter::Texts,
+}
+
+impl Recipe {
+    /// # Errors
+    /// A regular expression is not valid.
+    pub fn new(settings: &Source) -> Result<Self, regex::Error> {
+        let timezone = settings.time.as_ref().and_then(|when: &When| when.timezone.as_ref());
+        let zone = timezone.map_or(Zone::Utc, |timezone| Zone::Named(timezone.zone()));
+        Ok(Self {
+            encoding: settings.encoding,
+            form: Form::new(&settings.parse, &zone)?,
+            clock: Clock::new(settings.time.as_ref()),
+            filters: Filters::new(&settings.filters)?,
+            has_inner_lines: settings.multiline.is_some(),
+        })
+    }
+
+    /// A line's characters, and whether some were not valid.
+    pub fn decode<'a>(&self, bytes: &'a [u8]) -> (Cow<'a, str>, bool) {
+        let (text, is_invalid) = match self.encoding {
+            Encoding::Utf8 => match std::str::from_utf8(bytes) {
+                Ok(text) => (Cow::Borrowed(text), false),
+                Err(_) => (String::from_utf8_lossy(bytes), true),
+            },
+            Encoding::Latin1 if bytes.is_ascii() => (String::from_utf8_lossy(bytes), false),
+            Encoding::Latin1 => (bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into(), false),
+        };
+        if self.has_inner_lines && text.contains("\r\n") {
+            return (text.replace("\r\n", "\n").into(), is_invalid);
+        }
+        (text, is_invalid)
+    }
+}
