@@ -28,11 +28,12 @@ use operator::Operator;
 use output::Origin;
 use output::shipping::{self, Task};
 use positions::Positions;
-use source::Source;
 use source::discover::Discovery;
+use source::intakes::Intakes;
+use source::{Source, spool};
 use status::Reporting;
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -50,7 +51,8 @@ const GATHER: Duration = Duration::from_millis(20);
 /// # Errors
 /// Positions cannot be read, a pattern is not valid, or an output ended by a defect.
 pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
-    let sources = sources(&settings, &origin(&context))?;
+    let origin = Arc::new(origin(&context));
+    let sources = sources(&settings, &origin, &context.state)?;
     let mut positions = BTreeMap::new();
     for name in settings.outputs.keys() {
         positions.insert(name.clone(), Positions::open(&context.state, name)?);
@@ -61,13 +63,18 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
 
     // Outputs stop after the last scan, so that what was written until then is still shipped.
     let stop_outputs = CancellationToken::new();
-    let origin = Arc::new(origin(&context));
+    let mut intakes = Intakes::start(&settings, &sources, &context.state, context.stop.clone());
     let mut operator = Operator { outputs: settings.outputs, origin, resends: BTreeMap::new() };
     let tasks = tasks(&mut operator, &context, &discovery, positions, &stop_outputs);
     let mut reporting =
         Reporting::new(sources, tasks.iter().map(|task| (task.name.clone(), task.health.clone())).collect());
     let mut outputs: JoinSet<_> = tasks.into_iter().map(shipping::run).collect();
-    let followed = follow(&mut discovery, &mut reporting, &mut outputs, &operator, &context).await;
+    let followed = tokio::select! {
+        followed = follow(&mut discovery, &mut reporting, &mut outputs, &operator, &context) => followed,
+        defect = intakes.failed() => Err(defect),
+    };
+    intakes.finish().await;
+    block_in_place(|| discovery.scan());
     stop_outputs.cancel();
     while let Some(ended) = outputs.join_next().await {
         ended??;
@@ -90,7 +97,10 @@ async fn follow(
             _ = ticks.tick() => {
                 block_in_place(|| discovery.scan());
                 let files = discovery.files().borrow().clone();
-                block_in_place(|| retention::apply(&files));
+                block_in_place(|| {
+                    retention::apply(&files);
+                    spool::remove_acknowledged(&files);
+                });
                 if let Some(report) = reporting.report(&files, discovery.problems()) {
                     tell(context, report);
                 }
@@ -103,10 +113,7 @@ async fn follow(
             Some(ended) = outputs.join_next() => {
                 return ended?.and_then(|()| anyhow::bail!("an output ended without being asked to"));
             }
-            () = context.stop.cancelled() => {
-                block_in_place(|| discovery.scan());
-                return Ok(());
-            }
+            () = context.stop.cancelled() => return Ok(()),
         }
     }
 }
@@ -115,13 +122,13 @@ fn origin(context: &Context) -> Origin {
     Origin { host: context.environment.host_name.clone(), labels: context.environment.host.labels.0.clone() }
 }
 
-fn sources(settings: &Logs, origin: &Origin) -> anyhow::Result<Vec<Arc<Source>>> {
+fn sources(settings: &Logs, origin: &Origin, state: &Path) -> anyhow::Result<Vec<Arc<Source>>> {
     let meaning =
         |name: &str| if name == "host" { Some(origin.host.clone()) } else { origin.labels.get(name).cloned() };
     let source = |(name, settings): (&String, &config::Source)| {
         let mut settings = settings.clone();
         settings.filters.iter_mut().for_each(|filter| filter.resolve(meaning));
-        Source::new(name, &settings).map(Arc::new).with_context(|| format!("logs.sources.{name}"))
+        Source::new(name, &settings, state).map(Arc::new).with_context(|| format!("logs.sources.{name}"))
     };
     settings.sources.iter().map(source).collect()
 }

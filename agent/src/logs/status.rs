@@ -233,7 +233,11 @@ impl Reporting {
             }
             let files: Vec<_> =
                 listed.iter().filter(|(name, _)| *name == source.name).map(|(_, value)| value.clone()).collect();
-            sources.insert(source.name.clone(), json!({"files": count, "outputs": outputs, "files_by_lag": files}));
+            let mut about = json!({"files": count, "outputs": outputs, "files_by_lag": files});
+            if let Some(intake) = &source.intake {
+                about["intake"] = intake.to_json();
+            }
+            sources.insert(source.name.clone(), about);
         }
         let outputs: serde_json::Map<_, _> =
             self.outputs.iter().map(|(name, health)| (name.clone(), output_report(health))).collect();
@@ -255,7 +259,8 @@ impl Reporting {
     fn trouble(&self, problems: &[String]) -> Option<String> {
         let hindered =
             self.outputs.iter().filter_map(|(name, health)| Some(format!("output {name}: {}", health.why()?)));
-        let all: Vec<_> = hindered.chain(problems.iter().cloned()).collect();
+        let intakes = self.sources.iter().filter_map(|source| Some(source.intake.as_ref()?.problems(&source.name)));
+        let all: Vec<_> = hindered.chain(intakes.flatten()).chain(problems.iter().cloned()).collect();
         let first = all.first()?;
         Some(if all.len() == 1 { first.clone() } else { format!("{first} (and {} more)", all.len() - 1) })
     }

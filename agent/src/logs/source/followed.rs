@@ -79,7 +79,10 @@ impl FollowedFile {
     pub fn facts(&self) -> Facts {
         Facts {
             source: self.source.name.clone(),
-            file: self.origin.to_string_lossy().into_owned(),
+            file: match &self.source.intake {
+                Some(intake) => intake.name.to_owned(),
+                None => self.origin.to_string_lossy().into_owned(),
+            },
             fields: BTreeMap::new(),
         }
     }

@@ -1,9 +1,15 @@
 //! `logs:`: sources whose lines reach outputs.
 
+/// The output of containers.
+pub mod containers;
 /// How characters are written.
 pub mod encoding;
 /// What is done to records before they are shipped.
 pub mod filter;
+/// The systemd journal.
+pub mod journal;
+/// Messages that are sent to us.
+pub mod listener;
 /// Which lines belong together.
 pub mod multiline;
 /// Where lines go.
@@ -12,6 +18,8 @@ pub mod output;
 pub mod parse;
 /// A regular expression.
 pub mod pattern;
+/// Rotation by us.
+pub mod rotate;
 /// Where lines come from.
 pub mod source;
 /// Where a line says when it happened.

@@ -1,14 +1,18 @@
+use super::containers::Containers;
+use super::journal::Journal;
+use super::listener::Listener;
+use super::rotate::Rotate;
 use super::{Encoding, Filter, Multiline, Parse, When};
 use crate::config::section::Section;
 use crate::config::values::{ByteSize, FromNode, Names, mismatch};
 use crate::yaml::Node;
 use std::time::Duration;
 
-/// Files whose lines belong together.
+/// Lines that belong together, and where they come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Absolute paths, with `*`, `?` and `[…]` in file names.
-    pub files: Vec<String>,
+    /// Where they come from.
+    pub kind: Kind,
     /// What a line is.
     pub parse: Parse,
     /// Which lines belong together; each stands alone unless given.
@@ -25,6 +29,35 @@ pub struct Source {
     pub line_limit: ByteSize,
     /// Names of outputs, each of which gets every line.
     pub outputs: Vec<String>,
+}
+
+/// Where the lines of a source come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Files that applications write.
+    Files(Files),
+    /// The systemd journal.
+    Journal(Journal),
+    /// Messages that are sent to us.
+    Syslog(Listener),
+    /// The output of containers.
+    Containers(Containers),
+}
+
+/// Files that applications write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Absolute paths, with `*`, `?` and `[…]` in file names.
+    pub patterns: Vec<String>,
+    /// How we rotate them, if nobody else does.
+    pub rotate: Option<Rotate>,
+}
+
+/// How lines that come from no file are kept until every output has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spooled {
+    /// So many bytes on disk, at most.
+    pub limit: ByteSize,
 }
 
 struct FilePatterns(Vec<String>);
@@ -54,10 +87,13 @@ fn file_pattern(node: &Node) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Of each kind of source its key.
+const KINDS: [&str; 4] = ["files", "journal", "syslog", "containers"];
+
 impl Source {
     pub(super) fn read(mut section: Section<'_>, output_names: &[String]) -> Option<Self> {
-        let files = section.required::<FilePatterns>("files");
-        let parse = section.or("parse", Parse::Plain);
+        let kind = Kind::read(&mut section);
+        let parse = Kind::parse(kind.as_ref(), section.or("parse", Parse::Plain));
         let multiline = Multiline::read(&mut section);
         if multiline.is_some() && matches!(parse, Parse::Cri(_) | Parse::Docker(_)) {
             section.problem_with(
@@ -78,17 +114,89 @@ impl Source {
         if outputs.as_ref().is_some_and(|names| names.0.is_empty()) {
             section.problem_with("outputs", "expected at least one output, or lines would go nowhere");
         }
+        if let Some(Kind::Journal(Journal { spooled, .. }) | Kind::Syslog(Listener { spooled, .. })) = &kind
+            && !(4096..=spooled.limit.0 / 4).contains(&line_limit.0)
+        {
+            let why = "between 4KiB, because a message is shipped with its fields, and a quarter of the spool";
+            section.problem_with("line_limit", why);
+        }
         section.finish();
-        Some(Self {
-            files: files?.0,
-            parse,
-            multiline,
-            time,
-            encoding,
-            filters,
-            retain,
-            line_limit,
-            outputs: outputs?.0,
-        })
+        Some(Self { kind: kind?, parse, multiline, time, encoding, filters, retain, line_limit, outputs: outputs?.0 })
+    }
+}
+
+impl Kind {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        section.exactly_one(&KINDS);
+        let spooled = Spooled::read(section);
+        let rotate = section.section("rotate", Rotate::read);
+        let files = section.optional::<FilePatterns>("files");
+        let journal = section.section("journal", |section| Journal::read(section, spooled));
+        let syslog = section.section("syslog", |section| Listener::read(section, spooled));
+        let containers = section.section("containers", Containers::read);
+        if section.node("files").is_none() {
+            not_here(section, "rotate", "only files are rotated by us");
+            not_here(section, "retain", "only files are retained; the engine, or the spool, has its own limits");
+        }
+        if section.node("journal").is_some() || section.node("syslog").is_some() {
+            for key in ["parse", "multiline", "time", "encoding"] {
+                not_here(section, key, "here it is known what a line is, when it was written, and how");
+            }
+        } else {
+            not_here(section, "spool", "only what comes from no file is spooled");
+        }
+        let files = files.map(|patterns| Self::Files(Files { patterns: patterns.0, rotate }));
+        files.or(journal.map(Self::Journal)).or(syslog.map(Self::Syslog)).or(containers.map(Self::Containers))
+    }
+}
+
+impl Kind {
+    /// What a line is: for some kinds that is known, whatever its text is.
+    fn parse(kind: Option<&Self>, parse: Parse) -> Parse {
+        match kind {
+            Some(Self::Journal(_) | Self::Syslog(_)) => Parse::Json,
+            Some(Self::Containers(_)) if !matches!(parse, Parse::Docker(_)) => Parse::Docker(Box::new(parse)),
+            _ => parse,
+        }
+    }
+}
+
+impl Spooled {
+    fn read(section: &mut Section<'_>) -> Self {
+        let limit = section.or("spool", ByteSize(256 << 20));
+        if limit.0 < 4 << 20 {
+            section.problem_with("spool", "at least 4MiB: it is kept in segments, of which one is being written");
+        }
+        Self { limit }
+    }
+}
+
+fn not_here(section: &mut Section<'_>, key: &'static str, why: &str) {
+    if section.node(key).is_some() {
+        section.problem_with(key, why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    #[test]
+    fn a_source_is_of_one_kind_and_takes_its_keys_alone() {
+        for (source, complaint) in [
+            ("{}", "one of the keys files, journal, syslog, containers is needed"),
+            ("{journal: {}, containers: {}}", "only one of the keys"),
+            ("{journal: {}, rotate: {every: day}}", "only files are rotated by us"),
+            ("{syslog: {unix: /s}, retain: 7d}", "only files are retained"),
+            ("{files: [/a], spool: 8MiB}", "only what comes from no file is spooled"),
+            ("{journal: {}, parse: json}", "here it is known what a line is"),
+            ("{journal: {}, spool: 1MiB}", "at least 4MiB"),
+            ("{journal: {}, line_limit: 1KiB}", "between 4KiB, because"),
+        ] {
+            let source = source.replacen('{', "{outputs: [o], ", 1);
+            let text = format!("logs:\n  sources: {{a: {source}}}\n  outputs: {{o: {{file: {{path: /o}}}}}}\n");
+            let message = Config::parse(&text, "agent.yaml").expect_err("refused").to_string();
+            assert!(message.contains(complaint), "{message}");
+        }
     }
 }

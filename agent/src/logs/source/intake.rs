@@ -1,0 +1,69 @@
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// What came in for a source that is no file, and what hinders it.
+#[derive(Debug, Default)]
+pub struct Intake {
+    /// What records say in place of a file's path.
+    pub name: &'static str,
+    pub messages: AtomicU64,
+    /// Longer than the line limit.
+    pub cut: AtomicU64,
+    /// Not in the form that they should have; kept as text.
+    pub malformed: AtomicU64,
+    /// Lost here: datagrams that came while the spool was full, or connections beyond the limit.
+    pub dropped: AtomicU64,
+    /// Places at which entries may be missing because they were gone before they were read.
+    pub gaps: AtomicU64,
+    /// Bytes in the spool.
+    pub spooled: AtomicU64,
+    hindrances: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl Intake {
+    pub fn new(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// Adds to one of the counters.
+    pub fn count(counter: &AtomicU64, number: u64) {
+        counter.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// Says what hinders the source in `what`; the log has it once for as long as it lasts.
+    pub fn hindered(&self, what: &'static str, source: &str, why: String) {
+        let mut hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
+        if !hindrances.contains_key(what) {
+            log::warn!(source; "logs: source {source}: {why}");
+        }
+        hindrances.insert(what, why);
+    }
+
+    /// It does not any more.
+    pub fn cleared(&self, what: &'static str, source: &str) {
+        let mut hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
+        if hindrances.remove(what).is_some() {
+            log::info!(source; "logs: source {source} goes on");
+        }
+    }
+
+    /// What hinders the source, as sentences.
+    pub fn problems(&self, source: &str) -> Vec<String> {
+        let hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
+        hindrances.values().map(|why| format!("source {source}: {why}")).collect()
+    }
+
+    pub fn to_json(&self) -> Value {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        json!({
+            "messages": of(&self.messages),
+            "cut_messages": of(&self.cut),
+            "malformed_messages": of(&self.malformed),
+            "dropped_messages": of(&self.dropped),
+            "gaps": of(&self.gaps),
+            "spool_bytes": of(&self.spooled),
+        })
+    }
+}
