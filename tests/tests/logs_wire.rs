@@ -13,6 +13,8 @@ use hostwright_tests::certificates::Certificates;
 use hostwright_tests::engines::flowgger::{Flowgger, Input};
 use hostwright_tests::engines::rsyslog::Rsyslog;
 use hostwright_tests::process::AgentProcess;
+use hostwright_tests::receivers::LumberjackServer;
+use hostwright_tests::receivers::lumberjack::Fault;
 use hostwright_tests::wait::eventually;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -136,7 +138,7 @@ fn gelf_over_tls_reaches_flowgger_complete_and_in_order_and_nothing_is_dropped()
     let records = flowgger.wait_for_records(odd.len(), SOON)?;
     ensure!(numbers(&records) == [0, 1, 2, 3], "{records:#?} {}", flowgger.complaints());
     ensure!(
-        records[0]["_a_b"] == r#"[1,{"c":2}]"# && records[0]["short_message"] == "nested" && records[0]["level"] == 4,
+        records[0]["_a_b"] == r#"[1,{"c":2}]"# && records[0]["short_message"] == "nested" && records[0]["level"] == 6,
         "{:#}",
         records[0]
     );
@@ -174,7 +176,8 @@ fn receive_gelf(socket: &UdpSocket) -> Result<Value> {
     let mut chunks: HashMap<[u8; 8], BTreeMap<u8, Vec<u8>>> = HashMap::new();
     let mut buffer = vec![0; 70_000];
     loop {
-        let datagram = &buffer[..socket.recv(&mut buffer).context("no datagram")?];
+        let length = socket.recv(&mut buffer).context("no datagram")?;
+        let datagram = &buffer[..length];
         let message = match datagram {
             [0x1e, 0x0f, rest @ ..] => {
                 let (id, rest) = rest.split_first_chunk::<8>().context("a chunk without an id")?;
@@ -203,6 +206,18 @@ fn inflated(message: Vec<u8>) -> Result<Vec<u8>> {
     Ok(text)
 }
 
+/// Hexadecimal digits that no compression makes fewer than half as many bytes of.
+fn random_digits(count: usize) -> String {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut digit = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from_digit((state >> 32) as u32 & 15, 16)
+    };
+    (0..count).filter_map(|_| digit()).collect()
+}
+
 #[test]
 fn gelf_datagrams_are_compressed_and_chunked_and_what_is_too_long_becomes_a_dead_letter() -> Result<()> {
     for compress in ["zlib", "gzip", "none"] {
@@ -210,13 +225,11 @@ fn gelf_datagrams_are_compressed_and_chunked_and_what_is_too_long_becomes_a_dead
         socket.set_read_timeout(Some(SOON))?;
         let address = socket.local_addr()?;
         let host = Host::start(&format!("{{gelf: {{address: '{address}', protocol: udp, compress: {compress}}}}}"))?;
-        let random: String =
-            (0..60_000u64).map(|i| format!("{:x}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61)).collect();
+        let random = random_digits(60_000);
         host.write(&format!("{{\"seq\":0}}\n{{\"seq\":1,\"x\":\"{random}\"}}\n"))?;
         let (first, second) = (receive_gelf(&socket)?, receive_gelf(&socket)?);
         ensure!(first["_seq"] == 0 && second["_seq"] == 1 && second["_x"] == random, "{compress}: {first}");
-        let too_long: String =
-            (0..900_000u64).map(|i| format!("{:x}", i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60)).collect();
+        let too_long = random_digits(900_000);
         host.write(&format!("{{\"seq\":2,\"x\":\"{too_long}\"}}\n{{\"seq\":3}}\n"))?;
         ensure!(receive_gelf(&socket)?["_seq"] == 3, "{compress}: it was sent all the same");
         eventually("a dead letter", SOON, || {
@@ -225,5 +238,86 @@ fn gelf_datagrams_are_compressed_and_chunked_and_what_is_too_long_becomes_a_dead
             Ok(())
         })?;
     }
+    Ok(())
+}
+
+fn event_numbers(events: &[Value]) -> Vec<u64> {
+    events.iter().filter_map(|event| event["seq"].as_u64()).collect()
+}
+
+#[test]
+fn lumberjack_over_tls_delivers_every_line_once_and_in_order_whatever_the_receiver_does() -> Result<()> {
+    let certificates = Certificates::make()?;
+    for compression_level in [0, 3] {
+        let mut server = LumberjackServer::start_tls(&certificates)?;
+        server.order([
+            Fault::OneByOne,
+            Fault::CutAfter(0),
+            Fault::CutAfter(7),
+            Fault::StallAfter(0),
+            Fault::StallAfter(3),
+            // Longer than the timeout, but with signs of life.
+            Fault::Busy(Duration::from_secs(3)),
+        ]);
+        let host = Host::start(&format!(
+            "{{lumberjack: {{address: '{}', compression_level: {compression_level}, timeout: 2s, tls: {{ca: '{}'}}}}}}",
+            server.address(),
+            certificates.path("ca.pem")
+        ))?;
+        host.write_numbered(0..100)?;
+        eventually("all that goes wrong has gone wrong", SOON, || {
+            ensure!(server.outstanding_faults() == 0, "{} faults are outstanding", server.outstanding_faults());
+            Ok(())
+        })?;
+        host.write("no JSON\n")?;
+        server.wait_for_events(101, SOON)?;
+        // Idle connections are closed by receivers.
+        server.close_connections();
+        host.write_numbered(100..20_000)?;
+        server.wait_for_events(15_000, SOON)?;
+        server.stop();
+        host.write_numbered(20_000..21_000)?;
+        host.wait_why("cannot connect to 127.0.0.1")?;
+        server.start_again()?;
+        let events = server.wait_for_events(21_001, SOON)?;
+        // An outage may cost a window that was acknowledged on its way.
+        let mut numbers = event_numbers(&events);
+        numbers.dedup();
+        let repeated = events.len() - 21_001;
+        let first: Vec<u64> = (0..21_000).collect();
+        ensure!(repeated <= 4096, "{repeated} repeated");
+        if repeated == 0 {
+            ensure!(numbers == first, "compression {compression_level}: not complete and in order");
+        } else {
+            ensure!(numbers.iter().collect::<BTreeSet<_>>() == first.iter().collect(), "not complete");
+        }
+        let text = events.iter().find(|event| event["message"] == "no JSON").context("the text line")?;
+        ensure!(text["host"] == "testhost" && text["labels"]["environment"] == "prod", "{text}");
+        let ids: BTreeSet<_> = events.iter().filter_map(|event| event["record_id"].as_str()).collect();
+        ensure!(ids.len() == 21_001, "{} ids of 21001 records", ids.len());
+    }
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_is_killed_repeats_at_most_a_batch_towards_lumberjack() -> Result<()> {
+    let server = LumberjackServer::start()?;
+    let mut host = Host::start(&format!("{{lumberjack: {{address: '{}'}}}}", server.address()))?;
+    for round in 0..3 {
+        host.write_numbered(round * 50_000..(round + 1) * 50_000)?;
+        server.wait_for_events(round * 50_000 + 1, SOON)?;
+        host.agent.kill9()?;
+        host.agent.start_again()?;
+    }
+    server.wait_for_events(150_000, SOON)?;
+    eventually("every line", SOON, || {
+        let there: BTreeSet<u64> = event_numbers(&server.events()?).into_iter().collect();
+        ensure!(there.len() == 150_000, "{} of 150000 have arrived", there.len());
+        Ok(())
+    })?;
+    let repeated = server.events()?.len() - 150_000;
+    eprintln!("{repeated} repeated");
+    // A line of write_numbered has at least 46 bytes.
+    ensure!(repeated <= 3 * ((1 << 20) / 46), "{repeated} repeated");
     Ok(())
 }

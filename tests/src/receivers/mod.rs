@@ -5,6 +5,9 @@
 pub mod bulk;
 /// An HTTP/1.1 server on a thread of its own, with faults to order.
 pub mod http_server;
+/// Logstash's input for Beats.
+pub mod lumberjack;
 
 pub use bulk::BulkPlatform;
 pub use http_server::{Fault, HttpServer, Reply, Request};
+pub use lumberjack::LumberjackServer;

@@ -17,6 +17,8 @@ mod gelf;
 mod json;
 /// Entries of Loki's streams.
 pub mod loki;
+/// Lumberjack events.
+mod lumberjack;
 /// JSON lines.
 mod ndjson;
 /// Log records of OpenTelemetry.
@@ -53,6 +55,7 @@ pub fn encoder(platform: &Platform, origin: &Origin, facts: &Facts) -> Box<dyn E
     match platform {
         Platform::Syslog(settings) => Box::new(rfc5424::Encoder::new(settings, origin, facts)),
         Platform::Gelf(settings) => Box::new(gelf::Encoder::new(settings, origin, facts)),
+        Platform::Lumberjack(_) => Box::new(lumberjack::Encoder::new(origin, facts)),
         Platform::File(_) => Box::new(ndjson::Encoder::new(origin, facts)),
         Platform::Bulk(settings) => Box::new(bulk::Encoder::new(settings, origin, facts)),
         Platform::Http(settings) => match settings.format {

@@ -18,6 +18,8 @@ pub mod courier;
 mod http;
 /// Grafana Loki.
 mod loki;
+/// Logstash's input for Beats.
+mod lumberjack;
 /// OpenTelemetry.
 mod otlp;
 /// Anything that takes lines with a POST.
@@ -39,6 +41,7 @@ pub enum Platform {
     Loki(loki::Loki),
     Otlp(otlp::Otlp),
     Post(post::Post),
+    Lumberjack(lumberjack::Lumberjack),
 }
 
 /// Whether a platform answers each batch. The others take a stream.
@@ -52,6 +55,7 @@ pub fn answers_each_batch(platform: &config::Platform) -> bool {
         | config::Platform::Http(_)
         | config::Platform::Loki(_)
         | config::Platform::Otlp(_) => true,
+        config::Platform::Lumberjack(_) => true,
     }
 }
 
@@ -69,6 +73,7 @@ impl Platform {
             config::Platform::Http(settings) => Ok(Self::Post(post::Post::new(settings))),
             config::Platform::Loki(settings) => Ok(Self::Loki(loki::Loki::new(settings, origin))),
             config::Platform::Otlp(settings) => Ok(Self::Otlp(otlp::Otlp::new(settings, origin))),
+            config::Platform::Lumberjack(settings) => Ok(Self::Lumberjack(lumberjack::Lumberjack::new(settings))),
             _ => anyhow::bail!("takes a stream"),
         }
     }
@@ -82,6 +87,7 @@ impl Deliver for Platform {
             Self::Loki(loki) => loki.deliver(items).await,
             Self::Otlp(otlp) => otlp.deliver(items).await,
             Self::Post(post) => post.deliver(items).await,
+            Self::Lumberjack(lumberjack) => lumberjack.deliver(items).await,
         }
     }
 }

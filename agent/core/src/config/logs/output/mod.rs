@@ -12,6 +12,8 @@ pub mod gelf;
 pub mod http;
 /// Grafana Loki.
 pub mod loki;
+/// Logstash's input for Beats.
+pub mod lumberjack;
 /// OpenTelemetry.
 pub mod otlp;
 /// Where a stream of bytes goes.
@@ -25,6 +27,7 @@ pub use endpoint::Endpoint;
 pub use gelf::Gelf;
 pub use http::Http;
 pub use loki::Loki;
+pub use lumberjack::Lumberjack;
 pub use otlp::Otlp;
 pub use receiver::Receiver;
 pub use syslog::{Framing, Syslog};
@@ -52,6 +55,8 @@ pub enum Platform {
     Gelf(Gelf),
     /// JSON lines appended to a file.
     File(PathBuf),
+    /// Logstash, and others that Filebeat sends to.
+    Lumberjack(Lumberjack),
     /// Elasticsearch or OpenSearch.
     Bulk(Box<Bulk>),
     /// A POST to a URL.
@@ -87,6 +92,7 @@ impl Platform {
         match self {
             Self::Syslog(settings) => settings.receiver.address.0.clone(),
             Self::Gelf(settings) => settings.receiver.address.0.clone(),
+            Self::Lumberjack(settings) => settings.receiver.address.0.clone(),
             Self::File(path) => path.display().to_string(),
             Self::Bulk(settings) => settings.endpoint.url.0.clone(),
             Self::Http(settings) => settings.endpoint.url.0.clone(),
@@ -112,7 +118,8 @@ impl Output {
         let loki = section.section("loki", Loki::read);
         let otlp = section.section("otlp", Otlp::read);
         let cloudwatch = section.section("cloudwatch", CloudWatch::read);
-        section.exactly_one(&["syslog", "file", "bulk", "gelf", "http", "loki", "otlp", "cloudwatch"]);
+        let lumberjack = section.section("lumberjack", Lumberjack::read);
+        section.exactly_one(&["syslog", "file", "bulk", "gelf", "http", "loki", "otlp", "cloudwatch", "lumberjack"]);
         section.finish();
         let platforms = [
             syslog.map(Platform::Syslog),
@@ -123,6 +130,7 @@ impl Output {
             loki.map(|loki| Platform::Loki(Box::new(loki))),
             otlp.map(|otlp| Platform::Otlp(Box::new(otlp))),
             cloudwatch.map(|cloudwatch| Platform::CloudWatch(Box::new(cloudwatch))),
+            lumberjack.map(Platform::Lumberjack),
         ];
         Some(Self { platform: platforms.into_iter().flatten().next()?, batch })
     }
