@@ -251,7 +251,6 @@ fn lumberjack_over_tls_delivers_every_line_once_and_in_order_whatever_the_receiv
     for compression_level in [0, 3] {
         let mut server = LumberjackServer::start_tls(&certificates)?;
         server.order([
-            Fault::OneByOne,
             Fault::CutAfter(0),
             Fault::CutAfter(7),
             Fault::StallAfter(0),
@@ -273,6 +272,7 @@ fn lumberjack_over_tls_delivers_every_line_once_and_in_order_whatever_the_receiv
         server.wait_for_events(101, SOON)?;
         // Idle connections are closed by receivers.
         server.close_connections();
+        server.order([Fault::OneByOne]);
         host.write_numbered(100..20_000)?;
         server.wait_for_events(15_000, SOON)?;
         server.stop();
