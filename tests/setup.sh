@@ -12,7 +12,7 @@ packages="
   qemu-system-x86 qemu-utils genisoimage mtools dosfstools
   curl jq openssl openssh-client iproute2 procps xz-utils zstd
   e2fsprogs fdisk grub-pc-bin grub-common
-  make gcc libc6-dev binutils git pkg-config libssl-dev
+  make gcc libc6-dev binutils git pkg-config libssl-dev python3-venv
 "
 
 # Another Docker Engine (docker-ce, say) does as well, and must not be removed for Debian's.

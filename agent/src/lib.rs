@@ -8,6 +8,8 @@ pub mod commands;
 pub mod containers;
 /// Log files that reach log platforms.
 pub mod logs;
+/// How memory goes back to the system.
+pub mod memory;
 /// Node metrics with node_exporter's names.
 pub mod metrics;
 /// What operators ask of a running duty.

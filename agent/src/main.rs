@@ -50,6 +50,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    hostwright_agent::memory::give_back_large_buffers();
     let arguments = Arguments::parse();
     hostwright_core::logging::start("hostwright-agent");
     match run(arguments.command) {

@@ -12,6 +12,8 @@ pub mod engines;
 pub mod http;
 /// A container with systemd as PID 1.
 pub mod nspawn;
+/// A log of numbered lines.
+pub mod numbered_log;
 /// TCP ports that no other test takes.
 pub mod port;
 /// The agent as a process: start, signal, kill, ask.

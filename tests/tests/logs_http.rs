@@ -1,248 +1,217 @@
-//! Outputs over HTTP on the real agent: what platforms answer is heeded, item by item, and nothing is lost by it.
+//! Outputs over HTTP on the real agent: to Loki, an OpenTelemetry collector, CloudWatch and whatever takes lines.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hostwright_tests::engines::Moto;
+use hostwright_tests::numbered_log::{NumberedLog, wait_hindered, wait_well};
 use hostwright_tests::process::AgentProcess;
-use hostwright_tests::receivers::bulk::{BulkPlatform, Setup};
 use hostwright_tests::receivers::http_server::Fault;
+use hostwright_tests::receivers::loki::{Labels, LokiPlatform, Setup};
+use hostwright_tests::receivers::{Lines, OtlpCollector};
 use hostwright_tests::wait::eventually;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(40);
 
-/// An application that writes numbered JSON lines into one file.
-struct App {
-    folder: TempDir,
-    written: u64,
+/// The time of the lines.
+const NANOSECONDS: i128 = 1_795_169_472_500_000_000;
+
+fn sequence(line: &str) -> Value {
+    serde_json::from_str::<Value>(line).map(|line| line["seq"].clone()).unwrap_or_default()
 }
 
-impl App {
-    fn new() -> Result<Self> {
-        Ok(Self { folder: tempfile::tempdir()?, written: 0 })
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.path().join("log.json")
-    }
-
-    fn write(&mut self, count: u64) -> Result<()> {
-        let line = |seq| {
-            format!("{{\"seq\":{seq},\"time\":\"2026-11-20T10:11:12.5Z\",\"level\":\"warn\",\"message\":\"m\"}}\n")
-        };
-        let text: String = (self.written..self.written + count).map(line).collect();
-        self.written += count;
-        self.append(&text)
-    }
-
-    fn append(&self, text: &str) -> Result<()> {
-        Ok(File::options().create(true).append(true).open(self.log())?.write_all(text.as_bytes())?)
-    }
-
-    /// The agent's configuration with one output.
-    fn config(&self, parse: &str, output: &str) -> String {
-        format!(
-            "host: {{name: testhost, labels: {{environment: prod}}}}\n\
-             logs:\n  sources:\n    backend: {{files: ['{}'], parse: {parse}, outputs: [platform]}}\n  \
-             outputs:\n    platform: {output}\n",
-            self.log().display()
-        )
-    }
-
-    fn agent(&self, output: &str) -> Result<AgentProcess> {
-        AgentProcess::start(&self.config("json", output))
-    }
-
-    /// Waits until each line that was written is among the numbers that arrived; how many came more than once.
-    fn wait_complete(&self, arrived: impl Fn() -> Vec<Value>) -> Result<usize> {
-        eventually("every line has arrived", SOON, || {
-            let all: Vec<_> = arrived().iter().filter_map(Value::as_u64).collect();
-            let numbers: BTreeSet<_> = all.iter().copied().collect();
-            let missing = (0..self.written).filter(|number| !numbers.contains(number)).count();
-            ensure!(missing == 0, "{missing} of {} are missing", self.written);
-            Ok(all.len() - numbers.len())
-        })
-    }
+fn labels(all: &[(&str, &str)]) -> Labels {
+    all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Waits until the output says that it is hindered, and why.
-fn wait_hindered(agent: &AgentProcess, part: &str) -> Result<()> {
-    agent.wait_status(&format!("the status says {part:?}"), SOON, |status| {
-        status["duties"]["logs"]["why"].as_str().is_some_and(|why| why.contains(part))
+#[test]
+fn loki_gets_each_line_once_in_order_with_labels_and_metadata() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let loki = LokiPlatform::start(Setup { tenant: Some("t1".into()), ..Setup::default() })?;
+    loki.server.order([Fault::Status(429, vec![]), Fault::CutBefore, Fault::Status(500, vec![])]);
+    app.write(3000)?;
+    let agent = app.agent(&format!("{{loki: {{url: '{}', tenant: t1}}}}", loki.server.url()))?;
+    let arrived = || loki.entries().iter().map(|entry| sequence(&entry.line)).collect();
+    ensure!(app.wait_complete(arrived)? == 0, "duplicates");
+    let streams = loki.streams();
+    let (stream, entries) = streams.first_key_value().context("a stream")?;
+    ensure!(*stream == labels(&[("host", "testhost"), ("source", "backend"), ("environment", "prod")]), "{stream:?}");
+    ensure!(streams.len() == 1, "{} streams", streams.len());
+    let first = &entries[0];
+    let file = app.log().display().to_string();
+    ensure!(first.metadata == labels(&[("file", &file), ("level", "warn")]), "{first:?}");
+    ensure!(first.line.starts_with("{\"seq\":0,\"time\"") && first.nanoseconds == NANOSECONDS, "{first:?}");
+    ensure!(entries.iter().map(|entry| entry.nanoseconds).is_sorted(), "not in order");
+    wait_well(&agent)?;
+    loki.check()
+}
+
+#[test]
+fn equal_lines_of_one_moment_are_all_kept_by_loki() -> Result<()> {
+    let app = NumberedLog::new()?;
+    let loki = LokiPlatform::start(Setup::default())?;
+    app.append(&"the same\n".repeat(500))?;
+    let output = format!("{{loki: {{url: '{}', labels: [source, level]}}}}", loki.server.url());
+    let _agent = AgentProcess::start(&app.config("plain", &output))?;
+    eventually("all of them", SOON, || {
+        let count = loki.entries().len();
+        ensure!(count == 500, "{count} of 500, {} duplicates", loki.duplicates());
+        Ok(())
     })?;
-    Ok(())
-}
-
-fn wait_well(agent: &AgentProcess) -> Result<()> {
-    agent.wait_status("the duty is well", SOON, |status| status["duties"]["logs"]["state"] == "ok")?;
-    Ok(())
-}
-
-fn bulk(platform: &BulkPlatform, more: &str) -> String {
-    format!("{{bulk: {{url: '{}', index: logs{more}}}}}", platform.url())
+    let streams = loki.streams();
+    ensure!(streams.keys().all(|labels| labels["level"] == "unknown"), "{:?}", streams.keys());
+    loki.check()
 }
 
 #[test]
-fn documents_get_our_fields_and_a_timestamp_and_are_created_once() -> Result<()> {
-    let mut app = App::new()?;
-    let platform = BulkPlatform::start(Setup { data_streams: ["logs".to_owned()].into(), ..Setup::default() })?;
-    app.write(1000)?;
-    let output = format!("{{bulk: {{url: '{}', data_stream: logs, compress: gzip}}}}", platform.url());
-    let agent = app.agent(&output)?;
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    let document = platform.documents()[0].source.clone();
-    let expected = json!({
-        "host": "testhost", "labels": {"environment": "prod"}, "source": "backend", "file": app.log(),
-        "@timestamp": "2026-11-20T10:11:12.5Z",
-        "seq": 0, "time": "2026-11-20T10:11:12.5Z", "level": "warn", "message": "m",
-    });
-    ensure!(document == expected, "{document}");
-    let in_order = platform.field("seq").iter().map(|seq| seq.as_u64().unwrap_or(u64::MAX)).is_sorted();
-    ensure!(in_order, "not in order");
-    let counts = platform.counts();
-    ensure!(counts.encoded_bytes * 4 < counts.bytes, "not compressed: {counts:?}");
-    wait_well(&agent)?;
-    platform.check()
-}
-
-#[test]
-fn items_that_are_turned_away_come_again_alone_and_nothing_comes_twice() -> Result<()> {
-    let mut app = App::new()?;
-    let platform = BulkPlatform::start(Setup { busy_every: Some(7), ..Setup::default() })?;
-    app.write(5000)?;
-    let agent = app.agent(&bulk(&platform, "-%Y.%m.%d"))?;
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    ensure!(platform.counts().conflicts == 0, "what was taken came again: {:?}", platform.counts());
-    ensure!(platform.documents().iter().all(|document| document.index == "logs-2026.11.20"), "not in its day's index");
-    wait_well(&agent)?;
-    platform.check()
-}
-
-#[test]
-fn what_the_platform_will_never_take_becomes_a_dead_letter_and_holds_back_nothing() -> Result<()> {
-    let mut app = App::new()?;
-    let platform = BulkPlatform::start(Setup { long_fields: ["n".to_owned()].into(), ..Setup::default() })?;
-    app.write(500)?;
-    app.append("{\"n\":\"three\",\"a\":1}\n{\"n\":3}\n{\"twice\":1,\"twice\":2}\n")?;
-    app.write(500)?;
-    let agent = app.agent(&bulk(&platform, ""))?;
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    ensure!(platform.field("n").contains(&json!(3)), "a good one is missing");
-    let letters = eventually("two dead letters", SOON, || {
-        let letters = dead_letters(&agent)?;
-        ensure!(letters.len() == 2, "{letters:?}");
-        Ok(letters)
-    })?;
-    ensure!(
-        letters[0].contains("failed to parse field [n] of type [long]") && letters[0].contains("three"),
-        "{letters:?}"
-    );
-    ensure!(letters[1].contains("Duplicate field"), "{letters:?}");
-    platform.check()
-}
-
-/// The lines of all files of dead letters.
-fn dead_letters(agent: &AgentProcess) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    for entry in fs::read_dir(agent.state_folder().join("logs"))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().contains("dead")) {
-            lines.extend(fs::read_to_string(path)?.lines().map(str::to_owned));
-        }
-    }
-    Ok(lines)
-}
-
-#[test]
-fn outages_of_every_kind_lose_nothing_and_leave_no_duplicate() -> Result<()> {
-    let mut app = App::new()?;
-    let mut platform = BulkPlatform::start(Setup::default())?;
-    platform.order([
-        Fault::Status(503, vec![("Retry-After".into(), "1".into())]),
-        Fault::CutBefore,
-        Fault::Status(429, vec![]),
-        Fault::CutAfter,
-        Fault::Stall,
-        Fault::Status(500, vec![]),
-    ]);
-    app.write(2000)?;
-    let agent = app.agent(&bulk(&platform, ", timeout: 2s"))?;
-    wait_hindered(&agent, "output platform: http://127.0.0.1")?;
-    eventually("all faults have happened", SOON, || platform.outstanding_faults() == 0)?;
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    eventually("what the cut answer acknowledged came again", SOON, || platform.counts().conflicts > 0)?;
-    platform.stop();
-    app.write(2000)?;
-    wait_hindered(&agent, "cannot connect to http://127.0.0.1")?;
-    platform.start_again()?;
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    wait_well(&agent)?;
-    platform.check()
-}
-
-#[test]
-fn kills_at_any_moment_leave_each_line_there_once() -> Result<()> {
-    let mut app = App::new()?;
-    let platform = BulkPlatform::start(Setup::default())?;
-    let mut agent = app.agent(&bulk(&platform, ""))?;
-    for round in 1..=3 {
-        app.write(20_000)?;
-        eventually("some of it has arrived", SOON, || platform.counts().documents > 15_000 * round)?;
-        agent.kill9()?;
-        app.write(1000)?;
-        agent.start_again()?;
-    }
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    eprintln!("{:?}", platform.counts());
-    platform.check()
-}
-
-#[test]
-fn a_batch_that_is_too_large_goes_in_portions() -> Result<()> {
-    let mut app = App::new()?;
-    let platform = BulkPlatform::start(Setup { most_bytes: Some(20_000), ..Setup::default() })?;
-    app.write(2000)?;
-    let agent = app.agent(&bulk(&platform, ""))?;
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    wait_well(&agent)?;
-    platform.check()
-}
-
-#[test]
-fn a_password_that_is_wrong_at_first_loses_nothing_and_shows_nowhere() -> Result<()> {
-    let mut app = App::new()?;
-    let password = app.folder.path().join("password");
-    fs::write(&password, "wrong-hunter2\n")?;
-    // "u:right-hunter2"
-    let authorization = "Basic dTpyaWdodC1odW50ZXIy".to_owned();
-    let platform = BulkPlatform::start(Setup { authorization: Some(authorization), ..Setup::default() })?;
+fn a_loki_that_takes_no_metadata_costs_no_line() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let loki = LokiPlatform::start(Setup { refuses_structured_metadata: true, ..Setup::default() })?;
     app.write(100)?;
-    let auth = format!(", basic: {{user: u, password: {{file: '{}'}}}}", password.display());
-    let agent = app.agent(&bulk(&platform, &auth))?;
-    wait_hindered(&agent, "answered 401 Unauthorized")?;
-    wait_hindered(&agent, "see that the output's credentials are right")?;
-    fs::write(&password, "right-hunter2\n")?;
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    wait_well(&agent)?;
-    let shown = format!("{}{}", agent.output(), agent.status()?);
-    ensure!(!shown.contains("hunter2") && !shown.contains("dTp3"), "{shown}");
-    platform.check()
+    let agent = app.agent(&format!("{{loki: {{url: '{}'}}}}", loki.server.url()))?;
+    wait_hindered(&agent, "set structured_metadata: false")?;
+    loki.change(|setup| setup.refuses_structured_metadata = false);
+    let arrived = || loki.entries().iter().map(|entry| sequence(&entry.line)).collect();
+    ensure!(app.wait_complete(arrived)? == 0, "duplicates");
+    Ok(())
 }
 
 #[test]
-fn a_pipeline_that_is_not_there_yet_costs_no_line() -> Result<()> {
-    let mut app = App::new()?;
-    let platform = BulkPlatform::start(Setup { ignores_filter: true, ..Setup::default() })?;
-    app.write(200)?;
-    let agent = app.agent(&bulk(&platform, ", pipeline: p"))?;
-    wait_hindered(&agent, "pipeline with id [p] does not exist")?;
-    platform.change(|setup| setup.pipelines = ["p".to_owned()].into());
-    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
-    ensure!(dead_letters(&agent).context("the state folder")?.is_empty(), "dead letters");
-    platform.check()
+fn a_line_that_loki_finds_too_long_holds_back_no_other() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let loki = LokiPlatform::start(Setup::default())?;
+    app.write(300)?;
+    app.append(&format!("{{\"long\":\"{}\"}}\n", "x".repeat(300_000)))?;
+    app.write(300)?;
+    let agent = app.agent(&format!("{{loki: {{url: '{}'}}}}", loki.server.url()))?;
+    let arrived = || loki.entries().iter().map(|entry| sequence(&entry.line)).collect();
+    ensure!(app.wait_complete(arrived)? == 0, "duplicates");
+    eventually("a dead letter", SOON, || {
+        let letters = std::fs::read_to_string(agent.state_folder().join("logs/dead-letters-platform.ndjson"))?;
+        ensure!(letters.lines().count() == 1 && letters.contains("max entry size"), "{letters}");
+        Ok(())
+    })
+}
+
+fn attribute(list: &Value, name: &str) -> Value {
+    let all = list.as_array().into_iter().flatten();
+    all.filter(|one| one["key"] == name).map(|one| one["value"].clone()).next().unwrap_or_default()
+}
+
+#[test]
+fn a_collector_gets_records_that_opentelemetrys_own_package_decodes() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let collector = OtlpCollector::start()?;
+    collector.server.order([Fault::Status(503, vec![("Retry-After".into(), "1".into())])]);
+    app.write(1000)?;
+    app.append(
+        "{\"msg\":\"ä\\n\",\"level\":\"error\",\"n\":{\"deep\":[1,2.5,null,true,\"x\"]},\"big\":-9007199254740993}\n",
+    )?;
+    app.append("no JSON\n")?;
+    let _agent = app.agent(&format!("{{otlp: {{url: '{}'}}}}", collector.server.url()))?;
+    let records = eventually("all records", SOON, || {
+        let records = collector.records()?;
+        ensure!(records.len() == 1002, "{} records", records.len());
+        Ok(records)
+    })?;
+    for (number, record) in records[..1000].iter().enumerate() {
+        ensure!(attribute(&record["attributes"], "seq")["intValue"].as_str() == Some(&format!("{number}")), "{record}");
+    }
+    let first = &records[0];
+    ensure!(first["timeUnixNano"] == NANOSECONDS.to_string(), "{first}");
+    ensure!(first["severityNumber"] == "SEVERITY_NUMBER_WARN" && first["severityText"] == "warn", "{first}");
+    ensure!(first["body"]["stringValue"] == "m", "{first}");
+    ensure!(attribute(&first["attributes"], "message").is_null(), "the message is there twice: {first}");
+    for (name, value) in [("host.name", "testhost"), ("service.name", "backend"), ("environment", "prod")] {
+        ensure!(attribute(&first["resource"], name)["stringValue"] == value, "{name}: {first}");
+    }
+    let nested = &records[1000];
+    let expected = json!({"kvlistValue": {"values": [{"key": "deep", "value": {"arrayValue": {"values": [
+        {"intValue": "1"}, {"doubleValue": 2.5}, {}, {"boolValue": true}, {"stringValue": "x"}
+    ]}}}]}});
+    ensure!(attribute(&nested["attributes"], "n") == expected, "{nested}");
+    ensure!(attribute(&nested["attributes"], "big")["intValue"] == "-9007199254740993", "{nested}");
+    ensure!(nested["body"]["stringValue"] == "ä\n", "{nested}");
+    ensure!(records[1001]["body"]["stringValue"] == "no JSON", "{}", records[1001]);
+    let mut ids: Vec<_> = records
+        .iter()
+        .map(|record| attribute(&record["attributes"], "log.record.uid")["stringValue"].to_string())
+        .collect();
+    ids.sort();
+    ids.dedup();
+    ensure!(ids.len() == 1002, "ids are not unique");
+    Ok(())
+}
+
+#[test]
+fn lines_reach_a_url_in_each_format_and_compression() -> Result<()> {
+    for (format, compress) in [("ndjson", "none"), ("array", "zstd"), ("text", "gzip")] {
+        let mut app = NumberedLog::new()?;
+        let mut receiver = Lines::start()?;
+        receiver.server.order([Fault::Status(502, vec![])]);
+        app.write(2000)?;
+        let more = format!("format: {format}, compress: {compress}, headers: {{X-Team: web}}");
+        let agent = app.agent(&format!("{{http: {{url: '{}/in?a=b', {more}}}}}", receiver.server.url()))?;
+        let number = |value: &Value| match value {
+            Value::String(line) => sequence(line),
+            object => object["seq"].clone(),
+        };
+        let arrived = || receiver.values().iter().map(number).collect();
+        ensure!(app.wait_complete(arrived)? == 0, "{format}: duplicates");
+        let encoding = if compress == "none" { "" } else { compress };
+        ensure!(receiver.encodings().iter().all(|one| one == encoding), "{:?}", receiver.encodings());
+        if format != "text" {
+            ensure!(receiver.values()[0]["source"] == "backend", "{}", receiver.values()[0]);
+        }
+        receiver.server.stop();
+        app.write(500)?;
+        wait_hindered(&agent, "cannot connect to http://127.0.0.1")?;
+        receiver.server.start_again()?;
+        ensure!(app.wait_complete(|| receiver.values().iter().map(number).collect())? == 0, "{format}: duplicates");
+        wait_well(&agent)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn cloudwatch_gets_each_line_in_a_stream_that_is_made_for_it() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let moto = Moto::start()?;
+    app.write(12_000)?;
+    let output = format!(
+        "{{cloudwatch: {{region: eu-west-3, url: 'http://{}', group: /hosts, create: true}}, batch: {{lines: 20000, bytes: 4MiB}}}}",
+        moto.address()
+    );
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
+    // moto takes no events that are too old, and the lines' own time may be by now.
+    let config = app.config("plain", &output);
+    let agent = AgentProcess::start_with_env(&config, &keys)?;
+    let numbers = || -> Vec<Value> {
+        let events = moto.events("/hosts", "testhost/backend").unwrap_or_default();
+        let message = |event: &Value| serde_json::from_str::<Value>(event["message"].as_str().unwrap_or_default());
+        events
+            .iter()
+            .filter_map(|event| message(event).ok())
+            .map(|m| sequence(m["message"].as_str().unwrap_or_default()))
+            .collect()
+    };
+    ensure!(app.wait_complete(numbers)? == 0, "duplicates");
+    wait_well(&agent)?;
+    ensure!(!agent.output().contains("hunter2"), "{}", agent.output());
+    Ok(())
+}
+
+#[test]
+fn cloudwatch_without_credentials_or_a_group_says_what_to_do() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let moto = Moto::start()?;
+    app.write(10)?;
+    let output = format!("{{cloudwatch: {{region: eu-west-3, url: 'http://{}', group: g}}}}", moto.address());
+    let agent = AgentProcess::start(&app.config("plain", &output))?;
+    wait_hindered(&agent, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")?;
+    drop(agent);
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];
+    let agent = AgentProcess::start_with_env(&app.config("plain", &output), &keys)?;
+    wait_hindered(&agent, "create the log group and stream, or set create: true")
 }

@@ -9,10 +9,14 @@ pub mod docker;
 mod docker_daemon;
 /// Flowgger, the receiver behind OVH's Log Data Platform.
 pub mod flowgger;
+/// moto, which stands for AWS.
+pub mod moto;
 /// Prometheus' node_exporter.
 pub mod node_exporter;
 /// Prometheus, scraping the targets of a test.
 pub mod prometheus;
+/// Python with packages.
+pub mod python;
 /// An image registry.
 pub mod registry;
 /// rsyslog, which writes down what it receives.
@@ -22,6 +26,7 @@ pub mod swift;
 
 pub use docker::Docker;
 pub use flowgger::Flowgger;
+pub use moto::Moto;
 pub use node_exporter::NodeExporter;
 pub use prometheus::Prometheus;
 pub use registry::Registry;

@@ -5,9 +5,18 @@
 pub mod bulk;
 /// An HTTP/1.1 server on a thread of its own, with faults to order.
 pub mod http_server;
+/// Whatever takes lines with a POST.
+pub mod lines;
+/// Grafana Loki, as far as pushing goes.
+pub mod loki;
 /// Logstash's input for Beats.
 pub mod lumberjack;
+/// An OpenTelemetry collector that has its requests decoded by somebody else's program.
+pub mod otlp;
 
 pub use bulk::BulkPlatform;
 pub use http_server::{Fault, HttpServer, Reply, Request};
+pub use lines::Lines;
+pub use loki::LokiPlatform;
 pub use lumberjack::LumberjackServer;
+pub use otlp::OtlpCollector;

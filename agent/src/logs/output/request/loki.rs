@@ -7,7 +7,7 @@ use crate::logs::output::encode::loki::NO_LEVEL;
 use crate::logs::output::protobuf::{push_bytes, push_head, varint_length};
 use crate::logs::record::Facts;
 use hostwright_core::config::logs::output::loki::{Label, Loki as Settings};
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use std::collections::BTreeMap;
 
 /// Grafana Loki, by its push API with protobuf: <https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs>.
@@ -32,10 +32,9 @@ impl Loki {
         let push = self.push_request(items);
         let body = snap::raw::Encoder::new().compress_vec(&push);
         let body = body.map_err(|_| Undelivered::TooLarge("a push request has at most 4 GiB".into()))?;
-        let mut headers = HeaderMap::new();
-        headers.insert("Content-Encoding", HeaderValue::from_static("snappy"));
-        let request =
-            Request { content_type: "application/x-protobuf", headers, body: body.into(), items: items.len() };
+        // Without a Content-Encoding, as Loki's own clients send it: the content's type implies snappy.
+        let (content_type, headers) = ("application/x-protobuf", HeaderMap::new());
+        let request = Request { content_type, headers, body: body.into(), items: items.len() };
         let answer = self.client.post(request).await?;
         if answer.status.is_success() {
             return Ok(Vec::new());
