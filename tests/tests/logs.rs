@@ -270,6 +270,28 @@ fn five_kills_while_lines_are_written_lose_nothing_and_repeat_at_most_a_batch_ea
 }
 
 #[test]
+fn a_rotation_during_a_restart_is_found_although_the_output_was_never_up() -> Result<()> {
+    let mut host = Host::new()?;
+    host.receiver.stop()?;
+    let mut agent = host.agent("log.json", "")?;
+    host.write("log.json", 200)?;
+    eventually("the other output has it", SOON, || {
+        host.at_archive().map(|arrived| arrived.missing(200).is_empty()).unwrap_or(false)
+    })?;
+    // Positions are durable within a second.
+    std::thread::sleep(Duration::from_millis(1500));
+    agent.kill9()?;
+    host.write("log.json", 50)?;
+    host.rename("log.json", "log.json.2026-11-20")?;
+    host.write("log.json", 30)?;
+    agent.start_again()?;
+    host.receiver.start_again()?;
+    let (platform, archive) = host.wait_complete()?;
+    exactly_once_in_order(&platform)?;
+    exactly_once_in_order(&archive)
+}
+
+#[test]
 fn an_output_that_is_down_holds_back_no_other_and_loses_nothing() -> Result<()> {
     let mut host = Host::new()?;
     host.write("log.json", 20_000)?;

@@ -262,8 +262,12 @@ impl Shipping {
     async fn pause(&mut self, delay: Duration) -> std::ops::ControlFlow<()> {
         let until = Instant::now() + delay;
         loop {
+            // A file that comes up now and is renamed before the platform is back is found by its position.
+            self.take_in();
             self.store_if_due();
             tokio::select! {
+                _ = self.task.files.changed() => {}
+                Some(order) = self.task.resends.recv() => self.resend(order),
                 () = sleep_until(until) => return std::ops::ControlFlow::Continue(()),
                 result = self.task.positions.stored() => self.stored(result),
                 () = self.ending.begun() => return std::ops::ControlFlow::Break(()),

@@ -31,10 +31,7 @@ impl Shipping {
 
     /// Ends without error when it was told to stop.
     async fn connect_and_ship(&mut self, backoff: &mut Backoff) -> Result<(), Failure> {
-        let mut transport = tokio::select! {
-            opened = Transport::open(&self.task.settings.platform) => opened?,
-            () = self.ending.begun() => return Ok(()),
-        };
+        let Some(mut transport) = self.open().await? else { return Ok(()) };
         self.task.health.reached(&self.task.name);
         let result = self.ship(&mut transport, backoff).await;
         if let Err(failure) = &result {
@@ -46,6 +43,23 @@ impl Shipping {
             self.take_back(failure.reset);
         }
         result
+    }
+
+    /// Opens a transport, and keeps positions meanwhile; none when told to stop.
+    async fn open(&mut self) -> Result<Option<Transport>, Failure> {
+        let platform = self.task.settings.platform.clone();
+        let opening = Transport::open(&platform);
+        tokio::pin!(opening);
+        loop {
+            self.take_in();
+            self.store_if_due();
+            tokio::select! {
+                opened = &mut opening => return opened.map(Some),
+                _ = self.task.files.changed() => {}
+                result = self.task.positions.stored() => self.stored(result),
+                () = self.ending.begun() => return Ok(None),
+            }
+        }
     }
 
     async fn ship(&mut self, transport: &mut Transport, backoff: &mut Backoff) -> Result<(), Failure> {
