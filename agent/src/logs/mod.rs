@@ -65,7 +65,7 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
     let stop_outputs = CancellationToken::new();
     let mut intakes = Intakes::start(&settings, &sources, &context.state, context.stop.clone());
     let mut operator = Operator { outputs: settings.outputs, origin, resends: BTreeMap::new() };
-    let tasks = tasks(&mut operator, &context, &discovery, positions, &stop_outputs);
+    let tasks = tasks(&mut operator, (&context, &sources), &discovery, positions, &stop_outputs);
     let mut reporting =
         Reporting::new(sources, tasks.iter().map(|task| (task.name.clone(), task.health.clone())).collect());
     let mut outputs: JoinSet<_> = tasks.into_iter().map(shipping::run).collect();
@@ -144,7 +144,7 @@ fn written_by_us(settings: &Logs) -> HashSet<PathBuf> {
 /// The loops of the outputs, to which the operator gets a line.
 fn tasks(
     operator: &mut Operator,
-    context: &Context,
+    (context, sources): (&Context, &[Arc<Source>]),
     discovery: &Discovery,
     positions: BTreeMap<String, Positions>,
     stop: &CancellationToken,
@@ -156,6 +156,7 @@ fn tasks(
             settings: operator.outputs.get(&name)?.clone(),
             name,
             origin: operator.origin.clone(),
+            sources: sources.to_vec(),
             files: discovery.files(),
             positions,
             health: Arc::default(),

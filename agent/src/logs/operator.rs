@@ -1,4 +1,4 @@
-use super::output::shipping::Resend;
+use super::output::shipping::{Resend, What};
 use super::output::{Origin, probe};
 use crate::orders::Order;
 use hostwright_core::config::logs::Output;
@@ -41,22 +41,19 @@ impl Operator {
     }
 
     fn resend(&self, arguments: &Value) -> Result<Doing, String> {
-        let since = arguments["since"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
-        let since = since.ok_or("since when? give an RFC 3339 time such as 2026-11-20T10:00:00Z")?;
-        let since = i64::try_from(since.as_nanosecond()).unwrap_or(i64::MAX);
-        let source = arguments["source"].as_str().map(str::to_owned);
+        let what = what(arguments)?;
         let chosen = self.output_named(arguments)?;
         let mut answers = Vec::new();
         for (name, sender) in self.resends.iter().filter(|(name, _)| chosen.as_ref().is_none_or(|c| c == *name)) {
             let (answer, answered) = oneshot::channel();
-            let resend = Resend { since, source: source.clone(), answer };
+            let resend = Resend { what: what.clone(), answer };
             sender.try_send(resend).map_err(|_| format!("output {name} is busy with an earlier order"))?;
             answers.push((name.clone(), answered));
         }
         Ok(Box::pin(async move {
             let mut report = serde_json::Map::new();
             for (name, answered) in answers {
-                let resent = answered.await.map_err(|_| format!("output {name} ended meanwhile"))?;
+                let resent = answered.await.map_err(|_| format!("output {name} ended meanwhile"))??;
                 report.insert(name, json!({"files": resent.files, "bytes": resent.bytes}));
             }
             Ok(report.into())
@@ -71,6 +68,16 @@ impl Operator {
         let names: Vec<_> = self.outputs.keys().map(String::as_str).collect();
         Err(format!("there is no output {name:?}; there are {}", names.join(", ")))
     }
+}
+
+fn what(arguments: &Value) -> Result<What, String> {
+    if arguments["dead_letters"] == true {
+        return Ok(What::DeadLetters);
+    }
+    let since = arguments["since"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let since = since.ok_or("since when? give an RFC 3339 time such as 2026-11-20T10:00:00Z")?;
+    let since = i64::try_from(since.as_nanosecond()).unwrap_or(i64::MAX);
+    Ok(What::Since { since, source: arguments["source"].as_str().map(str::to_owned) })
 }
 
 type Doing = std::pin::Pin<Box<dyn Future<Output = Result<Value, String>> + Send>>;

@@ -23,11 +23,14 @@ pub enum Logs {
         #[arg(long, default_value = "/var/lib/hostwright/agent")]
         state: PathBuf,
     },
-    /// Send again what was written since a time, as far as the files are still there.
+    /// Send again what was written since a time, as far as the files are still there; or the dead letters.
     Resend {
         /// An RFC 3339 time (2026-11-20T10:00:00Z), or how long ago (90m, 2h, 1d).
-        #[arg(long)]
-        since: String,
+        #[arg(long, required_unless_present = "dead_letters")]
+        since: Option<String>,
+        /// The lines that the platform refused, after whatever was wrong is mended.
+        #[arg(long, conflicts_with_all = ["since", "source"])]
+        dead_letters: bool,
         /// To this output alone.
         #[arg(long)]
         output: Option<String>,
@@ -53,9 +56,10 @@ pub fn logs(what: Option<Logs>, socket: &Path) -> anyhow::Result<ExitCode> {
     match what {
         None => show(socket),
         Some(Logs::Verify { state }) => verify::verify(&state.join("logs")),
-        Some(Logs::Resend { since, output, source }) => {
-            let since = since_when(&since)?;
-            let answer = order(socket, "resend", &json!({"since": since, "output": output, "source": source}))?;
+        Some(Logs::Resend { since, dead_letters, output, source }) => {
+            let since = since.map(|since| since_when(&since)).transpose()?;
+            let what = json!({"since": since, "dead_letters": dead_letters, "output": output, "source": source});
+            let answer = order(socket, "resend", &what)?;
             for (output, resent) in answer.as_object().into_iter().flatten() {
                 println!("{output}: {} bytes of {} files are sent again", resent["bytes"], resent["files"]);
             }

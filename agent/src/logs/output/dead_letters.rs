@@ -1,6 +1,7 @@
 use super::outgoing::Refused;
+use crate::logs::record::Facts;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,15 +21,18 @@ pub struct DeadLetters {
     waiting: Vec<u8>,
 }
 
-#[derive(Serialize)]
-struct Letter<'a> {
-    time: Timestamp,
-    source: &'a str,
-    file: &'a str,
-    offset: u64,
-    length: u64,
-    why: &'a str,
-    line: Option<&'a str>,
+/// A line with the reason why it is here.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Letter {
+    pub time: Timestamp,
+    #[serde(flatten)]
+    pub facts: Facts,
+    pub content: u64,
+    pub offset: u64,
+    pub length: u64,
+    pub why: String,
+    /// As it stands in its file; none if that was gone already.
+    pub line: Option<String>,
 }
 
 impl DeadLetters {
@@ -44,12 +48,12 @@ impl DeadLetters {
     pub fn add(&mut self, refused: &Refused) {
         let letter = Letter {
             time: Timestamp::now(),
-            source: &refused.facts.source,
-            file: &refused.facts.file,
+            facts: Facts::clone(&refused.facts),
+            content: refused.content,
             offset: refused.offset,
             length: refused.length,
-            why: &refused.why,
-            line: refused.text.as_deref(),
+            why: refused.why.clone(),
+            line: refused.text.clone(),
         };
         // Writing to memory does not fail.
         let _ = serde_json::to_writer(&mut self.waiting, &letter);
@@ -77,6 +81,32 @@ impl DeadLetters {
             self.file = None;
         }
         result
+    }
+
+    /// Where letters are put aside that are to be sent again.
+    pub fn replay_path(&self) -> PathBuf {
+        self.path.with_extension("replay.ndjson")
+    }
+
+    /// Puts all letters aside to be sent again; whether there are any.
+    ///
+    /// # Errors
+    /// The file cannot be renamed, or an earlier one is still being sent.
+    pub fn put_aside(&mut self) -> io::Result<bool> {
+        let aside = self.replay_path();
+        if aside.exists() {
+            return Err(io::Error::other("dead letters are being sent again already; see `hostwright-agent logs`"));
+        }
+        self.flush()?;
+        self.file = None;
+        let put = match std::fs::rename(&self.path, &aside) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        self.size = 0;
+        hostwright_core::atomic_file::sync_parent(&self.path)?;
+        Ok(put)
     }
 
     fn append(&mut self, letters: &[u8]) -> io::Result<()> {

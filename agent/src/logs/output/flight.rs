@@ -25,6 +25,16 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Of dead letters that are sent again: of no file, and of no position.
+    pub fn of_letters(encoded: u64) -> Self {
+        let (from, to) = (Point::default(), Point::default());
+        Self { file: u64::MAX, epoch: 0, content: 0, from, to, tally: Tally::default(), encoded }
+    }
+
+    pub fn is_of_letters(&self) -> bool {
+        self.file == u64::MAX
+    }
+
     /// Bytes of the file.
     pub fn bytes(&self) -> u64 {
         self.to.offset - self.from.offset

@@ -20,6 +20,8 @@ mod outgoing;
 pub mod probe;
 /// Protocol Buffers' wire format.
 mod protobuf;
+/// Dead letters that are sent again.
+mod replay;
 /// Platforms that answer each batch.
 mod request;
 /// Reads, sends, settles, stores: the loop of one output.

@@ -39,7 +39,7 @@ use serde::de::Error as _;
 use std::collections::BTreeMap;
 
 /// What is the same for all lines of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The source's name.
     pub source: String,

@@ -14,16 +14,18 @@ mod streaming;
 
 use super::Origin;
 use super::dead_letters::DeadLetters;
-use super::flight::Flight;
+use super::flight::{Flight, Mark};
 use super::lanes::{Lanes, Read};
 use super::outgoing::Outgoing;
+use super::replay::Replay;
 use super::request;
 use crate::logs::positions::{Position, Positions};
-use crate::logs::source::cursor::{Cursor, new_content};
+use crate::logs::source::Source;
+use crate::logs::source::cursor::{Cursor, PIECE, new_content};
 use crate::logs::source::discover::Files;
 use crate::logs::source::followed::FollowedFile;
 use crate::logs::status::{Health, Hindrance};
-pub use resend::{Resend, Resent};
+pub use resend::{Resend, Resent, What};
 
 use ending::Ending;
 use hostwright_core::config::logs::output::Output;
@@ -43,6 +45,7 @@ pub struct Task {
     pub name: String,
     pub settings: Output,
     pub origin: Arc<Origin>,
+    pub sources: Vec<Arc<Source>>,
     pub files: watch::Receiver<Files>,
     pub positions: Positions,
     pub health: Arc<Health>,
@@ -61,6 +64,7 @@ pub async fn run(task: Task) -> anyhow::Result<()> {
     let mut shipping = Shipping {
         lanes: Lanes::new(task.settings.platform.clone(), task.origin.clone()),
         dead_letters: DeadLetters::new(&task.state, &task.name),
+        replay: None,
         ending: Ending { stop: task.stop.clone(), deadline: OnceLock::new() },
         task,
         known: Files::default(),
@@ -70,6 +74,7 @@ pub async fn run(task: Task) -> anyhow::Result<()> {
         is_dirty: false,
         registration: Registration::Done,
     };
+    shipping.open_replay();
     if request::answers_each_batch(&shipping.task.settings.platform) {
         shipping.request().await?;
     } else {
@@ -87,6 +92,7 @@ struct Shipping {
     flight: Flight,
     out: Outgoing,
     dead_letters: DeadLetters,
+    replay: Option<Replay>,
     /// Acknowledged bytes whose positions are being stored.
     storing_bytes: u64,
     /// A position moved since the last store began.
@@ -137,14 +143,6 @@ impl Shipping {
         self.lanes.add(cursor);
         self.is_dirty = true;
         self.registration = Registration::Due;
-    }
-
-    fn resend(&mut self, order: Resend) {
-        let resent = block_in_place(|| self.lanes.go_back_to(order.since, order.source.as_deref()));
-        self.is_dirty = true;
-        log::info!(output = self.task.name; "logs: {} files are sent again in part, {} bytes", resent.files, resent.bytes);
-        // Whoever asked may be gone.
-        let _ = order.answer.send(resent);
     }
 
     /// The most of a source's bytes that may be on their way or not yet durably acknowledged: what a crash sends again.
@@ -205,6 +203,9 @@ impl Shipping {
         for mark in &marks {
             self.lanes.acknowledge(mark);
         }
+        if marks.iter().any(Mark::is_of_letters) {
+            self.letters_acknowledged();
+        }
         if self.flight.stalled() >= STALLED {
             self.task.health.hindered(Hindrance::Acknowledgement, &self.task.name, stalled(&self.task.settings));
         } else if !marks.is_empty() {
@@ -217,8 +218,12 @@ impl Shipping {
 
     /// Goes back to where nothing is lost with the connection.
     fn take_back(&mut self, reset: bool) {
+        let back = self.flight.take_back(reset);
+        if back.iter().any(|(mark, _)| mark.is_of_letters()) {
+            self.open_replay();
+        }
         // Newest first, so that the oldest has the last word.
-        for (mark, was_acknowledged) in self.flight.take_back(reset).iter().rev() {
+        for (mark, was_acknowledged) in back.iter().rev() {
             self.lanes.take_back(mark, *was_acknowledged);
             self.is_dirty = true;
         }

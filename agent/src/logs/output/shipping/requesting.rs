@@ -65,6 +65,9 @@ impl Shipping {
             return;
         }
         let now = format!("{:.6}", Timestamp::now());
+        if self.out.items.is_empty() {
+            self.read_letters(&now);
+        }
         while !self.is_full(portions) {
             let before = self.flight.bytes();
             if !self.read_piece(&now) {

@@ -95,6 +95,9 @@ impl Shipping {
             return false;
         }
         let now = format!("{:.6}", Timestamp::now());
+        if self.read_letters(&now) {
+            return true;
+        }
         let batch = self.batch().max(PIECE as u64);
         while self.out.bytes.len() < PIECE && self.flight.unsettled() + PIECE as u64 <= batch && self.read_piece(&now) {
         }
