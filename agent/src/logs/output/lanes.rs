@@ -1,4 +1,5 @@
 use super::Origin;
+use super::dead_letters::Letter;
 use super::encode::{Encode, encoder};
 use super::flight::Mark;
 use super::outgoing::{Outgoing, Refused};
@@ -6,8 +7,10 @@ use super::request::batch::Item;
 use super::shipping::Resent;
 use crate::logs::positions::Position;
 use crate::logs::record::{Facts, Making, Scratch, Tally, Time, Window, with_record};
+use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, Step};
 use crate::logs::source::identity::{self, Point};
+use crate::logs::source::lines::Line;
 use crate::logs::status::Counters;
 use hostwright_core::config::logs::output::Platform;
 use std::collections::HashMap;
@@ -211,6 +214,29 @@ impl Lanes {
                 Read::Failed(cursor.file.origin.clone(), error)
             }
         }
+    }
+
+    /// Encodes a dead letter anew, as its source says now; without a source it stays one.
+    pub fn read_letter(&mut self, letter: Letter, source: Option<&Source>, now: &str, out: &mut Outgoing) {
+        let Letter { facts, content, offset, length, why, line, .. } = letter;
+        let facts = Arc::new(facts);
+        let refused = |why, text| Refused { facts: facts.clone(), content, offset, length, why, text };
+        let (Some(source), Some(text)) = (source, &line) else { return out.refused.push(refused(why, line)) };
+        let mut encoder = encoder(&self.platform, &self.origin, &facts);
+        let mut windows = Vec::new();
+        let (recipe, scratch, windows) = (&source.recipe, &mut self.scratch, &mut windows);
+        let mut making = Making { recipe, now, content, scratch, windows };
+        let line = Line { bytes: text.as_bytes(), cut: false, offset, length: usize::try_from(length).unwrap_or(0) };
+        with_record(line, &mut making, &mut Tally::default(), |record| {
+            let start = out.bytes.len();
+            match encoder.encode(record, &mut out.bytes) {
+                Ok(()) => out.took(&line, record, &facts),
+                Err(why) => {
+                    out.bytes.truncate(start);
+                    out.refused.push(refused(why, Some(text.clone())));
+                }
+            }
+        });
     }
 
     /// Moves the position behind an acknowledged piece.

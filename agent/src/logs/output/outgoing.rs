@@ -40,7 +40,7 @@ impl Refused {
             offset: line.offset,
             length: line.length as u64,
             why,
-            text: Some(record.text.to_owned()),
+            text: Some(String::from_utf8_lossy(line.bytes).into_owned()),
         }
     }
 }

@@ -36,6 +36,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use filter::Filtered;
 use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What is the same for all lines of a file.

@@ -46,7 +46,8 @@ impl Shipping {
     }
 
     fn put_letters_aside(&mut self) -> Result<Resent, String> {
-        let refused = |error| format!("cannot send the dead letters of {} again: {error}", self.task.name);
+        let name = self.task.name.clone();
+        let refused = |error| format!("cannot send the dead letters of {name} again: {error}");
         if !self.dead_letters.put_aside().map_err(refused)? {
             return Ok(Resent::default());
         }
