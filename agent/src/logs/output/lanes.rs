@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A file with the output's way through it.
 #[derive(Debug)]
@@ -145,6 +146,11 @@ impl Lanes {
     /// Whether a file may have something to read.
     pub fn any_ready(&self) -> bool {
         (0..self.lanes.len()).any(|index| self.is_ready(index))
+    }
+
+    /// When an event at the end of a file is complete if nothing follows.
+    pub fn held_until(&self) -> Option<Instant> {
+        self.cursors().filter_map(Cursor::held_until).min()
     }
 
     /// The next file that may have something to read, if there is one within one round.

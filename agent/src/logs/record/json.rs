@@ -472,7 +472,7 @@ mod tests {
         ];
         let seed = r#"{"time":"2026-11-20T10:11:12Z","n":[1,{"a":-1.5e3}],"msg":"a\"b\\","o":{"p":null}}"#;
         let mut valid = 0;
-        for round in 0..200_000 {
+        for round in 0..50_000 {
             let mut text = if round % 2 == 0 { String::from("{\"a\":") } else { seed.to_owned() };
             for _ in 0..random.usize(..8) {
                 let part = parts[random.usize(..parts.len())];
@@ -485,7 +485,7 @@ mod tests {
             valid += usize::from(found.is_some());
             assert_eq!(found, theirs(&text), "{text}");
         }
-        assert!(valid > 1000, "{valid}");
+        assert!(valid > 500, "{valid}");
     }
 
     #[test]

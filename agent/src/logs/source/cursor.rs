@@ -1,9 +1,10 @@
 use super::followed::FollowedFile;
 use super::identity::{self, Digest, HEAD, Point, WINDOW};
 use super::ledger::Ledger;
-use super::lines::{self, Line};
+use super::lines::{self, Following, Line, Piece};
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 /// How much is read at once, unless a line is longer. Enough to make system calls cheap, little enough to be fair
 /// among files.
@@ -35,6 +36,16 @@ pub struct Cursor {
     pub was_drained: bool,
     /// How much to read at once: more than a piece when a line did not fit into one.
     want: usize,
+    /// The last read left an event that may go on.
+    held: Option<Held>,
+}
+
+/// An event at the end of a file that is complete if nothing follows.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Where the file ended.
+    end: u64,
+    until: Instant,
 }
 
 /// A name for a content that was not seen before.
@@ -82,12 +93,18 @@ impl Cursor {
             drained: true,
             was_drained: false,
             want: PIECE,
+            held: None,
         }
     }
 
     /// Whether there may be something to read.
     pub fn is_ready(&self) -> bool {
-        !self.drained || self.seen != self.file.version()
+        !self.drained || self.seen != self.file.version() || self.held.is_some_and(|held| held.until <= Instant::now())
+    }
+
+    /// When an event at the end is complete if nothing follows.
+    pub fn held_until(&self) -> Option<Instant> {
+        self.held.map(|held| held.until)
     }
 
     /// Reads the next piece into `buffer` and gives its lines to `each`.
@@ -111,8 +128,19 @@ impl Cursor {
         let at_end = length < room.len();
         let limit = self.file.source.line_limit;
         let mut inside_cut_line = self.sent.inside_cut_line;
-        let done = lines::split(content, self.sent.offset, limit, &mut inside_cut_line, last && at_end, each);
-        self.want = if done == 0 && !at_end { (self.want * 4).min(limit + 2).max(PIECE) } else { PIECE };
+        let end = self.sent.offset + content.len() as u64;
+        let following = match at_end {
+            true if last => Following::Nothing,
+            true if self.waited_long_enough(end)? => Following::NotSoon,
+            _ => Following::Perhaps,
+        };
+        let joining = &self.file.source.joining;
+        let piece = Piece { bytes: content, offset: self.sent.offset, limit, following };
+        let split = lines::split(piece, joining, &mut inside_cut_line, each);
+        let done = split.bytes;
+        let most = joining.longest_piece(limit).max(PIECE);
+        self.want = if done == 0 && !at_end { (self.want * 4).min(most) } else { PIECE };
+        self.hold(end, at_end && split.holds_event);
         self.drained = at_end;
         self.was_drained |= at_end && (done == content.len() || !self.file.is_rotated());
         if done == 0 {
@@ -126,10 +154,30 @@ impl Cursor {
         Ok(Step::Advanced(done as u64))
     }
 
+    /// Whether the event that ends the file is complete because nothing came for a time.
+    fn waited_long_enough(&self, end: u64) -> io::Result<bool> {
+        let Some(timeout) = self.file.source.joining.timeout() else { return Ok(false) };
+        if self.held.is_some_and(|held| held.end == end && held.until <= Instant::now()) {
+            return Ok(true);
+        }
+        // What was written long ago waits for nothing. The time that the last scan saw may be an old one.
+        let quiet = SystemTime::now().duration_since(self.file.file.metadata()?.modified()?);
+        Ok(quiet.unwrap_or(Duration::ZERO) >= timeout)
+    }
+
+    fn hold(&mut self, end: u64, holds_event: bool) {
+        let timeout = self.file.source.joining.timeout().filter(|_| holds_event);
+        self.held = timeout.map(|timeout| match self.held {
+            Some(held) if held.end == end => held,
+            _ => Held { end, until: Instant::now() + timeout },
+        });
+    }
+
     /// Goes back to where nothing is acknowledged any more, because a connection took it along.
     pub fn go_back(&mut self, to: Point) {
         self.sent = to;
         self.acknowledge(to);
+        self.held = None;
         (self.drained, self.seen) = (true, 0);
     }
 
@@ -142,6 +190,7 @@ impl Cursor {
             ledger: Ledger::default(),
             drained: true,
             want: PIECE,
+            held: None,
             ..*self
         }
     }
@@ -160,7 +209,7 @@ impl Cursor {
 
     /// Leaves the file alone until it changes.
     pub fn pause(&mut self) {
-        self.drained = true;
+        (self.drained, self.held) = (true, None);
     }
 
     pub fn acknowledge(&mut self, up_to: Point) {
@@ -175,6 +224,7 @@ impl Cursor {
         self.epoch += 1;
         self.sent = Point::default();
         self.acknowledge(Point::default());
+        self.held = None;
         // The next read takes the new head.
         (self.drained, self.seen) = (true, 0);
         Step::Replaced(replaced)

@@ -1,4 +1,8 @@
-/// One line without its end.
+use super::joining::Joining;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// One line without its end; or an event, which is several lines with what is between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
     pub bytes: &'a [u8],
@@ -12,10 +16,11 @@ pub struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Of the bytes with their line end.
-    fn new(bytes: &'a [u8], offset: u64, limit: usize) -> Self {
+    pub(super) fn new(bytes: &'a [u8], offset: u64, limit: usize) -> Self {
         let length = bytes.len();
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let bytes = if offset == 0 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes) } else { bytes };
         if bytes.len() <= limit {
             return Self { bytes, cut: false, offset, length };
         }
@@ -28,22 +33,64 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Gives each line of `bytes`, which stand at `offset` in their file, to `each`, and tells how many bytes are done with.
+/// A piece of a file as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    pub bytes: &'a [u8],
+    /// Where they stand in the file.
+    pub offset: u64,
+    /// The longest line.
+    pub limit: usize,
+    pub following: Following,
+}
+
+/// What may follow a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Following {
+    /// More of the last line or event.
+    Perhaps,
+    /// Nothing came for so long that the last event is complete. A line without its end is not.
+    NotSoon,
+    Nothing,
+}
+
+/// What is done with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// So many bytes.
+    pub bytes: usize,
+    /// Behind them is an event that may be complete.
+    pub holds_event: bool,
+}
+
+/// Gives each line of a piece, or each event, to `each`, and tells how much is done with.
 ///
-/// What follows the last newline waits, unless it is beyond the limit (then it is cut, and `inside_cut_line` says that
-/// the rest is to be skipped up to the next newline) or `last` says that nothing will follow.
-pub fn split<'a>(
-    bytes: &'a [u8],
-    offset: u64,
-    limit: usize,
+/// An unfinished line waits, unless it is beyond the limit (then it is cut, and `inside_cut_line` says that the rest is
+/// to be skipped up to the next newline) or nothing will follow. So does an event that may go on.
+pub fn split(piece: Piece<'_>, joining: &Joining, inside_cut_line: &mut bool, mut each: impl FnMut(Line<'_>)) -> Split {
+    match joining {
+        Joining::Lines => {
+            let bytes = physical(piece, inside_cut_line, |line, at| {
+                each(Line::new(line, piece.offset + at as u64, piece.limit));
+            });
+            Split { bytes, holds_event: false }
+        }
+        Joining::Multiline(multiline) => multiline.split(piece, inside_cut_line, each),
+        Joining::Engine(engine) => engine.split(piece, inside_cut_line, each),
+    }
+}
+
+/// Gives each line with its end, and where it stands in the piece; how many bytes are done with.
+pub(super) fn physical<'a>(
+    piece: Piece<'a>,
     inside_cut_line: &mut bool,
-    last: bool,
-    mut each: impl FnMut(Line<'a>),
+    mut each: impl FnMut(&'a [u8], usize),
 ) -> usize {
+    let Piece { bytes, limit, following, .. } = piece;
     let mut start = 0;
     for newline in memchr::memchr_iter(b'\n', bytes) {
         if !std::mem::take(inside_cut_line) {
-            each(Line::new(&bytes[start..=newline], offset + start as u64, limit));
+            each(&bytes[start..=newline], start);
         }
         start = newline + 1;
     }
@@ -51,14 +98,14 @@ pub fn split<'a>(
     if rest.is_empty() || *inside_cut_line {
         return bytes.len();
     }
-    // One more than the limit may be a carriage return.
-    if rest.len() > limit + 1 {
-        each(Line::new(rest, offset + start as u64, limit));
+    // One more than the limit may be a carriage return, three a byte order mark.
+    if rest.len() > limit + 1 + BYTE_ORDER_MARK.len() {
+        each(rest, start);
         *inside_cut_line = true;
         return bytes.len();
     }
-    if last {
-        each(Line::new(rest, offset + start as u64, limit));
+    if following == Following::Nothing {
+        each(rest, start);
         return bytes.len();
     }
     start
@@ -66,14 +113,15 @@ pub fn split<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{Following, Joining, Piece, split};
 
     fn lines(bytes: &[u8], limit: usize, inside: &mut bool, last: bool) -> (Vec<String>, usize) {
         let mut found = Vec::new();
-        let done = split(bytes, 0, limit, inside, last, |line| {
+        let following = if last { Following::Nothing } else { Following::Perhaps };
+        let done = split(Piece { bytes, offset: 0, limit, following }, &Joining::Lines, inside, |line| {
             found.push(format!("{}{}", String::from_utf8_lossy(line.bytes), if line.cut { "…" } else { "" }));
         });
-        (found, done)
+        (found, done.bytes)
     }
 
     fn strings(all: &[&str]) -> Vec<String> {
@@ -94,7 +142,7 @@ mod tests {
     #[test]
     fn a_line_beyond_the_limit_is_cut_and_its_rest_skipped_even_across_reads() {
         let mut inside = false;
-        assert_eq!(lines(b"a\n12345678", 4, &mut inside, false), (strings(&["a", "1234…"]), 10));
+        assert_eq!(lines(b"a\n123456789", 4, &mut inside, false), (strings(&["a", "1234…"]), 11));
         assert!(inside);
         assert_eq!(lines(b"90", 4, &mut inside, false), (strings(&[]), 2));
         assert_eq!(lines(b"\nb\n", 4, &mut inside, false), (strings(&["b"]), 3));
@@ -108,9 +156,16 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        assert_eq!(lines("\u{feff}1234\n\u{feff}b".as_bytes(), 4, &mut false, true).0, strings(&["1234", "\u{feff}b"]));
+        assert_eq!(lines("\u{feff}".as_bytes(), 4, &mut false, true).0, strings(&[""]));
+    }
+
+    #[test]
     fn a_line_knows_its_place_in_the_file() {
         let mut places = Vec::new();
-        split(b"one\r\n\nrest", 10, 100, &mut false, true, |line| places.push((line.offset, line.length)));
+        let piece = Piece { bytes: b"one\r\n\nrest", offset: 10, limit: 100, following: Following::Nothing };
+        split(piece, &Joining::Lines, &mut false, |line| places.push((line.offset, line.length)));
         assert_eq!(places, [(10, 5), (15, 1), (16, 4)]);
     }
 }

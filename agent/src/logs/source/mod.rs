@@ -17,6 +17,8 @@ pub mod identity;
 pub mod intake;
 /// The tasks that take in what comes from no file.
 pub mod intakes;
+/// Lines that belong together.
+pub mod joining;
 /// The systemd journal.
 mod journal;
 /// What became of a file's bytes.
@@ -37,6 +39,7 @@ use crate::logs::status::Counters;
 use hostwright_core::config::logs as config;
 use hostwright_core::config::logs::source::Kind;
 use intake::Intake;
+use joining::Joining;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +49,8 @@ use std::time::Duration;
 pub struct Source {
     pub name: String,
     pub folders: Vec<pattern::Folder>,
+    /// Which of its lines belong together.
+    pub joining: Joining,
     /// How its lines become records.
     pub recipe: Recipe,
     pub line_limit: usize,
@@ -74,6 +79,7 @@ impl Source {
         Ok(Self {
             name: name.to_owned(),
             folders: pattern::by_folder(&files)?,
+            joining: Joining::new(settings)?,
             recipe: Recipe::new(settings)?,
             line_limit: usize::try_from(settings.line_limit.0).unwrap_or(usize::MAX / 8),
             retain: settings.retain,

@@ -36,6 +36,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+/// Between looks at an event that is complete and cannot be read yet.
+const HELD_PAUSE: Duration = Duration::from_millis(20);
 /// Without acknowledgement for this long, an output is said to be stalled.
 const STALLED: Duration = Duration::from_secs(10);
 /// What an output is made of.
@@ -147,6 +149,13 @@ impl Shipping {
     /// The most of a source's bytes that may be on their way or not yet durably acknowledged: what a crash sends again.
     fn batch(&self) -> u64 {
         self.task.settings.batch.bytes.0
+    }
+
+    /// When to look at events at the ends of files again: complete if nothing follows. One that cannot be read now is
+    /// looked at a little later.
+    fn held_until(&self) -> Option<std::time::Instant> {
+        let soon = std::time::Instant::now() + HELD_PAUSE;
+        self.lanes.held_until().map(|until| until.max(soon))
     }
 
     /// Whether files may be read: each has a durable position, and so has each dead letter.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::task::{JoinHandle, block_in_place};
+use tokio::task::{JoinHandle, block_in_place, yield_now};
 
 /// The batch that is being filled, and the one that is under way.
 struct Portions {
@@ -50,7 +50,12 @@ impl Shipping {
             if portions.under_way.is_none() && self.out.items.is_empty() {
                 // Pieces of which no record is left.
                 self.acknowledge(0, false);
-                portions.filled = 0;
+                let was_filled = std::mem::take(&mut portions.filled) > 0;
+                if was_filled && self.may_read() && self.lanes.any_ready() && !self.ending.has_begun() {
+                    self.store_if_due();
+                    yield_now().await;
+                    continue;
+                }
             }
             self.store_if_due();
             if self.ending.is_over(self.flight.is_empty() && !self.lanes.any_ready()) {
@@ -145,9 +150,11 @@ impl Shipping {
         let store = (self.is_dirty && !self.task.positions.is_storing()).then(|| self.task.positions.late_at());
         let blocked = self.flight.unstored() > 0 && self.task.positions.is_storing();
         let due = self.due_at(portions).filter(|_| !blocked);
+        let held = self.held_until();
         let (mut stored, mut settled, mut resend) = (None, None, None);
         tokio::select! {
             _ = self.task.files.changed() => {}
+            () = at(held) => {}
             answer = portions.settled.recv() => {
                 settled = Some(answer.ok_or_else(|| anyhow::anyhow!("the courier ended"))?);
             }

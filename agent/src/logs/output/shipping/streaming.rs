@@ -6,7 +6,7 @@ use crate::logs::status::Hindrance;
 use hostwright_core::backoff::Backoff;
 use jiff::Timestamp;
 use std::time::Duration;
-use tokio::task::block_in_place;
+use tokio::task::{block_in_place, yield_now};
 use tokio::time::sleep;
 
 /// The first and the longest wait between attempts to connect.
@@ -83,6 +83,11 @@ impl Shipping {
                 if self.ending.is_over(self.flight.is_empty() && !self.lanes.any_ready()) {
                     return Ok(());
                 }
+                if self.flight.is_empty() && self.may_read_more() {
+                    // No record is left of what was read, and more is there.
+                    yield_now().await;
+                    continue;
+                }
                 self.wait(transport, &mut patience).await?;
             }
         }
@@ -98,10 +103,17 @@ impl Shipping {
         if self.read_letters(&now) {
             return true;
         }
-        let batch = self.batch().max(PIECE as u64);
-        while self.out.bytes.len() < PIECE && self.flight.unsettled() + PIECE as u64 <= batch && self.read_piece(&now) {
-        }
+        while self.out.bytes.len() < PIECE && self.is_within_batch() && self.read_piece(&now) {}
         !self.out.bytes.is_empty()
+    }
+
+    /// Whether a piece more would be no more than a crash may send again.
+    fn is_within_batch(&self) -> bool {
+        self.flight.unsettled() + PIECE as u64 <= self.batch().max(PIECE as u64)
+    }
+
+    fn may_read_more(&mut self) -> bool {
+        self.may_read() && self.is_within_batch() && self.lanes.any_ready() && !self.ending.has_begun()
     }
 
     async fn send(&mut self, transport: &mut Transport) -> Result<(), Failure> {
@@ -121,9 +133,11 @@ impl Shipping {
     async fn wait(&mut self, transport: &Transport, patience: &mut Duration) -> Result<(), Failure> {
         let look = (!self.flight.is_empty()).then_some(*patience);
         let store = (self.is_dirty && !self.task.positions.is_storing()).then(|| self.task.positions.late_at());
+        let held = self.held_until();
         let (mut stored, mut resend) = (None, None);
         tokio::select! {
             _ = self.task.files.changed() => {}
+            () = at(held) => {}
             spoken = transport.spoken() => spoken?,
             () = after(look) => *patience = (*patience * 2).min(PATIENCE.1),
             () = at(store) => {}
