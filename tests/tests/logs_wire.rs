@@ -321,3 +321,142 @@ fn an_agent_that_is_killed_repeats_at_most_a_batch_towards_lumberjack() -> Resul
     ensure!(repeated <= 3 * ((1 << 20) / 46), "{repeated} repeated");
     Ok(())
 }
+
+/// A line of JSON that is as odd as the number makes it: what a platform drops without a word is in many of them.
+fn odd_line(number: u64) -> String {
+    const VALUES: [&str; 16] = [
+        "1",
+        "-2.5",
+        "1e999",
+        "18446744073709551616",
+        "true",
+        "null",
+        "\"x\"",
+        "\"\\u0000\\n\"",
+        "[1,{\"a\":2}]",
+        "{\"b\":{\"c.d\":false}}",
+        "{}",
+        "\"2026-11-20T10:11:12Z\"",
+        "\"10.0.0.1\"",
+        "\"twelve\"",
+        "[]",
+        "\"\"",
+    ];
+    const NAMES: [&str; 16] = [
+        "a",
+        "level",
+        "timestamp",
+        "host",
+        "short_message",
+        "version",
+        "id",
+        "x_int",
+        "x_num",
+        "x_bool",
+        "x_date",
+        "x_ip",
+        "x_geolocation",
+        "source",
+        "10.0.0.1",
+        "X-OVH-TOKEN",
+    ];
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut fields = vec![format!("\"seq\":{number}")];
+    for name in NAMES {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if state >> 63 == 0 {
+            fields.push(format!("\"{name}\":{}", VALUES[(state >> 40) as usize % VALUES.len()]));
+        }
+    }
+    format!("{{{}}}\n", fields.join(","))
+}
+
+const TOKEN: &str = "0f3a6c1e-7f1b-4a51-9c41-3b8f6b0f2d11";
+
+/// The preset with its token in a variable, by this protocol.
+fn ovh(address: std::net::SocketAddr, certificates: &Certificates, protocol: &str) -> Result<Host> {
+    let ca = certificates.path("ca.pem");
+    let output = format!(
+        "{{ovh: {{address: '{address}', protocol: {protocol}, tokens: {{prod: {{env: LDP}}, dev: {{env: NONE}}}}, tls: {{ca: '{ca}'}}}}}}"
+    );
+    Host::start_with(&output, &[("LDP", TOKEN)])
+}
+
+/// The secret is in records and nowhere else.
+fn not_shown(host: &Host) -> Result<()> {
+    ensure!(!host.agent.output().contains(TOKEN), "the token is in the log");
+    ensure!(!host.agent.status()?.to_string().contains(TOKEN), "the token is in the status");
+    let status = fs::read_to_string(format!("/proc/{}/cmdline", host.agent.pid()))?;
+    ensure!(!status.contains(TOKEN), "the token is in the list of processes");
+    Ok(())
+}
+
+#[test]
+fn no_line_is_so_odd_that_ovhs_platform_drops_it_over_gelf() -> Result<()> {
+    let certificates = Certificates::make()?;
+    let flowgger = Flowgger::start(&certificates, Input::Gelf)?;
+    let host = ovh(flowgger.address(), &certificates, "gelf")?;
+    host.write(&(0..5000).map(odd_line).collect::<String>())?;
+    host.write(&format!("{}\n\u{1}\u{7f}no JSON\n", "ä".repeat(50_000)))?;
+    let records = flowgger.wait_for_records(5002, SOON).with_context(|| flowgger.complaints())?;
+    let numbers: Vec<u64> = records.iter().filter_map(|record| record["_seq_long"].as_u64()).collect();
+    ensure!(numbers == (0..5000).collect::<Vec<u64>>(), "not complete and in order");
+    for record in &records {
+        ensure!(record["_X-OVH-TOKEN"] == TOKEN && record["host"] == "testhost", "{record:#}");
+        for (name, value) in record.as_object().context("no object")? {
+            ensure!(value.is_string() || value.is_number(), "{name} is no text and no number: {record:#}");
+            ensure!(!name.trim_start_matches('_').contains('.'), "{name} has a dot");
+            let typed = name.ends_with("_int") || name.ends_with("_long");
+            let whole = value.is_i64() || value.as_str().is_some_and(|text| text.parse::<i64>().is_ok());
+            ensure!(!typed || whole, "{name} is no whole number: {value}");
+            ensure!(!name.ends_with("_bool") || value == "true" || value == "false", "{name} is no boolean: {value}");
+        }
+    }
+    let clipped = &records[5000];
+    let length = clipped["short_message"].as_str().unwrap_or_default().chars().count();
+    ensure!(length == 32_768 && clipped["_cut_bool"] == "true", "{length} characters");
+    not_shown(&host)
+}
+
+#[test]
+fn ovhs_platform_takes_every_line_over_syslog_too() -> Result<()> {
+    let certificates = Certificates::make()?;
+    let flowgger = Flowgger::start(&certificates, Input::Syslog)?;
+    let host = ovh(flowgger.address(), &certificates, "syslog")?;
+    host.write(&(0..2000).map(odd_line).collect::<String>())?;
+    host.write("no \"JSON\" ]\\ \u{feff}\n")?;
+    let records = flowgger.wait_for_records(2001, SOON).with_context(|| flowgger.complaints())?;
+    for (number, record) in (0..2000).zip(&records) {
+        ensure!(record["_X-OVH-TOKEN"] == TOKEN && record["host"] == "testhost", "{record:#}");
+        ensure!(record["short_message"] == odd_line(number).trim_end(), "{record:#}");
+    }
+    not_shown(&host)
+}
+
+#[test]
+fn ovhs_platform_gets_flat_events_with_the_token_over_lumberjack_and_a_missing_token_is_named() -> Result<()> {
+    let certificates = Certificates::make()?;
+    let server = LumberjackServer::start_tls(&certificates)?;
+    let folder = tempfile::tempdir()?;
+    let secret = folder.path().join("token");
+    let host = Host::start(&format!(
+        "{{ovh: {{address: '{}', token: {{file: '{}'}}, tls: {{ca: '{}'}}}}}}",
+        server.address(),
+        secret.display(),
+        certificates.path("ca.pem")
+    ))?;
+    host.write(&(0..1000).map(odd_line).collect::<String>())?;
+    host.wait_why(&format!("cannot read the secret in {}", secret.display()))?;
+    fs::write(&secret, format!("{TOKEN}\n"))?;
+    let events = server.wait_for_events(1000, SOON)?;
+    let numbers: Vec<u64> = events.iter().filter_map(|event| event["seq_long"].as_u64()).collect();
+    ensure!(numbers == (0..1000).collect::<Vec<u64>>(), "not complete and in order");
+    for event in &events {
+        ensure!(event["X-OVH-TOKEN"] == TOKEN && event["host"] == "testhost", "{event:#}");
+        let flat = event.as_object().context("no object")?.iter().filter(|(name, _)| *name != "@metadata");
+        for (name, value) in flat {
+            ensure!(value.is_string() || value.is_number(), "{name} is no text and no number: {event:#}");
+        }
+    }
+    not_shown(&host)
+}

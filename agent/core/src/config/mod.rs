@@ -116,7 +116,7 @@ impl Config {
         let known = products::Known { bucket_names: &bucket_names, buckets: &buckets, labels: &host.labels };
         let config = Self {
             containers: root.section("containers", containers::Containers::read),
-            logs: root.section("logs", logs::Logs::read),
+            logs: root.section("logs", |section| logs::Logs::read(section, &logs::Known { labels: &host.labels })),
             metrics: root.section("metrics", metrics::Metrics::read),
             products: root.named("products", |section| products::Product::read(section, &known)),
             api: root.section("api", api::Api::read),

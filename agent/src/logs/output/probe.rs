@@ -26,6 +26,9 @@ pub async fn probe(platform: &Platform, origin: &Origin, text: &str) -> Result<S
     let time = Time::Text(&now);
     let id = Id { content: fastrand::u64(1..), offset: 0 };
     let record = Record { text, cut: false, object: None, time, severity: None, id };
+    let mut platform = platform.clone();
+    platform.resolve().map_err(|error| error.to_string())?;
+    let platform = &platform;
     let mut bytes = Vec::new();
     encoder(platform, origin, &facts).encode(&record, &mut bytes)?;
     let sent = async {

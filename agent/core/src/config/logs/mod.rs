@@ -28,6 +28,7 @@ pub mod time;
 pub use encoding::Encoding;
 pub use filter::Filter;
 pub use multiline::Multiline;
+pub(in crate::config) use output::Known;
 pub use output::Output;
 pub use parse::Parse;
 pub use pattern::Pattern;
@@ -47,9 +48,9 @@ pub struct Logs {
 }
 
 impl Logs {
-    pub(in crate::config) fn read(mut section: Section<'_>) -> Option<Self> {
+    pub(in crate::config) fn read(mut section: Section<'_>, known: &Known<'_>) -> Option<Self> {
         let output_names = section.names("outputs");
-        let outputs = section.named("outputs", Output::read).unwrap_or_default();
+        let outputs = section.named("outputs", |output| Output::read(output, known)).unwrap_or_default();
         let sources = section.named("sources", |source| Source::read(source, &output_names)).unwrap_or_default();
         section.finish();
         Some(Self { sources, outputs })

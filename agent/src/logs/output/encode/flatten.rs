@@ -1,10 +1,13 @@
-use super::json::{Fields, push_string};
+use super::json::push_string;
+use super::types;
+use crate::logs::record::json;
 use std::borrow::Cow;
 
 /// What is nested deeper goes as JSON text: so deep is no log line, and each level is looked through once more.
 const DEEPEST: usize = 16;
 /// Names that receivers have a meaning of their own for.
-const RESERVED: [&[u8]; 10] = [
+const RESERVED: [&[u8]; 11] = [
+    b"X-OVH-TOKEN",
     b"version",
     b"host",
     b"short_message",
@@ -17,31 +20,62 @@ const RESERVED: [&[u8]; 10] = [
     b"id",
 ];
 
+/// What a receiver makes of fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// Names and values as they are.
+    Any,
+    /// OVH's Log Data Platform: names end in their type and have no dots, values are not too long to be indexed.
+    Ovh,
+}
+
+impl Rules {
+    /// In characters, of a record's message. (OVH: "field naming conventions".)
+    pub fn longest_message(self) -> usize {
+        match self {
+            Self::Any => usize::MAX,
+            Self::Ovh => 32_768,
+        }
+    }
+
+    /// In bytes, of any other value: longer ones cannot be indexed (Lucene's limit of a term).
+    fn longest_value(self) -> usize {
+        match self {
+            Self::Any => usize::MAX,
+            Self::Ovh => 32_766,
+        }
+    }
+}
+
 /// Writes the fields of a JSON object flat: `{"a":{"b":1}}` as `,"_a_b":1`.
 ///
 /// Strings and numbers stay as they are, lists become their JSON text and booleans theirs, nulls are left out. A name
 /// that receivers have a meaning of their own for gets an underscore at its end, and a level by name is `level_name`.
 #[derive(Debug)]
 pub struct Flatten {
+    rules: Rules,
     /// What stands before each name.
     prefix: &'static [u8],
     /// The name of the field that is written.
     name: Vec<u8>,
+    clipped: bool,
 }
 
 impl Flatten {
-    pub fn new(prefix: &'static str) -> Self {
-        Self { prefix: prefix.as_bytes(), name: prefix.into() }
+    pub fn new(prefix: &'static str, rules: Rules) -> Self {
+        Self { rules, prefix: prefix.as_bytes(), name: prefix.into(), clipped: false }
     }
 
-    /// Appends the fields of the object but for those whose value `skip` tells.
-    pub fn push(&mut self, object: &str, skip: impl Fn(&str) -> bool, out: &mut Vec<u8>) {
+    /// Appends the fields of the object but for those whose value `skip` tells; whether one had to be clipped.
+    pub fn push(&mut self, object: &str, skip: impl Fn(&str) -> bool, out: &mut Vec<u8>) -> bool {
+        self.clipped = false;
         self.name.truncate(self.prefix.len());
-        for (name, value) in Fields::of(object) {
+        // It was found to be an object before.
+        let _ = json::fields(object, |name, value| {
             if skip(value) {
-                continue;
+                return;
             }
-            push_name(&mut self.name, name);
+            self.push_name(name);
             let own = &self.name[self.prefix.len()..];
             if RESERVED.contains(&own) {
                 let ending: &[u8] = if own == b"level" && value.starts_with('"') { b"_name" } else { b"_" };
@@ -49,65 +83,112 @@ impl Flatten {
             }
             self.push_value(value, 1, out);
             self.name.truncate(self.prefix.len());
-        }
+        });
+        self.clipped
     }
 
     fn push_value(&mut self, value: &str, depth: usize, out: &mut Vec<u8>) {
         let before = self.name.len();
         match value.as_bytes().first() {
             Some(b'{') if depth < DEEPEST => {
-                for (name, value) in Fields::of(value) {
+                let _ = json::fields(value, |name, value| {
                     self.name.push(b'_');
-                    push_name(&mut self.name, name);
+                    self.push_name(name);
                     self.push_value(value, depth + 1, out);
                     self.name.truncate(before);
-                }
+                });
             }
-            Some(b'{' | b'[') => {
-                self.push_own_name(out);
-                push_string(out, value);
-            }
+            Some(b'{' | b'[') => self.push_text(value, out),
+            Some(b'"') => self.push_string(value, out),
             Some(b't' | b'f') => {
-                self.push_own_name(out);
+                let ending = if self.rules == Rules::Ovh { types::ending_for_bool(self.own()) } else { "" };
+                self.push_field(ending, out);
                 out.push(b'"');
                 out.extend_from_slice(value.as_bytes());
                 out.push(b'"');
             }
             Some(b'n') | None => {}
-            _ => {
-                self.push_own_name(out);
-                out.extend_from_slice(value.as_bytes());
-            }
+            Some(_) => self.push_number(value, out),
         }
     }
 
-    fn push_own_name(&self, out: &mut Vec<u8>) {
+    /// A string as it stands in JSON.
+    fn push_string(&mut self, value: &str, out: &mut Vec<u8>) {
+        if value.len() > self.rules.longest_value() {
+            let text = serde_json::from_str::<String>(value).unwrap_or_default();
+            return self.push_text(&text, out);
+        }
+        let ending = match self.rules {
+            Rules::Any => "",
+            // A text with escapes in it is of no other type.
+            Rules::Ovh => types::ending_for_text(self.own(), value.trim_matches('"')),
+        };
+        self.push_field(ending, out);
+        out.extend_from_slice(value.as_bytes());
+    }
+
+    fn push_number(&mut self, number: &str, out: &mut Vec<u8>) {
+        let ending = match self.rules {
+            Rules::Any => Some(""),
+            Rules::Ovh => types::ending_for_number(self.own(), number),
+        };
+        match ending {
+            Some(ending) => {
+                self.push_field(ending, out);
+                out.extend_from_slice(number.as_bytes());
+            }
+            None => self.push_text(number, out),
+        }
+    }
+
+    fn push_text(&mut self, text: &str, out: &mut Vec<u8>) {
+        let end = text.floor_char_boundary(self.rules.longest_value());
+        self.clipped |= end < text.len();
+        let text = &text[..end];
+        let ending = if self.rules == Rules::Ovh { types::ending_for_text(self.own(), text) } else { "" };
+        self.push_field(ending, out);
+        push_string(out, text);
+    }
+
+    /// The name that the receiver takes it for.
+    fn own(&self) -> &[u8] {
+        &self.name[self.prefix.len()..]
+    }
+
+    /// Appends what stands before a value.
+    fn push_field(&self, ending: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"");
         out.extend_from_slice(&self.name);
+        out.extend_from_slice(ending.as_bytes());
         out.extend_from_slice(b"\":");
     }
-}
 
-/// Appends a name as it stands in JSON: letters, digits, `_`, `.` and `-`, others as `_`.
-fn push_name(out: &mut Vec<u8>, name: &str) {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    if name.bytes().all(fits) {
-        return out.extend_from_slice(name.as_bytes());
+    /// Appends to the name one as it stands in JSON: letters, digits, `_`, `.` and `-`; others become `_`.
+    fn push_name(&mut self, name: &str) {
+        let dots = self.rules == Rules::Any;
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || (dots && byte == b'.');
+        if name.bytes().all(fits) {
+            return self.name.extend_from_slice(name.as_bytes());
+        }
+        let name = match name.contains('\\') {
+            true => serde_json::from_str(&format!("\"{name}\"")).map_or(Cow::Borrowed(name), Cow::Owned),
+            false => Cow::Borrowed(name),
+        };
+        self.name.extend(name.chars().map(|c| u8::try_from(c).ok().filter(|byte| fits(*byte)).unwrap_or(b'_')));
     }
-    let name = match name.contains('\\') {
-        true => serde_json::from_str(&format!("\"{name}\"")).map_or(Cow::Borrowed(name), Cow::Owned),
-        false => Cow::Borrowed(name),
-    };
-    out.extend(name.chars().map(|c| u8::try_from(c).ok().filter(|byte| fits(*byte)).unwrap_or(b'_')));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Flatten;
+    use super::{Flatten, Rules};
 
     fn flat(object: &str) -> String {
+        flat_by(Rules::Any, object)
+    }
+
+    fn flat_by(rules: Rules, object: &str) -> String {
         let mut out = Vec::new();
-        Flatten::new("_").push(object, |value| value == "\"skipped\"", &mut out);
+        Flatten::new("_", rules).push(object, |value| value == "\"skipped\"", &mut out);
         let text = String::from_utf8(out).expect("text");
         serde_json::from_str::<serde_json::Value>(&format!("{{\"x\":0{text}}}")).expect("JSON");
         text
@@ -137,8 +218,23 @@ mod tests {
 
     #[test]
     fn what_is_nested_without_end_is_text() {
-        let deep = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+        let deep = format!("{}1{}", "{\"a\":".repeat(100), "}".repeat(100));
         let text = flat(&deep);
         assert!(text.starts_with(",\"_a_a_a_a") && text.len() < 2 * deep.len(), "{}", text.len());
+    }
+
+    #[test]
+    fn towards_ovh_names_end_in_their_type_and_have_no_dots() {
+        let object = r#"{"a.b":1,"c_int":"x","d":{"e":1e999,"f":false},"g_ip":"::1","h_date":[1],"X-OVH-TOKEN":"t"}"#;
+        assert_eq!(
+            flat_by(Rules::Ovh, object),
+            r#","_a_b_long":1,"_c_int_string":"x","_d_e":"1e999","_d_f_bool":"false","_g_ip":"::1","_h_date_string":"[1]","_X-OVH-TOKEN_":"t""#
+        );
+    }
+
+    #[test]
+    fn towards_ovh_no_value_is_too_long_to_be_indexed() {
+        let text = flat_by(Rules::Ovh, &format!(r#"{{"a":"\n{}"}}"#, "ä".repeat(20_000)));
+        assert_eq!(text.len(), r#","_a":"\n""#.len() + 32_765 - 1);
     }
 }

@@ -9,11 +9,13 @@ mod bulk;
 mod cloudwatch;
 /// Messages as datagrams.
 pub mod datagrams;
+/// Flat JSON objects.
+mod flat;
 /// Nested fields made flat.
 mod flatten;
 /// GELF messages.
 mod gelf;
-/// JSON text, taken apart and put together.
+/// JSON put together as text.
 mod json;
 /// Entries of Loki's streams.
 pub mod loki;
@@ -23,6 +25,8 @@ mod lumberjack;
 mod ndjson;
 /// Log records of OpenTelemetry.
 pub mod otlp;
+/// Records for OVH's Log Data Platform.
+mod ovh;
 /// Syslog messages.
 mod rfc5424;
 /// Times as numbers.
@@ -31,6 +35,8 @@ mod seconds;
 mod splice;
 /// Lines as they are.
 mod text;
+/// What the endings of names say.
+mod types;
 
 use super::Origin;
 use crate::logs::record::{Facts, Record};
@@ -55,6 +61,7 @@ pub fn encoder(platform: &Platform, origin: &Origin, facts: &Facts) -> Box<dyn E
     match platform {
         Platform::Syslog(settings) => Box::new(rfc5424::Encoder::new(settings, origin, facts)),
         Platform::Gelf(settings) => Box::new(gelf::Encoder::new(settings, origin, facts)),
+        Platform::Ovh(settings) => Box::new(ovh::Encoder::new(settings, origin, facts)),
         Platform::Lumberjack(_) => Box::new(lumberjack::Encoder::new(origin, facts)),
         Platform::File(_) => Box::new(ndjson::Encoder::new(origin, facts)),
         Platform::Bulk(settings) => Box::new(bulk::Encoder::new(settings, origin, facts)),

@@ -21,6 +21,11 @@ pub struct Encoder {
 
 impl Encoder {
     pub fn new(settings: &Syslog, origin: &Origin, facts: &Facts) -> Self {
+        Self::with_parameters(settings, origin, facts, &[])
+    }
+
+    /// With further structured data.
+    pub fn with_parameters(settings: &Syslog, origin: &Origin, facts: &Facts, parameters: &[(&str, &str)]) -> Self {
         let source = &facts.source;
         let app_name = settings.app_name.as_deref().unwrap_or(source);
         let mut middle = String::from(" ");
@@ -31,6 +36,9 @@ impl Encoder {
         middle.push_str(&format!("[{DATA_ID}"));
         push_parameter(&mut middle, "source", source);
         push_parameter(&mut middle, "file", &facts.file);
+        for (name, value) in parameters {
+            push_parameter(&mut middle, name, value);
+        }
         for (name, value) in origin.labels.iter().chain(&facts.fields) {
             push_parameter(&mut middle, name, value);
         }
@@ -68,11 +76,22 @@ impl Encode for Encoder {
         let _ = write!(out, "<{priority}>1 ");
         out.extend_from_slice(time);
         out.extend_from_slice(middle);
-        out.extend_from_slice(record.text.as_bytes());
-        if self.framing == Framing::Newline {
-            out.push(b'\n');
+        match self.framing {
+            Framing::OctetCounting => out.extend_from_slice(record.text.as_bytes()),
+            Framing::Newline => {
+                push_line(out, record.text);
+                out.push(b'\n');
+            }
         }
         Ok(())
+    }
+}
+
+/// Text whose newlines would end the message: they become `\n`.
+fn push_line(out: &mut Vec<u8>, text: &str) {
+    for (number, line) in text.split('\n').enumerate() {
+        out.extend_from_slice(if number > 0 { b"\\n" } else { b"" });
+        out.extend_from_slice(line.as_bytes());
     }
 }
 
@@ -124,6 +143,13 @@ mod tests {
         let mut out = Vec::new();
         encoder(Framing::Newline).encode(&record, &mut out).expect("encoded");
         assert_eq!(String::from_utf8_lossy(&out), "<131>1 2026-11-20T10:11:12Z h app - src [x a=\"1\"] {\"ä\":1}\n");
+    }
+
+    #[test]
+    fn a_newline_in_a_line_does_not_end_the_message() {
+        let mut out = Vec::new();
+        encoder(Framing::Newline).encode(&record("a\n b\n", false), &mut out).expect("encoded");
+        assert!(out.ends_with(b"] a\\n b\\n\n"), "{}", out.escape_ascii());
     }
 
     #[test]

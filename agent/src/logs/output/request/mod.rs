@@ -31,6 +31,7 @@ use super::Origin;
 use batch::Selection;
 use courier::Deliver;
 use hostwright_core::config::logs::output as config;
+use hostwright_core::config::logs::output::ovh::Protocol;
 use std::time::Duration;
 
 /// A log platform that answers each request.
@@ -56,6 +57,7 @@ pub fn answers_each_batch(platform: &config::Platform) -> bool {
         | config::Platform::Loki(_)
         | config::Platform::Otlp(_) => true,
         config::Platform::Lumberjack(_) => true,
+        config::Platform::Ovh(settings) => matches!(settings.protocol, Protocol::Lumberjack(_) | Protocol::Bulk(_)),
     }
 }
 
@@ -74,6 +76,11 @@ impl Platform {
             config::Platform::Loki(settings) => Ok(Self::Loki(loki::Loki::new(settings, origin))),
             config::Platform::Otlp(settings) => Ok(Self::Otlp(otlp::Otlp::new(settings, origin))),
             config::Platform::Lumberjack(settings) => Ok(Self::Lumberjack(lumberjack::Lumberjack::new(settings))),
+            config::Platform::Ovh(settings) => match &settings.protocol {
+                Protocol::Lumberjack(settings) => Ok(Self::Lumberjack(lumberjack::Lumberjack::new(settings))),
+                Protocol::Bulk(settings) => Ok(Self::Bulk(bulk::Bulk::new(settings))),
+                Protocol::Gelf(_) | Protocol::Syslog(_) => anyhow::bail!("takes a stream"),
+            },
             _ => anyhow::bail!("takes a stream"),
         }
     }

@@ -40,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 const HELD_PAUSE: Duration = Duration::from_millis(20);
 /// Without acknowledgement for this long, an output is said to be stalled.
 const STALLED: Duration = Duration::from_secs(10);
+/// Between looks for a secret that is missing.
+const SECRET: Duration = Duration::from_secs(5);
 /// What an output is made of.
 #[derive(Debug)]
 pub struct Task {
@@ -61,7 +63,10 @@ pub struct Task {
 ///
 /// # Errors
 /// The state is lost, which a restart of the duty repairs.
-pub async fn run(task: Task) -> anyhow::Result<()> {
+pub async fn run(mut task: Task) -> anyhow::Result<()> {
+    if !resolved(&mut task).await {
+        return Ok(());
+    }
     let mut shipping = Shipping {
         lanes: Lanes::new(task.settings.platform.clone(), task.origin.clone()),
         dead_letters: DeadLetters::new(&task.state, &task.name),
@@ -82,6 +87,18 @@ pub async fn run(task: Task) -> anyhow::Result<()> {
         shipping.stream().await;
     }
     shipping.store_at_last().await
+}
+
+/// Reads the secrets that records carry, however long that takes; whether they were there before the end.
+async fn resolved(task: &mut Task) -> bool {
+    while let Err(error) = task.settings.platform.resolve() {
+        task.health.hindered(Hindrance::Connection, &task.name, error.to_string());
+        tokio::select! {
+            () = tokio::time::sleep(SECRET) => {}
+            () = task.stop.cancelled() => return false,
+        }
+    }
+    true
 }
 
 struct Shipping {

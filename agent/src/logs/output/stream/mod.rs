@@ -9,7 +9,7 @@ use super::connection::{Broken, Connection};
 use appended::AppendedFile;
 use datagrams::DatagramSocket;
 use hostwright_core::config::logs::output::gelf::Protocol;
-use hostwright_core::config::logs::output::{Platform, Receiver};
+use hostwright_core::config::logs::output::{Platform, Receiver, ovh};
 use tokio::task::block_in_place;
 
 /// Why a transport is no good any more.
@@ -42,6 +42,10 @@ impl From<Broken> for Failure {
     }
 }
 
+fn no_stream() -> Failure {
+    Failure::closed("it answers each batch, and takes no stream".into())
+}
+
 /// An open way to a log platform. Bytes go in order; how much of them is unacknowledged can be asked.
 #[derive(Debug)]
 pub enum Transport {
@@ -60,8 +64,13 @@ impl Transport {
                 Protocol::Tcp => Self::connect(&settings.receiver).await,
                 Protocol::Udp { .. } => DatagramSocket::open(&settings.receiver.address).await.map(Self::Datagrams),
             },
+            Platform::Ovh(settings) => match &settings.protocol {
+                ovh::Protocol::Gelf(settings) => Self::connect(&settings.receiver).await,
+                ovh::Protocol::Syslog(settings) => Self::connect(&settings.receiver).await,
+                ovh::Protocol::Lumberjack(_) | ovh::Protocol::Bulk(_) => Err(no_stream()),
+            },
             Platform::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),
-            _ => Err(Failure::closed("it answers each batch, and takes no stream".into())),
+            _ => Err(no_stream()),
         }
     }
 

@@ -16,6 +16,8 @@ pub mod loki;
 pub mod lumberjack;
 /// OpenTelemetry.
 pub mod otlp;
+/// OVH's Log Data Platform.
+pub mod ovh;
 /// Where a stream of bytes goes.
 pub mod receiver;
 /// Syslog over TCP.
@@ -29,11 +31,13 @@ pub use http::Http;
 pub use loki::Loki;
 pub use lumberjack::Lumberjack;
 pub use otlp::Otlp;
+pub use ovh::Ovh;
 pub use receiver::Receiver;
 pub use syslog::{Framing, Syslog};
 
 use crate::config::section::Section;
-use crate::config::values::{AbsolutePath, ByteSize};
+use crate::config::values::{AbsolutePath, ByteSize, Labels};
+use crate::secret::SecretError;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,6 +59,8 @@ pub enum Platform {
     Gelf(Gelf),
     /// JSON lines appended to a file.
     File(PathBuf),
+    /// OVH's Log Data Platform, by one of several protocols.
+    Ovh(Box<Ovh>),
     /// Logstash, and others that Filebeat sends to.
     Lumberjack(Lumberjack),
     /// Elasticsearch or OpenSearch.
@@ -87,11 +93,23 @@ impl Default for Batch {
 }
 
 impl Platform {
+    /// Reads the secrets that are part of every record.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub fn resolve(&mut self) -> Result<(), SecretError> {
+        if let Self::Ovh(ovh) = self {
+            ovh.known = Some(ovh.token.resolve()?);
+        }
+        Ok(())
+    }
+
     /// Where it is, for sentences.
     pub fn address(&self) -> String {
         match self {
             Self::Syslog(settings) => settings.receiver.address.0.clone(),
             Self::Gelf(settings) => settings.receiver.address.0.clone(),
+            Self::Ovh(settings) => settings.protocol.address(),
             Self::Lumberjack(settings) => settings.receiver.address.0.clone(),
             Self::File(path) => path.display().to_string(),
             Self::Bulk(settings) => settings.endpoint.url.0.clone(),
@@ -103,8 +121,13 @@ impl Platform {
     }
 }
 
+/// What an output can refer to.
+pub(in crate::config) struct Known<'a> {
+    pub(in crate::config) labels: &'a Labels,
+}
+
 impl Output {
-    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+    pub(super) fn read(mut section: Section<'_>, known: &Known<'_>) -> Option<Self> {
         let batch = section.section("batch", |section| Some(Batch::read(section))).unwrap_or_default();
         let syslog = section.section("syslog", Syslog::read);
         let gelf = section.section("gelf", Gelf::read);
@@ -118,8 +141,20 @@ impl Output {
         let loki = section.section("loki", Loki::read);
         let otlp = section.section("otlp", Otlp::read);
         let cloudwatch = section.section("cloudwatch", CloudWatch::read);
+        let ovh = section.section("ovh", |section| Ovh::read(section, known));
         let lumberjack = section.section("lumberjack", Lumberjack::read);
-        section.exactly_one(&["syslog", "file", "bulk", "gelf", "http", "loki", "otlp", "cloudwatch", "lumberjack"]);
+        section.exactly_one(&[
+            "syslog",
+            "file",
+            "bulk",
+            "gelf",
+            "http",
+            "loki",
+            "otlp",
+            "cloudwatch",
+            "lumberjack",
+            "ovh",
+        ]);
         section.finish();
         let platforms = [
             syslog.map(Platform::Syslog),
@@ -131,6 +166,7 @@ impl Output {
             otlp.map(|otlp| Platform::Otlp(Box::new(otlp))),
             cloudwatch.map(|cloudwatch| Platform::CloudWatch(Box::new(cloudwatch))),
             lumberjack.map(Platform::Lumberjack),
+            ovh.map(|ovh| Platform::Ovh(Box::new(ovh))),
         ];
         Some(Self { platform: platforms.into_iter().flatten().next()?, batch })
     }
