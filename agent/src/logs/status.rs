@@ -98,6 +98,7 @@ pub struct Health {
     hindrances: Mutex<BTreeMap<Hindrance, String>>,
     last_error: Mutex<Option<(Timestamp, String)>>,
     was_reached: AtomicBool,
+    thrown_away: AtomicU64,
 }
 
 impl Health {
@@ -118,6 +119,11 @@ impl Health {
             log::warn!(output; "logs: output {output} does not take a record, which becomes a dead letter: {why}");
         }
         *last = Some((Timestamp::now(), why.to_owned()));
+    }
+
+    /// So many records the platform took and threw away, as it says.
+    pub fn thrown_away(&self, records: u64) {
+        self.thrown_away.fetch_add(records, Ordering::Relaxed);
     }
 
     /// The platform was connected to.
@@ -335,6 +341,7 @@ fn output_report(health: &Health) -> Value {
         "why": why,
         "last_error": last.as_ref().map(|(_, error)| error),
         "last_error_at": last.as_ref().map(|(at, _)| at),
+        "thrown_away_by_platform": health.thrown_away.load(Ordering::Relaxed),
     })
 }
 

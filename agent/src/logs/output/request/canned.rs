@@ -1,6 +1,7 @@
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_rustls::TlsAcceptor;
 
 /// A server that gives the answers that it was told, one to each request, and notes the requests.
 pub struct Canned {
@@ -20,15 +21,27 @@ impl Canned {
     /// Each answer is what follows `HTTP/1.1 `: status, header fields, an empty line, the body. An empty one ends the
     /// connection instead.
     pub async fn start(answers: impl IntoIterator<Item = &str>) -> Self {
+        Self::start_with(answers, None).await
+    }
+
+    /// The same, behind TLS if that is given.
+    pub async fn start_with(answers: impl IntoIterator<Item = &str>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().expect("an address"));
         let answers: Vec<_> = answers.into_iter().map(str::to_owned).collect();
         let (seen, requests) = unbounded_channel();
         tokio::spawn(async move {
             let mut answers = answers.into_iter().peekable();
             while answers.peek().is_some() {
                 let Ok((connection, _)) = listener.accept().await else { return };
-                let _ = serve(connection, &mut answers, &seen).await;
+                let _ = match &tls {
+                    None => serve(connection, &mut answers, &seen).await,
+                    Some(tls) => match tls.accept(connection).await {
+                        Ok(connection) => serve(connection, &mut answers, &seen).await,
+                        Err(error) => Err(error),
+                    },
+                };
             }
         });
         Self { url, requests }
@@ -41,7 +54,7 @@ impl Canned {
 }
 
 async fn serve(
-    mut connection: TcpStream,
+    mut connection: impl AsyncRead + AsyncWrite + Unpin,
     answers: &mut impl Iterator<Item = String>,
     seen: &UnboundedSender<Seen>,
 ) -> std::io::Result<()> {
@@ -66,5 +79,6 @@ async fn serve(
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         connection.write_all(answer.as_bytes()).await?;
+        connection.flush().await?;
     }
 }

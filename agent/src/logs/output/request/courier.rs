@@ -24,6 +24,12 @@ pub trait Deliver: Send {
     /// # Errors
     /// Nothing is known to have been taken, apart from what `Undelivered` says.
     fn deliver(&mut self, items: Selection<'_>) -> impl Future<Output = Result<Vec<NotTaken>, Undelivered>> + Send;
+
+    /// How many records of what was taken the platform has thrown away, as it says without saying which; since the last
+    /// call.
+    fn thrown_away(&mut self) -> u64 {
+        0
+    }
 }
 
 /// What has become of a batch: its platform has all of it, but for what it will never take.
@@ -81,6 +87,7 @@ impl Courier {
             }
             match platform.deliver(Selection { batch, indices: &indices }).await {
                 Ok(not_taken) => {
+                    self.health.thrown_away(platform.thrown_away());
                     let all = not_taken.len() == indices.len();
                     suspicion = if all { suspicion } else { 0 };
                     let again = self.sort_out(&indices, not_taken, &mut refused);

@@ -97,6 +97,13 @@ impl Deliver for Platform {
             Self::Lumberjack(lumberjack) => lumberjack.deliver(items).await,
         }
     }
+
+    fn thrown_away(&mut self) -> u64 {
+        match self {
+            Self::Otlp(otlp) => otlp.thrown_away(),
+            _ => 0,
+        }
+    }
 }
 
 /// An item that the platform answered for by itself.

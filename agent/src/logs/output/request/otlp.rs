@@ -15,13 +15,15 @@ pub struct Otlp {
     client: Client,
     service_name: Option<String>,
     origin: Origin,
+    /// Records that were thrown away there since this was last asked for.
+    thrown_away: u64,
 }
 
 impl Otlp {
     pub fn new(settings: &Settings, origin: &Origin) -> Self {
         let suffix = if settings.endpoint.url.0.ends_with("/v1/logs") { "" } else { "/v1/logs" };
         let client = Client::new(&settings.endpoint, suffix.into());
-        Self { client, service_name: settings.service_name.clone(), origin: origin.clone() }
+        Self { client, service_name: settings.service_name.clone(), origin: origin.clone(), thrown_away: 0 }
     }
 
     pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
@@ -41,7 +43,7 @@ impl Otlp {
     }
 
     /// Which records were rejected is not told unless it is all of them, and none may be sent again.
-    fn rejected(&self, answer: &Answer, count: usize) -> Vec<NotTaken> {
+    fn rejected(&mut self, answer: &Answer, count: usize) -> Vec<NotTaken> {
         let Some((rejected, message)) = partial_success(&answer.body).filter(|(rejected, _)| *rejected > 0) else {
             return Vec::new();
         };
@@ -53,8 +55,13 @@ impl Otlp {
         if rejected >= count as u64 {
             return (0..count).map(|index| NotTaken { index, refused: true, why: why.clone() }).collect();
         }
-        log::warn!(rejected; "logs: {why}; which ones is not told, so they are lost there");
+        log::warn!(rejected; "logs: {why}; it does not say which, and forbids to send them again");
+        self.thrown_away += rejected;
         Vec::new()
+    }
+
+    pub fn thrown_away(&mut self) -> u64 {
+        std::mem::take(&mut self.thrown_away)
     }
 
     /// opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest
