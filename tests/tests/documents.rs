@@ -21,10 +21,11 @@ fn check(text: &str) -> Result<()> {
 }
 
 #[test]
-fn the_readme_s_configuration_is_valid() -> Result<()> {
+fn the_readme_s_configurations_are_valid() -> Result<()> {
     let readme = fs::read_to_string(repository().join("README.md"))?;
-    let block = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).context("no yaml block")?;
-    check(block)
+    let blocks: Vec<_> = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    ensure!(blocks.len() >= 2, "{} blocks of yaml", blocks.len());
+    blocks.iter().try_for_each(|block| check(block))
 }
 
 #[test]

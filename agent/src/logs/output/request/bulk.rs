@@ -162,9 +162,10 @@ fn escaped(name: &str) -> String {
 mod tests {
     use super::super::batch::{Batch, Item, Selection};
     use super::super::canned::Canned;
-    use super::{Bulk, NotTaken, Undelivered};
+    use super::{Answer, Bulk, NotTaken, Undelivered};
     use hostwright_core::config::logs::output::bulk::{self, Target};
     use hostwright_core::config::logs::output::endpoint::{Compress, Endpoint, HttpUrl};
+    use reqwest::StatusCode;
     use std::time::Duration;
 
     fn bulk(url: &str, ids: bool) -> Bulk {
@@ -253,6 +254,27 @@ mod tests {
             r#"{"errors":true}"#,
         ] {
             assert!(matches!(delivered(answer, true).await, Err(Undelivered::Again { .. })), "{answer}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_platform_answers_is_an_outcome_for_each_item_or_none_at_all() {
+        let good = r#"{"took":1,"errors":true,"items":[{"create":{"status":201}},{"index":{"status":429,"error":{"type":"a","reason":"b"}}},{"create":{"status":400,"error":"c"}}]}"#;
+        let platform = bulk("http://127.0.0.1:1", true);
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let mut body = good.as_bytes().to_vec();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..body.len());
+                match random.u8(..3) {
+                    0 => body[at] = random.u8(..),
+                    1 => body.truncate(at.max(1)),
+                    _ => body.insert(at, *random.choice(b"{}[]\",:0").unwrap_or(&b'0')),
+                }
+            }
+            let answer = Answer::of(StatusCode::OK, body);
+            let found = platform.not_taken(&answer, 3).unwrap_or_default();
+            assert!(found.iter().all(|one| one.index < 3 && !one.why.contains('\n')), "{found:?}");
         }
     }
 }

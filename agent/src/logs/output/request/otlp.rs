@@ -181,4 +181,16 @@ mod tests {
             assert_eq!(partial_success(none), None, "{none:?}");
         }
     }
+
+    #[test]
+    fn bytes_of_any_kind_are_no_trouble() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..50_000 {
+            let mut body: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..)).collect();
+            if random.bool() {
+                body.splice(0..0, *b"\x0a\x1b\x08\xac\x02\x12\x16");
+            }
+            let _ = partial_success(&body);
+        }
+    }
 }

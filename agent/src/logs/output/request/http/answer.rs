@@ -21,6 +21,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// One that was made up.
+    #[cfg(test)]
+    pub fn of(status: StatusCode, body: Vec<u8>) -> Self {
+        Self { status, body, is_cut: false, after: None, location: None }
+    }
+
     pub async fn read(mut response: reqwest::Response) -> Result<Self, reqwest::Error> {
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let after = text("retry-after").and_then(|text| retry_after(text, Timestamp::now()));
