@@ -12,10 +12,17 @@ use std::fmt::Write;
 pub struct Encoder {
     splice: Splice,
     ids: bool,
-    index: Option<DatedIndex>,
+    index: Index,
 }
 
-/// An index whose name has the time in it. The others stand in the request's URL.
+/// What takes the documents. It stands in each action, because not all platforms take it in the request's URL.
+#[derive(Debug)]
+enum Index {
+    Fixed(String),
+    Dated(DatedIndex),
+}
+
+/// An index whose name has the time in it.
 #[derive(Debug)]
 struct DatedIndex {
     pattern: String,
@@ -29,8 +36,8 @@ struct DatedIndex {
 impl Encoder {
     pub fn new(settings: &Bulk, origin: &Origin, facts: &Facts) -> Self {
         let index = match &settings.target {
-            Target::Index(pattern) if pattern.contains('%') => Some(DatedIndex::new(pattern)),
-            Target::Index(_) | Target::DataStream(_) => None,
+            Target::Index(pattern) if pattern.contains('%') => Index::Dated(DatedIndex::new(pattern)),
+            Target::Index(name) | Target::DataStream(name) => Index::Fixed(name.clone()),
         };
         Self { splice: Splice::new(origin, facts, Stamp::AtTimestamp), ids: settings.ids, index }
     }
@@ -38,18 +45,16 @@ impl Encoder {
 
 impl Encode for Encoder {
     fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), String> {
-        out.extend_from_slice(b"{\"create\":{");
-        if let Some(index) = &mut self.index {
-            out.extend_from_slice(b"\"_index\":\"");
-            out.extend_from_slice(index.name(record.time).as_bytes());
-            out.extend_from_slice(if self.ids { b"\"," } else { b"\"" });
-        }
+        out.extend_from_slice(b"{\"create\":{\"_index\":\"");
+        out.extend_from_slice(match &mut self.index {
+            Index::Fixed(name) => name.as_bytes(),
+            Index::Dated(index) => index.name(record.time).as_bytes(),
+        });
         if self.ids {
-            out.extend_from_slice(b"\"_id\":\"");
+            out.extend_from_slice(b"\",\"_id\":\"");
             record.id.push_base64(out);
-            out.push(b'"');
         }
-        out.extend_from_slice(b"}}\n");
+        out.extend_from_slice(b"\"}}\n");
         self.splice.push(record, out);
         out.push(b'\n');
         Ok(())
@@ -84,11 +89,11 @@ impl DatedIndex {
 
 #[cfg(test)]
 mod tests {
-    use super::{DatedIndex, Encode, Encoder, Splice, Stamp};
+    use super::{DatedIndex, Encode, Encoder, Index, Splice, Stamp};
     use crate::logs::output::Origin;
     use crate::logs::record::{Facts, Id, Object, Record, Time};
 
-    fn encoded(index: Option<&str>, ids: bool) -> String {
+    fn encoded(index: &str, ids: bool) -> String {
         let text = r#"{"a":1,"host":1,"labels":1,"source":1,"file":1}"#;
         let record = Record {
             text,
@@ -101,7 +106,11 @@ mod tests {
         let origin = Origin { host: String::new(), labels: [].into() };
         let splice = Splice::new(&origin, &Facts::default(), Stamp::AtTimestamp);
         let mut out = Vec::new();
-        Encoder { splice, ids, index: index.map(DatedIndex::new) }.encode(&record, &mut out).expect("encoded");
+        let index = match index.contains('%') {
+            true => Index::Dated(DatedIndex::new(index)),
+            false => Index::Fixed(index.to_owned()),
+        };
+        Encoder { splice, ids, index }.encode(&record, &mut out).expect("encoded");
         String::from_utf8(out).expect("text")
     }
 
@@ -109,10 +118,10 @@ mod tests {
     fn an_action_names_the_index_of_the_records_day_and_its_id() {
         let document = r#"{"@timestamp":"2026-11-20T23:30:00-01:00","a":1,"host":1,"labels":1,"source":1,"file":1}"#;
         for (index, ids, action) in [
-            (None, true, r#"{"create":{"_id":"AAAAAAAAAAEAAAAAAAAAAg"}}"#),
-            (None, false, r#"{"create":{}}"#),
-            (Some("l-%Y.%m.%d"), true, r#"{"create":{"_index":"l-2026.11.21","_id":"AAAAAAAAAAEAAAAAAAAAAg"}}"#),
-            (Some("l-%G.%V"), false, r#"{"create":{"_index":"l-2026.47"}}"#),
+            ("l", true, r#"{"create":{"_index":"l","_id":"AAAAAAAAAAEAAAAAAAAAAg"}}"#),
+            ("l", false, r#"{"create":{"_index":"l"}}"#),
+            ("l-%Y.%m.%d", true, r#"{"create":{"_index":"l-2026.11.21","_id":"AAAAAAAAAAEAAAAAAAAAAg"}}"#),
+            ("l-%G.%V", false, r#"{"create":{"_index":"l-2026.47"}}"#),
         ] {
             assert_eq!(encoded(index, ids), format!("{action}\n{document}\n"));
         }

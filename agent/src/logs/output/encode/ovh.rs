@@ -24,7 +24,9 @@ impl Encoder {
         match &settings.protocol {
             Protocol::Gelf(_) => Self::Flat(Flat::ovh_gelf(origin, facts, token), b"", b"\0"),
             Protocol::Lumberjack(_) => Self::Flat(Flat::ovh_event(origin, facts, token), b"", b""),
-            Protocol::Bulk(_) => Self::Flat(Flat::ovh_document(origin, facts, token), b"{\"create\":{}}\n", b"\n"),
+            Protocol::Bulk(_) => {
+                Self::Flat(Flat::ovh_document(origin, facts, token), b"{\"create\":{\"_index\":\"ldp-logs\"}}\n", b"\n")
+            }
             Protocol::Syslog(settings) => {
                 let token = [("X-OVH-TOKEN", token)];
                 Self::Syslog(rfc5424::Encoder::with_parameters(settings, origin, facts, &token))

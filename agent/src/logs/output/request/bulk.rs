@@ -1,7 +1,7 @@
 use super::batch::Selection;
 use super::http::{Answer, Client, LONGEST_ANSWER, Request, again};
 use super::{NotTaken, Undelivered};
-use hostwright_core::config::logs::output::bulk::{self, Target};
+use hostwright_core::config::logs::output::bulk;
 use memchr::memmem;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
@@ -21,12 +21,8 @@ pub struct Bulk {
 
 impl Bulk {
     pub fn new(settings: &bulk::Bulk) -> Self {
-        let path = match &settings.target {
-            Target::Index(pattern) if pattern.contains('%') => "/_bulk".to_owned(),
-            Target::Index(name) | Target::DataStream(name) => format!("/{name}/_bulk"),
-        };
         let pipeline = settings.pipeline.as_ref().map(|name| format!("pipeline={}&", escaped(name)));
-        let suffix = format!("{path}?{}{ANSWER}", pipeline.unwrap_or_default());
+        let suffix = format!("/_bulk?{}{ANSWER}", pipeline.unwrap_or_default());
         Self { client: Client::new(&settings.endpoint, suffix), ids: settings.ids }
     }
 
@@ -188,7 +184,7 @@ mod tests {
         let mut server = Canned::start([format!("200 OK\r\n\r\n{answer}").as_str()]).await;
         let result = bulk(&server.url, ids).deliver(Selection { batch: &batch, indices: &[0, 2, 3] }).await;
         let seen = server.request().await;
-        assert!(seen.head.starts_with("post /logs/_bulk?pipeline=a%20b&filter_path="), "{}", seen.head);
+        assert!(seen.head.starts_with("post /_bulk?pipeline=a%20b&filter_path="), "{}", seen.head);
         assert!(seen.head.contains("content-type: application/x-ndjson\r\n"));
         assert_eq!(seen.body, b"acd");
         result

@@ -24,8 +24,8 @@ impl Loki {
         if let Some(tenant) = &settings.tenant {
             endpoint.headers.insert("X-Scope-OrgID".into(), tenant.clone());
         }
-        let suffix = if endpoint.url.0.ends_with("/push") { "" } else { "/loki/api/v1/push" };
-        Self { client: Client::new(&endpoint, suffix.into()), labels: settings.labels.clone(), origin: origin.clone() }
+        let client = Client::new(&endpoint, "/loki/api/v1/push".into());
+        Self { client, labels: settings.labels.clone(), origin: origin.clone() }
     }
 
     pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {

@@ -21,8 +21,7 @@ pub struct Otlp {
 
 impl Otlp {
     pub fn new(settings: &Settings, origin: &Origin) -> Self {
-        let suffix = if settings.endpoint.url.0.ends_with("/v1/logs") { "" } else { "/v1/logs" };
-        let client = Client::new(&settings.endpoint, suffix.into());
+        let client = Client::new(&settings.endpoint, "/v1/logs".into());
         Self { client, service_name: settings.service_name.clone(), origin: origin.clone(), thrown_away: 0 }
     }
 

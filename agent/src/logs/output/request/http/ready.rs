@@ -38,7 +38,7 @@ impl Ready {
     pub fn new(endpoint: &Endpoint, suffix: &str) -> Result<Self, String> {
         let mut secrets = Vec::new();
         let mut headers = headers(endpoint, &mut secrets)?;
-        let url = format!("{}{}", endpoint.url.0, suffix);
+        let url = joined(&endpoint.url.0, suffix);
         let mut url = Url::parse(&url).map_err(|error| format!("{} is no URL: {error}", endpoint.url.0))?;
         let builder = reqwest::Client::builder()
             .user_agent(concat!("hostwright-agent/", env!("CARGO_PKG_VERSION")))
@@ -70,6 +70,16 @@ impl Ready {
         let client = client.map_err(|error| format!("cannot set up the way to {}: {error}", address(endpoint)))?;
         Ok(Self { client, url, headers, secrets })
     }
+}
+
+/// A URL with a path behind its own one, unless it ends so already; what either has of a query is in it.
+fn joined(url: &str, suffix: &str) -> String {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let (path, more) = suffix.split_once('?').unwrap_or((suffix, ""));
+    let base = if path.is_empty() { base } else { base.strip_suffix(path).unwrap_or(base).trim_end_matches('/') };
+    let and = if query.is_empty() || more.is_empty() { "" } else { "&" };
+    let mark = if query.is_empty() && more.is_empty() { "" } else { "?" };
+    format!("{base}{path}{mark}{query}{and}{more}")
 }
 
 /// Looks up the same host whatever is asked for.
@@ -156,4 +166,24 @@ fn error_text(error: &dyn Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn a_path_is_added_once_and_before_the_query() {
+        for (url, suffix, whole) in [
+            ("http://x", "/_bulk?a=b", "http://x/_bulk?a=b"),
+            ("http://x/es?c=d", "/_bulk?a=b", "http://x/es/_bulk?c=d&a=b"),
+            ("http://x/es/_bulk", "/_bulk", "http://x/es/_bulk"),
+            ("http://x/es/?c=d", "/_bulk", "http://x/es/_bulk?c=d"),
+            ("http://x/in?a=b", "", "http://x/in?a=b"),
+            ("http://x/in/", "", "http://x/in/"),
+            ("http://x", "/", "http://x/"),
+        ] {
+            assert_eq!(joined(url, suffix), whole);
+        }
+    }
 }
