@@ -5,11 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use hostwright_tests::certificates::Certificates;
 use hostwright_tests::port::Port;
 use hostwright_tests::process::{AgentProcess, binary};
-use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(20);
 
