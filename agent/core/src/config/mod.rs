@@ -52,6 +52,14 @@ pub struct Config {
     pub api: Option<api::Api>,
 }
 
+/// What duties can refer to.
+struct Known<'a> {
+    /// The names of buckets, those with problems too.
+    bucket_names: &'a [String],
+    buckets: &'a BTreeMap<String, buckets::Bucket>,
+    labels: &'a values::Labels,
+}
+
 /// Why a configuration was not taken. `Display` gives one line for each problem.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -113,10 +121,10 @@ impl Config {
         let bucket_names = root.names("buckets");
         let host = root.section("host", host::Host::read).unwrap_or_default();
         let buckets = root.named("buckets", buckets::Bucket::read).unwrap_or_default();
-        let known = products::Known { bucket_names: &bucket_names, buckets: &buckets, labels: &host.labels };
+        let known = Known { bucket_names: &bucket_names, buckets: &buckets, labels: &host.labels };
         let config = Self {
             containers: root.section("containers", containers::Containers::read),
-            logs: root.section("logs", |section| logs::Logs::read(section, &logs::Known { labels: &host.labels })),
+            logs: root.section("logs", |section| logs::Logs::read(section, &known)),
             metrics: root.section("metrics", metrics::Metrics::read),
             products: root.named("products", |section| products::Product::read(section, &known)),
             api: root.section("api", api::Api::read),

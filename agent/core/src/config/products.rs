@@ -1,8 +1,8 @@
+use super::Known;
 use super::buckets::Bucket;
 use super::section::Section;
 use super::values::{AbsolutePath, FromNode, Labels, mismatch};
 use crate::yaml::Node;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,14 +24,6 @@ pub struct Product {
     pub quiet: Duration,
     /// What happens to the local file after the bucket has confirmed.
     pub afterwards: Afterwards,
-}
-
-/// What a product can refer to.
-pub(super) struct Known<'a> {
-    /// The names of buckets, those with problems too.
-    pub(super) bucket_names: &'a [String],
-    pub(super) buckets: &'a BTreeMap<String, Bucket>,
-    pub(super) labels: &'a Labels,
 }
 
 /// What happens to the local file after the bucket has confirmed.

@@ -28,13 +28,13 @@ pub mod time;
 pub use encoding::Encoding;
 pub use filter::Filter;
 pub use multiline::Multiline;
-pub(in crate::config) use output::Known;
 pub use output::Output;
 pub use parse::Parse;
 pub use pattern::Pattern;
 pub use source::Source;
 pub use time::When;
 
+use super::Known;
 use super::section::Section;
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    pub(in crate::config) fn read(mut section: Section<'_>, known: &Known<'_>) -> Option<Self> {
+    pub(super) fn read(mut section: Section<'_>, known: &Known<'_>) -> Option<Self> {
         let output_names = section.names("outputs");
         let outputs = section.named("outputs", |output| Output::read(output, known)).unwrap_or_default();
         let sources = section.named("sources", |source| Source::read(source, &output_names)).unwrap_or_default();

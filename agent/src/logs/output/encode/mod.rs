@@ -63,7 +63,7 @@ pub fn encoder(platform: &Platform, origin: &Origin, facts: &Facts) -> Box<dyn E
         Platform::Gelf(settings) => Box::new(gelf::Encoder::new(settings, origin, facts)),
         Platform::Ovh(settings) => Box::new(ovh::Encoder::new(settings, origin, facts)),
         Platform::Lumberjack(_) => Box::new(lumberjack::Encoder::new(origin, facts)),
-        Platform::File(_) => Box::new(ndjson::Encoder::new(origin, facts)),
+        Platform::Archive(_) | Platform::File(_) => Box::new(ndjson::Encoder::new(origin, facts)),
         Platform::Bulk(settings) => Box::new(bulk::Encoder::new(settings, origin, facts)),
         Platform::Http(settings) => match settings.format {
             Format::Ndjson | Format::Array => Box::new(ndjson::Encoder::new(origin, facts)),

@@ -3,6 +3,8 @@
 //! In: a batch of encoded records. Out: nothing left of it, however long that takes: what the platform took, and the
 //! records that it refused, with the reasons. A batch is sent when the one before is settled, so records stay in order.
 
+/// Objects of a bucket.
+mod archive;
 /// Encoded records that are sent together.
 pub mod batch;
 /// Elasticsearch and OpenSearch.
@@ -37,6 +39,7 @@ use std::time::Duration;
 /// A log platform that answers each request.
 #[derive(Debug)]
 pub enum Platform {
+    Archive(Box<archive::Archive>),
     Bulk(bulk::Bulk),
     CloudWatch(Box<cloudwatch::CloudWatch>),
     Loki(loki::Loki),
@@ -57,8 +60,14 @@ pub fn answers_each_batch(platform: &config::Platform) -> bool {
         | config::Platform::Loki(_)
         | config::Platform::Otlp(_) => true,
         config::Platform::Lumberjack(_) => true,
+        config::Platform::Archive(_) => true,
         config::Platform::Ovh(settings) => matches!(settings.protocol, Protocol::Lumberjack(_) | Protocol::Bulk(_)),
     }
+}
+
+/// Whether a batch that is sent again after a crash must begin where a batch began: an object is replaced then.
+pub fn begins_where_it_ended(platform: &config::Platform) -> bool {
+    matches!(platform, config::Platform::Archive(_))
 }
 
 impl Platform {
@@ -76,6 +85,9 @@ impl Platform {
             config::Platform::Loki(settings) => Ok(Self::Loki(loki::Loki::new(settings, origin))),
             config::Platform::Otlp(settings) => Ok(Self::Otlp(otlp::Otlp::new(settings, origin))),
             config::Platform::Lumberjack(settings) => Ok(Self::Lumberjack(lumberjack::Lumberjack::new(settings))),
+            config::Platform::Archive(settings) => {
+                Ok(Self::Archive(Box::new(archive::Archive::open(settings, origin)?)))
+            }
             config::Platform::Ovh(settings) => match &settings.protocol {
                 Protocol::Lumberjack(settings) => Ok(Self::Lumberjack(lumberjack::Lumberjack::new(settings))),
                 Protocol::Bulk(settings) => Ok(Self::Bulk(bulk::Bulk::new(settings))),
@@ -89,6 +101,7 @@ impl Platform {
 impl Deliver for Platform {
     async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
         match self {
+            Self::Archive(archive) => archive.deliver(items).await,
             Self::Bulk(bulk) => bulk.deliver(items).await,
             Self::CloudWatch(cloudwatch) => cloudwatch.deliver(items).await,
             Self::Loki(loki) => loki.deliver(items).await,

@@ -1,9 +1,9 @@
 use super::ending::at;
 use super::{Shipping, Task};
 use crate::logs::output::outgoing::Refused;
-use crate::logs::output::request::Courier;
 use crate::logs::output::request::batch::Batch;
 use crate::logs::output::request::courier::Settled;
+use crate::logs::output::request::{self, Courier};
 use crate::logs::source::cursor::PIECE;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -104,7 +104,8 @@ impl Shipping {
             return Ok(());
         }
         let unstored = self.flight.unstored();
-        if unstored > 0 && unstored + portions.filled > self.batch() {
+        let one_by_one = request::begins_where_it_ended(&self.task.settings.platform);
+        if unstored > 0 && (one_by_one || unstored + portions.filled > self.batch()) {
             if !self.task.positions.is_storing() && self.flush_dead_letters() {
                 self.store();
             }

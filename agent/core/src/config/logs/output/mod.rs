@@ -1,5 +1,7 @@
 //! An output: one kind of platform with its settings, and how its batches are made.
 
+/// Objects of a bucket.
+pub mod archive;
 /// Elasticsearch and OpenSearch.
 pub mod bulk;
 /// Amazon CloudWatch Logs.
@@ -23,6 +25,7 @@ pub mod receiver;
 /// Syslog over TCP.
 pub mod syslog;
 
+pub use archive::Archive;
 pub use bulk::Bulk;
 pub use cloudwatch::CloudWatch;
 pub use endpoint::Endpoint;
@@ -35,8 +38,9 @@ pub use ovh::Ovh;
 pub use receiver::Receiver;
 pub use syslog::{Framing, Syslog};
 
+use crate::config::Known;
 use crate::config::section::Section;
-use crate::config::values::{AbsolutePath, ByteSize, Labels};
+use crate::config::values::{AbsolutePath, ByteSize};
 use crate::secret::SecretError;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +63,8 @@ pub enum Platform {
     Gelf(Gelf),
     /// JSON lines appended to a file.
     File(PathBuf),
+    /// Objects of a bucket.
+    Archive(Box<Archive>),
     /// OVH's Log Data Platform, by one of several protocols.
     Ovh(Box<Ovh>),
     /// Logstash, and others that Filebeat sends to.
@@ -109,6 +115,7 @@ impl Platform {
         match self {
             Self::Syslog(settings) => settings.receiver.address.0.clone(),
             Self::Gelf(settings) => settings.receiver.address.0.clone(),
+            Self::Archive(settings) => crate::bucket::Bucket::place_of(&settings.bucket),
             Self::Ovh(settings) => settings.protocol.address(),
             Self::Lumberjack(settings) => settings.receiver.address.0.clone(),
             Self::File(path) => path.display().to_string(),
@@ -121,14 +128,9 @@ impl Platform {
     }
 }
 
-/// What an output can refer to.
-pub(in crate::config) struct Known<'a> {
-    pub(in crate::config) labels: &'a Labels,
-}
-
 impl Output {
     pub(super) fn read(mut section: Section<'_>, known: &Known<'_>) -> Option<Self> {
-        let batch = section.section("batch", |section| Some(Batch::read(section))).unwrap_or_default();
+        let batch = section.section("batch", |section| Some(Batch::read(section)));
         let syslog = section.section("syslog", Syslog::read);
         let gelf = section.section("gelf", Gelf::read);
         let file = section.section("file", |mut file| {
@@ -142,6 +144,12 @@ impl Output {
         let otlp = section.section("otlp", Otlp::read);
         let cloudwatch = section.section("cloudwatch", CloudWatch::read);
         let ovh = section.section("ovh", |section| Ovh::read(section, known));
+        let archive = section.section("bucket", |section| Archive::read(section, known));
+        if archive.is_some() && batch.is_some() {
+            section.problem_with("batch", "objects of a bucket are portioned by bucket.roll");
+        }
+        let (archive, roll) = archive.unzip();
+        let batch = roll.or(batch).unwrap_or_default();
         let lumberjack = section.section("lumberjack", Lumberjack::read);
         section.exactly_one(&[
             "syslog",
@@ -154,6 +162,7 @@ impl Output {
             "cloudwatch",
             "lumberjack",
             "ovh",
+            "bucket",
         ]);
         section.finish();
         let platforms = [
@@ -167,6 +176,7 @@ impl Output {
             cloudwatch.map(|cloudwatch| Platform::CloudWatch(Box::new(cloudwatch))),
             lumberjack.map(Platform::Lumberjack),
             ovh.map(|ovh| Platform::Ovh(Box::new(ovh))),
+            archive.map(|archive| Platform::Archive(Box::new(archive))),
         ];
         Some(Self { platform: platforms.into_iter().flatten().next()?, batch })
     }
