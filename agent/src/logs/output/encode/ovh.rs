@@ -59,3 +59,61 @@ impl Encode for Encoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Encode, Encoder, LARGEST};
+    use crate::logs::output::Origin;
+    use crate::logs::record::{Facts, Id, Object, Record, Time};
+    use hostwright_core::config::Config;
+    use hostwright_core::config::logs::output::Platform;
+    use hostwright_core::secret::Secret;
+    use serde_json::Value;
+
+    fn encoded(protocol: &str, text: &str) -> Result<String, String> {
+        let settings = format!("{{address: h, token: {{env: T}}, protocol: {protocol}}}");
+        let config = Config::parse(&format!("logs: {{outputs: {{a: {{ovh: {settings}}}}}}}"), "agent.yaml");
+        let Platform::Ovh(mut ovh) = config.expect("valid").logs.expect("present").outputs["a"].platform.clone() else {
+            panic!("not OVH")
+        };
+        ovh.known = Some(Secret::new("T\"1".into()));
+        let origin = Origin { host: "h".into(), labels: [].into() };
+        let object = Object::of(text, &Default::default());
+        let time = Time::Text("2026-11-20T10:11:12.5Z");
+        let mut out = Vec::new();
+        let record = Record { text, cut: false, object, time, severity: Some(3), id: Id::default() };
+        Encoder::new(&ovh, &origin, &Facts::default()).encode(&record, &mut out)?;
+        Ok(String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn each_protocol_has_the_token_in_its_place_and_ends_records_in_its_way() {
+        let line = r#"{"message":"m","a":1}"#;
+        let bulk = encoded("'bulk', user: u, password: {env: P}", line).expect("encoded");
+        let (action, document) = bulk.strip_suffix('\n').and_then(|text| text.split_once('\n')).expect("two lines");
+        let document: Value = serde_json::from_str(document).expect("JSON");
+        assert_eq!(
+            (action, &document["X-OVH-TOKEN"], &document["a_long"]),
+            ("{\"create\":{}}", &"T\"1".into(), &1.into())
+        );
+        let gelf = encoded("gelf", line).expect("encoded");
+        let gelf: Value = serde_json::from_str(gelf.strip_suffix('\0').expect("a NUL")).expect("JSON");
+        assert_eq!(
+            (&gelf["_X-OVH-TOKEN"], &gelf["short_message"], &gelf["level"]),
+            (&"T\"1".into(), &"m".into(), &3.into())
+        );
+        let event: Value = serde_json::from_str(&encoded("lumberjack", line).expect("encoded")).expect("JSON");
+        assert_eq!((&event["X-OVH-TOKEN"], &event["message"]), (&"T\"1".into(), &"m".into()));
+        let syslog = encoded("syslog", "a\nb").expect("encoded");
+        assert!(syslog.starts_with("<131>1 2026-11-20T10:11:12.5Z h ") && syslog.ends_with("] a\\nb\n"), "{syslog}");
+        assert!(syslog.contains(r#" X-OVH-TOKEN="T\"1" "#) || syslog.contains(r#" X-OVH-TOKEN="T\"1"]"#), "{syslog}");
+    }
+
+    #[test]
+    fn a_record_that_nothing_makes_acceptable_is_refused_here() {
+        let field = format!("\"{}\":1", "x".repeat(1 << 20));
+        let line = format!("{{{}}}", vec![field; 6].join(","));
+        let why = encoded("gelf", &line).expect_err("refused");
+        assert!(line.len() > LARGEST && why.contains("nobody would tell"), "{why}");
+    }
+}
