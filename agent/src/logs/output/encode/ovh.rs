@@ -94,7 +94,7 @@ mod tests {
         let document: Value = serde_json::from_str(document).expect("JSON");
         assert_eq!(
             (action, &document["X-OVH-TOKEN"], &document["a_long"]),
-            ("{\"create\":{}}", &"T\"1".into(), &1.into())
+            ("{\"create\":{\"_index\":\"ldp-logs\"}}", &"T\"1".into(), &1.into())
         );
         let gelf = encoded("gelf", line).expect("encoded");
         let gelf: Value = serde_json::from_str(gelf.strip_suffix('\0').expect("a NUL")).expect("JSON");
