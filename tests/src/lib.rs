@@ -10,6 +10,8 @@ pub mod certificates;
 pub mod engines;
 /// A blocking HTTP client over TCP and Unix sockets.
 pub mod http;
+/// An application that writes numbered lines, the agent that follows them, and what arrived.
+pub mod log_host;
 /// A container with systemd as PID 1.
 pub mod nspawn;
 /// A log of numbered lines.

@@ -1,7 +1,6 @@
 //! The logs duty on the real agent and a real rsyslog: through rotation, crashes and outages nothing is lost, and
 //! little comes twice.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -9,149 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use hostwright_tests::engines::rsyslog::Rsyslog;
+use hostwright_tests::log_host::{Arrived, Host, SOON, exactly_once_in_order, line};
 use hostwright_tests::process::AgentProcess;
 use hostwright_tests::wait::eventually;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
-use tempfile::TempDir;
 
-const SOON: Duration = Duration::from_secs(40);
 /// What an output may send again after a crash: one batch of a source's bytes.
 const BATCH: usize = 1 << 20;
-
-/// An application that writes numbered JSON lines, the agent that follows them, and a receiver.
-struct Host {
-    folder: TempDir,
-    receiver: Rsyslog,
-    written: usize,
-}
-
-impl Host {
-    fn new() -> Result<Self> {
-        let host = Self { folder: tempfile::tempdir()?, receiver: Rsyslog::start()?, written: 0 };
-        fs::create_dir(host.folder.path().join("log"))?;
-        Ok(host)
-    }
-
-    /// The agent, following `files` (in the log folder) with these further settings of the source.
-    fn agent(&self, files: &str, more: &str) -> Result<AgentProcess> {
-        AgentProcess::start(&self.config(files, more))
-    }
-
-    fn config(&self, files: &str, more: &str) -> String {
-        format!(
-            "host: {{name: testhost, labels: {{environment: prod}}}}\n\
-             logs:\n  sources:\n    backend: {{files: ['{}'], parse: json, outputs: [platform, archive]{more}}}\n  \
-             outputs:\n    platform: {{syslog: {{address: '{}'}}}}\n    archive: {{file: {{path: '{}'}}}}\n",
-            self.log(files).display(),
-            self.receiver.address(),
-            self.archive().display(),
-        )
-    }
-
-    fn log(&self, name: &str) -> PathBuf {
-        self.folder.path().join("log").join(name)
-    }
-
-    fn archive(&self) -> PathBuf {
-        self.folder.path().join("archive.ndjson")
-    }
-
-    /// Appends the next lines, whose tails are all the same.
-    fn write(&mut self, name: &str, count: usize) -> Result<()> {
-        let mut file = File::options().create(true).append(true).open(self.log(name))?;
-        self.write_to(&mut file, count)
-    }
-
-    fn write_to(&mut self, file: &mut File, count: usize) -> Result<()> {
-        let mut text = String::new();
-        for _ in 0..count {
-            text.push_str(&line(self.written));
-            self.written += 1;
-        }
-        Ok(file.write_all(text.as_bytes())?)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
-        Ok(fs::rename(self.log(from), self.log(to))?)
-    }
-
-    /// Waits until everything that was written has reached both outputs; what came of it.
-    fn wait_complete(&self) -> Result<(Arrived, Arrived)> {
-        let arrived = eventually("every line at both outputs", SOON, || {
-            let both = (self.at_platform()?, self.at_archive()?);
-            let missing = (both.0.missing(self.written), both.1.missing(self.written));
-            if missing.0.is_empty() && missing.1.is_empty() {
-                return Ok(both);
-            }
-            let shown = |all: &[usize]| format!("{} ({:?}...)", all.len(), all.first());
-            anyhow::bail!("of {} lines, missing: {} and {}", self.written, shown(&missing.0), shown(&missing.1))
-        })?;
-        Ok(arrived)
-    }
-
-    fn at_platform(&self) -> Result<Arrived> {
-        Arrived::of(&self.receiver.messages()?)
-    }
-
-    fn at_archive(&self) -> Result<Arrived> {
-        let text = match fs::read_to_string(self.archive()) {
-            Ok(text) => text,
-            Err(_) => return Arrived::of(&[]),
-        };
-        // The last line may be half written.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        Arrived::of(&whole.lines().map(str::to_owned).collect::<Vec<_>>())
-    }
-}
-
-fn line(number: usize) -> String {
-    format!("{{\"seq\":{number},\"level\":\"info\",\"tail\":\"{}\"}}\n", "the same in every line ".repeat(4))
-}
-
-/// The numbers of the lines that arrived, in order.
-#[derive(Debug)]
-struct Arrived(Vec<usize>);
-
-impl Arrived {
-    fn of(lines: &[String]) -> Result<Self> {
-        let numbers = lines.iter().filter(|line| line.contains("\"seq\"")).map(|line| {
-            let value: Value = serde_json::from_str(line.trim()).with_context(|| format!("no JSON: {line}"))?;
-            value["seq"].as_u64().map(|seq| seq as usize).context("no number")
-        });
-        numbers.collect::<Result<_>>().map(Self)
-    }
-
-    fn missing(&self, written: usize) -> Vec<usize> {
-        let there: BTreeSet<_> = self.0.iter().collect();
-        (0..written).filter(|number| !there.contains(number)).collect()
-    }
-
-    fn duplicates(&self) -> usize {
-        self.0.len() - self.0.iter().collect::<BTreeSet<_>>().len()
-    }
-
-    /// Whether the first arrivals of the lines are in the order in which they were written.
-    fn in_order(&self) -> bool {
-        self.misplaced().is_none()
-    }
-
-    /// The first line that came before an earlier one.
-    fn misplaced(&self) -> Option<usize> {
-        let mut first = BTreeMap::new();
-        for (place, number) in self.0.iter().enumerate() {
-            first.entry(number).or_insert(place);
-        }
-        first.iter().zip(first.iter().skip(1)).find(|(a, b)| a.1 > b.1).map(|(_, (number, _))| **number)
-    }
-}
-
-fn exactly_once_in_order(arrived: &Arrived) -> Result<()> {
-    ensure!(arrived.duplicates() == 0, "{} duplicates", arrived.duplicates());
-    ensure!(arrived.in_order(), "not in order: {:?} came too early", arrived.misplaced());
-    Ok(())
-}
 
 fn set_modified(path: &Path, ago: Duration) -> Result<()> {
     Ok(File::options().append(true).open(path)?.set_modified(SystemTime::now() - ago)?)

@@ -58,7 +58,7 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
         positions.insert(name.clone(), Positions::open(&context.state, name)?);
     }
     let known = positions.values().flat_map(Positions::unclaimed).cloned().collect();
-    let mut discovery = Discovery::new(&sources, known, written_by_us(&settings));
+    let mut discovery = Discovery::new(&sources, known, written_by_us(&settings), &context.state)?;
     block_in_place(|| discovery.scan());
 
     // Outputs stop after the last scan, so that what was written until then is still shipped.
@@ -95,13 +95,13 @@ async fn follow(
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                block_in_place(|| discovery.scan());
+                block_in_place(|| discovery.tick());
                 let files = discovery.files().borrow().clone();
                 block_in_place(|| {
                     retention::apply(&files);
                     spool::remove_acknowledged(&files);
                 });
-                if let Some(report) = reporting.report(&files, discovery.problems()) {
+                if let Some(report) = reporting.report(&files, &discovery.problems()) {
                     tell(context, report);
                 }
             }

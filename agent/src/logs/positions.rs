@@ -1,13 +1,12 @@
 use super::source::cursor::{Cursor, Replaced};
 use super::source::followed::FollowedFile;
-use super::source::identity::{self, Digest, Point};
+use super::source::identity::{self, Content, Digest, Point};
 use super::source::ledger::Ledger;
 use hostwright_core::journal::Journal;
 use hostwright_core::state::StateError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -75,9 +74,13 @@ impl Position {
     }
 
     /// Whether an open file has the content that this position is about.
-    pub fn is_in(&self, file: &File) -> bool {
+    pub fn is_in(&self, file: &impl Content) -> bool {
+        self.begins(file) && identity::continues_at(file, &self.point).unwrap_or(false)
+    }
+
+    /// Whether a file begins as the content did, and the beginning is long enough to tell.
+    pub fn begins(&self, file: &impl Content) -> bool {
         identity::begins_with(file, self.head).unwrap_or(false)
-            && identity::continues_at(file, &self.point).unwrap_or(false)
     }
 }
 
@@ -170,14 +173,14 @@ impl Positions {
             self.gone.push(name);
             return self.unclaimed.remove(name);
         }
-        // Only a rotated name is a copy's.
-        if file.family == file.origin {
+        // The file being written is no copy.
+        if file.is_at(&file.family) {
             return None;
         }
         let is_original = |p: &Position| {
             p.head.length() >= TELLING
                 && p.source == file.source.name
-                && Path::new(&p.path) == file.family
+                && Path::new(&p.path) == &*file.family
                 && p.is_in(&file.file)
         };
         let candidates = self.unclaimed.at(&file.family).cloned().chain(cursors());

@@ -9,7 +9,7 @@ use crate::logs::positions::Position;
 use crate::logs::record::{Facts, Making, Scratch, Tally, Time, Window, with_record};
 use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, Step};
-use crate::logs::source::identity::{self, Point};
+use crate::logs::source::identity::{self, Content, Point};
 use crate::logs::source::lines::Line;
 use crate::logs::status::Counters;
 use hostwright_core::config::logs::output::Platform;
@@ -48,7 +48,7 @@ pub struct Lanes {
     /// In order of their sequence numbers.
     lanes: Vec<Lane>,
     /// The newest file of each family, by its sequence number.
-    newest: HashMap<(String, PathBuf), u64>,
+    newest: HashMap<(String, Arc<Path>), u64>,
     next: usize,
     buffer: Vec<u8>,
     scratch: Scratch,
@@ -94,11 +94,26 @@ impl Lanes {
     pub fn remove_unless(&mut self, followed: impl Fn(u64) -> bool) -> Vec<Cursor> {
         self.next = 0;
         self.newest.retain(|_, sequence| followed(*sequence));
-        self.lanes.extract_if(.., |lane| !followed(lane.cursor.file.sequence)).map(|lane| lane.cursor).collect()
+        let gone: Vec<Lane> = self.lanes.extract_if(.., |lane| !followed(lane.cursor.file.sequence)).collect();
+        // Who came after one that is gone comes after the one before it.
+        for lane in &mut self.lanes {
+            while let Some(one) = gone.iter().find(|one| lane.after == Some(one.cursor.file.sequence)) {
+                lane.after = one.after;
+            }
+        }
+        gone.into_iter().map(|lane| lane.cursor).collect()
     }
 
     pub fn has(&self, sequence: u64) -> bool {
         self.find(sequence).is_ok()
+    }
+
+    /// Whether something of a file was sent and is neither acknowledged nor taken back.
+    pub fn is_in_flight(&self, sequence: u64) -> bool {
+        self.find(sequence).is_ok_and(|index| {
+            let cursor = &self.lanes[index].cursor;
+            cursor.sent != cursor.acknowledged
+        })
     }
 
     pub fn cursors(&self) -> impl Iterator<Item = &Cursor> + Clone {
@@ -134,13 +149,13 @@ impl Lanes {
             .iter()
             .find(|lane| lane.cursor.content == item.content && lane.cursor.file.source.name == file.source)?;
         let mut bytes = vec![0; usize::try_from(item.length).ok()?.min(lane.cursor.file.source.line_limit + 2)];
-        let length = identity::read_at(&lane.cursor.file.file, &mut bytes, item.offset).ok()?;
+        let length = lane.cursor.file.file.fill_at(&mut bytes, item.offset).ok()?;
         Some(String::from_utf8_lossy(bytes[..length].trim_ascii_end()).into_owned())
     }
 
     /// The cursors of a family.
     pub fn family<'a>(&'a self, source: &'a str, family: &'a Path) -> impl Iterator<Item = &'a Cursor> {
-        self.cursors().filter(move |cursor| cursor.file.family == family && cursor.file.source.name == source)
+        self.cursors().filter(move |cursor| *cursor.file.family == *family && cursor.file.source.name == source)
     }
 
     /// Whether a file may have something to read.
@@ -217,7 +232,7 @@ impl Lanes {
             }
             Err(error) => {
                 cursor.pause();
-                Read::Failed(cursor.file.origin.clone(), error)
+                Read::Failed(cursor.file.origin.to_path_buf(), error)
             }
         }
     }
@@ -259,7 +274,13 @@ impl Lanes {
     pub fn take_back(&mut self, mark: &Mark, was_acknowledged: bool) {
         let Some(cursor) = self.cursor(mark.file) else { return };
         counters(cursor).taken_back(was_acknowledged.then_some((&mark.tally, mark.bytes())), mark.tally.lines);
-        if cursor.epoch == mark.epoch && mark.from.offset < cursor.sent.offset {
+        if cursor.epoch != mark.epoch {
+            return;
+        }
+        let is_replaced = cursor.file.is_replaced();
+        let copy = is_replaced.then(|| self.copy_of(mark.file)).flatten();
+        let Some(cursor) = self.cursor(copy.unwrap_or(mark.file)) else { return };
+        if mark.from.offset < cursor.sent.offset {
             if was_acknowledged {
                 cursor.ledger.subtract(&mark.tally);
             }
@@ -267,10 +288,28 @@ impl Lanes {
         }
     }
 
+    /// Where the content is now that a file had before it was truncated: the same bytes at the same offsets.
+    fn copy_of(&self, former: u64) -> Option<u64> {
+        let key = self.lanes[self.find(former).ok()?].cursor.file.key;
+        let is_copy = |cursor: &&Cursor| cursor.file.former == Some(former) && cursor.file.key != key;
+        self.cursors().find(is_copy).map(|cursor| cursor.file.sequence)
+    }
+
     fn is_ready(&self, index: usize) -> bool {
         let Lane { cursor, after, .. } = &self.lanes[index];
-        cursor.is_ready()
-            && after.and_then(|before| self.find(before).ok()).is_none_or(|i| self.lanes[i].cursor.was_drained)
+        cursor.is_ready() && self.is_passed(*after)
+    }
+
+    /// Whether a generation, and those before it, were read to their ends, or are in no file any more.
+    fn is_passed(&self, mut sequence: Option<u64>) -> bool {
+        while let Some(Ok(index)) = sequence.map(|sequence| self.find(sequence)) {
+            let Lane { cursor, after, .. } = &self.lanes[index];
+            if !cursor.file.is_replaced() {
+                return cursor.was_drained;
+            }
+            sequence = *after;
+        }
+        true
     }
 
     fn find(&self, sequence: u64) -> Result<usize, usize> {

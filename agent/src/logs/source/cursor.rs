@@ -1,5 +1,6 @@
-use super::followed::FollowedFile;
-use super::identity::{self, Digest, HEAD, Point, WINDOW};
+use super::compressed::Reader;
+use super::followed::{FollowedFile, Opened};
+use super::identity::{self, Content, Digest, HEAD, Point, WINDOW};
 use super::ledger::Ledger;
 use super::lines::{self, Following, Line, Piece};
 use std::io;
@@ -22,7 +23,7 @@ pub struct Cursor {
     pub acknowledged: Point,
     /// What became of the acknowledged bytes.
     pub ledger: Ledger,
-    /// Counts how often the content was replaced: what was sent of an earlier content moves no position.
+    /// Counts contents: what was sent of an earlier one moves no position.
     pub epoch: u32,
     /// The fingerprint of the file's beginning, as far as it has one.
     pub head: Digest,
@@ -38,6 +39,10 @@ pub struct Cursor {
     want: usize,
     /// The last read left an event that may go on.
     held: Option<Held>,
+    /// The way through a compressed file.
+    reader: Option<Box<Reader>>,
+    /// Where the content of a compressed file ends, once it was read to there.
+    end: Option<u64>,
 }
 
 /// An event at the end of a file that is complete if nothing follows.
@@ -60,7 +65,8 @@ pub enum Step {
     Advanced(u64),
     /// Nothing complete follows.
     Drained,
-    /// The content is not the one that was read (truncated, or truncated and refilled): it starts over from 0.
+    /// The content is not the one that was read (truncated, or truncated and refilled), which is told once. Nothing more
+    /// is read: the discovery follows the new content, and a copy of the former one, as files of their own.
     Replaced(Replaced),
 }
 
@@ -78,7 +84,7 @@ pub struct Replaced {
 impl Cursor {
     /// Goes on from `start`.
     pub fn new(file: Arc<FollowedFile>, slot: usize, start: Point, head: Digest, content: u64) -> Self {
-        file.set_acknowledged(slot, start.offset);
+        file.set_acknowledged(slot, start);
         Self {
             file,
             slot,
@@ -94,12 +100,15 @@ impl Cursor {
             was_drained: false,
             want: PIECE,
             held: None,
+            reader: None,
+            end: None,
         }
     }
 
     /// Whether there may be something to read.
     pub fn is_ready(&self) -> bool {
-        !self.drained || self.seen != self.file.version() || self.held.is_some_and(|held| held.until <= Instant::now())
+        let is_held_enough = || self.held.is_some_and(|held| held.until <= Instant::now());
+        (!self.drained || self.seen != self.file.version() || is_held_enough()) && !self.file.is_replaced()
     }
 
     /// When an event at the end is complete if nothing follows.
@@ -113,17 +122,21 @@ impl Cursor {
         self.seen = self.file.version();
         let last = self.file.has_ended();
         if self.drained && !self.check_head()? {
-            return Ok(self.start_over());
+            return Ok(self.replaced());
+        }
+        if self.end.is_some_and(|end| self.sent.offset >= end) {
+            (self.drained, self.was_drained) = (true, true);
+            return Ok(Step::Drained);
         }
         let before = self.sent.window.length();
         if buffer.len() < WINDOW + self.want {
             buffer.resize(WINDOW + self.want, 0);
         }
         let room = &mut buffer[..before + self.want];
-        let length = identity::read_at(&self.file.file, room, self.sent.offset - before as u64)?;
-        let Some((window, content)) = room[..length].split_at_checked(before) else { return Ok(self.start_over()) };
+        let Some(length) = self.fill(room, before)? else { return Ok(Step::Drained) };
+        let Some((window, content)) = room[..length].split_at_checked(before) else { return Ok(self.missed()) };
         if !self.sent.window.matches(window) {
-            return Ok(self.start_over());
+            return Ok(self.replaced());
         }
         let at_end = length < room.len();
         let limit = self.file.source.line_limit;
@@ -143,6 +156,9 @@ impl Cursor {
         self.hold(end, at_end && split.holds_event);
         self.drained = at_end;
         self.was_drained |= at_end && (done == content.len() || !self.file.is_rotated());
+        if at_end {
+            self.end_decoding(done as u64);
+        }
         if done == 0 {
             return Ok(if at_end { Step::Drained } else { Step::Advanced(0) });
         }
@@ -191,6 +207,8 @@ impl Cursor {
             drained: true,
             want: PIECE,
             held: None,
+            reader: None,
+            end: None,
             ..*self
         }
     }
@@ -214,20 +232,59 @@ impl Cursor {
 
     pub fn acknowledge(&mut self, up_to: Point) {
         self.acknowledged = up_to;
-        self.file.set_acknowledged(self.slot, up_to.offset);
+        self.file.set_acknowledged(self.slot, up_to);
     }
 
-    fn start_over(&mut self) -> Step {
-        let content = std::mem::replace(&mut self.content, new_content());
-        let replaced = Replaced { head: std::mem::take(&mut self.head), content, acknowledged: self.acknowledged };
-        self.ledger = Ledger::default();
-        self.epoch += 1;
-        self.sent = Point::default();
-        self.acknowledge(Point::default());
-        self.held = None;
-        // The next read takes the new head.
-        (self.drained, self.seen) = (true, 0);
-        Step::Replaced(replaced)
+    /// The file does not reach the position any more.
+    fn missed(&mut self) -> Step {
+        if !self.file.is_compressed() {
+            return self.replaced();
+        }
+        // Damaged before it.
+        self.drained = true;
+        self.end_decoding(0);
+        Step::Drained
+    }
+
+    /// What is in flight of the former content is acknowledged as ever, so that a copy of it is read on from there.
+    fn replaced(&mut self) -> Step {
+        (self.drained, self.held) = (true, None);
+        self.file.set_replaced();
+        Step::Replaced(Replaced { head: self.head, content: self.content, acknowledged: self.acknowledged })
+    }
+
+    /// Reads what follows the position into the buffer, after so many bytes that are before it. None while all decoders
+    /// are in use.
+    fn fill(&mut self, room: &mut [u8], before: usize) -> io::Result<Option<usize>> {
+        let offset = self.sent.offset - before as u64;
+        let file = match &self.file.file {
+            Opened::Plain(file) => return file.fill_at(room, offset).map(Some),
+            Opened::Compressed(file) => file,
+        };
+        if self.reader.is_none() {
+            self.reader = file.reader()?.map(Box::new);
+        }
+        let Some(reader) = &mut self.reader else {
+            self.file.wait_for_decoder();
+            self.drained = true;
+            return Ok(None);
+        };
+        let length = reader.fill_at(room, offset)?;
+        if let Some(why) = reader.failure().filter(|_| length < room.len()) {
+            log::error!(
+                source = self.file.source.name;
+                "logs: {} is damaged ({why}); its lines are shipped up to there, and what follows is lost", self.file.origin.display()
+            );
+        }
+        Ok(Some(length))
+    }
+
+    /// A compressed file is complete, and its decoder is of use to others.
+    fn end_decoding(&mut self, done: u64) {
+        if self.reader.take().is_some() {
+            self.end = Some(self.sent.offset + done);
+            self.file.set_size(self.sent.offset + done);
+        }
     }
 
     /// Whether the beginning is still the same. A beginning that was short and has grown is taken anew.

@@ -13,7 +13,13 @@ pub fn family(name: &str) -> String {
 
 /// Whether the content is compressed, as the name tells.
 pub fn is_compressed(name: &str) -> bool {
-    [".gz", ".zst", ".xz", ".bz2", ".lz4", ".zip"].iter().any(|ending| name.ends_with(ending))
+    plain_name(name) != name
+}
+
+/// The name without the ending that compression gave it.
+pub fn plain_name(name: &str) -> &str {
+    const ENDINGS: [&str; 7] = [".gz", ".zst", ".xz", ".bz2", ".lz4", ".zip", ".Z"];
+    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
 fn is_separator(c: char) -> bool {

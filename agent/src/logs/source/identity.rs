@@ -86,49 +86,56 @@ pub struct Point {
     pub inside_cut_line: bool,
 }
 
+/// Bytes that can be read at any place.
+pub trait Content {
+    /// Fills the buffer as far as the content reaches.
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl Content for File {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(length) => filled += length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
+
 /// The fingerprint of a file's beginning as it is now.
-pub fn head(file: &File) -> io::Result<Digest> {
+pub fn head(file: &impl Content) -> io::Result<Digest> {
     let mut bytes = [0; HEAD];
-    let length = read_at(file, &mut bytes, 0)?;
+    let length = file.fill_at(&mut bytes, 0)?;
     Ok(Digest::of(&bytes[..length]))
 }
 
 /// Whether the file still begins with what `known` was taken of: it may have grown since, but not changed.
-pub fn begins_with(file: &File, known: Digest) -> io::Result<bool> {
+pub fn begins_with(file: &impl Content, known: Digest) -> io::Result<bool> {
     let mut bytes = [0; HEAD];
-    let length = read_at(file, &mut bytes[..known.length()], 0)?;
+    let length = file.fill_at(&mut bytes[..known.length()], 0)?;
     Ok(known.matches(&bytes[..length]))
 }
 
 /// Whether the bytes before the point are still those that were read.
-pub fn continues_at(file: &File, point: &Point) -> io::Result<bool> {
+pub fn continues_at(file: &impl Content, point: &Point) -> io::Result<bool> {
     let mut bytes = [0; WINDOW];
     let window = point.window.length();
     let Some(start) = point.offset.checked_sub(window as u64) else { return Ok(false) };
-    let length = read_at(file, &mut bytes[..window], start)?;
+    let length = file.fill_at(&mut bytes[..window], start)?;
     Ok(point.window.matches(&bytes[..length]))
 }
 
 /// A place in a file as it is now.
-pub fn point_at(file: &File, offset: u64) -> io::Result<Point> {
+pub fn point_at(file: &impl Content, offset: u64) -> io::Result<Point> {
     let mut bytes = [0; WINDOW];
     let window = usize::try_from(offset).unwrap_or(WINDOW).min(WINDOW);
-    let length = read_at(file, &mut bytes[..window], offset - window as u64)?;
+    let length = file.fill_at(&mut bytes[..window], offset - window as u64)?;
     Ok(Point { offset, window: Digest::of(&bytes[..length]), inside_cut_line: false })
-}
-
-/// Fills the buffer as far as the file reaches.
-pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(length) => filled += length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 #[cfg(test)]

@@ -1,91 +1,238 @@
 use super::identity::Key;
-use notify::event::{EventKind, ModifyKind};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::statfs::statfs;
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
-/// So many files at once are looked at by a scan: bounds what a busy folder can make us remember.
+/// So many written files at once are looked at by a scan: bounds what busy folders can make us remember.
 const MOST: usize = 10_000;
+
+/// File systems that others write to as well, of which the kernel here tells nothing: NFS, CIFS, SMB2, FUSE, 9P, Ceph,
+/// AFS, Coda, OCFS2, GFS2 and Lustre (statfs(2)).
+const SHARED: [i64; 11] = [
+    0x6969,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6573_5546,
+    0x0102_1997,
+    0x00c3_6400,
+    0x5346_414f,
+    0x7375_7245,
+    0x7461_636f,
+    0x0116_1970,
+    0x0bd0_0bd0,
+];
 
 /// What the kernel told since it was last asked.
 #[derive(Debug, Default)]
 pub struct Hints {
-    /// Files that were written.
-    pub written: HashSet<PathBuf>,
-    /// Files came, went or were renamed, or the kernel's queue overflowed.
-    pub rescan: bool,
-}
-
-#[derive(Debug, Default)]
-struct Mailbox {
-    hints: Mutex<Hints>,
-    arrived: Notify,
+    /// Files that were written: folder and name.
+    pub written: HashSet<(Arc<Path>, OsString)>,
+    /// Folders in which files came, went or were renamed.
+    pub stirred: HashSet<Arc<Path>>,
+    /// More happened than the kernel could tell.
+    pub everything: bool,
 }
 
 /// Watches folders with inotify. It is a hint and never the truth: scans cover what it misses.
+///
+/// The kernel's queue is read when hints are taken, and not at each event as event libraries do: it merges a busy
+/// writer's thousands of events a second into one as long as they wait in it.
 #[derive(Debug)]
 pub struct Watcher {
-    watcher: Option<RecommendedWatcher>,
-    mailbox: Arc<Mailbox>,
-    watched: HashMap<PathBuf, Key>,
+    inotify: Option<AsyncFd<Queue>>,
+    /// A folder that is known by several paths has one descriptor.
+    folders: HashMap<WatchDescriptor, Vec<Arc<Path>>>,
+    watched: HashMap<Arc<Path>, Watched>,
+    was_refused: bool,
+}
+
+/// tokio asks for a raw descriptor.
+#[derive(Debug)]
+struct Queue(Inotify);
+
+impl AsRawFd for Queue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    key: Key,
+    descriptor: Option<WatchDescriptor>,
 }
 
 impl Watcher {
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn new() -> Self {
-        let mailbox = Arc::new(Mailbox::default());
-        let filled = mailbox.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| filled.take_in(event))
-            .inspect_err(|error| {
-                log::warn!(
-                    "logs: no inotify ({error}); files are looked at once a second; raise fs.inotify.max_user_instances"
-                );
-            })
-            .ok();
-        Self { watcher, mailbox, watched: HashMap::new() }
+        let inotify = queue().inspect_err(|error| {
+            log::warn!(
+                "logs: no inotify ({error}); files are looked at once a second; raise fs.inotify.max_user_instances"
+            );
+        });
+        Self { inotify: inotify.ok(), folders: HashMap::new(), watched: HashMap::new(), was_refused: false }
     }
 
-    /// Watches a folder that exists, and again when another one has taken its place.
-    pub fn watch(&mut self, folder: &Path, key: Key) {
-        if self.watched.get(folder) == Some(&key) {
-            return;
+    /// Watches a folder that exists, and again when another one has taken its place. Whether the kernel tells of
+    /// everything in it.
+    pub fn watch(&mut self, folder: &Arc<Path>, key: Key) -> bool {
+        if let Some(watched) = self.watched.get(folder).filter(|watched| watched.key == key) {
+            return watched.descriptor.is_some();
         }
-        let Some(watcher) = &mut self.watcher else { return };
-        // A folder that was replaced leaves a dead watch behind, which is not there to be removed in every case.
-        let _ = watcher.unwatch(folder);
-        if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-            log::warn!("logs: cannot watch {} ({error}); it is looked at once a second", folder.display());
+        self.forget(folder);
+        let descriptor = if is_shared(folder) { None } else { self.add(folder) };
+        if let Some(descriptor) = descriptor {
+            self.folders.entry(descriptor).or_default().push(folder.clone());
         }
-        self.watched.insert(folder.to_owned(), key);
+        self.watched.insert(folder.clone(), Watched { key, descriptor });
+        descriptor.is_some()
+    }
+
+    /// Watches a folder no more.
+    pub fn forget(&mut self, folder: &Arc<Path>) {
+        let Some(descriptor) = self.watched.remove(folder).and_then(|watched| watched.descriptor) else { return };
+        let Some(paths) = self.folders.get_mut(&descriptor) else { return };
+        paths.retain(|path| path != folder);
+        if paths.is_empty() {
+            self.folders.remove(&descriptor);
+            if let Some(inotify) = &self.inotify {
+                // A folder that was deleted took its watch along.
+                let _ = inotify.get_ref().0.rm_watch(descriptor);
+            }
+        }
+    }
+
+    fn add(&mut self, folder: &Path) -> Option<WatchDescriptor> {
+        let what = AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_MOVE
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_ONLYDIR;
+        let added = self.inotify.as_ref()?.get_ref().0.add_watch(folder, what);
+        added
+            .inspect_err(|error| {
+                // One of thousands of folders stands for all.
+                if !std::mem::replace(&mut self.was_refused, true) {
+                    log::warn!("logs: cannot watch {} ({error}); it is looked at once a second; raise fs.inotify.max_user_watches", folder.display());
+                }
+            })
+            .ok()
     }
 
     /// Waits until the kernel tells something. Cancel-safe: nothing is taken out.
     pub async fn arrived(&self) {
-        self.mailbox.arrived.notified().await;
+        match &self.inotify {
+            Some(inotify) if inotify.readable().await.is_ok() => {}
+            _ => std::future::pending().await,
+        }
     }
 
-    pub fn take(&self) -> Hints {
-        std::mem::take(&mut *self.mailbox.hints.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take(&mut self) -> Hints {
+        let mut hints = Hints::default();
+        // An error is that nothing is there any more.
+        while let Some(Ok(events)) = self.inotify.as_ref().map(read) {
+            for event in events {
+                self.note(&event, &mut hints);
+            }
+        }
+        hints
+    }
+
+    fn note(&mut self, event: &InotifyEvent, hints: &mut Hints) {
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            hints.everything = true;
+            return;
+        }
+        let Some(paths) = self.folders.get(&event.wd) else { return };
+        if let Some(name) = event.name.as_ref().filter(|_| event.mask.contains(AddWatchFlags::IN_MODIFY)) {
+            hints.everything |= hints.written.len() >= MOST;
+            if !hints.everything {
+                hints.written.extend(paths.iter().map(|path| (path.clone(), name.clone())));
+            }
+            return;
+        }
+        hints.stirred.extend(paths.iter().cloned());
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            for path in self.folders.remove(&event.wd).unwrap_or_default() {
+                self.watched.remove(&path);
+            }
+        }
     }
 }
 
-impl Mailbox {
-    fn take_in(&self, event: notify::Result<Event>) {
-        {
-            let mut hints = self.hints.lock().unwrap_or_else(PoisonError::into_inner);
-            match event {
-                Ok(event) => match event.kind {
-                    // Opened and closed, by us among others.
-                    EventKind::Access(_) => return,
-                    EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) if hints.written.len() < MOST => {
-                        hints.written.extend(event.paths);
-                    }
-                    _ => hints.rescan = true,
-                },
-                Err(_) => hints.rescan = true,
-            }
-        }
-        self.arrived.notify_one();
+#[expect(unsafe_code, reason = "tokio cannot know that a queue owns its descriptor for as long as it lives")]
+fn queue() -> io::Result<AsyncFd<Queue>> {
+    let queue = Queue(Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?);
+    // SAFETY: the descriptor is the queue's own, is always the same, and is closed when the queue is dropped.
+    unsafe { AsyncFd::register_with_interest(queue, Interest::READABLE) }.map_err(|error| error.into_parts().1)
+}
+
+fn read(inotify: &AsyncFd<Queue>) -> io::Result<Vec<InotifyEvent>> {
+    inotify.try_io(Interest::READABLE, |inotify| match inotify.0.read_events() {
+        Err(Errno::EINTR) => Ok(Vec::new()),
+        other => other.map_err(io::Error::from),
+    })
+}
+
+fn is_shared(folder: &Path) -> bool {
+    statfs(folder).is_ok_and(|found| SHARED.contains(&found.filesystem_type().0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Hints, Watcher};
+    use crate::logs::source::identity::Key;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    fn watched(folder: &Path) -> (Watcher, Arc<Path>) {
+        let mut watcher = Watcher::new();
+        let path: Arc<Path> = folder.into();
+        assert!(watcher.watch(&path, Key::of(&folder.metadata().expect("there"))));
+        (watcher, path)
+    }
+
+    async fn hints(watcher: &mut Watcher) -> Hints {
+        watcher.arrived().await;
+        watcher.take()
+    }
+
+    #[tokio::test]
+    async fn a_write_names_the_file_and_a_rename_the_folder() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let file = folder.path().join("log");
+        std::fs::write(&file, "a").expect("written");
+        let (mut watcher, path) = watched(folder.path());
+        std::fs::write(&file, "b").expect("written");
+        let seen = hints(&mut watcher).await;
+        assert!(seen.written.contains(&(path.clone(), "log".into())) && seen.stirred.is_empty());
+        std::fs::rename(&file, folder.path().join("log.1")).expect("renamed");
+        assert!(hints(&mut watcher).await.stirred.contains(&path));
+        assert!(watcher.take().stirred.is_empty(), "taken once");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_took_anothers_place_is_watched_too() {
+        let above = tempfile::tempdir().expect("temporary folder");
+        let folder = above.path().join("logs");
+        std::fs::create_dir(&folder).expect("made");
+        let (mut watcher, path) = watched(&folder);
+        std::fs::rename(&folder, above.path().join("old")).expect("renamed");
+        std::fs::create_dir(&folder).expect("made");
+        watcher.watch(&path, Key::of(&folder.metadata().expect("there")));
+        watcher.take();
+        std::fs::write(folder.join("log"), "a").expect("written");
+        assert!(hints(&mut watcher).await.stirred.contains(&path));
     }
 }

@@ -31,6 +31,29 @@ pub struct Source {
     pub outputs: Vec<String>,
 }
 
+/// Where to begin in files that are there when a source is followed for the first time. All that come later are read
+/// from their beginnings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the first line.
+    #[default]
+    Beginning,
+    /// With the next line.
+    End,
+}
+
+impl FromNode for Start {
+    const EXPECTED: &'static str = "beginning or end";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        match node.text() {
+            Some("beginning") => Ok(Self::Beginning),
+            Some("end") => Ok(Self::End),
+            _ => Err(mismatch::<Self>(node)),
+        }
+    }
+}
+
 /// Where the lines of a source come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -47,8 +70,14 @@ pub enum Kind {
 /// Files that applications write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// Absolute paths, with `*`, `?` and `[…]` in file names.
+    /// Absolute paths, with `*`, `?` and `[…]` in names, and `**` for any number of folders.
     pub patterns: Vec<String>,
+    /// Names of files, or absolute paths, with the same patterns: these are not followed.
+    pub exclude: Vec<String>,
+    /// Where to begin in files that are there when the source is followed for the first time.
+    pub start: Start,
+    /// The most of deleted files that is kept on disk because an output lacks it.
+    pub pin: ByteSize,
     /// How we rotate them, if nobody else does.
     pub rotate: Option<Rotate>,
 }
@@ -74,17 +103,38 @@ impl FromNode for FilePatterns {
 fn file_pattern(node: &Node) -> Result<String, String> {
     let text = node.text().filter(|text| text.starts_with('/') && !text.ends_with('/'));
     let text = text.ok_or_else(|| mismatch::<FilePatterns>(node))?;
-    let folder = text.rsplit_once('/').map_or("", |(folder, _)| folder);
-    if folder.contains(['*', '?', '[']) {
-        return Err(format!(
-            "{text:?} has a pattern in a folder's name; only the last part, the file's name, may have one"
-        ));
+    let names: Vec<&str> = text.split('/').skip(1).collect();
+    if let Some(odd) = names.iter().find(|name| matches!(**name, "" | "." | "..")) {
+        return Err(format!("{text:?} has {odd:?} where the name of a file or folder should be"));
     }
-    let name = &text[folder.len() + 1..];
-    if name.contains(['*', '?', '[']) {
-        globset::Glob::new(name).map_err(|error| format!("{name:?} is no valid pattern: {}", error.kind()))?;
+    if names[0] == "**" {
+        return Err(format!("{text:?} would search the whole host; name the folder in which ** begins"));
     }
+    names.iter().try_for_each(|name| valid_pattern(name))?;
     Ok(text.to_owned())
+}
+
+struct ExcludedPatterns(Vec<String>);
+
+impl FromNode for ExcludedPatterns {
+    const EXPECTED: &'static str = "a list of names or paths such as ['debug*.log', /var/log/app/old/*]";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let items = node.sequence().ok_or_else(|| mismatch::<Self>(node))?;
+        let pattern = |item: &Node| {
+            let text = item.text().filter(|text| text.starts_with('/') || (!text.is_empty() && !text.contains('/')));
+            let text = text.ok_or_else(|| mismatch::<Self>(item))?;
+            valid_pattern(text).map(|()| text.to_owned())
+        };
+        items.iter().map(pattern).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn valid_pattern(text: &str) -> Result<(), String> {
+    if text.contains(['*', '?', '[']) {
+        globset::Glob::new(text).map_err(|error| format!("{text:?} is no valid pattern: {}", error.kind()))?;
+    }
+    Ok(())
 }
 
 /// Of each kind of source its key.
@@ -136,6 +186,9 @@ impl Kind {
         let containers = section.section("containers", Containers::read);
         if section.node("files").is_none() {
             not_here(section, "rotate", "only files are rotated by us");
+            for key in ["exclude", "start", "pin"] {
+                not_here(section, key, "this is about files");
+            }
             not_here(section, "retain", "only files are retained; the engine, or the spool, has its own limits");
         }
         if section.node("journal").is_some() || section.node("syslog").is_some() {
@@ -145,7 +198,10 @@ impl Kind {
         } else {
             not_here(section, "spool", "only what comes from no file is spooled");
         }
-        let files = files.map(|patterns| Self::Files(Files { patterns: patterns.0, rotate }));
+        let exclude = section.or("exclude", ExcludedPatterns(Vec::new())).0;
+        let start = section.or("start", Start::Beginning);
+        let pin = section.or("pin", ByteSize(1 << 30));
+        let files = files.map(|patterns| Self::Files(Files { patterns: patterns.0, exclude, start, pin, rotate }));
         files.or(journal.map(Self::Journal)).or(syslog.map(Self::Syslog)).or(containers.map(Self::Containers))
     }
 }

@@ -24,6 +24,8 @@ use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, PIECE, new_content};
 use crate::logs::source::discover::Files;
 use crate::logs::source::followed::FollowedFile;
+use crate::logs::source::identity::Digest;
+use crate::logs::source::ledger::Ledger;
 use crate::logs::status::{Health, Hindrance};
 pub use resend::{Resend, Resent, What};
 
@@ -145,6 +147,11 @@ impl Shipping {
             if let Some(slot) = file.source.slot(&self.task.name)
                 && !self.lanes.has(file.sequence)
             {
+                if file.former.is_some_and(|former| self.lanes.is_in_flight(former)) {
+                    // Where its copy begins is known when that has settled: this list is taken over again then.
+                    self.known = Files::default();
+                    break;
+                }
                 self.begin(file.clone(), slot);
             }
         }
@@ -153,8 +160,13 @@ impl Shipping {
     fn begin(&mut self, file: Arc<FollowedFile>, slot: usize) {
         let relatives = || self.lanes.family(&file.source.name, &file.family).map(Position::of);
         let position = self.task.positions.claim(&file, relatives);
-        let (point, head, content, ledger) =
-            position.map_or_else(Default::default, |p| (p.point, p.head, p.content, p.ledger));
+        let (point, head, content, ledger) = position.map_or_else(
+            || {
+                let start = file.start.as_deref().copied().unwrap_or_default();
+                (start, Digest::default(), 0, Ledger { skipped: start.offset, ..Ledger::default() })
+            },
+            |p| (p.point, p.head, p.content, p.ledger),
+        );
         let content = if content == 0 { new_content() } else { content };
         let mut cursor = Cursor::new(file, slot, point, head, content);
         cursor.ledger = ledger;

@@ -1,5 +1,5 @@
 use super::Failure;
-use crate::logs::source::identity::{self, Key};
+use crate::logs::source::identity::{Content, Key};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -64,7 +64,7 @@ fn end_last_record(file: &File) -> io::Result<()> {
     }
     let mut tail = vec![0; 64 << 10];
     let start = length.saturating_sub(tail.len() as u64);
-    let filled = identity::read_at(file, &mut tail, start)?;
+    let filled = file.fill_at(&mut tail, start)?;
     let tail = &tail[..filled];
     if tail.ends_with(b"\n") {
         return Ok(());

@@ -10,7 +10,7 @@ pub mod entry;
 pub mod feed;
 
 use super::followed::FollowedFile;
-use super::identity::{Key, read_at};
+use super::identity::{Content, Key};
 use hostwright_core::atomic_file::sync_parent;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -211,7 +211,7 @@ fn last_line_of(file: &File) -> io::Result<Option<Vec<u8>>> {
     let Some(end) = newline_before(file, file.metadata()?.len())? else { return Ok(None) };
     let start = newline_before(file, end)?.map_or(0, |at| at + 1);
     let mut line = vec![0; usize::try_from(end - start).unwrap_or(0)];
-    read_at(file, &mut line, start)?;
+    file.fill_at(&mut line, start)?;
     Ok(Some(line))
 }
 
@@ -221,7 +221,7 @@ fn newline_before(file: &File, mut end: u64) -> io::Result<Option<u64>> {
     while end > 0 {
         let start = end.saturating_sub(STRIDE as u64);
         let room = &mut buffer[..usize::try_from(end - start).unwrap_or(STRIDE)];
-        let length = read_at(file, room, start)?;
+        let length = file.fill_at(room, start)?;
         if let Some(at) = memchr::memrchr(b'\n', &room[..length]) {
             return Ok(Some(start + at as u64));
         }

@@ -1,0 +1,245 @@
+use super::compressed::Compressed;
+use super::family::{family, is_compressed, plain_name};
+use super::followed::{FollowedFile, Found, Opened, modified};
+use super::following::Following;
+use super::identity::{self, Content, Digest, Key, Point, WINDOW};
+use super::known::Identified;
+use super::search::Search;
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Clocks of file systems tick every few milliseconds.
+const TICK: i64 = 1_000_000_000;
+/// The last line's beginning is looked for in so many bytes.
+const LAST_LINE: u64 = 64 << 10;
+
+/// A regular file in one of the folders, which may be one to follow.
+#[derive(Debug)]
+pub struct Candidate {
+    pub path: Arc<Path>,
+    pub folder: Arc<Path>,
+    pub name: OsString,
+    /// As the folder lists it.
+    pub inode: u64,
+    pub metadata: Metadata,
+    /// Its name is asked for.
+    pub wanted: bool,
+    pub is_link: bool,
+}
+
+/// What is to be done about it.
+#[derive(Debug)]
+pub enum Verdict {
+    Follow(Box<Found>),
+    /// Not yet, or not to be told yet.
+    Later,
+    Never,
+    Failed(io::Error),
+}
+
+/// Whether a file that is not followed is to be, and what it was called when it was written.
+pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> Verdict {
+    let opened = match open(candidate) {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Verdict::Later,
+        Err(error) => return Verdict::Failed(error),
+    };
+    let base = family_path(&candidate.path);
+    let origin = match judge(candidate, &opened, following, search) {
+        Judgement::Known(path) => candidate.shared(&path),
+        Judgement::Generation => candidate.shared(&base),
+        Judgement::Wanted => candidate.path.clone(),
+        Judgement::Later => return Verdict::Later,
+        Judgement::Never => return Verdict::Never,
+    };
+    let family = family_path(&origin);
+    let family = if *family == *origin { origin.clone() } else { candidate.shared(&family) };
+    let start = (search.is_first && search.from_end.contains(&following.source.name))
+        .then(|| end_of(&opened, candidate.metadata.len()))
+        .flatten()
+        .map(Box::new);
+    Verdict::Follow(Box::new(Found {
+        opened,
+        path: candidate.path.clone(),
+        origin,
+        family,
+        metadata: candidate.metadata.clone(),
+        start,
+        former: None,
+    }))
+}
+
+enum Judgement {
+    /// It was followed in an earlier run, when it had this path.
+    Known(PathBuf),
+    /// It is a generation, or the copy of one, of a log whose name is asked for.
+    Generation,
+    Wanted,
+    Later,
+    Never,
+}
+
+fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: &Search) -> Judgement {
+    let source = &following.source;
+    let base = family_path(&candidate.path);
+    let identified =
+        Identified { inode: candidate.metadata_inode(), born: identity::born(&candidate.metadata), content: opened };
+    if let Some(known) = search.known.recognise(source, &identified) {
+        return Judgement::Known(known.path.clone().into());
+    }
+    if let Opened::Compressed(compressed) = opened {
+        return judge_compressed(candidate, compressed, following, search);
+    }
+    // Other formats, and what is being compressed.
+    if is_compressed(&candidate.name.to_string_lossy()) {
+        return Judgement::Later;
+    }
+    if *base != *candidate.path
+        && let Some(original) = following.at(&base)
+        && is_copy_of(original, opened, candidate.metadata.len())
+    {
+        return Judgement::Later;
+    }
+    if candidate.wanted {
+        return Judgement::Wanted;
+    }
+    let is_missed = if search.is_first {
+        search.known.copied(source, &base, opened).next().is_some() || is_newer(candidate, &base, following, search)
+    } else {
+        *base != *candidate.path && modified(&candidate.metadata) >= search.started - TICK
+    };
+    if is_missed { Judgement::Generation } else { Judgement::Never }
+}
+
+/// A compressed generation is of use where its plain file was not read to its end, or never seen.
+fn judge_compressed(
+    candidate: &Candidate,
+    compressed: &Compressed,
+    following: &Following,
+    search: &Search,
+) -> Judgement {
+    let plain = candidate.path.with_file_name(plain_name(&candidate.name.to_string_lossy()));
+    if plain != *candidate.path && plain.exists() {
+        return Judgement::Later;
+    }
+    if !search.is_first {
+        return if candidate.wanted { Judgement::Wanted } else { Judgement::Never };
+    }
+    let base = family_path(&candidate.path);
+    let source = &following.source;
+    let mut all_read = false;
+    for known in search.known.at(source, &base) {
+        // The beginning is decompressed soon, the place of the position perhaps not.
+        if !known.begins(compressed) {
+            continue;
+        }
+        let is_read = compressed.may_end_at(known.point.offset);
+        if !is_read && known.is_in(compressed) {
+            return Judgement::Generation;
+        }
+        all_read |= is_read;
+    }
+    match () {
+        () if all_read => Judgement::Never,
+        () if is_newer(candidate, &base, following, search) => Judgement::Generation,
+        () if candidate.wanted => Judgement::Wanted,
+        () => Judgement::Never,
+    }
+}
+
+/// Whether a file was written after all that is known of its log: then it came and was rotated while nobody looked.
+fn is_newer(candidate: &Candidate, base: &Path, following: &Following, search: &Search) -> bool {
+    let mut known = search.known.at(&following.source, base).peekable();
+    known.peek().is_some() && known.all(|known| modified(&candidate.metadata) > known.modified)
+}
+
+/// Whether a file has nothing that the log does not have: a copy that comes before a truncation. It is followed when the
+/// log was truncated, from where the log was read to.
+fn is_copy_of(original: &FollowedFile, copy: &Opened, size: u64) -> bool {
+    if original.is_replaced() || size > original.size() {
+        return false;
+    }
+    let same = |offset: u64, length: usize| -> io::Result<bool> {
+        let (mut a, mut b) = ([0; WINDOW], [0; WINDOW]);
+        let lengths = (original.file.fill_at(&mut a[..length], offset)?, copy.fill_at(&mut b[..length], offset)?);
+        Ok(lengths == (length, length) && a[..length] == b[..length])
+    };
+    let length = WINDOW.min(usize::try_from(size).unwrap_or(WINDOW));
+    same(0, length).unwrap_or(false) && same(size - length as u64, length).unwrap_or(false)
+}
+
+/// None when another file has taken the path.
+fn open(candidate: &Candidate) -> io::Result<Option<Opened>> {
+    let file = File::open(&candidate.path)?;
+    let key = Key::of(&candidate.metadata);
+    // On some overlays, the path and the open file have different devices.
+    if Key::of(&file.metadata()?) != key && Key::of(&candidate.path.metadata()?) != key {
+        return Ok(None);
+    }
+    Opened::of(file).map(Some)
+}
+
+/// Behind the last complete line.
+fn end_of(opened: &Opened, size: u64) -> Option<Point> {
+    let start = size.saturating_sub(LAST_LINE);
+    let mut bytes = vec![0; usize::try_from(size - start).ok()?];
+    let length = opened.fill_at(&mut bytes, start).ok()?;
+    bytes.truncate(length);
+    let newline = memchr::memrchr(b'\n', &bytes);
+    bytes.truncate(newline.map_or(length, |newline| newline + 1));
+    Some(Point {
+        offset: start + bytes.len() as u64,
+        window: Digest::of(&bytes),
+        inside_cut_line: newline.is_none() && !bytes.is_empty(),
+    })
+}
+
+impl Candidate {
+    fn metadata_inode(&self) -> u64 {
+        Key::of(&self.metadata).inode
+    }
+
+    /// The path, in the memory of the candidate's own if it is the same.
+    fn shared(&self, path: &Path) -> Arc<Path> {
+        if *path == *self.path { self.path.clone() } else { path.into() }
+    }
+}
+
+/// The path that a file had while it was written, as far as its name tells.
+pub fn family_path(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| family(plain_name(&name.to_string_lossy()))).unwrap_or_default();
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{end_of, family_path};
+    use crate::logs::source::followed::Opened;
+    use std::fs::File;
+    use std::path::Path;
+
+    fn opened(content: &[u8]) -> Opened {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        std::fs::write(file.path(), content).expect("written");
+        Opened::of(File::open(file.path()).expect("opened")).expect("read")
+    }
+
+    #[test]
+    fn the_end_of_a_file_is_behind_its_last_complete_line() {
+        let end = |content: &[u8]| end_of(&opened(content), content.len() as u64).expect("read");
+        assert_eq!(end(b"one\ntwo\nthr").offset, 8);
+        assert_eq!((end(b"").offset, end(b"").inside_cut_line), (0, false));
+        let endless = end(&[b'x'; 100_000]);
+        assert_eq!((endless.offset, endless.inside_cut_line), (100_000, true), "the rest of that line is skipped");
+        assert_eq!(endless.window.length(), 1024);
+    }
+
+    #[test]
+    fn a_compressed_generation_is_of_its_log() {
+        assert_eq!(family_path(Path::new("/a/log.json.2026-11-20.gz")), Path::new("/a/log.json"));
+        assert_eq!(family_path(Path::new("/a/log.json")), Path::new("/a/log.json"));
+    }
+}

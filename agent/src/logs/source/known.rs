@@ -1,0 +1,104 @@
+use super::Source;
+use super::identity::Content;
+use crate::logs::positions::Position;
+use std::path::Path;
+
+/// A shorter beginning says too little to take a file for a copy of another.
+const TELLING: usize = 64;
+
+/// Positions of earlier runs, of files that were not found yet: by them a file is known again under a new name. There
+/// may be some for each of thousands of files, so they are found by binary search.
+#[derive(Debug)]
+pub struct Known {
+    positions: Vec<Position>,
+    /// Indexes in the order of inodes.
+    by_inode: Vec<u32>,
+    /// Indexes in the order of paths.
+    by_path: Vec<u32>,
+    was_found: Vec<bool>,
+}
+
+impl Known {
+    pub fn new(positions: Vec<Position>) -> Self {
+        let mut by_inode: Vec<u32> = (0..).take(positions.len()).collect();
+        let mut by_path = by_inode.clone();
+        by_inode.sort_by_key(|index| positions[*index as usize].inode);
+        by_path.sort_by(|a, b| positions[*a as usize].path.cmp(&positions[*b as usize].path));
+        let was_found = vec![false; positions.len()];
+        Self { positions, by_inode, by_path, was_found }
+    }
+
+    /// Whether a source was followed before.
+    pub fn has_source(&self, name: &str) -> bool {
+        self.positions.iter().any(|position| position.source == name)
+    }
+
+    /// Whether a file of this inode was followed.
+    pub fn has_inode(&self, inode: u64) -> bool {
+        self.of_inode(inode).next().is_some()
+    }
+
+    /// The position in this very file, whatever the file was called then.
+    pub fn recognise(&self, source: &Source, file: &Identified<'_>) -> Option<&Position> {
+        self.of_inode(file.inode)
+            .map(|index| &self.positions[index])
+            .find(|known| known.may_be(&source.name, file.inode, file.born) && known.is_in(file.content))
+    }
+
+    /// Positions in files that were written under this path.
+    pub fn at<'a>(&'a self, source: &'a Source, path: &'a Path) -> impl Iterator<Item = &'a Position> {
+        let path_of = |index: &u32| Path::new(&self.positions[*index as usize].path);
+        let start = self.by_path.partition_point(|index| path_of(index).as_os_str() < path.as_os_str());
+        self.by_path[start..]
+            .iter()
+            .take_while(move |index| path_of(index) == path)
+            .map(|index| &self.positions[*index as usize])
+            .filter(|known| known.source == source.name)
+    }
+
+    /// Positions in files that were written under this path and whose content a file has as a copy, as far as it was
+    /// read.
+    pub fn copied<'a>(
+        &'a self,
+        source: &'a Source,
+        path: &'a Path,
+        content: &'a impl Content,
+    ) -> impl Iterator<Item = &'a Position> {
+        self.at(source, path).filter(move |known| known.head.length() >= TELLING && known.is_in(content))
+    }
+
+    /// The file of this inode is followed: should it be let go later, it is not to be recognised once more.
+    pub fn found(&mut self, source: &Source, inode: u64) {
+        let indexes: Vec<usize> = self.of_inode(inode).collect();
+        for index in indexes {
+            self.was_found[index] |= self.positions[index].source == source.name;
+        }
+    }
+
+    /// Gives back the memory of those that were found.
+    pub fn forget_found(&mut self) {
+        let was_found = std::mem::take(&mut self.was_found);
+        let positions = std::mem::take(&mut self.positions);
+        let left: Vec<_> =
+            positions.into_iter().zip(was_found).filter(|(_, found)| !found).map(|(position, _)| position).collect();
+        *self = Self::new(left);
+    }
+
+    fn of_inode(&self, inode: u64) -> impl Iterator<Item = usize> {
+        let inode_of = |index: u32| self.positions[index as usize].inode;
+        let start = self.by_inode.partition_point(|index| inode_of(*index) < inode);
+        self.by_inode[start..]
+            .iter()
+            .take_while(move |index| inode_of(**index) == inode)
+            .map(|index| *index as usize)
+            .filter(|index| !self.was_found[*index])
+    }
+}
+
+/// What a file is known by.
+#[derive(Debug)]
+pub struct Identified<'a> {
+    pub inode: u64,
+    pub born: Option<i64>,
+    pub content: &'a super::followed::Opened,
+}

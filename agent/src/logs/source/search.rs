@@ -1,0 +1,81 @@
+use super::known::Known;
+use super::watcher::Watcher;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio::sync::Notify;
+
+/// What the searches for the files of all sources share.
+#[derive(Debug)]
+pub struct Search {
+    pub watcher: Watcher,
+    /// Positions of earlier runs.
+    pub known: Known,
+    /// Files that outputs write: to follow them would feed them to themselves.
+    pub excluded: HashSet<PathBuf>,
+    /// Sources that are followed for the first time ever, from the ends of their files.
+    pub from_end: HashSet<String>,
+    /// What was never looked at: no file that is found now came up while we looked.
+    pub is_first: bool,
+    /// When we began to look, in nanoseconds since 1970.
+    pub started: i64,
+    pub attention: Arc<Attention>,
+    pub next_sequence: u64,
+    /// What keeps files from being followed, by folder or file.
+    pub problems: BTreeMap<PathBuf, String>,
+}
+
+impl Search {
+    pub fn new(known: Known, excluded: HashSet<PathBuf>) -> Self {
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        Self {
+            watcher: Watcher::new(),
+            known,
+            excluded,
+            from_end: HashSet::new(),
+            is_first: true,
+            started: i64::try_from(started).unwrap_or(i64::MAX),
+            attention: Arc::default(),
+            next_sequence: 0,
+            problems: BTreeMap::new(),
+        }
+    }
+}
+
+impl Search {
+    pub fn problem(&mut self, about: &Path, what: String) {
+        // Some stand for all, for one reason may concern thousands.
+        if self.problems.len() < 100 {
+            self.problems.insert(about.to_owned(), what);
+        }
+    }
+
+    /// The folder is looked at again.
+    pub fn forget_problems(&mut self, folder: &Path) {
+        self.problems.retain(|about, _| about != folder && about.parent() != Some(folder));
+    }
+}
+
+/// By it, who reads a file tells that its content was replaced.
+#[derive(Debug, Default)]
+pub struct Attention {
+    files: Mutex<Vec<u64>>,
+    called: Notify,
+}
+
+impl Attention {
+    pub fn call(&self, file: u64) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+        self.called.notify_one();
+    }
+
+    /// Cancel-safe: nothing is taken.
+    pub async fn called(&self) {
+        self.called.notified().await;
+    }
+
+    pub fn take(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,103 @@
+use super::admission::family_path;
+use super::followed::{FollowedFile, Found, Opened, modified};
+use super::following::Following;
+use super::identity::Key;
+use super::search::Search;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+// What can be known of a truncation after a copy (logrotate's copytruncate, or an application's own):
+// the copy is complete when the original is truncated, and has every line that was written before the copy was made.
+// What was written between the last read of the copier and the truncation is in neither file, and nobody can tell.
+// A line that was half written at that moment ends the copy without a newline, and its other half begins the original
+// anew, unless it fell into that gap. The halves are shipped as two records, each as it stands: were they joined, a
+// line with a hole in the middle would look like a whole one.
+
+impl Following {
+    /// Files whose content was replaced are followed anew: what was in them until then as a copy of it, if there is
+    /// one, and then the new content. Outputs read them in this order.
+    pub(super) fn follow_replaced(&mut self, suspects: &[u64], search: &mut Search) {
+        for sequence in suspects {
+            let Some(file) = self.file(*sequence).cloned() else { continue };
+            if !self.is_current(&file) || !(file.is_replaced() || file.has_other_content()) {
+                continue;
+            }
+            let opened = match reopen(&file) {
+                Ok(found) => found,
+                Err(error) => {
+                    search.problem(&file.origin, format!("cannot look at {}: {error}", file.origin.display()));
+                    continue;
+                }
+            };
+            let copy = self.copy_of(&file);
+            match &copy {
+                Some(copy) => {
+                    log::info!(source = self.source.name; "logs: {} was truncated; its copy {} is read to its end first", file.origin.display(), copy.path.display());
+                }
+                None => self.note_loss(&file),
+            }
+            file.set_replaced();
+            let Some(wanted) = self.retire(*sequence) else { continue };
+            if let Some(copy) = copy {
+                let of_copy = self.follow(copy, false, search);
+                self.name(of_copy);
+            }
+            let anew = self.follow(opened, wanted, search);
+            self.hand_over(*sequence, anew);
+            file.set_path(None);
+            file.set_size(0);
+        }
+    }
+
+    /// The newest file of the same log that has the content that was there, as far as it was read.
+    fn copy_of(&self, file: &FollowedFile) -> Option<Found> {
+        let base = file.path().unwrap_or_else(|| file.origin.clone());
+        let entries = base.parent()?.read_dir().ok()?;
+        let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+        let copies = paths.filter(|path| *path != *base && family_path(path) == family_path(&base));
+        copies.filter_map(|path| self.as_copy(&path, file)).max_by_key(|found| modified(&found.metadata))
+    }
+
+    fn as_copy(&self, path: &Path, of: &FollowedFile) -> Option<Found> {
+        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        if self.is_followed(Key::of(&metadata)) {
+            return None;
+        }
+        let opened = Opened::of(File::open(path).ok()?).ok()?;
+        of.is_original_of(&opened).then(|| Found {
+            opened,
+            path: path.into(),
+            origin: of.origin.clone(),
+            family: of.family.clone(),
+            metadata,
+            start: None,
+            former: Some(of.sequence),
+        })
+    }
+
+    fn note_loss(&self, file: &FollowedFile) {
+        let lost = file.unread_at_most();
+        if lost == 0 {
+            return;
+        }
+        self.source.lost(lost);
+        log::warn!(source = self.source.name; "logs: {} was truncated while {lost} bytes of it were not acknowledged by every output, and no copy of them is beside it: an output that is behind has lost them", file.origin.display());
+    }
+}
+
+fn reopen(file: &FollowedFile) -> std::io::Result<Found> {
+    let Opened::Plain(plain) = &file.file else {
+        return Err(std::io::Error::other("a compressed file has no other content"));
+    };
+    let path: Arc<Path> = file.path().unwrap_or_else(|| file.origin.clone());
+    Ok(Found {
+        opened: Opened::Plain(plain.try_clone()?),
+        path,
+        origin: file.origin.clone(),
+        family: file.family.clone(),
+        metadata: plain.metadata()?,
+        start: None,
+        former: Some(file.sequence),
+    })
+}
