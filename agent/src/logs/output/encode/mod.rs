@@ -45,7 +45,7 @@ use hostwright_core::config::logs::output::http::Format;
 use std::fmt::Debug;
 
 /// What severities are called (RFC 5424, table 2), as most platforms know them.
-pub const SEVERITIES: [&str; 8] = ["emergency", "alert", "critical", "error", "warn", "notice", "info", "debug"];
+pub const SEVERITIES: [&str; 8] = ["emerg", "alert", "critical", "error", "warn", "notice", "info", "debug"];
 
 /// Makes bytes of the records of one file, in the form of one output.
 pub trait Encode: Debug + Send {
