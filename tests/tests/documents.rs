@@ -29,6 +29,21 @@ fn the_readme_s_configurations_are_valid() -> Result<()> {
 }
 
 #[test]
+fn every_configuration_in_the_guides_is_valid() -> Result<()> {
+    let mut checked = 0;
+    for entry in fs::read_dir(repository().join("docs"))? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            check(block).with_context(|| format!("{}:\n{block}", path.display()))?;
+            checked += 1;
+        }
+    }
+    ensure!(checked >= 3, "{checked} configurations");
+    Ok(())
+}
+
+#[test]
 fn the_package_s_example_is_valid() -> Result<()> {
     check(&fs::read_to_string(repository().join("packaging/agent.yaml"))?)
 }

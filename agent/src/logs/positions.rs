@@ -210,6 +210,11 @@ impl Positions {
         self.began + LATEST
     }
 
+    /// They cannot be stored now; it is time again after a while.
+    pub fn postpone(&mut self) {
+        self.began = Instant::now();
+    }
+
     pub fn is_storing(&self) -> bool {
         self.storing.is_some()
     }

@@ -270,9 +270,13 @@ impl Shipping {
         let is_due = self.registration == Registration::Due
             || self.task.positions.is_late()
             || self.flight.unstored() >= self.batch() / 2;
+        if !self.is_dirty || !is_due || self.task.positions.is_storing() {
+            return;
+        }
         // A position behind a dead letter that is not durable would lose it.
-        if self.is_dirty && is_due && !self.task.positions.is_storing() && self.flush_dead_letters() {
-            self.store();
+        match self.flush_dead_letters() {
+            true => self.store(),
+            false => self.task.positions.postpone(),
         }
     }
 

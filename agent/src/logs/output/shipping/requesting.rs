@@ -149,7 +149,8 @@ impl Shipping {
     /// Waits until there is something to do. All arms are cancel-safe.
     async fn wait_for_answer(&mut self, portions: &mut Portions) -> anyhow::Result<()> {
         let store = (self.is_dirty && !self.task.positions.is_storing()).then(|| self.task.positions.late_at());
-        let blocked = self.flight.unstored() > 0 && self.task.positions.is_storing();
+        let is_storing = self.flight.unstored() > 0 && self.task.positions.is_storing();
+        let blocked = is_storing || !self.dead_letters.is_flushed();
         let due = self.due_at(portions).filter(|_| !blocked);
         let held = self.held_until();
         let (mut stored, mut settled, mut resend) = (None, None, None);
