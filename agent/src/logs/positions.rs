@@ -195,6 +195,28 @@ impl Positions {
         self.next_name += 1;
     }
 
+    /// A piece of a content that is in no followed file now was acknowledged.
+    pub fn acknowledge(&mut self, content: u64, from: &Point, to: &Point) {
+        self.unclaimed.change(content, |position| {
+            let is_next = position.point.offset == from.offset;
+            if is_next {
+                position.point = *to;
+            }
+            is_next
+        });
+    }
+
+    /// ... or is to be sent again, when a copy of it comes up.
+    pub fn go_back(&mut self, content: u64, to: &Point) {
+        self.unclaimed.change(content, |position| {
+            let is_behind = position.point.offset > to.offset;
+            if is_behind {
+                (position.point, position.ledger) = (*to, Ledger::default());
+            }
+            is_behind
+        });
+    }
+
     /// A cursor is gone; its position was remembered if it is still of use.
     pub fn forget(&mut self, sequence: u64) {
         self.gone.extend(self.stored.remove(&sequence).map(|stored| stored.name));
@@ -377,6 +399,15 @@ impl Unclaimed {
         Some(position)
     }
 
+    /// Changes the positions in a content, as long as `change` says that it did.
+    fn change(&mut self, content: u64, change: impl Fn(&mut Position) -> bool) {
+        for (name, position) in &mut self.positions {
+            if position.content == content && change(position) {
+                self.fresh.push(*name);
+            }
+        }
+    }
+
     /// The position in this very file.
     fn same(&self, file: &FollowedFile) -> Option<u32> {
         let names = self.by_inode.get(&file.key.inode)?.iter();
@@ -450,5 +481,22 @@ mod tests {
         assert_eq!((replayed[&1].point.offset, replayed[&1].ledger.skipped, replayed[&1].modified), (20, 5, 9));
         assert_eq!(replayed[&1].head, position(b"content").head);
         assert_eq!(replay(&[file(3)])[&3], position(b"content"));
+    }
+
+    #[test]
+    fn a_content_that_is_in_no_file_now_goes_back_and_on_with_its_connection() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut positions = super::Positions::open(folder.path(), "o").expect("opened");
+        positions.remember(position(b"one\ntwo\n"));
+        let at = |offset| Point { offset, ..Point::default() };
+        let offset = |positions: &super::Positions| positions.unclaimed().next().map(|p| p.point.offset);
+        positions.acknowledge(7, &at(4), &at(20));
+        assert_eq!(offset(&positions), Some(8), "what is not next moves nothing");
+        positions.acknowledge(7, &at(8), &at(20));
+        assert_eq!(offset(&positions), Some(20));
+        positions.go_back(8, &at(0));
+        positions.go_back(7, &at(4));
+        positions.go_back(7, &at(8));
+        assert_eq!(offset(&positions), Some(4), "the oldest has the last word, of this content alone");
     }
 }

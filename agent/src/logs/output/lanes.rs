@@ -260,39 +260,39 @@ impl Lanes {
         });
     }
 
-    /// Moves the position behind an acknowledged piece.
-    pub fn acknowledge(&mut self, mark: &Mark) {
-        let Some(cursor) = self.cursor(mark.file) else { return };
+    /// Moves the position behind an acknowledged piece; whether it is still in the file that it was read from.
+    pub fn acknowledge(&mut self, mark: &Mark) -> bool {
+        let Some(cursor) = self.cursor(mark.file) else { return false };
         counters(cursor).shipped(&mark.tally, mark.bytes());
-        if cursor.epoch == mark.epoch {
-            cursor.acknowledge(mark.to);
-            cursor.ledger.add(&mark.tally);
-        }
-    }
-
-    /// Goes back to the beginning of a piece that is to be sent again.
-    pub fn take_back(&mut self, mark: &Mark, was_acknowledged: bool) {
-        let Some(cursor) = self.cursor(mark.file) else { return };
-        counters(cursor).taken_back(was_acknowledged.then_some((&mark.tally, mark.bytes())), mark.tally.lines);
         if cursor.epoch != mark.epoch {
-            return;
+            return false;
         }
-        let is_replaced = cursor.file.is_replaced();
-        let copy = is_replaced.then(|| self.copy_of(mark.file)).flatten();
-        let Some(cursor) = self.cursor(copy.unwrap_or(mark.file)) else { return };
-        if mark.from.offset < cursor.sent.offset {
-            if was_acknowledged {
-                cursor.ledger.subtract(&mark.tally);
-            }
-            cursor.go_back(mark.from);
-        }
+        cursor.acknowledge(mark.to);
+        cursor.ledger.add(&mark.tally);
+        true
     }
 
-    /// Where the content is now that a file had before it was truncated: the same bytes at the same offsets.
-    fn copy_of(&self, former: u64) -> Option<u64> {
-        let key = self.lanes[self.find(former).ok()?].cursor.file.key;
-        let is_copy = |cursor: &&Cursor| cursor.file.former == Some(former) && cursor.file.key != key;
-        self.cursors().find(is_copy).map(|cursor| cursor.file.sequence)
+    /// Goes back to the beginning of a piece that is to be sent again; whether it is still in the file that it was read
+    /// from. If it is not, copies of the content are gone back in: they have the same bytes at the same offsets.
+    pub fn take_back(&mut self, mark: &Mark, was_acknowledged: bool) -> bool {
+        let back = |cursor: &mut Cursor| {
+            if mark.from.offset < cursor.sent.offset {
+                if was_acknowledged {
+                    cursor.ledger.subtract(&mark.tally);
+                }
+                cursor.go_to(mark.from);
+            }
+        };
+        if let Some(cursor) = self.cursor(mark.file) {
+            counters(cursor).taken_back(was_acknowledged.then_some((&mark.tally, mark.bytes())), mark.tally.lines);
+            if cursor.epoch == mark.epoch && !cursor.file.is_replaced() {
+                back(cursor);
+                return true;
+            }
+        }
+        let of_content = self.lanes.iter_mut().map(|lane| &mut lane.cursor);
+        of_content.filter(|c| c.content == mark.content && !c.file.is_replaced()).for_each(back);
+        false
     }
 
     fn is_ready(&self, index: usize) -> bool {

@@ -189,8 +189,9 @@ impl Cursor {
         });
     }
 
-    /// Goes back to where nothing is acknowledged any more, because a connection took it along.
-    pub fn go_back(&mut self, to: Point) {
+    /// Goes on from another place: back, because a connection took along what was sent since, or over what was sent
+    /// while the content was in another file.
+    pub fn go_to(&mut self, to: Point) {
         self.sent = to;
         self.acknowledge(to);
         self.held = None;
@@ -217,7 +218,7 @@ impl Cursor {
     pub fn resend_from(&mut self, point: Point) {
         self.epoch += 1;
         self.ledger = Ledger::default();
-        self.go_back(point);
+        self.go_to(point);
     }
 
     /// Another file follows in the family: this one is to be read to its end before.

@@ -238,7 +238,9 @@ impl Shipping {
     fn acknowledge(&mut self, unacknowledged: u64, keep_doubt: bool) -> bool {
         let marks = self.flight.acknowledged(unacknowledged, keep_doubt);
         for mark in &marks {
-            self.lanes.acknowledge(mark);
+            if !self.lanes.acknowledge(mark) && !mark.is_of_letters() {
+                self.task.positions.acknowledge(mark.content, &mark.from, &mark.to);
+            }
         }
         if marks.iter().any(Mark::is_of_letters) {
             self.letters_acknowledged();
@@ -261,7 +263,9 @@ impl Shipping {
         }
         // Newest first, so that the oldest has the last word.
         for (mark, was_acknowledged) in back.iter().rev() {
-            self.lanes.take_back(mark, *was_acknowledged);
+            if !self.lanes.take_back(mark, *was_acknowledged) && !mark.is_of_letters() {
+                self.task.positions.go_back(mark.content, &mark.from);
+            }
             self.is_dirty = true;
         }
     }
