@@ -1,6 +1,5 @@
 use super::json;
 use super::time::{Time, Zone};
-use hostwright_core::config::logs::When;
 use jiff::Timestamp;
 use jiff::fmt::strtime::BrokenDownTime;
 
@@ -9,18 +8,13 @@ use jiff::fmt::strtime::BrokenDownTime;
 pub struct Clock {
     /// The field that holds the time, if not one of those that are known.
     pub field: Option<String>,
-    format: Option<String>,
+    /// How it is written, with strftime's conversions, if that is not known by itself.
+    pub format: Option<String>,
     /// None if nothing was configured: then a text that begins with a time must name its zone.
-    zone: Option<Zone>,
+    pub zone: Option<Zone>,
 }
 
 impl Clock {
-    pub fn new(when: Option<&When>) -> Self {
-        let Some(when) = when else { return Self::default() };
-        let zone = when.timezone.as_ref().map_or(Zone::Utc, |timezone| Zone::Named(timezone.zone()));
-        Self { field: when.field.clone(), format: when.format.clone(), zone: Some(zone) }
-    }
-
     /// Of a JSON value as it stands.
     pub fn of_value<'a>(&self, value: &'a str) -> Option<Time<'a>> {
         let text = json::content(value).unwrap_or(value);

@@ -3,7 +3,6 @@ use super::container::{Cri, Docker};
 use super::object::Object;
 use super::time::Zone;
 use super::{json, logfmt, syslog};
-use hostwright_core::config::logs::Parse;
 use regex::Regex;
 
 /// What a line is, as far as it is one by itself.
@@ -40,23 +39,10 @@ pub struct Parsed<'a> {
 }
 
 impl Form {
-    /// # Errors
-    /// A regular expression is not valid.
-    pub fn new(parse: &Parse, zone: &Zone) -> Result<Self, regex::Error> {
-        Ok(match parse {
-            Parse::Plain => Self::Plain,
-            Parse::Json => Self::Json,
-            Parse::Logfmt => Self::Logfmt,
-            Parse::Regex(pattern) => {
-                let regex = Regex::new(pattern.as_str())?;
-                let names = regex.capture_names().enumerate();
-                let names = names.filter_map(|(group, name)| Some((group, name?.to_owned()))).collect();
-                Self::Regex(regex, names)
-            }
-            Parse::Cri(inner) => Self::Cri(Box::new(Self::new(inner, zone)?)),
-            Parse::Docker(inner) => Self::Docker(Box::new(Self::new(inner, zone)?)),
-            Parse::Syslog => Self::Syslog(zone.clone()),
-        })
+    pub fn regex(regex: Regex) -> Self {
+        let names = regex.capture_names().enumerate();
+        let names = names.filter_map(|(group, name)| Some((group, name?.to_owned()))).collect();
+        Self::Regex(regex, names)
     }
 
     /// Parses a line; of one that was cut, what is there, if that can be.
@@ -208,13 +194,9 @@ fn push_separator(out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, Form, Texts, Zone};
-    use hostwright_core::config::logs::{Parse, Pattern};
+    use super::{Clock, Form, Texts};
+    use regex::Regex;
     use serde_json::{Value, json};
-
-    fn form(parse: &Parse) -> Form {
-        Form::new(parse, &Zone::Utc).expect("valid")
-    }
 
     fn parsed(form: &Form, line: &str) -> (Value, bool) {
         let mut texts = Texts::default();
@@ -234,28 +216,28 @@ mod tests {
             all.as_object_mut().expect("object").extend(more.as_object().expect("object").clone());
             all
         };
-        let plain = form(&Parse::Cri(Box::new(Parse::Plain)));
+        let plain = Form::Cri(Box::new(Form::Plain));
         assert_eq!(parsed(&plain, &format!("{CRI} a \"b\"")), (with(json!({"message": "a \"b\""})), true));
         assert_eq!(parsed(&plain, "other"), ("other".into(), false));
-        let json = form(&Parse::Cri(Box::new(Parse::Json)));
+        let json = Form::Cri(Box::new(Form::Json));
         assert_eq!(parsed(&json, &format!("{CRI} {{\"a\":1}}")), (with(json!({"a": 1})), true));
         assert_eq!(parsed(&json, &format!("{CRI} {{ }}")), (with(json!({})), true));
         assert_eq!(parsed(&json, &format!("{CRI} text")), (with(json!({"message": "text"})), false));
         let own = format!("{CRI} {{\"stream\":1,\"ts\":\"2026-11-20T10:11:12Z\"}}");
         assert_eq!(parsed(&json, &own), (json!({"stream": 1, "ts": "2026-11-20T10:11:12Z"}), true));
-        let logfmt = form(&Parse::Cri(Box::new(Parse::Logfmt)));
+        let logfmt = Form::Cri(Box::new(Form::Logfmt));
         assert_eq!(parsed(&logfmt, &format!("{CRI} a=b")), (with(json!({"a": "b"})), true));
     }
 
     #[test]
     fn a_line_of_docker_becomes_an_object_with_its_inner_text() {
         let line = |log: &str| format!(r#"{{"log":{},"stream":"stdout","time":"2026-11-20T10:11:12.5Z"}}"#, json!(log));
-        let plain = form(&Parse::Docker(Box::new(Parse::Plain)));
+        let plain = Form::Docker(Box::new(Form::Plain));
         assert_eq!(
             parsed(&plain, &line("a \"b\"\n")).0,
             json!({"stream": "stdout", "time": "2026-11-20T10:11:12.5Z", "message": "a \"b\""})
         );
-        let json = form(&Parse::Docker(Box::new(Parse::Json)));
+        let json = Form::Docker(Box::new(Form::Json));
         assert_eq!(
             parsed(&json, &line("{\"a\":\"x\\ny\"}\n")),
             (json!({"stream": "stdout", "time": "2026-11-20T10:11:12.5Z", "a": "x\ny"}), true)
@@ -269,13 +251,8 @@ mod tests {
 
     #[test]
     fn named_groups_become_fields() {
-        let node = hostwright_core::yaml::load(
-            r"'^(?P<client>\S+) (?:\[(?P<time>[^\]]+)\] )?(.*)$'",
-            hostwright_core::yaml::Duplicates::Refuse,
-        );
-        let pattern = hostwright_core::config::values::FromNode::from_node(&node.expect("YAML").root);
-        let pattern: Pattern = pattern.expect("a pattern");
-        let form = form(&Parse::Regex(pattern));
+        let regex = Regex::new(r"^(?P<client>\S+) (?:\[(?P<time>[^\]]+)\] )?(.*)$").expect("valid");
+        let form = Form::regex(regex);
         assert_eq!(parsed(&form, "10.0.0.1 [now] x"), (json!({"client": "10.0.0.1", "time": "now"}), true));
         assert_eq!(parsed(&form, "10.0.0.1 x"), (json!({"client": "10.0.0.1"}), true));
         assert_eq!(parsed(&form, ""), ("".into(), false));
@@ -283,12 +260,12 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_is_parsed_as_far_as_it_can_be_and_marked() {
-        let cut = |parse: &Parse, line: &str| {
+        let cut = |form: &Form, line: &str| {
             let mut texts = Texts::default();
-            form(parse).parse(line, true, &Clock::default(), &mut texts).text.to_owned()
+            form.parse(line, true, &Clock::default(), &mut texts).text.to_owned()
         };
-        assert_eq!(cut(&Parse::Logfmt, "a=b c=d"), r#"{"a":"b","c":"d","cut":true}"#);
-        assert_eq!(cut(&Parse::Logfmt, "a=b c=\"d"), "a=b c=\"d");
-        assert_eq!(cut(&Parse::Json, "{\"a\":\"b"), "{\"a\":\"b");
+        assert_eq!(cut(&Form::Logfmt, "a=b c=d"), r#"{"a":"b","c":"d","cut":true}"#);
+        assert_eq!(cut(&Form::Logfmt, "a=b c=\"d"), "a=b c=\"d");
+        assert_eq!(cut(&Form::Json, "{\"a\":\"b"), "{\"a\":\"b");
     }
 }

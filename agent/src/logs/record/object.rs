@@ -96,7 +96,6 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Object<'a> {
 mod tests {
     use super::{AT_TIMESTAMP, Clock, Object};
     use crate::logs::record::Time;
-    use hostwright_core::config::logs::When;
 
     fn object(text: &str) -> Option<Object<'_>> {
         Object::of(text, &Clock::default())
@@ -118,8 +117,7 @@ mod tests {
     fn the_first_field_that_is_a_time_tells_it() {
         let found = object(r#"{"time":"soon","ts":1795169472.5,"@timestamp":"2026-11-20T10:11:12Z"}"#).expect("object");
         assert_eq!((found.time, found.own), (Some(Time::Nanoseconds(1_795_169_472_500_000_000)), AT_TIMESTAMP));
-        let when = When { field: Some("at".into()), format: None, timezone: None };
-        let clock = Clock::new(Some(&when));
+        let clock = Clock { field: Some("at".into()), ..Clock::default() };
         let text = r#"{"time":"2026-11-20T10:11:12Z","at":"2026-11-20T10:11:13Z"}"#;
         let found = Object::of(text, &clock).expect("an object");
         assert_eq!(found.time, Some(Time::Text("2026-11-20T10:11:13Z")));

@@ -2,7 +2,8 @@ use super::clock::Clock;
 use super::filter::{self, Filters};
 use super::form::{self, Form};
 use super::time::Zone;
-use hostwright_core::config::logs::{Encoding, Source, When};
+use hostwright_core::config::logs::{Encoding, Parse, Source, When};
+use regex::Regex;
 use std::borrow::Cow;
 
 /// How records are made of the lines of a source.
@@ -31,8 +32,8 @@ impl Recipe {
         let zone = timezone.map_or(Zone::Utc, |timezone| Zone::Named(timezone.zone()));
         Ok(Self {
             encoding: settings.encoding,
-            form: Form::new(&settings.parse, &zone)?,
-            clock: Clock::new(settings.time.as_ref()),
+            form: form(&settings.parse, &zone)?,
+            clock: clock(settings.time.as_ref(), zone),
             filters: Filters::new(&settings.filters)?,
             has_inner_lines: settings.multiline.is_some(),
         })
@@ -53,4 +54,21 @@ impl Recipe {
         }
         (text, is_invalid)
     }
+}
+
+fn clock(when: Option<&When>, zone: Zone) -> Clock {
+    let Some(when) = when else { return Clock::default() };
+    Clock { field: when.field.clone(), format: when.format.clone(), zone: Some(zone) }
+}
+
+fn form(parse: &Parse, zone: &Zone) -> Result<Form, regex::Error> {
+    Ok(match parse {
+        Parse::Plain => Form::Plain,
+        Parse::Json => Form::Json,
+        Parse::Logfmt => Form::Logfmt,
+        Parse::Regex(pattern) => Form::regex(Regex::new(pattern.as_str())?),
+        Parse::Cri(inner) => Form::Cri(Box::new(form(inner, zone)?)),
+        Parse::Docker(inner) => Form::Docker(Box::new(form(inner, zone)?)),
+        Parse::Syslog => Form::Syslog(zone.clone()),
+    })
 }

@@ -53,9 +53,12 @@ mod watcher;
 use crate::logs::record::Recipe;
 use crate::logs::status::Counters;
 use hostwright_core::config::logs as config;
+use hostwright_core::config::logs::Parse;
+use hostwright_core::config::logs::multiline::Rule;
 use hostwright_core::config::logs::source::{Kind, Start};
 use intake::Intake;
-use joining::Joining;
+use joining::{Engine, Joining, Multiline};
+use regex::bytes::Regex;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,7 +111,7 @@ impl Source {
             from_end,
             pin,
             lost: AtomicU64::new(0),
-            joining: Joining::new(settings)?,
+            joining: joining(settings)?,
             recipe: Recipe::new(settings)?,
             line_limit: usize::try_from(settings.line_limit.0).unwrap_or(usize::MAX / 8),
             retain: settings.retain,
@@ -132,4 +135,19 @@ impl Source {
     pub fn slot(&self, output: &str) -> Option<usize> {
         self.outputs.iter().position(|name| name == output)
     }
+}
+
+fn joining(settings: &config::Source) -> Result<Joining, regex::Error> {
+    let Some(multiline) = &settings.multiline else {
+        return Ok(match settings.parse {
+            Parse::Cri(_) => Joining::Engine(Engine::Cri),
+            Parse::Docker(_) => Joining::Engine(Engine::Docker),
+            _ => Joining::Lines,
+        });
+    };
+    let (pattern, is_start) = match &multiline.rule {
+        Rule::Start(pattern) => (pattern, true),
+        Rule::Continuation(pattern) => (pattern, false),
+    };
+    Ok(Joining::Multiline(Multiline { regex: Regex::new(pattern.as_str())?, is_start, timeout: multiline.timeout }))
 }

@@ -11,7 +11,6 @@ mod multiline;
 pub use engine::Engine;
 pub use multiline::Multiline;
 
-use hostwright_core::config::logs::{Parse, Source};
 use std::time::Duration;
 
 /// An engine writes the parts of a line at once; if the rest does not come in this time, it does not come.
@@ -27,17 +26,6 @@ pub enum Joining {
 }
 
 impl Joining {
-    /// # Errors
-    /// A regular expression is not valid.
-    pub fn new(settings: &Source) -> Result<Self, regex::Error> {
-        Ok(match (&settings.multiline, &settings.parse) {
-            (_, Parse::Cri(_)) => Self::Engine(Engine::Cri),
-            (_, Parse::Docker(_)) => Self::Engine(Engine::Docker),
-            (Some(multiline), _) => Self::Multiline(Multiline::new(multiline)?),
-            (None, _) => Self::Lines,
-        })
-    }
-
     /// How long a file is quiet before its last event counts as complete; none if there are no events.
     pub fn timeout(&self) -> Option<Duration> {
         match self {

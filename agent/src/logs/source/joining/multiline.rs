@@ -1,5 +1,4 @@
 use crate::logs::source::lines::{Following, Line, Piece, Split, physical};
-use hostwright_core::config::logs::multiline::{self as config, Rule};
 use regex::bytes::Regex;
 use std::ops::Range;
 use std::time::Duration;
@@ -7,9 +6,9 @@ use std::time::Duration;
 /// Lines that belong together by what they look like.
 #[derive(Debug)]
 pub struct Multiline {
-    pub(super) regex: Regex,
+    pub regex: Regex,
     /// What matches begins an event; else it goes on with one.
-    pub(super) is_start: bool,
+    pub is_start: bool,
     pub timeout: Duration,
 }
 
@@ -17,16 +16,6 @@ pub struct Multiline {
 type Place = Range<usize>;
 
 impl Multiline {
-    /// # Errors
-    /// The regular expression is not valid.
-    pub fn new(settings: &config::Multiline) -> Result<Self, regex::Error> {
-        let (pattern, is_start) = match &settings.rule {
-            Rule::Start(pattern) => (pattern, true),
-            Rule::Continuation(pattern) => (pattern, false),
-        };
-        Ok(Self { regex: Regex::new(pattern.as_str())?, is_start, timeout: settings.timeout })
-    }
-
     /// Gives each event. One that is longer than the limit is given in several, of which all but the last are marked:
     /// an expression that does not fit costs the look of the log and not its content.
     pub fn split(&self, piece: Piece<'_>, inside_cut_line: &mut bool, mut each: impl FnMut(Line<'_>)) -> Split {
