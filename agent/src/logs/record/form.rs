@@ -171,11 +171,8 @@ fn push_inside(
     envelope: impl FnOnce(&mut dyn FnMut(&str) -> bool, &mut String),
 ) -> bool {
     let start = out.len();
-    let Some(object) = Object::of(inner, clock) else { return false };
     let mut names = Vec::new();
-    if json::fields(inner, |name, _| names.push(name)).is_none() {
-        return false;
-    }
+    let Some(object) = Object::of_named(inner, clock, |name| names.push(name)) else { return false };
     out.push('{');
     envelope(&mut |name| !names.contains(&name) && (name != "time" || object.time.is_none()), out);
     let rest = inner.trim_ascii()[1..].trim_ascii_start();

@@ -22,8 +22,20 @@ pub struct Object<'a> {
 impl<'a> Object<'a> {
     /// What the text says of itself; none if it is no JSON object.
     pub fn of(text: &'a str, clock: &Clock) -> Option<Self> {
+        Self::of_named(text, clock, |_| {})
+    }
+
+    /// The same, and gives the names of all fields.
+    pub fn of_named(text: &'a str, clock: &Clock, mut name_is: impl FnMut(&'a str)) -> Option<Self> {
         let mut object = Self::default();
-        json::fields(text, |name, value| object.take(Meaning::of(name), name, value, clock))?;
+        json::places(text.as_bytes(), |name, value| {
+            let name = &text[name];
+            name_is(name);
+            let meaning = Meaning::of(name);
+            if !matches!(meaning, Meaning::Other) || clock.field.is_some() {
+                object.take(meaning, name, &text[value], clock);
+            }
+        })?;
         Some(object)
     }
 

@@ -95,29 +95,28 @@ impl<'a> Time<'a> {
                 let (seconds, nanoseconds) = (nanoseconds.div_euclid(SECOND), nanoseconds.rem_euclid(SECOND));
                 let (year, month, day) = civil_of(seconds.div_euclid(86400));
                 let of_day = seconds.rem_euclid(86400);
-                for (number, digits, behind) in [
-                    (year, 4, b'-'),
-                    (month, 2, b'-'),
-                    (day, 2, b'T'),
-                    (of_day / 3600, 2, b':'),
-                    (of_day / 60 % 60, 2, b':'),
-                    (of_day % 60, 2, b'.'),
-                    (nanoseconds / 1000, 6, b'Z'),
+                let mut text = *b"0000-00-00T00:00:00.000000Z";
+                for (place, number) in [
+                    (0..4, year),
+                    (5..7, month),
+                    (8..10, day),
+                    (11..13, of_day / 3600),
+                    (14..16, of_day / 60 % 60),
+                    (17..19, of_day % 60),
+                    (20..26, nanoseconds / 1000),
                 ] {
-                    push_digits(number, digits, out);
-                    out.push(behind);
+                    fill_digits(&mut text[place], number);
                 }
+                out.extend_from_slice(&text);
             }
         }
     }
 }
 
-fn push_digits(number: i64, digits: usize, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + digits, b'0');
-    let mut rest = number;
-    for place in out[start..].iter_mut().rev() {
-        *place += u8::try_from(rest % 10).unwrap_or(0);
+fn fill_digits(places: &mut [u8], number: i64) {
+    let mut rest = number.unsigned_abs();
+    for place in places.iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
 }
