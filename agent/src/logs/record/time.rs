@@ -142,9 +142,10 @@ impl Written {
         }
         let (year, month, day) = (digits(&head[..4])?, two(5)?, two(8)?);
         let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
-        // What is representable in nanoseconds.
-        let is_day =
-            (1678..2262).contains(&year) && (1..=12).contains(&month) && (1..=month_length(year, month)).contains(&day);
+        // The years that nanoseconds reach into; whether they reach the moment is seen when they are counted.
+        let is_day = (1677..=2262).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=month_length(year, month)).contains(&day);
         if !is_day || hour > 23 || minute > 59 || second > 60 {
             return None;
         }

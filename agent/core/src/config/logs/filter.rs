@@ -181,3 +181,66 @@ impl RateLimit {
         Some(Self { lines: lines?, per })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Filter, RateLimit, Secret};
+    use crate::config::Config;
+    use crate::config::logs::Source;
+    use std::time::Duration;
+
+    fn source(settings: &str) -> Result<Source, String> {
+        let text = format!(
+            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n      {settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
+        );
+        let logs = Config::parse(&text, "agent.yaml").map_err(|error| error.to_string())?.logs;
+        Ok(logs.expect("present").sources["s"].clone())
+    }
+
+    fn filter(text: &str) -> Result<Filter, String> {
+        source(&format!("filters: [{text}]")).map(|source| source.filters[0].clone())
+    }
+
+    #[test]
+    fn filters_are_read_in_order() {
+        let filters = source("filters: [keep: a, {drop: {match: b, field: c}}, {sample: {one_in: 3}}, {remove: [x]}]");
+        let filters = filters.expect("valid").filters;
+        assert!(matches!(&filters[0], Filter::Keep(matching) if matching.field.is_none()));
+        assert!(matches!(&filters[1], Filter::Drop(matching) if matching.field.as_deref() == Some("c")));
+        assert_eq!(filters[2..], [Filter::Sample(3), Filter::Remove(vec!["x".into()])]);
+        let limit = RateLimit { lines: 10, per: Duration::from_secs(60) };
+        assert_eq!(filter("rate_limit: {lines: 10, per: 1m}"), Ok(Filter::RateLimit(limit)));
+        let secrets = filter("redact: [tokens, card-numbers, emails, 'id-\\d+']");
+        assert!(matches!(secrets, Ok(Filter::Redact(all)) if all.len() == 4 && all[1] == Secret::CardNumbers));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (wrong, why) in [
+            ("{}", "one of the keys keep, drop"),
+            ("{keep: a, drop: b}", "only one of the keys"),
+            ("sample: {one_in: 0}", "at least 1"),
+            ("rate_limit: {lines: 1, per: 1ms}", "between 100ms and 1d"),
+            ("redact: ['x*']", "matches nothing at all too"),
+            ("keep: '['", "no valid regular expression"),
+            ("rename: {}", "expected fields with texts"),
+            ("add: {a: [1]}", "the field \"a\" takes a text"),
+            ("dorp: a", "did you mean \"drop\"?"),
+        ] {
+            let message = filter(wrong).expect_err(wrong);
+            assert!(message.contains(why), "{wrong}: {message}");
+        }
+    }
+
+    #[test]
+    fn references_stand_for_what_they_name() {
+        let mut filter = filter("add: {a: 'x-${env}-${host}', b: '${other} $ {env} ${env'}").expect("valid");
+        filter.resolve(|name| match name {
+            "env" => Some("prod".into()),
+            "host" => Some("h".into()),
+            _ => None,
+        });
+        let Filter::Add(fields) = filter else { panic!("not add") };
+        assert_eq!((fields["a"].as_str(), fields["b"].as_str()), ("x-prod-h", "${other} $ {env} ${env"));
+    }
+}

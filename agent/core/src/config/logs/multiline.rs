@@ -73,3 +73,74 @@ impl Multiline {
         Some(Self { rule: rule?, timeout })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Rule;
+    use crate::config::Config;
+    use crate::config::logs::Source;
+    use std::time::Duration;
+
+    fn source(settings: &str) -> Result<Source, String> {
+        let text = format!(
+            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n      {settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
+        );
+        let logs = Config::parse(&text, "agent.yaml").map_err(|error| error.to_string())?.logs;
+        Ok(logs.expect("present").sources["s"].clone())
+    }
+
+    #[test]
+    fn lines_belong_together_by_start_continuation_or_language() {
+        let multiline =
+            |text: &str| source(&format!("multiline: {text}")).map(|source| source.multiline.expect("present"));
+        let start = multiline("{start: '^x', timeout: 500ms}").expect("valid");
+        assert!(matches!(&start.rule, Rule::Start(pattern) if pattern.as_str() == "^x"));
+        assert_eq!(start.timeout, Duration::from_millis(500));
+        for name in ["java", "python", "go"] {
+            assert!(matches!(multiline(name).expect("valid").rule, Rule::Continuation(_)));
+        }
+        for (wrong, why) in [
+            ("{timeout: 1s}", "one of the keys start, continuation is needed"),
+            ("{start: a, continuation: b}", "only one of the keys"),
+            ("{start: a, timeout: 1h}", "between 100ms and 5m"),
+            ("cobol", "java, python, go"),
+        ] {
+            let message = multiline(wrong).expect_err(wrong);
+            assert!(message.contains(why), "{message}");
+        }
+        let message = source("multiline: go\n      parse: cri").expect_err("refused");
+        assert!(message.contains("lines of containers are joined where the engine split them"), "{message}");
+    }
+
+    #[test]
+    fn stack_traces_of_each_language_are_one_event() {
+        let traces = [
+            (
+                "java",
+                "Exception in thread \"main\" java.lang.IllegalStateException: no\n\tat com.example.Main.run(Main.java:5)\nCaused by: java.io.IOException: gone\n\t... 3 more",
+            ),
+            ("java", "2026-11-20 10:11:12 ERROR failed\njava.lang.NullPointerException: null\n\tat a.B.c(B.java:1)"),
+            (
+                "python",
+                "ERROR:root:failed\nTraceback (most recent call last):\n  File \"x.py\", line 1, in <module>\n    f()\nValueError: no\n\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"x.py\", line 2\nrequests.exceptions.ConnectionError: no",
+            ),
+            (
+                "go",
+                "panic: no\n\ngoroutine 1 [running]:\nmain.f(0x1)\n\t/x/main.go:5 +0x1d\ncreated by main.main\n\t/x/main.go:9\nexit status 2",
+            ),
+        ];
+        for (name, trace) in traces {
+            let multiline = source(&format!("multiline: {name}")).expect("valid").multiline.expect("present");
+            let Rule::Continuation(pattern) = &multiline.rule else { panic!("a preset tells continuations") };
+            let regex = regex::Regex::new(pattern.as_str()).expect("valid");
+            for (number, line) in trace.lines().enumerate() {
+                assert_eq!(regex.is_match(line), number > 0, "{name}: {line}");
+            }
+            for line in
+                ["2026-11-20 10:11:12 INFO next", "INFO: all is well", "Started in 3 s", "{\"a\":1}", "10.0.0.1 GET /"]
+            {
+                assert!(!regex.is_match(line), "{name}: {line}");
+            }
+        }
+    }
+}

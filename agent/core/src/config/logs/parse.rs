@@ -58,3 +58,41 @@ impl FromNode for Parse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Parse;
+    use crate::config::Config;
+    use crate::config::logs::Source;
+
+    fn source(settings: &str) -> Result<Source, String> {
+        let text = format!(
+            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n      {settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
+        );
+        let logs = Config::parse(&text, "agent.yaml").map_err(|error| error.to_string())?.logs;
+        Ok(logs.expect("present").sources["s"].clone())
+    }
+
+    #[test]
+    fn a_containers_inner_text_has_a_form_of_its_own() {
+        let parse = |text: &str| source(&format!("parse: {text}")).map(|source| source.parse);
+        assert_eq!(parse("docker"), Ok(Parse::Docker(Box::new(Parse::Plain))));
+        assert_eq!(parse("{cri: json}"), Ok(Parse::Cri(Box::new(Parse::Json))));
+        assert_eq!(parse("syslog"), Ok(Parse::Syslog));
+        assert!(
+            matches!(parse("{docker: {regex: '(?P<a>.)'}}"), Ok(Parse::Docker(inner)) if matches!(*inner, Parse::Regex(_)))
+        );
+        for wrong in ["{cri: docker}", "xml", "{json: plain}", "[json]"] {
+            let message = parse(wrong).expect_err(wrong);
+            assert!(message.contains("expected plain, json, logfmt"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_expression_must_be_valid_and_have_named_groups() {
+        let message = source("parse: {regex: '(a'}").expect_err("refused");
+        assert!(message.contains("\"(a\" is no valid regular expression: unclosed group"), "{message}");
+        let message = source("parse: {regex: '(a)'}").expect_err("refused");
+        assert!(message.contains("has no named group"), "{message}");
+    }
+}

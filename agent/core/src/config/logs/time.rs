@@ -65,3 +65,35 @@ impl When {
         Some(when)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Timezone;
+    use crate::config::Config;
+    use crate::config::logs::Source;
+
+    fn source(settings: &str) -> Result<Source, String> {
+        let text = format!(
+            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n      {settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
+        );
+        let logs = Config::parse(&text, "agent.yaml").map_err(|error| error.to_string())?.logs;
+        Ok(logs.expect("present").sources["s"].clone())
+    }
+
+    #[test]
+    fn a_time_has_a_field_a_form_and_a_zone_that_exist() {
+        let when =
+            source("time: {field: at, format: '%d/%b/%Y', timezone: UTC}").expect("valid").time.expect("present");
+        assert_eq!((when.field.as_deref(), when.format.as_deref()), (Some("at"), Some("%d/%b/%Y")));
+        assert_eq!(when.timezone, Some(Timezone("UTC".into())));
+        for (wrong, why) in [
+            ("{timezone: Europe/Atlantis}", "this host knows no time zone \"Europe/Atlantis\""),
+            ("{format: 'yyyy-MM-dd'}", "a time's form such as"),
+            ("{format: '%!'}", "is no form of a time"),
+            ("{zone: UTC}", "unknown key"),
+        ] {
+            let message = source(&format!("time: {wrong}")).expect_err(wrong);
+            assert!(message.contains(why), "{message}");
+        }
+    }
+}

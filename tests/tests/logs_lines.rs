@@ -1,0 +1,210 @@
+//! From bytes of a file to records, on the real agent: events of several lines, containers' lines, filters.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use hostwright_tests::process::AgentProcess;
+use hostwright_tests::wait::eventually;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const SOON: Duration = Duration::from_secs(40);
+
+/// An application's log, and files that are the outputs.
+struct Host {
+    folder: TempDir,
+}
+
+impl Host {
+    fn new() -> Result<Self> {
+        Ok(Self { folder: tempfile::tempdir()? })
+    }
+
+    /// With these settings of the source.
+    fn agent(&self, settings: &str) -> Result<AgentProcess> {
+        AgentProcess::start(&format!(
+            "host: {{name: testhost, labels: {{environment: prod}}}}\n\
+             logs:\n  sources:\n    app:\n      files: ['{}']\n      outputs: [one, two]\n{settings}\n  \
+             outputs:\n    one: {{file: {{path: '{}'}}}}\n    two: {{file: {{path: '{}'}}}}\n",
+            self.path("app.log").display(),
+            self.path("one.ndjson").display(),
+            self.path("two.ndjson").display(),
+        ))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        let mut file = File::options().create(true).append(true).open(self.path("app.log"))?;
+        Ok(file.write_all(text.as_bytes())?)
+    }
+
+    /// What an output has by now, whole lines only.
+    fn records(&self, output: &str) -> Result<Vec<Value>> {
+        let text = fs::read_to_string(self.path(output)).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    fn wait_for(&self, count: usize) -> Result<Vec<Value>> {
+        eventually(&format!("{count} records at both outputs"), SOON, || {
+            let (one, two) = (self.records("one.ndjson")?, self.records("two.ndjson")?);
+            ensure!(one.len() >= count && two.len() >= count, "{} and {}: {one:#?}", one.len(), two.len());
+            Ok(one)
+        })
+    }
+}
+
+/// Without what a kill sent again.
+fn distinct<T: PartialEq + Clone>(all: &[T]) -> Vec<T> {
+    let mut found: Vec<T> = Vec::new();
+    for one in all {
+        if !found.contains(one) {
+            found.push(one.clone());
+        }
+    }
+    found
+}
+
+fn messages(records: &[Value]) -> Vec<&str> {
+    records.iter().filter_map(|record| record["message"].as_str()).collect()
+}
+
+#[test]
+fn an_event_of_several_lines_is_one_record_and_the_last_one_comes_after_its_time() -> Result<()> {
+    let host = Host::new()?;
+    let _agent = host.agent("      multiline: {start: '^\\d', timeout: 1500ms}")?;
+    host.write("1 first\n  at a\n  at b\n2 second\r\n  at c\r\n")?;
+    host.wait_for(1)?;
+    let began = Instant::now();
+    host.wait_for(2)?;
+    ensure!(began.elapsed() < Duration::from_secs(20), "long after its time");
+    // What comes later is an event of its own.
+    host.write("  at d\n3 third\n")?;
+    let records = host.wait_for(4)?;
+    let expected = ["1 first\n  at a\n  at b", "2 second\n  at c", "  at d", "3 third"];
+    ensure!(messages(&records) == expected, "{records:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_pending_event_holds_back_no_other_file_and_is_there_after_a_kill() -> Result<()> {
+    let host = Host::new()?;
+    let files = format!(
+        "      multiline: {{continuation: '^\\s', timeout: 60s}}\n      files: ['{}']",
+        host.path("*.log").display()
+    );
+    let mut agent = AgentProcess::start(&format!(
+        "logs:\n  sources:\n    app:\n      outputs: [one]\n{files}\n  outputs:\n    one: {{file: {{path: '{}'}}}}\n",
+        host.path("one.ndjson").display(),
+    ))?;
+    host.write("event\n  continued\n")?;
+    fs::write(host.path("other.log"), "a\nb\nc\n")?;
+    let arrived = |expected: &[&str]| {
+        eventually("these records", SOON, || {
+            let records = host.records("one.ndjson")?;
+            ensure!(distinct(&messages(&records)) == expected, "{records:#?}");
+            Ok(())
+        })
+    };
+    arrived(&["a", "b"])?;
+    agent.kill9()?;
+    host.write("  to its end\nnext\n")?;
+    agent.start_again()?;
+    arrived(&["a", "b", "event\n  continued\n  to its end"])
+}
+
+#[test]
+fn a_containers_line_that_came_in_parts_is_one_record_even_across_a_kill() -> Result<()> {
+    let host = Host::new()?;
+    let mut agent = host.agent("      parse: {cri: json}")?;
+    let time = "2026-11-20T10:11:12.123456789Z";
+    host.write(&format!(
+        "{time} stdout F {{\"n\":1}}\n{time} stdout P {{\"n\":2,\"text\":\"begin \n{time} stderr F no json\n"
+    ))?;
+    host.wait_for(1)?;
+    agent.kill9()?;
+    host.write(&format!("{time} stdout P middle \n"))?;
+    agent.start_again()?;
+    host.write(&format!("{time} stdout F end\"}}\n{time} stdout F {{\"n\":3}}\n"))?;
+    let records = eventually("four records", SOON, || {
+        let records = distinct(&host.records("one.ndjson")?);
+        ensure!(records.len() >= 4, "{records:#?}");
+        Ok(records)
+    })?;
+    for record in &records {
+        ensure!(record["time"] == time && record["host"] == "testhost", "{records:#?}");
+    }
+    ensure!(records[1]["n"] == 2 && records[1]["text"] == "begin middle end", "{records:#?}");
+    ensure!(records[2]["message"] == "no json" && records[2]["stream"] == "stderr", "{records:#?}");
+    ensure!(records.len() == 4 && records[3]["n"] == 3, "{records:#?}");
+    let counted = |status: &Value| {
+        status["duties"]["logs"]["details"]["sources"]["app"]["outputs"]["one"]["unparsed_lines"].clone()
+    };
+    agent.wait_status("the line that is no JSON is counted", SOON, |status| counted(status) == 1)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_redacted_reaches_no_output_and_what_is_filtered_is_counted_with_its_bytes() -> Result<()> {
+    let host = Host::new()?;
+    let agent = host.agent(
+        "      parse: json\n      line_limit: 1000B\n      filters:\n        - drop: {match: '^/health', field: path}\n        \
+         - redact: [tokens, card-numbers, emails]\n        - rename: {msg: text}\n        - remove: [noise]\n        \
+         - add: {team: web, where: '${environment}-${host}'}",
+    )?;
+    let mut dropped = String::new();
+    for number in 0..20_000 {
+        dropped.push_str(&format!("{{\"path\":\"/health/{number}\"}}\n"));
+    }
+    let long = format!("{}\n", "x".repeat(1500));
+    let kept = "{\"msg\":\"card 4111111111111111 of a.b@example.org\",\"password\":\"hunter2\",\"noise\":1}\n\
+                Authorization: Bearer abcdefghijkl\n";
+    host.write(&format!("{dropped}{long}{kept}"))?;
+    let records = host.wait_for(3)?;
+    for output in ["one.ndjson", "two.ndjson"] {
+        let text = fs::read_to_string(host.path(output))?;
+        for secret in ["4111", "example.org", "hunter2", "abcdefghijkl", "/health"] {
+            ensure!(!text.contains(secret), "{output} has {secret}: {text}");
+        }
+    }
+    ensure!(records[0]["cut"] == true && records[0]["message"] == "x".repeat(1000), "{records:#?}");
+    ensure!(records[1]["text"] == "card [redacted] of [redacted]", "{records:#?}");
+    ensure!(records[1]["password"] == "[redacted]" && records[1].get("noise").is_none(), "{records:#?}");
+    ensure!(records[1]["team"] == "web" && records[1]["where"] == "prod-testhost", "{records:#?}");
+    let skipped = dropped.len() + 501;
+    agent.wait_status("what was left out is counted", SOON, |status| {
+        let source = &status["duties"]["logs"]["details"]["sources"]["app"];
+        ["one", "two"].iter().all(|output| {
+            let counted = &source["outputs"][output];
+            counted["filtered_lines"] == 20_000
+                && counted["skipped_bytes"] == skipped
+                && counted["lines"] == 3
+                && counted["bytes"] == dropped.len() + long.len() + kept.len()
+        })
+    })?;
+    Ok(())
+}
+
+#[test]
+fn lines_of_other_forms_become_fields_with_time_and_severity() -> Result<()> {
+    let host = Host::new()?;
+    let _agent = host.agent(
+        "      parse: {regex: '^(?P<client>\\S+) \\[(?P<time>[^\\]]+)\\] \"(?P<request>[^\"]*)\" (?P<level>\\w+)'}\n      \
+         time: {field: time, format: '%d/%b/%Y:%H:%M:%S %z'}",
+    )?;
+    host.write("\u{feff}10.0.0.1 [20/Nov/2026:10:11:12 +0000] \"GET /\" warn\r\nother \u{0} text\n")?;
+    let records = host.wait_for(2)?;
+    let expected =
+        json!({"client": "10.0.0.1", "time": "20/Nov/2026:10:11:12 +0000", "request": "GET /", "level": "warn"});
+    for (name, value) in expected.as_object().into_iter().flatten() {
+        ensure!(records[0][name] == *value, "{records:#?}");
+    }
+    ensure!(records[1]["message"] == "other \u{0} text", "{records:#?}");
+    Ok(())
+}
