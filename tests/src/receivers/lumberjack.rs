@@ -111,8 +111,12 @@ impl LumberjackServer {
 
     pub fn wait_for_events(&self, count: usize, timeout: Duration) -> Result<Vec<Value>> {
         eventually(&format!("{count} events at the receiver"), timeout, || {
-            let events = self.events()?;
-            if events.len() >= count { Ok(events) } else { bail!("{} have arrived", events.len()) }
+            let there = lock(&self.shared.events).len();
+            if there >= count {
+                self.events()
+            } else {
+                bail!("{there} have arrived {:?}", lock(&self.shared.complaints))
+            }
         })
     }
 

@@ -1,6 +1,7 @@
 use super::{Broken, Connection};
 use hostwright_core::config::api::Certificate;
 use hostwright_core::config::logs::output::Receiver;
+use hostwright_core::config::proxy::{Kind, Proxy};
 use hostwright_core::config::tls::ClientTls;
 use hostwright_core::config::values::HostPort;
 use hostwright_core::tls;
@@ -164,6 +165,32 @@ async fn a_receiver_without_tls_is_said_to_be_one() {
     let (opened, _) = tokio::join!(Connection::open(&receiver), serving);
     let why = opened.expect_err("refused").why;
     assert!(why.contains("see whether it speaks TLS at that port"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_goes_through_a_proxy_to_the_receiver_by_its_name() {
+    let server = Server::start().await;
+    let proxy = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = HostPort(proxy.local_addr().expect("address").to_string());
+    let settings = Proxy { kind: Kind::Http, address, login: None };
+    let receiver = Receiver { proxy: Some(Box::new(settings)), ..server.receiver(Some(server.trusted())) };
+    let target = receiver.address.0.clone();
+    let proxying = tokio::spawn(async move {
+        let (mut client, _) = proxy.accept().await.expect("accepted");
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(client.read_u8().await.expect("asked"));
+        }
+        assert!(asked.starts_with(format!("CONNECT {target} HTTP/1.1\r\n").as_bytes()), "{}", asked.escape_ascii());
+        let mut onward = TcpStream::connect(&target).await.expect("connected");
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("answered");
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut onward).await;
+    });
+    let (connection, stream) = tokio::join!(Connection::open(&receiver), server.accept());
+    let (mut connection, mut stream) = (connection.expect("connected"), stream.expect("accepted"));
+    connection.send(b"x").await.expect("sent");
+    assert_eq!(stream.read_u8().await.expect("received"), b'x');
+    proxying.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

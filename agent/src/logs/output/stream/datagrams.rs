@@ -3,7 +3,14 @@ use crate::logs::output::encode::datagrams;
 use hostwright_core::config::values::HostPort;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 use tokio::net::{UdpSocket, lookup_host};
+use tokio::time::sleep;
+
+/// A receiver's buffer holds some hundred datagrams unless somebody made it larger, and drops what comes beyond: after
+/// so many it is given time to read them. Some ten thousand a second still go.
+const BURST: u32 = 32;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A receiver of datagrams. Nobody acknowledges them; at most its host says that nobody listens.
 #[derive(Debug)]
@@ -30,8 +37,11 @@ impl DatagramSocket {
 
     /// Sends the datagrams that stand in `bytes`, each behind its length.
     pub async fn send(&self, bytes: &[u8]) -> Result<(), Failure> {
-        for datagram in datagrams::each(bytes) {
+        for (number, datagram) in (1..).zip(datagrams::each(bytes)) {
             self.socket.send(datagram).await.map_err(|error| self.refused(&error))?;
+            if number % BURST == 0 {
+                sleep(PAUSE).await;
+            }
         }
         Ok(())
     }
