@@ -326,7 +326,9 @@ fn an_agent_that_is_killed_repeats_at_most_a_batch_towards_lumberjack() -> Resul
 
 /// A line of JSON that is as odd as the number makes it: what a platform drops without a word is in many of them.
 fn odd_line(number: u64) -> String {
-    const VALUES: [&str; 16] = [
+    const VALUES: [&str; 18] = [
+        "\"\\ud800 \\udc00\\ud83d\"",
+        "\"a\\tb:c\\r\\nd\"",
         "1",
         "-2.5",
         "1e999",
@@ -344,7 +346,9 @@ fn odd_line(number: u64) -> String {
         "[]",
         "\"\"",
     ];
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 18] = [
+        "message",
+        "\\ud800",
         "a",
         "level",
         "timestamp",
@@ -432,6 +436,23 @@ fn ovhs_platform_takes_every_line_over_syslog_too() -> Result<()> {
         ensure!(record["_X-OVH-TOKEN"] == TOKEN && record["host"] == "testhost", "{record:#}");
         ensure!(record["short_message"] == odd_line(number).trim_end(), "{record:#}");
     }
+    not_shown(&host)
+}
+
+#[test]
+fn ovhs_platform_takes_every_line_over_ltsv_too() -> Result<()> {
+    let certificates = Certificates::make()?;
+    let flowgger = Flowgger::start(&certificates, Input::Ltsv)?;
+    let host = ovh(flowgger.address(), &certificates, "ltsv")?;
+    host.write(&(0..2000).map(odd_line).collect::<String>())?;
+    host.write("no\tJSON: x\n")?;
+    let records = flowgger.wait_for_records(2001, SOON).with_context(|| flowgger.complaints())?;
+    let numbers: Vec<&str> = records.iter().filter_map(|record| record["_seq_long"].as_str()).collect();
+    ensure!(numbers == (0..2000).map(|number| number.to_string()).collect::<Vec<_>>(), "not complete and in order");
+    for record in &records {
+        ensure!(record["_X-OVH-TOKEN"] == TOKEN && record["host"] == "testhost", "{record:#}");
+    }
+    ensure!(records[2000]["short_message"] == "no\\tJSON: x", "{:#}", records[2000]);
     not_shown(&host)
 }
 

@@ -1,11 +1,11 @@
-use super::flatten::{Flatten, Rules};
+use super::flatten::{Flatten, Rules, has_code_units};
 use super::json::{clipped, is_blank, push_number, push_string, push_text_field};
 use super::seconds::Seconds;
 use crate::logs::output::Origin;
-use crate::logs::record::{Facts, Record, Time};
+use crate::logs::record::{Facts, Object, Record, Time, json};
 
 /// The level of a line that names none: informational. (Receivers take one without level for an alert.)
-const INFORMATIONAL: u8 = 6;
+pub const INFORMATIONAL: u8 = 6;
 
 /// Writes the records of one file as flat JSON objects: what receivers want of every record, then the line's own fields.
 #[derive(Debug)]
@@ -113,24 +113,13 @@ impl Flat {
             Some(object) => {
                 // A receiver takes no message without a text.
                 match object.message.filter(|message| !is_blank(message.trim_matches('"'))) {
-                    Some(message) if message.len() <= self.clip => out.extend_from_slice(message.as_bytes()),
-                    Some(message) => {
-                        let text = serde_json::from_str::<String>(message).unwrap_or_default();
-                        cut |= self.push_text(&text, out);
+                    Some(message) if message.len() <= self.clip && !has_code_units(message) => {
+                        out.extend_from_slice(message.as_bytes());
                     }
+                    Some(message) => cut |= self.push_text(&json::text(message), out),
                     None => cut |= self.push_text(record.text, out),
                 }
-                let time = match object.time {
-                    Some(Time::Text(text)) => Some(text.as_ptr()),
-                    _ => None,
-                };
-                let message = object.message.map(str::as_ptr);
-                // What stands in the record's own fields is not sent twice. It is known by its place in the line.
-                let is_sent = |value: &str| {
-                    let inside = value.get(1..).map(str::as_ptr);
-                    Some(value.as_ptr()) == message || (time.is_some() && inside == time)
-                };
-                cut |= self.flatten.push(record.text, is_sent, out);
+                cut |= self.flatten.push(record.text, sent_already(object), out);
             }
         }
         if cut {
@@ -146,6 +135,19 @@ impl Flat {
         let beginning = clipped(text, self.clip);
         push_string(out, beginning);
         beginning.len() < text.len()
+    }
+}
+
+/// Tells the values that stand in a record's own fields, so that they are not sent twice: by their place in the line.
+pub fn sent_already(object: Object<'_>) -> impl Fn(&str) -> bool {
+    let time = match object.time {
+        Some(Time::Text(text)) => Some(text.as_ptr()),
+        _ => None,
+    };
+    let message = object.message.map(str::as_ptr);
+    move |value| {
+        let inside = value.get(1..).map(str::as_ptr);
+        Some(value.as_ptr()) == message || (time.is_some() && inside == time)
     }
 }
 

@@ -1,7 +1,6 @@
 use super::json::push_string;
 use super::types;
 use crate::logs::record::json;
-use std::borrow::Cow;
 
 /// What is nested deeper goes as JSON text: so deep is no log line, and each level is looked through once more.
 const DEEPEST: usize = 16;
@@ -47,12 +46,22 @@ impl Rules {
     }
 }
 
+/// How fields are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `,"name":value`
+    Json,
+    /// A tab, and `name:value`.
+    Ltsv,
+}
+
 /// Writes the fields of a JSON object flat: `{"a":{"b":1}}` as `,"_a_b":1`.
 ///
 /// Strings and numbers stay as they are, lists become their JSON text and booleans theirs, nulls are left out. A name
 /// that receivers have a meaning of their own for gets an underscore at its end, and a level by name is `level_name`.
 #[derive(Debug)]
 pub struct Flatten {
+    form: Form,
     rules: Rules,
     /// What stands before each name.
     prefix: &'static [u8],
@@ -63,7 +72,11 @@ pub struct Flatten {
 
 impl Flatten {
     pub fn new(prefix: &'static str, rules: Rules) -> Self {
-        Self { rules, prefix: prefix.as_bytes(), name: prefix.into(), clipped: false }
+        Self { form: Form::Json, rules, prefix: prefix.as_bytes(), name: prefix.into(), clipped: false }
+    }
+
+    pub fn ltsv(rules: Rules) -> Self {
+        Self { form: Form::Ltsv, ..Self::new("", rules) }
     }
 
     /// Appends the fields of the object but for those whose value `skip` tells; whether one had to be clipped.
@@ -103,9 +116,7 @@ impl Flatten {
             Some(b't' | b'f') => {
                 let ending = if self.rules == Rules::Ovh { types::ending_for_bool(self.own()) } else { "" };
                 self.push_field(ending, out);
-                out.push(b'"');
-                out.extend_from_slice(value.as_bytes());
-                out.push(b'"');
+                self.push_words(value, out);
             }
             Some(b'n') | None => {}
             Some(_) => self.push_number(value, out),
@@ -114,9 +125,8 @@ impl Flatten {
 
     /// A string as it stands in JSON.
     fn push_string(&mut self, value: &str, out: &mut Vec<u8>) {
-        if value.len() > self.rules.longest_value() {
-            let text = serde_json::from_str::<String>(value).unwrap_or_default();
-            return self.push_text(&text, out);
+        if value.len() > self.rules.longest_value() || self.form == Form::Ltsv || has_code_units(value) {
+            return self.push_text(&json::text(value), out);
         }
         let ending = match self.rules {
             Rules::Any => "",
@@ -147,7 +157,14 @@ impl Flatten {
         let text = &text[..end];
         let ending = if self.rules == Rules::Ovh { types::ending_for_text(self.own(), text) } else { "" };
         self.push_field(ending, out);
-        push_string(out, text);
+        self.push_words(text, out);
+    }
+
+    fn push_words(&self, text: &str, out: &mut Vec<u8>) {
+        match self.form {
+            Form::Json => push_string(out, text),
+            Form::Ltsv => push_ltsv_value(out, text),
+        }
     }
 
     /// The name that the receiver takes it for.
@@ -157,10 +174,13 @@ impl Flatten {
 
     /// Appends what stands before a value.
     fn push_field(&self, ending: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(b",\"");
-        out.extend_from_slice(&self.name);
-        out.extend_from_slice(ending.as_bytes());
-        out.extend_from_slice(b"\":");
+        let (before, behind): (&[u8], &[u8]) = match self.form {
+            Form::Json => (b",\"", b"\":"),
+            Form::Ltsv => (b"\t", b":"),
+        };
+        for part in [before, &self.name, ending.as_bytes(), behind] {
+            out.extend_from_slice(part);
+        }
     }
 
     /// Appends to the name one as it stands in JSON: letters, digits, `_`, `.` and `-`; others become `_`.
@@ -170,11 +190,28 @@ impl Flatten {
         if name.bytes().all(fits) {
             return self.name.extend_from_slice(name.as_bytes());
         }
-        let name = match name.contains('\\') {
-            true => serde_json::from_str(&format!("\"{name}\"")).map_or(Cow::Borrowed(name), Cow::Owned),
-            false => Cow::Borrowed(name),
-        };
+        let mut text = String::new();
+        json::unescape(name, &mut text);
+        let name = text;
         self.name.extend(name.chars().map(|c| u8::try_from(c).ok().filter(|byte| fits(*byte)).unwrap_or(b'_')));
+    }
+}
+
+/// Whether a string as it stands in JSON may have half a surrogate pair in it, for which receivers drop records.
+pub fn has_code_units(value: &str) -> bool {
+    memchr::memmem::find(value.as_bytes(), b"\\u").is_some()
+}
+
+/// Appends text as an LTSV value, which has no tab and no line's end (<http://ltsv.org>).
+pub fn push_ltsv_value(out: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\0' => out.extend_from_slice(b"\\0"),
+            byte => out.push(byte),
+        }
     }
 }
 
@@ -230,6 +267,19 @@ mod tests {
             flat_by(Rules::Ovh, object),
             r#","_a_b_long":1,"_c_int_string":"x","_d_e":"1e999","_d_f_bool":"false","_g_ip":"::1","_h_date_string":"[1]","_X-OVH-TOKEN_":"t""#
         );
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced() {
+        assert_eq!(flat(r#"{"a":"\ud83d\ude00\ud800x\u000a","\udfff":1}"#), ",\"_a\":\"😀\u{fffd}x\\n\",\"__\":1");
+    }
+
+    #[test]
+    fn ltsv_has_no_tab_and_no_line_end_in_a_value() {
+        let mut out = Vec::new();
+        let object = r#"{"a":{"b":"x\ty\n"},"c":true,"d":1.5,"e":["\t"],"f":"12"}"#;
+        Flatten::ltsv(Rules::Ovh).push(object, |_| false, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "\ta_b:x\\ty\\n\tc_bool:true\td_double:1.5\te:[\"\\t\"]\tf:12");
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod gelf;
 mod json;
 /// Entries of Loki's streams.
 pub mod loki;
+/// LTSV lines.
+mod ltsv;
 /// Lumberjack events.
 mod lumberjack;
 /// JSON lines.

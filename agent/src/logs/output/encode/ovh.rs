@@ -1,6 +1,7 @@
 use super::flat::Flat;
 use super::flatten::Rules;
 use super::json::clipped;
+use super::ltsv::Ltsv;
 use super::{Encode, Origin, rfc5424};
 use crate::logs::record::{Facts, Record};
 use hostwright_core::config::logs::output::ovh::{Ovh, Protocol};
@@ -16,6 +17,7 @@ pub enum Encoder {
     /// Flat JSON, and what stands before and behind each record.
     Flat(Flat, &'static [u8], &'static [u8]),
     Syslog(rfc5424::Encoder),
+    Ltsv(Ltsv),
 }
 
 impl Encoder {
@@ -27,6 +29,7 @@ impl Encoder {
             Protocol::Bulk(_) => {
                 Self::Flat(Flat::ovh_document(origin, facts, token), b"{\"create\":{\"_index\":\"ldp-logs\"}}\n", b"\n")
             }
+            Protocol::Ltsv(_) => Self::Ltsv(Ltsv::new(origin, facts, token)),
             Protocol::Syslog(settings) => {
                 let token = [("X-OVH-TOKEN", token)];
                 Self::Syslog(rfc5424::Encoder::with_parameters(settings, origin, facts, &token))
@@ -43,6 +46,10 @@ impl Encode for Encoder {
                 out.extend_from_slice(before);
                 flat.push(record, out);
                 out.extend_from_slice(behind);
+            }
+            Self::Ltsv(ltsv) => {
+                ltsv.push(record, out);
+                out.push(b'\n');
             }
             Self::Syslog(encoder) => {
                 let text = clipped(record.text, Rules::Ovh.longest_message());
@@ -104,6 +111,9 @@ mod tests {
         );
         let event: Value = serde_json::from_str(&encoded("lumberjack", line).expect("encoded")).expect("JSON");
         assert_eq!((&event["X-OVH-TOKEN"], &event["message"]), (&"T\"1".into(), &"m".into()));
+        let ltsv = encoded("ltsv", line).expect("encoded");
+        assert!(ltsv.starts_with("X-OVH-TOKEN:T\"1\thost:h\t") && ltsv.ends_with("\tmessage:m\ta_long:1\n"), "{ltsv}");
+        assert!(ltsv.contains("\ttime:2026-11-20T10:11:12.5Z\tlevel:3\t"), "{ltsv}");
         let syslog = encoded("syslog", "a\nb").expect("encoded");
         assert!(syslog.starts_with("<131>1 2026-11-20T10:11:12.5Z h ") && syslog.ends_with("] a\\nb\n"), "{syslog}");
         assert!(syslog.contains(r#" X-OVH-TOKEN="T\"1" "#) || syslog.contains(r#" X-OVH-TOKEN="T\"1"]"#), "{syslog}");

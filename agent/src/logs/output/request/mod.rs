@@ -91,7 +91,7 @@ impl Platform {
             config::Platform::Ovh(settings) => match &settings.protocol {
                 Protocol::Lumberjack(settings) => Ok(Self::Lumberjack(lumberjack::Lumberjack::new(settings))),
                 Protocol::Bulk(settings) => Ok(Self::Bulk(bulk::Bulk::new(settings))),
-                Protocol::Gelf(_) | Protocol::Syslog(_) => anyhow::bail!("takes a stream"),
+                Protocol::Gelf(_) | Protocol::Syslog(_) | Protocol::Ltsv(_) => anyhow::bail!("takes a stream"),
             },
             _ => anyhow::bail!("takes a stream"),
         }

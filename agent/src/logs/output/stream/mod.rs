@@ -67,6 +67,7 @@ impl Transport {
             Platform::Ovh(settings) => match &settings.protocol {
                 ovh::Protocol::Gelf(settings) => Self::connect(&settings.receiver).await,
                 ovh::Protocol::Syslog(settings) => Self::connect(&settings.receiver).await,
+                ovh::Protocol::Ltsv(receiver) => Self::connect(receiver).await,
                 ovh::Protocol::Lumberjack(_) | ovh::Protocol::Bulk(_) => Err(no_stream()),
             },
             Platform::File(path) => block_in_place(|| AppendedFile::open(path)).map(Self::File),

@@ -38,6 +38,8 @@ pub enum Protocol {
     Gelf(Gelf),
     /// Port 6514: not acknowledged.
     Syslog(Syslog),
+    /// Port 12201: not acknowledged.
+    Ltsv(Receiver),
 }
 
 impl Protocol {
@@ -48,6 +50,7 @@ impl Protocol {
             Self::Bulk(settings) => settings.endpoint.url.0.clone(),
             Self::Gelf(settings) => settings.receiver.address.0.clone(),
             Self::Syslog(settings) => settings.receiver.address.0.clone(),
+            Self::Ltsv(receiver) => receiver.address.0.clone(),
         }
     }
 }
@@ -58,10 +61,11 @@ enum Kind {
     Bulk,
     Gelf,
     Syslog,
+    Ltsv,
 }
 
 impl FromNode for Kind {
-    const EXPECTED: &'static str = "lumberjack or bulk (acknowledged), gelf or syslog (not)";
+    const EXPECTED: &'static str = "lumberjack or bulk (acknowledged), gelf, syslog or ltsv (not)";
 
     fn from_node(node: &Node) -> Result<Self, String> {
         match node.text() {
@@ -69,6 +73,7 @@ impl FromNode for Kind {
             Some("bulk") => Ok(Self::Bulk),
             Some("gelf") => Ok(Self::Gelf),
             Some("syslog") => Ok(Self::Syslog),
+            Some("ltsv") => Ok(Self::Ltsv),
             _ => Err(mismatch::<Self>(node)),
         }
     }
@@ -82,6 +87,7 @@ impl Kind {
             Self::Bulk => 9200,
             Self::Gelf => 12202,
             Self::Syslog => 6514,
+            Self::Ltsv => 12201,
         }
     }
 }
@@ -130,6 +136,7 @@ fn protocol(kind: Kind, receiver: Receiver, login: Option<(String, SecretRef)>) 
             Protocol::Lumberjack(Lumberjack { receiver, compression_level: 3, timeout: Duration::from_secs(30) })
         }
         Kind::Gelf => Protocol::Gelf(Gelf { receiver, protocol: gelf::Protocol::Tcp }),
+        Kind::Ltsv => Protocol::Ltsv(receiver),
         // Its receiver takes no counted octets.
         Kind::Syslog => Protocol::Syslog(Syslog { receiver, framing: Framing::Newline, app_name: None, facility: 16 }),
         Kind::Bulk => {
