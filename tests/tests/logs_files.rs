@@ -1,6 +1,7 @@
 //! Every kind of rotation on the real agent: nothing is lost, nothing is sent twice, and order is kept.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -82,6 +83,23 @@ fn a_tail_that_is_only_in_the_copy_is_drained_before_the_truncated_file_goes_on(
         complete(&host).with_context(|| pattern.to_owned())?;
     }
     Ok(())
+}
+
+#[test]
+fn a_copy_and_truncate_under_load_loses_and_repeats_nothing() -> Result<()> {
+    let mut host = Host::new()?;
+    host.write("log.json", 1)?;
+    let agent = host.agent("log.json", "")?;
+    complete(&host)?;
+    for round in 0..4 {
+        for _ in 0..20 {
+            host.write("log.json", 500)?;
+        }
+        // Whatever the agent is doing just now.
+        copy_and_truncate(&host, &format!("log.json.2026-11-2{round}"))?;
+        host.write("log.json", 700)?;
+    }
+    complete(&host).with_context(|| agent.output())
 }
 
 #[test]
@@ -359,6 +377,59 @@ fn a_source_may_start_at_the_end_of_what_is_there_and_never_again() -> Result<()
     agent.start_again()?;
     complete(&host)?;
     ensure!(!fs::read_to_string(host.archive())?.contains("999999"), "what was there before was shipped");
+    Ok(())
+}
+
+#[test]
+fn a_quiet_file_among_ten_thousand_is_shipped_within_two_seconds_beside_a_noisy_one() -> Result<()> {
+    const FILES: usize = 10_000;
+    let mut host = Host::new()?;
+    for number in 0..FILES {
+        fs::write(host.log(&format!("{number}.log")), "")?;
+    }
+    let noisy = host.log("noisy.log");
+    fs::write(&noisy, "")?;
+    let mut agent = host.agent("*.log", "")?;
+    agent.wait_status("all are followed", SOON, |status| {
+        status["duties"]["logs"]["details"]["sources"]["backend"]["files"] == FILES + 1
+    })?;
+    host.write("17.log", 1)?;
+    complete(&host)?;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = stop.clone();
+    let neighbour = std::thread::spawn(move || noise(&noisy, &stopped));
+    for file in ["3.log", "9999.log"] {
+        let start = Instant::now();
+        host.write(file, 1)?;
+        host.wait_complete()?;
+        let took = start.elapsed();
+        eprintln!("{file}: {took:?}");
+        ensure!(took < Duration::from_secs(2), "{file} took {took:?}");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    neighbour.join().expect("no panic")?;
+    // And after a restart with all of them known.
+    agent.terminate()?;
+    host.write("5000.log", 1)?;
+    let start = Instant::now();
+    agent.start_again()?;
+    host.wait_complete()?;
+    eprintln!("first line {:?} after the start", start.elapsed());
+    // (One second by itself; tests share the machine.)
+    ensure!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
+    Ok(())
+}
+
+/// Lines that are no numbered ones, as fast as the disk takes them, up to 200 MB.
+fn noise(path: &PathBuf, stop: &std::sync::atomic::AtomicBool) -> Result<()> {
+    let mut file = File::options().append(true).open(path)?;
+    let text = "{\"noise\":true}\n".repeat(1000);
+    for _ in 0..13_000 {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            break;
+        }
+        file.write_all(text.as_bytes())?;
+    }
     Ok(())
 }
 

@@ -159,12 +159,14 @@ fn is_newer(candidate: &Candidate, base: &Path, following: &Following, search: &
 /// Whether a file has nothing that the log does not have: a copy that comes before a truncation. It is followed when the
 /// log was truncated, from where the log was read to.
 fn is_copy_of(original: &FollowedFile, copy: &Opened, size: u64) -> bool {
-    if original.is_replaced() || size > original.size() {
-        return false;
-    }
+    !original.is_replaced() && size <= original.size() && is_copy(&original.file, copy, size)
+}
+
+/// Whether a content begins as another one of this size does and goes on as that one ends.
+pub fn is_copy(original: &Opened, copy: &Opened, size: u64) -> bool {
     let same = |offset: u64, length: usize| -> io::Result<bool> {
         let (mut a, mut b) = ([0; WINDOW], [0; WINDOW]);
-        let lengths = (original.file.fill_at(&mut a[..length], offset)?, copy.fill_at(&mut b[..length], offset)?);
+        let lengths = (original.fill_at(&mut a[..length], offset)?, copy.fill_at(&mut b[..length], offset)?);
         Ok(lengths == (length, length) && a[..length] == b[..length])
     };
     let length = WINDOW.min(usize::try_from(size).unwrap_or(WINDOW));

@@ -23,6 +23,9 @@ const LATE: Duration = Duration::from_secs(600);
 /// Between two looks at the files that time alone may change. There may be thousands.
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// So many new files at once are named in the log.
+const FEW: usize = 20;
+
 /// The folders of one source and the files that are followed in them.
 #[derive(Debug)]
 pub struct Following {
@@ -406,7 +409,14 @@ impl Following {
         new.sort_by_cached_key(|(candidate, found)| {
             (*found.family == *found.path, super::followed::modified(&found.metadata), candidate.path.clone())
         });
+        let is_many = new.len() > FEW;
+        if is_many {
+            log::info!(source = self.source.name; "logs: following {} files", new.len());
+        }
         for (candidate, found) in new {
+            if !is_many {
+                log::info!(source = self.source.name; "logs: following {}", found.path.display());
+            }
             search.known.found(&self.source, Key::of(&found.metadata).inode);
             let sequence = self.follow(found, candidate.wanted, search);
             self.note(&candidate, What::Followed(sequence));
@@ -455,7 +465,6 @@ impl Following {
     pub(super) fn follow(&mut self, found: Found, wanted: bool, search: &mut Search) -> u64 {
         let sequence = search.next_sequence;
         search.next_sequence += 1;
-        log::info!(source = self.source.name; "logs: following {}", found.path.display());
         let file = FollowedFile::new(found, self.source.clone(), search.attention.clone(), sequence);
         self.by_key.insert(by_key(file.key), sequence);
         if let Some(before) = self.newest.insert(file.family.clone(), sequence) {
@@ -501,6 +510,13 @@ impl Following {
 
     pub(super) fn file(&self, sequence: u64) -> Option<&Arc<FollowedFile>> {
         self.files.get(&sequence).map(|entry| &entry.file)
+    }
+
+    /// Whether the file at a path was judged before, or read and let go.
+    pub(super) fn is_settled(&self, path: &Path) -> bool {
+        let what = |folder: &Path, name| self.folders.get(folder)?.what(name);
+        let named = path.parent().zip(path.file_name());
+        named.is_some_and(|(folder, name)| what(folder, name) == Some(What::Nothing))
     }
 
     /// Whether a file is followed as what its inode has now.

@@ -1,9 +1,9 @@
-use super::admission::family_path;
+use super::admission::{family_path, is_copy};
 use super::followed::{FollowedFile, Found, Opened, modified};
 use super::following::Following;
 use super::identity::Key;
 use super::search::Search;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ impl Following {
                     continue;
                 }
             };
-            let copy = self.copy_of(&file);
-            match &copy {
+            let generations = self.generations_since(&file, &opened, search.started);
+            match generations.first() {
                 Some(copy) => {
                     log::info!(source = self.source.name; "logs: {} was truncated; its copy {} is read to its end first", file.origin.display(), copy.path.display());
                 }
@@ -39,8 +39,8 @@ impl Following {
             }
             file.set_replaced();
             let Some(wanted) = self.retire(*sequence) else { continue };
-            if let Some(copy) = copy {
-                let of_copy = self.follow(copy, false, search);
+            for generation in generations {
+                let of_copy = self.follow(generation, false, search);
                 self.name(of_copy);
             }
             let anew = self.follow(opened, wanted, search);
@@ -50,23 +50,34 @@ impl Following {
         }
     }
 
-    /// The newest file of the same log that has the content that was there, as far as it was read.
-    fn copy_of(&self, file: &FollowedFile) -> Option<Found> {
+    /// The copy of what was there, as far as it was read, and the copies of what was there after that, if the file was
+    /// truncated several times meanwhile. The oldest first.
+    fn generations_since(&self, file: &FollowedFile, now: &Found, started: i64) -> Vec<Found> {
         let base = file.path().unwrap_or_else(|| file.origin.clone());
-        let entries = base.parent()?.read_dir().ok()?;
+        let Some(entries) = base.parent().and_then(|folder| folder.read_dir().ok()) else { return Vec::new() };
         let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-        let copies = paths.filter(|path| *path != *base && family_path(path) == family_path(&base));
-        copies.filter_map(|path| self.as_copy(&path, file)).max_by_key(|found| modified(&found.metadata))
+        let siblings = paths.filter(|path| *path != *base && family_path(path) == family_path(&base));
+        let mut found: Vec<Found> = siblings.filter_map(|path| self.unfollowed(&path, file)).collect();
+        found.sort_by_key(|found| (modified(&found.metadata), found.path.clone()));
+        // Of several with the same beginning, the newest is the copy.
+        let copy = found.iter().rposition(|found| file.is_original_of(&found.opened));
+        let later = found.split_off(copy.map_or(0, |copy| copy + 1));
+        let is_missed = |found: &Found| {
+            modified(&found.metadata) >= started
+                && matches!(found.opened, Opened::Plain(_))
+                && !is_copy(&now.opened, &found.opened, found.metadata.len())
+        };
+        let copy = copy.and_then(|_| found.pop());
+        copy.into_iter().chain(later.into_iter().filter(is_missed)).collect()
     }
 
-    fn as_copy(&self, path: &Path, of: &FollowedFile) -> Option<Found> {
-        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        if self.is_followed(Key::of(&metadata)) {
+    fn unfollowed(&self, path: &Path, of: &FollowedFile) -> Option<Found> {
+        let metadata = path.metadata().ok().filter(Metadata::is_file)?;
+        if self.is_followed(Key::of(&metadata)) || self.is_settled(path) {
             return None;
         }
-        let opened = Opened::of(File::open(path).ok()?).ok()?;
-        of.is_original_of(&opened).then(|| Found {
-            opened,
+        Some(Found {
+            opened: Opened::of(File::open(path).ok()?).ok()?,
             path: path.into(),
             origin: of.origin.clone(),
             family: of.family.clone(),
