@@ -66,6 +66,8 @@ impl Courier {
                 }
             }
         };
+        // Whether it answers shows with the first batch; a host without a line to ship is well all the same.
+        self.health.reached(&self.output);
         while let Some(batch) = batches.recv().await {
             let refused = self.settle(&mut platform, &batch).await;
             if settled.send(Settled { batch, refused }).await.is_err() {
