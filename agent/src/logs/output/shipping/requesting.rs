@@ -85,10 +85,12 @@ impl Shipping {
         }
     }
 
-    /// Whether another piece could be too much for the batch that is being filled.
+    /// Whether another piece could be too much for the batch that is being filled. Short lines become several times as
+    /// long with what is put around them, and memory holds that.
     fn is_full(&self, portions: &Portions) -> bool {
         let most = self.batch().max(PIECE as u64);
-        portions.filled + PIECE as u64 > most || self.out.items.len() >= self.task.settings.batch.lines
+        let by_bytes = portions.filled + PIECE as u64 > most || self.out.bytes.len() as u64 >= most;
+        by_bytes || self.out.items.len() >= self.task.settings.batch.lines
     }
 
     /// When the batch that is being filled is to be sent, if nothing is under way.
