@@ -8,7 +8,7 @@ packages="
   docker.io docker-registry iptables
   rsyslog rsyslog-gnutls prometheus prometheus-node-exporter
   swift-proxy swift-account swift-container swift-object memcached
-  systemd-container mmdebstrap busybox-static
+  systemd-container systemd-journal-remote mmdebstrap busybox-static
   qemu-system-x86 qemu-utils genisoimage mtools dosfstools
   curl jq openssl openssh-client iproute2 procps xz-utils zstd
   e2fsprogs fdisk grub-pc-bin grub-common

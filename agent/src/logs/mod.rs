@@ -15,6 +15,8 @@ pub mod positions;
 pub mod record;
 /// Deletes what is old and shipped.
 pub mod retention;
+/// Rotates, compresses and deletes, for applications that have nobody who does.
+pub mod rotate;
 /// Where lines come from: files, their identity, their lines.
 pub mod source;
 /// Counters, health, and the status made of them.
@@ -38,13 +40,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, block_in_place};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Between looks at all folders and files, which cover what inotify missed.
 const SCAN: Duration = Duration::from_secs(1);
 /// Hints of the kernel are gathered for this long: a busy writer gives thousands a second.
 const GATHER: Duration = Duration::from_millis(20);
+
+/// What is being rotated at the end has so long: it is gone on with at the next start.
+const FINISH: Duration = Duration::from_secs(1);
 
 /// Follows the sources' files and ships their lines until it is told to stop, then for up to two seconds more.
 ///
@@ -64,6 +69,9 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
     // Outputs stop after the last scan, so that what was written until then is still shipped.
     let stop_outputs = CancellationToken::new();
     let mut intakes = Intakes::start(&settings, &sources, &context.state, context.stop.clone());
+    let mut rotation = JoinSet::new();
+    let jobs = rotate::jobs(&settings, &sources);
+    rotation.spawn(rotate::run(jobs, discovery.files(), context.state.clone(), context.stop.clone()));
     let mut operator = Operator { outputs: settings.outputs, origin, resends: BTreeMap::new() };
     let tasks = tasks(&mut operator, (&context, &sources), &discovery, positions, &stop_outputs);
     let mut reporting =
@@ -72,8 +80,10 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
     let followed = tokio::select! {
         followed = follow(&mut discovery, &mut reporting, &mut outputs, &operator, &context) => followed,
         defect = intakes.failed() => Err(defect),
+        Some(ended) = rotation.join_next() => ended?,
     };
     intakes.finish().await;
+    let _ = timeout(FINISH, rotation.join_next()).await;
     block_in_place(|| discovery.scan());
     stop_outputs.cancel();
     while let Some(ended) = outputs.join_next().await {

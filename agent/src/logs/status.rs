@@ -243,6 +243,10 @@ impl Reporting {
             if let Some(intake) = &source.intake {
                 about["intake"] = intake.to_json();
             }
+            if let Some(rotation) = &source.rotation {
+                about["rotation"] = rotation.to_json();
+            }
+            about["problems"] = source.problems().into();
             sources.insert(source.name.clone(), about);
         }
         let outputs: serde_json::Map<_, _> =
@@ -265,8 +269,10 @@ impl Reporting {
     fn trouble(&self, problems: &[String]) -> Option<String> {
         let hindered =
             self.outputs.iter().filter_map(|(name, health)| Some(format!("output {name}: {}", health.why()?)));
-        let intakes = self.sources.iter().filter_map(|source| Some(source.intake.as_ref()?.problems(&source.name)));
-        let all: Vec<_> = hindered.chain(intakes.flatten()).chain(problems.iter().cloned()).collect();
+        let all: Vec<_> = hindered
+            .chain(self.sources.iter().flat_map(|source| source.problems()))
+            .chain(problems.iter().cloned())
+            .collect();
         let first = all.first()?;
         Some(if all.len() == 1 { first.clone() } else { format!("{first} (and {} more)", all.len() - 1) })
     }

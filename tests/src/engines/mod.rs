@@ -9,6 +9,8 @@ pub mod docker;
 mod docker_daemon;
 /// Flowgger, the receiver behind OVH's Log Data Platform.
 pub mod flowgger;
+/// Journal files, made by systemd-journal-remote.
+pub mod journal;
 /// moto, which stands for AWS.
 pub mod moto;
 /// Prometheus' node_exporter.

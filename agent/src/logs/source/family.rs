@@ -42,12 +42,26 @@ fn stamp(name: &str) -> Option<(usize, usize)> {
         }
         let digits = bytes[start..end].iter().filter(|byte| byte.is_ascii_digit()).count();
         let number_at_end = end == bytes.len() && start > 0 && bytes[start - 1] == b'.';
-        if digits >= 8 || number_at_end {
+        if number_at_end || (digits >= 8 && (stands_apart(bytes, start, end) || is_date(&bytes[start..end]))) {
             return Some((start, end));
         }
         end = start;
     }
     None
+}
+
+/// Whether neither a letter nor a digit is beside it.
+fn stands_apart(name: &[u8], start: usize, end: usize) -> bool {
+    let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    !is_word(start.checked_sub(1).and_then(|before| name.get(before))) && !is_word(name.get(end))
+}
+
+/// Whether it begins with a day: other digits among letters are part of an id, such as a container's.
+fn is_date(stamp: &[u8]) -> bool {
+    let digits: Vec<u8> = stamp.iter().filter(|byte| byte.is_ascii_digit()).copied().collect();
+    matches!(digits[..], [b'1', b'9', ..] | [b'2', b'0', ..])
+        && matches!(digits[4..6], [b'0', b'1'..=b'9'] | [b'1', b'0'..=b'2'])
+        && matches!(digits[6..8], [b'0', b'1'..=b'9'] | [b'1' | b'2', _] | [b'3', b'0' | b'1'])
 }
 
 #[cfg(test)]
@@ -65,6 +79,9 @@ mod tests {
             ("app-2026-11-20.log", "app.log"),
             ("app.20261120.1.log", "app.log"),
             ("2026-11-20.log", "log"),
+            ("app20261120.log", "app.log"),
+            ("0000000001.ndjson", "ndjson"),
+            ("5f1234567890ab-json.log.1", "5f1234567890ab-json.log"),
         ] {
             assert_eq!(family(name), expected, "{name}");
         }
@@ -72,7 +89,7 @@ mod tests {
 
     #[test]
     fn files_that_are_written_side_by_side_are_no_generations() {
-        for name in ["worker-1.log", "web01.log", "v2.json", "a", "", "1", "1.2.3.log"] {
+        for name in ["worker-1.log", "web01.log", "v2.json", "a", "", "1", "1.2.3.log", "5f1234567890ab-json.log"] {
             assert_eq!(family(name), name);
         }
     }

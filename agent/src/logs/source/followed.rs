@@ -3,7 +3,6 @@ use super::compressed::{self, Compressed};
 use super::identity::{self, Content, Digest, HEAD, Key, Point};
 use super::search::Attention;
 use crate::logs::record::Facts;
-use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -165,7 +164,7 @@ impl FollowedFile {
                 Some(intake) => intake.name.to_owned(),
                 None => self.origin.to_string_lossy().into_owned(),
             },
-            fields: BTreeMap::new(),
+            fields: self.source.fields_of(&self.origin),
         }
     }
 

@@ -289,14 +289,13 @@ impl Following {
     /// Whether a file is worth a look: what it is, and whether its name is asked for.
     fn candidate(&self, folder: &Folder, path: &Path, found: &Unknown, search: &Search) -> Option<(Metadata, bool)> {
         let name = found.name.to_string_lossy();
-        let patterns = &self.source.patterns;
         if folder.path == self.pins.folder {
             return Some((path.metadata().ok()?, false));
         }
         if search.excluded.contains(path) {
             return None;
         }
-        let wanted = patterns.ask_for(&folder.places, &name) && !patterns.exclude(path, &name);
+        let wanted = self.source.patterns.ask_for(&folder.places, &name) && self.source.takes(path, &name);
         let is_familiar = || {
             let of_inode = (found.inode, 0)..=(found.inode, u64::MAX);
             self.by_key.range(of_inode).next().is_some() || search.known.has_inode(found.inode)

@@ -1,7 +1,6 @@
+use super::hindrances::Hindrances;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 /// What came in for a source that is no file, and what hinders it.
 #[derive(Debug, Default)]
@@ -19,7 +18,7 @@ pub struct Intake {
     pub gaps: AtomicU64,
     /// Bytes in the spool.
     pub spooled: AtomicU64,
-    hindrances: Mutex<BTreeMap<&'static str, String>>,
+    hindrances: Hindrances,
 }
 
 impl Intake {
@@ -33,26 +32,18 @@ impl Intake {
     }
 
     /// Says what hinders the source in `what`; the log has it once for as long as it lasts.
-    pub fn hindered(&self, what: &'static str, source: &str, why: String) {
-        let mut hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
-        if !hindrances.contains_key(what) {
-            log::warn!(source; "logs: source {source}: {why}");
-        }
-        hindrances.insert(what, why);
+    pub fn hindered(&self, what: &str, source: &str, why: String) {
+        self.hindrances.add(what, source, why);
     }
 
     /// It does not any more.
-    pub fn cleared(&self, what: &'static str, source: &str) {
-        let mut hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
-        if hindrances.remove(what).is_some() {
-            log::info!(source; "logs: source {source} goes on");
-        }
+    pub fn cleared(&self, what: &str, source: &str) {
+        self.hindrances.remove(what, source);
     }
 
     /// What hinders the source, as sentences.
     pub fn problems(&self, source: &str) -> Vec<String> {
-        let hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
-        hindrances.values().map(|why| format!("source {source}: {why}")).collect()
+        self.hindrances.problems(source)
     }
 
     pub fn to_json(&self) -> Value {

@@ -7,6 +7,8 @@
 mod admission;
 /// The content of gzip and zstd files.
 mod compressed;
+/// What is known of containers whose output is followed.
+mod containers;
 /// An output's way through a file: read, check, advance.
 pub mod cursor;
 /// Finds files by pattern, notices rotation, wakes the outputs.
@@ -19,6 +21,8 @@ mod folder;
 pub mod followed;
 /// The folders and files of one source.
 mod following;
+/// What hinders a source.
+pub mod hindrances;
 /// How a file is known again: device, inode, head, and the window before a position.
 pub mod identity;
 /// What came in for a source that is no file.
@@ -51,14 +55,20 @@ mod truncation;
 mod watcher;
 
 use crate::logs::record::Recipe;
+use crate::logs::rotate::UNFINISHED;
+use crate::logs::rotate::report::Rotation;
 use crate::logs::status::Counters;
+use containers::Containers;
 use hostwright_core::config::logs as config;
 use hostwright_core::config::logs::Parse;
 use hostwright_core::config::logs::multiline::Rule;
+use hostwright_core::config::logs::rotate::Compression;
 use hostwright_core::config::logs::source::{Kind, Start};
 use intake::Intake;
 use joining::{Engine, Joining, Multiline};
+use pattern::Patterns;
 use regex::bytes::Regex;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,7 +78,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Source {
     pub name: String,
-    patterns: pattern::Patterns,
+    patterns: Patterns,
     /// Whether files are begun at their ends when the source is followed for the first time.
     from_end: bool,
     /// The most bytes of deleted files that are kept on disk for outputs that lack them.
@@ -81,6 +91,10 @@ pub struct Source {
     pub retain: Option<Duration>,
     /// What came in, if its lines come from no file.
     pub intake: Option<Arc<Intake>>,
+    /// What we rotated, if that is asked of us.
+    pub rotation: Option<Arc<Rotation>>,
+    /// Which containers are meant, if its lines are their output.
+    containers: Option<Containers>,
     /// Names of outputs; the index of one is its slot.
     pub outputs: Vec<String>,
     /// What was shipped and what was odd, for each output.
@@ -92,29 +106,42 @@ impl Source {
     /// `state` is the duty's folder, where spools are.
     ///
     /// # Errors
-    /// A file pattern or a regular expression is not valid.
+    /// A pattern or a regular expression is not valid.
     pub fn new(name: &str, settings: &config::Source, state: &Path) -> anyhow::Result<Self> {
-        let segments = [format!("{}/*.ndjson", spool::folder(state, name).display())];
-        let (files, intake): (&[String], _) = match &settings.kind {
-            Kind::Files(files) => (&files.patterns, None),
-            Kind::Journal(_) => (&segments, Some("journal")),
-            Kind::Syslog(_) => (&segments, Some("syslog")),
-            Kind::Containers(_) => (&[], None),
+        let containers = match &settings.kind {
+            Kind::Containers(settings) => Some(Containers::new(settings)?),
+            _ => None,
         };
-        let (exclude, from_end, pin) = match &settings.kind {
-            Kind::Files(files) => (files.exclude.as_slice(), files.start == Start::End, files.pin.0),
-            _ => (&[][..], false, 0),
+        let intake = match &settings.kind {
+            Kind::Journal(_) => Some("journal"),
+            Kind::Syslog(_) => Some("syslog"),
+            Kind::Files(_) | Kind::Containers(_) => None,
         };
+        let patterns = match (&settings.kind, &containers) {
+            (Kind::Files(files), _) => Patterns::new(&files.patterns, &left_out(files))?,
+            (_, Some(containers)) => Patterns::new(&[containers.pattern()], &[])?,
+            _ => Patterns::new(&[format!("{}/*.ndjson", spool::folder(state, name).display())], &[])?,
+        };
+        let (from_end, pin) = match &settings.kind {
+            Kind::Files(files) => (files.start == Start::End, files.pin.0),
+            // The engine deletes a container's log with it.
+            Kind::Containers(_) => (false, 1 << 30),
+            Kind::Journal(_) | Kind::Syslog(_) => (false, 0),
+        };
+        let rotates = matches!(&settings.kind, Kind::Files(files) if files.rotate.is_some());
         Ok(Self {
             name: name.to_owned(),
-            patterns: pattern::Patterns::new(files, exclude)?,
+            patterns,
             from_end,
             pin,
             lost: AtomicU64::new(0),
             joining: joining(settings)?,
             recipe: Recipe::new(settings)?,
             line_limit: usize::try_from(settings.line_limit.0).unwrap_or(usize::MAX / 8),
-            retain: settings.retain,
+            // What is rotated by us is followed until it is deleted or compressed, and that is decided there.
+            retain: settings.retain.or(rotates.then_some(Duration::MAX)),
+            rotation: rotates.then(Arc::default),
+            containers,
             intake: intake.map(|name| Arc::new(Intake::new(name))),
             counters: settings.outputs.iter().map(|_| Counters::default()).collect(),
             outputs: settings.outputs.clone(),
@@ -129,6 +156,25 @@ impl Source {
     /// Bytes that were gone before an output had them: truncated without a copy, or let go because of a limit.
     pub fn lost_bytes(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What hinders it beside its outputs, as sentences.
+    pub fn problems(&self) -> Vec<String> {
+        let intake = self.intake.iter().flat_map(|intake| intake.problems(&self.name));
+        let rotation = self.rotation.iter().flat_map(|rotation| rotation.problems(&self.name));
+        let containers = self.containers.iter().flat_map(|containers| containers.problems(&self.name));
+        intake.chain(rotation).chain(containers).collect()
+    }
+
+    /// Whether a file is asked for, of a name that is.
+    fn takes(&self, path: &Path, name: &str) -> bool {
+        !self.patterns.exclude(path, name)
+            && self.containers.as_ref().is_none_or(|containers| !containers.leave_out(path))
+    }
+
+    /// What is known of a file beside its name: further fields of its records.
+    pub fn fields_of(&self, path: &Path) -> BTreeMap<String, String> {
+        self.containers.as_ref().map(|containers| containers.fields(path)).unwrap_or_default()
     }
 
     /// The slot of an output, if lines of this source go there.
@@ -150,4 +196,18 @@ fn joining(settings: &config::Source) -> Result<Joining, regex::Error> {
         Rule::Continuation(pattern) => (pattern, false),
     };
     Ok(Joining::Multiline(Multiline { regex: Regex::new(pattern.as_str())?, is_start, timeout: multiline.timeout }))
+}
+
+/// Names that are not asked for. Where we rotate, that is also what we are writing, and what we compressed: every output
+/// had it before.
+fn left_out(files: &config::source::Files) -> Vec<String> {
+    let mut names = files.exclude.clone();
+    if let Some(rotate) = &files.rotate {
+        names.push(format!("*{UNFINISHED}"));
+        names.extend(rotate.compress.map(|method| match method {
+            Compression::Gzip => "*.gz".to_owned(),
+            Compression::Zstd => "*.zst".to_owned(),
+        }));
+    }
+    names
 }

@@ -2,6 +2,7 @@ use super::{Refusal, Spool, folder};
 use crate::logs::source::Source;
 use crate::logs::source::intake::Intake;
 use hostwright_core::config::logs::source::Spooled;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -75,8 +76,7 @@ impl Feed {
     pub async fn keep_synced(&self) {
         loop {
             sleep(SYNC).await;
-            let unsynced = self.spool.lock().unwrap_or_else(PoisonError::into_inner).unsynced();
-            let Some(file) = unsynced else { continue };
+            let Some(file) = self.refresh() else { continue };
             match spawn_blocking(move || file.sync_data()).await {
                 Ok(Ok(())) => self.intake.cleared("sync", &self.source.name),
                 Ok(Err(error)) => self.not_synced(&error),
@@ -84,6 +84,14 @@ impl Feed {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Notes how full the spool is; its newest segment, if something in it is not on the disk yet.
+    fn refresh(&self) -> Option<Arc<File>> {
+        let mut spool = self.spool.lock().unwrap_or_else(PoisonError::into_inner);
+        spool.refresh();
+        self.intake.spooled.store(spool.bytes(), Ordering::Relaxed);
+        spool.unsynced()
     }
 
     /// Brings to the disk what was appended.

@@ -105,6 +105,14 @@ impl Spool {
         self.limit = u64::MAX;
     }
 
+    /// Notes which segments were deleted.
+    pub fn refresh(&mut self) {
+        if self.older > 0 {
+            // What cannot be listed now is counted as before, and told when something is appended.
+            let _ = self.recount();
+        }
+    }
+
     pub fn bytes(&self) -> u64 {
         self.older + self.length
     }
