@@ -12,7 +12,7 @@ $(error run this as root with cargo on the PATH, such as: sudo env "PATH=$$PATH"
 endif
 endif
 
-.PHONY: demo test lint deny deb image build setup
+.PHONY: demo test fuzz lint deny deb image build setup
 
 ifdef DOWN
 demo: build
@@ -29,6 +29,11 @@ ifeq ($(NEXTEST),nextest)
 else
 	target/release/with-engines cargo test --release --workspace
 endif
+
+# Each target for a minute, with what earlier runs found; it takes cargo-fuzz.
+FUZZ_SECONDS ?= 60
+fuzz:
+	cd fuzz && for target in $$(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
 
 lint:
 	cargo fmt --all --check

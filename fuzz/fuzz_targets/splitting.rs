@@ -1,0 +1,24 @@
+//! Lines and events of several lines are the same whatever pieces they come in.
+#![no_main]
+
+use hostwright_fuzz::check;
+use hostwright_fuzz::logs::source::joining::{Joining, Multiline};
+use libfuzzer_sys::fuzz_target;
+use regex::bytes::Regex;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+static JOININGS: LazyLock<[Joining; 3]> = LazyLock::new(|| {
+    let multiline = |regex: &str, is_start| {
+        let regex = Regex::new(regex).expect("valid");
+        Joining::Multiline(Multiline { regex, is_start, timeout: Duration::from_secs(1) })
+    };
+    [Joining::Lines, multiline("^[A-Z]", true), multiline(r"^\s", false)]
+});
+
+fuzz_target!(|input: (u8, [u8; 6], &[u8])| {
+    let (limit, ends, bytes) = input;
+    for joining in &*JOININGS {
+        check(bytes, joining, 4 + usize::from(limit), &mut ends.map(usize::from));
+    }
+});
