@@ -1,6 +1,7 @@
 # make demo   the whole product on this machine: a VM boots from one user-data and works; DOWN=1 cleans up
 # make test   every test, on real engines, with a VM; CI runs this
-# Both install the Debian packages that they need (tests/setup.sh), on Debian 12 with Rust.
+# make bench     what it costs, beside the programs that it replaces; SIZE_MB=700 for a full run
+# All install the Debian packages that they need (tests/setup.sh), on Debian 12 with Rust.
 
 PROFILE ?= release
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest)
@@ -12,7 +13,7 @@ $(error run this as root with cargo on the PATH, such as: sudo env "PATH=$$PATH"
 endif
 endif
 
-.PHONY: demo test fuzz lint deny deb image build setup
+.PHONY: demo test bench fuzz lint deny deb image build setup
 
 ifdef DOWN
 demo: build
@@ -34,6 +35,9 @@ endif
 FUZZ_SECONDS ?= 60
 fuzz:
 	cd fuzz && for target in $$(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; done
+
+bench: build
+	target/release/bench
 
 lint:
 	cargo fmt --all --check

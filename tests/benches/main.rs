@@ -1,0 +1,47 @@
+//! What the product costs, measured beside the programs that it replaces: one file for each duty, one table.
+//!
+//! `bench [DUTY…]` (or `make bench`); `SIZE_MB` sets the size of inputs (200), `ONLY` names the works to do by a part
+//! of their names. The results are printed and written to `bench/results.json` beside the build.
+
+/// The logs duty beside rsyslog's imfile.
+mod logs;
+/// Works, figures, goals.
+mod table;
+/// CPU time and memory of a process.
+mod usage;
+
+use anyhow::{Context, Result};
+use std::env;
+use std::path::PathBuf;
+use table::Table;
+
+/// What all benches are told.
+#[derive(Debug)]
+pub struct Settings {
+    /// Bytes of an input.
+    pub size: u64,
+    /// Where inputs and results are kept.
+    pub folder: PathBuf,
+}
+
+type Bench = fn(&Settings, &mut Table);
+
+const DUTIES: [(&str, Bench); 1] = [("logs", logs::run)];
+
+fn main() -> Result<()> {
+    let size = env::var("SIZE_MB").ok().map(|text| text.parse::<u64>().context("SIZE_MB")).transpose()?.unwrap_or(200);
+    let program = env::current_exe()?;
+    let build = program.ancestors().nth(2).context("no build folder")?;
+    let settings = Settings { size: size * 1_000_000, folder: build.join("bench") };
+    std::fs::create_dir_all(&settings.folder)?;
+    let wanted: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let mut table = Table::new(env::var("ONLY").unwrap_or_default());
+    for (_, bench) in DUTIES.iter().filter(|(duty, _)| wanted.is_empty() || wanted.iter().any(|name| name == duty)) {
+        bench(&settings, &mut table);
+    }
+    println!("\n{}", table.text());
+    let results = settings.folder.join("results.json");
+    std::fs::write(&results, serde_json::to_string_pretty(&table.json())?)?;
+    println!("written to {}", results.display());
+    Ok(())
+}
