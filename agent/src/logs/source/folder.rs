@@ -1,7 +1,7 @@
 use super::identity::Key;
 use super::pattern::Place;
 use super::watcher::Watcher;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirEntry, Metadata};
 use std::io;
@@ -27,6 +27,8 @@ pub struct Folder {
     pub is_base: bool,
     /// Something happened in it.
     pub is_stirred: bool,
+    /// Folders with links to files in this one: what happens here is about them.
+    pub linked_from: BTreeSet<Arc<Path>>,
     /// Names that were looked into. The rest is left alone.
     names: HashMap<OsString, Named>,
     is_watched: bool,
@@ -81,6 +83,7 @@ impl Folder {
             places,
             is_base,
             is_stirred: false,
+            linked_from: BTreeSet::new(),
             names: HashMap::new(),
             is_watched: false,
             listed: None,

@@ -5,6 +5,8 @@
 
 /// Whether a file that was found is to be followed.
 mod admission;
+/// How new files are taken over, in which order.
+mod arrival;
 /// The content of gzip and zstd files.
 mod compressed;
 /// What is known of containers whose output is followed.
@@ -13,6 +15,8 @@ mod containers;
 pub mod cursor;
 /// Finds files by pattern, notices rotation, wakes the outputs.
 pub mod discover;
+/// A followed file in its folders.
+mod entry;
 /// What the name of a rotated file tells.
 pub mod family;
 /// A folder, and what its names are about.
@@ -47,6 +51,8 @@ mod pattern;
 mod pins;
 /// What the searches for the files of all sources share.
 mod search;
+/// What becomes of followed files: where they are, whether they have ended, when they are let go.
+mod settling;
 /// What comes from no file, in files.
 pub mod spool;
 /// Files whose content was replaced, and copies of what was in them.

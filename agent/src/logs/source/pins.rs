@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Pins {
     pub folder: Arc<Path>,
-    /// The most bytes that are kept on disk for us alone.
+    /// The most unread bytes that are kept on disk for us alone.
     limit: u64,
     /// Files that cannot be linked: on another file system, or deleted.
     refused: BTreeSet<u64>,
@@ -88,13 +88,10 @@ impl Pins {
         self.folder.join(format!("{:x}-{:x}", file.key.device, file.key.inode))
     }
 
-    /// Bytes that are on disk only because of us.
-    pub fn held(file: &FollowedFile) -> u64 {
+    /// Whether a file is on disk only because of us.
+    pub fn holds(file: &FollowedFile) -> bool {
         let ours = u64::from(file.is_pinned());
-        match file.file.metadata() {
-            Ok(metadata) if metadata.nlink() <= ours => metadata.len(),
-            _ => 0,
-        }
+        file.file.metadata().is_ok_and(|metadata| metadata.nlink() <= ours)
     }
 
     pub fn limit(&self) -> u64 {

@@ -76,7 +76,7 @@ pub struct Files {
     pub exclude: Vec<String>,
     /// Where to begin in files that are there when the source is followed for the first time.
     pub start: Start,
-    /// The most of deleted files that is kept on disk because an output lacks it.
+    /// The most of deleted files that is kept because an output lacks it.
     pub pin: ByteSize,
     /// How we rotate them, if nobody else does.
     pub rotate: Option<Rotate>,

@@ -1,0 +1,148 @@
+use super::admission::{self, Candidate, Verdict};
+use super::entry::Entry;
+use super::folder::What;
+use super::followed::{FollowedFile, Found, modified};
+use super::following::{Following, by_key};
+use super::identity::Key;
+use super::pins::Pins;
+use super::search::Search;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// So many new files at once are named in the log.
+const FEW: usize = 20;
+
+impl Following {
+    /// Follows the files that are new, the older generations of a log first.
+    pub(super) fn take_in(&mut self, candidates: Vec<Candidate>, search: &mut Search) {
+        let mut each: BTreeMap<Key, Candidate> = BTreeMap::new();
+        let mut others = Vec::new();
+        for candidate in candidates {
+            let key = Key::of(&candidate.metadata);
+            let other = match each.get(&key) {
+                Some(known) if known.wanted || !candidate.wanted => Some(candidate),
+                _ => each.insert(key, candidate),
+            };
+            others.extend(other.map(|other| (key, other)));
+        }
+        let mut new = Vec::new();
+        for (key, candidate) in each {
+            self.check_base(&candidate, search);
+            if let Some(sequence) = self.by_key.get(&by_key(key)).copied() {
+                self.note(&candidate, What::Followed(sequence));
+                continue;
+            }
+            match admission::admit(&candidate, self, search) {
+                Verdict::Follow(found) => new.push((candidate, *found)),
+                Verdict::Later => self.note(&candidate, What::Later),
+                Verdict::Never if candidate.folder == self.pins.folder => Pins::remove_stray(&candidate.path),
+                Verdict::Never => self.note(&candidate, What::Nothing),
+                Verdict::Failed(error) => search.problem(
+                    &candidate.path,
+                    format!("cannot open {}: {error}; let the agent read it", candidate.path.display()),
+                ),
+            }
+        }
+        // The file that has no date or number is the one being written, whatever the times say.
+        new.sort_by_cached_key(|(candidate, found)| {
+            (*found.family == *found.path, modified(&found.metadata), candidate.path.clone())
+        });
+        let is_many = new.len() > FEW;
+        if is_many {
+            log::info!(source = self.source.name; "logs: following {} files", new.len());
+        }
+        for (candidate, found) in new {
+            if !is_many {
+                log::info!(source = self.source.name; "logs: following {}", found.path.display());
+            }
+            search.known.found(&self.source, Key::of(&found.metadata).inode);
+            let sequence = self.follow(found, candidate.wanted, search);
+            self.note(&candidate, What::Followed(sequence));
+        }
+        for (key, other) in others {
+            let what = self.by_key.get(&by_key(key)).map_or(What::Later, |sequence| What::Followed(*sequence));
+            if let What::Followed(sequence) = what
+                && let Some(entry) = self.files.get_mut(&sequence)
+            {
+                entry.names += 1;
+            }
+            self.note(&other, what);
+        }
+    }
+
+    /// Before a rotated file is judged: it may be the copy of one that was truncated just now.
+    pub(super) fn check_base(&mut self, candidate: &Candidate, search: &mut Search) {
+        let base = admission::family_path(&candidate.path);
+        if *base == *candidate.path {
+            return;
+        }
+        let Some(file) = self.at(&base) else { return };
+        let sequence = file.sequence;
+        let _ = file.look();
+        self.follow_replaced(&[sequence], search);
+    }
+
+    pub(super) fn note(&mut self, candidate: &Candidate, what: What) {
+        if candidate.is_link
+            && let What::Followed(sequence) = what
+        {
+            self.name_target(&candidate.path, sequence);
+        }
+        if let What::Followed(sequence) = what
+            && candidate.folder == self.pins.folder
+            && let Some(file) = self.file(sequence)
+        {
+            file.set_pinned(true);
+        }
+        if let Some(folder) = self.folders.get_mut(&candidate.folder) {
+            folder.set(candidate.name.clone(), candidate.inode, what);
+        }
+    }
+
+    /// Takes over an opened file; its sequence number.
+    pub(super) fn follow(&mut self, found: Found, wanted: bool, search: &mut Search) -> u64 {
+        let sequence = search.next_sequence;
+        search.next_sequence += 1;
+        let file = FollowedFile::new(found, self.source.clone(), search.attention.clone(), sequence);
+        self.by_key.insert(by_key(file.key), sequence);
+        if let Some(before) = self.newest.insert(file.family.clone(), sequence) {
+            if let Some(entry) = self.files.get_mut(&before) {
+                entry.superseded = true;
+            }
+            self.restless.insert(before);
+        }
+        if !file.is_at(&file.origin) {
+            self.restless.insert(sequence);
+        }
+        let file = Arc::new(file);
+        self.files.insert(sequence, Entry { file, gone_since: None, wanted, superseded: false, names: 1 });
+        sequence
+    }
+
+    /// Notes the name that a link's target has in its own folder.
+    pub(super) fn name_target(&mut self, link: &Path, sequence: u64) {
+        let Ok(target) = link.canonicalize() else { return };
+        let named = target.parent().zip(target.file_name()).zip(target.metadata().ok());
+        if let Some(((folder, name), metadata)) = named
+            && let Some(folder) = self.folders.get_mut(folder)
+            && folder.what(name).is_none()
+            && let Some(entry) = self.files.get_mut(&sequence)
+        {
+            folder.set(name.to_owned(), Key::of(&metadata).inode, What::Followed(sequence));
+            entry.names += 1;
+        }
+    }
+
+    /// Notes the name of a file that was not found in its folder's listing.
+    pub(super) fn name(&mut self, sequence: u64) {
+        let Some(file) = self.file(sequence).cloned() else { return };
+        let path = file.path();
+        let named = path.as_deref().and_then(|path| Some((path.parent()?, path.file_name()?)));
+        if let Some((folder, name)) = named
+            && let Some(folder) = self.folders.get_mut(folder)
+        {
+            folder.set(name.to_owned(), file.key.inode, What::Followed(sequence));
+        }
+    }
+}

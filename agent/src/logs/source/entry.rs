@@ -1,0 +1,73 @@
+use super::followed::FollowedFile;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A rotated file to which nothing was written for this long has ended. The writer still has the old descriptor for a
+/// moment after a rename.
+const QUIET: Duration = Duration::from_secs(2);
+/// A deleted file stays open this long after it was read, for what an output may have to send again.
+const LINGER: Duration = Duration::from_secs(60);
+/// A rotated file that is asked for no more and was read is followed this much longer, for late writes.
+const LATE: Duration = Duration::from_secs(600);
+
+/// A followed file in its folders.
+#[derive(Debug)]
+pub struct Entry {
+    pub file: Arc<FollowedFile>,
+    pub gone_since: Option<Instant>,
+    /// Its name is asked for.
+    pub wanted: bool,
+    /// A later generation came up.
+    pub superseded: bool,
+    /// How many names it has in folders that are looked at.
+    pub names: usize,
+}
+
+impl Entry {
+    /// Notes that it is at another place, or at none any more.
+    pub fn move_to(&mut self, place: Option<(Arc<Path>, bool)>) {
+        let source = &self.file.source.name;
+        match place {
+            Some((path, wanted)) => {
+                let from = self.file.path().unwrap_or_else(|| self.file.origin.clone());
+                if from != path {
+                    log::info!(source; "logs: {} is now {}", from.display(), path.display());
+                }
+                self.file.set_path(Some(path));
+                (self.gone_since, self.wanted) = (None, wanted);
+            }
+            None => {
+                log::info!(source; "logs: {} is gone; what is unread of it is still read", self.file.origin.display());
+                self.file.set_path(None);
+                (self.gone_since, self.wanted) = (Some(Instant::now()), false);
+            }
+        }
+        self.file.touch();
+    }
+
+    /// Whether outputs should look.
+    pub fn settle(&self, now: SystemTime) -> bool {
+        let file = &self.file;
+        let mut changed = file.try_decoder();
+        if self.gone_since.is_some() {
+            // No folder tells of what is still written to it.
+            changed |= file.look().unwrap_or(false);
+        }
+        file.set_rotated(self.superseded || !file.is_at(&file.origin));
+        if !file.is_compressed() {
+            let ended = file.is_rotated() && file.quiet(now) >= QUIET;
+            changed |= file.has_ended() != ended;
+            file.set_ended(ended);
+        }
+        changed
+    }
+
+    pub fn is_done_with(&self, is_retained: bool, now: SystemTime) -> bool {
+        let lingered = match self.gone_since {
+            Some(since) => since.elapsed() >= LINGER,
+            None => !self.wanted && !is_retained && self.file.quiet(now) >= LATE,
+        };
+        lingered && self.file.is_rotated() && (self.file.is_done() || self.file.is_replaced())
+    }
+}
