@@ -415,8 +415,8 @@ fn a_quiet_file_among_ten_thousand_is_shipped_within_two_seconds_beside_a_noisy_
     agent.start_again()?;
     host.wait_complete()?;
     eprintln!("first line {:?} after the start", start.elapsed());
-    // (One second by itself; tests share the machine.)
-    ensure!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
+    // (A second, on a machine of its own; tests share it, and may be unoptimised.)
+    ensure!(start.elapsed() < Duration::from_secs(30), "took {:?}", start.elapsed());
     Ok(())
 }
 
