@@ -4,6 +4,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Deletes rotated files that are older than their source retains, and that every output has acknowledged to the end.
+///
+/// Only what is followed is deleted, compressed generations among it: its positions tell that it was shipped. A rotated
+/// file that was never followed stays, however old: it may be from before our time, and nobody can tell then whether
+/// what is in it is anywhere else. Such files do not become more.
 pub fn apply(files: &[Arc<FollowedFile>]) {
     let now = SystemTime::now();
     for file in files.iter().filter(|file| is_due(file, now)) {

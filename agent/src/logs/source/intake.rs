@@ -12,7 +12,7 @@ pub struct Intake {
     pub cut: AtomicU64,
     /// Not in the form that they should have; kept as text.
     pub malformed: AtomicU64,
-    /// Lost here: datagrams that came while the spool was full, or connections beyond the limit.
+    /// Lost here: datagrams that came while the spool was full, or faster than they were read.
     pub dropped: AtomicU64,
     /// Places at which entries may be missing because they were gone before they were read.
     pub gaps: AtomicU64,

@@ -29,7 +29,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Between attempts to listen.
@@ -42,6 +42,10 @@ const PIECE: usize = 32 << 10;
 const HELD: usize = 16 << 20;
 /// At the end, what is there to be read is read for so long.
 const DRAIN: Duration = Duration::from_millis(300);
+/// At the end, so many batches of datagrams are taken in: more than the kernel keeps for us.
+const MOST_AT_LAST: usize = 64;
+/// Between looks at what the kernel dropped.
+const LOOK: Duration = Duration::from_secs(5);
 /// What is there to be read comes within this time.
 const AT_HAND: Duration = Duration::from_millis(5);
 
@@ -187,15 +191,30 @@ impl Shared {
     async fn datagrams(self: Arc<Self>, open: impl Fn() -> io::Result<Datagrams>) {
         let Some(datagrams) = self.listen(open).await else { return };
         let mut buffer = vec![0; socket::LARGEST];
-        let mut is_last = false;
+        let (mut is_last, mut dropped) = (false, 0);
+        let mut looks = interval(LOOK);
         while !is_last {
-            is_last = self.stop.run_until_cancelled(datagrams.readable()).await.is_none();
+            tokio::select! {
+                () = datagrams.readable() => {}
+                () = self.stop.cancelled() => is_last = true,
+                _ = looks.tick() => {
+                    let now = datagrams.dropped_by_kernel();
+                    Intake::count(&self.feed.intake.dropped, now.saturating_sub(dropped));
+                    dropped = now;
+                }
+            }
             self.take_datagrams(&datagrams, &mut buffer);
+        }
+        // What is there still, and no more than a busy sender could add meanwhile.
+        for _ in 0..MOST_AT_LAST {
+            if !self.take_datagrams(&datagrams, &mut buffer) {
+                break;
+            }
         }
     }
 
-    /// Takes in what is there.
-    fn take_datagrams(&self, datagrams: &Datagrams, buffer: &mut [u8]) {
+    /// Takes in what is there; whether there was anything.
+    fn take_datagrams(&self, datagrams: &Datagrams, buffer: &mut [u8]) -> bool {
         let reading = Reading::now(&self.zone, datagrams.are_local());
         let mut lines = Vec::new();
         while lines.len() < BATCH
@@ -206,10 +225,11 @@ impl Shared {
             self.take_message(&reading, message, length == buffer.len(), &mut lines);
         }
         if lines.is_empty() {
-            return;
+            return false;
         }
         self.feed.append(&mut lines);
         let dropped = memchr::memchr_iter(b'\n', &lines).count() as u64;
         Intake::count(&self.feed.intake.dropped, dropped);
+        true
     }
 }

@@ -1,4 +1,5 @@
 use nix::sys::socket::{setsockopt, sockopt::RcvBuf};
+use nix::sys::stat::fstat;
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
@@ -105,6 +106,17 @@ impl Datagrams {
         };
     }
 
+    /// How many datagrams the kernel dropped because we did not read fast enough; a Unix socket holds its senders back.
+    pub(super) fn dropped_by_kernel(&self) -> u64 {
+        let Self::Udp(socket) = self else { return 0 };
+        let Ok(inode) = fstat(socket).map(|stat| stat.st_ino.to_string()) else { return 0 };
+        let of_file = |path: &str| {
+            let text = fs::read_to_string(path).ok()?;
+            text.lines().find_map(|line| dropped_of(line, &inode))
+        };
+        ["/proc/net/udp", "/proc/net/udp6"].into_iter().find_map(of_file).unwrap_or(0)
+    }
+
     pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Udp(socket) => socket.try_recv(buffer),
@@ -126,6 +138,12 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// The last column of a line of `/proc/net/udp`, if it is about the socket of this inode (the tenth one).
+fn dropped_of(line: &str, inode: &str) -> Option<u64> {
+    let columns: Vec<&str> = line.split_whitespace().collect();
+    (columns.get(9) == Some(&inode)).then(|| columns.last()?.parse().ok()).flatten()
 }
 
 /// The kernel gives less where net.core.rmem_max is less, which is no reason not to listen.
@@ -152,4 +170,17 @@ fn at(place: impl std::fmt::Display, error: &io::Error) -> io::Error {
         _ => "",
     };
     io::Error::new(error.kind(), format!("cannot listen on {place}: {error}{advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dropped_of;
+
+    #[test]
+    fn the_kernels_drops_are_those_of_the_socket_itself() {
+        let line = " 3170: 0100007F:0202 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0000000000000000 12";
+        assert_eq!(dropped_of(line, "4711"), Some(12));
+        assert_eq!(dropped_of(line, "2"), None);
+        assert_eq!(dropped_of("  sl  local_address", "4711"), None);
+    }
 }
