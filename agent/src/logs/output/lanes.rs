@@ -52,6 +52,8 @@ pub struct Lanes {
     next: usize,
     buffer: Vec<u8>,
     scratch: Scratch,
+    /// An event may be held at the end of some file.
+    holds_event: bool,
 }
 
 /// What reading one piece came to.
@@ -77,6 +79,7 @@ impl Lanes {
             next: 0,
             buffer: Vec::new(),
             scratch: Scratch::default(),
+            holds_event: false,
         }
     }
 
@@ -164,8 +167,14 @@ impl Lanes {
     }
 
     /// When an event at the end of a file is complete if nothing follows.
-    pub fn held_until(&self) -> Option<Instant> {
-        self.cursors().filter_map(Cursor::held_until).min()
+    pub fn held_until(&mut self) -> Option<Instant> {
+        // Looking through thousands of files at each wait costs more than the rest of it.
+        if !self.holds_event {
+            return None;
+        }
+        let until = self.cursors().filter_map(Cursor::held_until).min();
+        self.holds_event = until.is_some();
+        until
     }
 
     /// The next file that may have something to read, if there is one within one round.
@@ -211,6 +220,7 @@ impl Lanes {
                 }
             }
         });
+        self.holds_event |= cursor.held_until().is_some();
         if let Ok(Step::Advanced(bytes)) = step {
             // What was read and belongs to no line was cut away.
             tally.skipped_bytes += bytes.saturating_sub(given);

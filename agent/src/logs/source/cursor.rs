@@ -113,7 +113,7 @@ impl Cursor {
 
     /// When an event at the end is complete if nothing follows.
     pub fn held_until(&self) -> Option<Instant> {
-        self.held.map(|held| held.until)
+        self.held.filter(|_| !self.file.is_replaced()).map(|held| held.until)
     }
 
     /// Reads the next piece into `buffer` and gives its lines to `each`.

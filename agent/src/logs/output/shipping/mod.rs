@@ -182,7 +182,7 @@ impl Shipping {
 
     /// When to look at events at the ends of files again: complete if nothing follows. One that cannot be read now is
     /// looked at a little later.
-    fn held_until(&self) -> Option<std::time::Instant> {
+    fn held_until(&mut self) -> Option<std::time::Instant> {
         let soon = std::time::Instant::now() + HELD_PAUSE;
         self.lanes.held_until().map(|until| until.max(soon))
     }
