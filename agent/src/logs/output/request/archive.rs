@@ -3,6 +3,8 @@ use super::{NotTaken, Undelivered};
 use crate::logs::output::Origin;
 use crate::logs::record::{Facts, Id};
 use flate2::write::GzEncoder;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hostwright_core::bucket::{Bucket, Content, Put};
 use hostwright_core::config::logs::output::archive::{self as config, Compression, PrefixPart};
 use jiff::{Timestamp, tz::TimeZone};
@@ -12,6 +14,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use tokio::task::block_in_place;
 
+/// Objects that are stored at once: with many quiet files, a bucket far away takes most of its time to answer.
+const AT_ONCE: usize = 8;
 /// A file's own part of an object's name is no longer, so that keys are not either.
 const NAME: usize = 100;
 
@@ -43,17 +47,27 @@ impl Archive {
     }
 
     pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
+        let this = &*self;
+        let mut rest = segments(items).into_iter();
+        let mut storing: FuturesUnordered<_> =
+            rest.by_ref().take(AT_ONCE).map(|segment| Box::pin(this.store(items, segment))).collect();
         let mut not_taken = Vec::new();
-        for segment in segments(items) {
-            if let Err(why) = Box::pin(self.store(items, &segment)).await {
-                let one = |&index: &usize| NotTaken { index, refused: false, why: why.clone() };
-                not_taken.extend(segment.items.iter().map(one));
-            }
+        while let Some(missing) = storing.next().await {
+            not_taken.extend(missing);
+            storing.extend(rest.next().map(|segment| Box::pin(this.store(items, segment))));
         }
+        // What comes again is to be in order.
+        not_taken.sort_unstable_by_key(|one| one.index);
         Ok(not_taken)
     }
 
-    async fn store(&self, items: Selection<'_>, segment: &Segment<'_>) -> Result<(), String> {
+    /// What of the segment was not stored: nothing, or all of it.
+    async fn store(&self, items: Selection<'_>, segment: Segment<'_>) -> Vec<NotTaken> {
+        let Err(why) = self.put(items, &segment).await else { return Vec::new() };
+        segment.items.into_iter().map(|index| NotTaken { index, refused: false, why: why.clone() }).collect()
+    }
+
+    async fn put(&self, items: Selection<'_>, segment: &Segment<'_>) -> Result<(), String> {
         let Some(first) = segment.items.first().map(|&index| &items.batch.items[items.indices[index]]) else {
             return Ok(());
         };
@@ -233,12 +247,19 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_a_bucket_does_not_take_comes_again_and_the_rest_does_not() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        // A folder where the object of one of the files is to be.
-        let blocked = folder.path().join(format!("s/2026-11-20/10/y-{}.ndjson.gz/x", id(2, 0)));
-        std::fs::create_dir_all(blocked).expect("made");
+        // Folders where the objects are to be.
+        let hour = folder.path().join("s/2026-11-20/10");
+        let blocked = hour.join(format!("y-{}.ndjson.gz", id(2, 0)));
+        let blocked_too = hour.join(format!("x_y.json-{}.ndjson.gz", id(1, 10)));
+        std::fs::create_dir_all(blocked.join("x")).expect("made");
+        std::fs::create_dir_all(blocked_too.join("x")).expect("made");
         let batch = batch();
         let mut archive = archive(folder.path(), Compression::Gzip);
-        let not_taken = archive.deliver(Selection { batch: &batch, indices: &[0, 1, 2, 3] }).await.expect("answers");
+        let all = Selection { batch: &batch, indices: &[0, 1, 2, 3] };
+        let not_taken = archive.deliver(all).await.expect("answers");
+        assert_eq!(not_taken.iter().map(|one| one.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        std::fs::remove_dir_all(blocked_too).expect("removed");
+        let not_taken = archive.deliver(all).await.expect("answers");
         assert_eq!(not_taken.iter().map(|one| (one.index, one.refused)).collect::<Vec<_>>(), [(1, false), (3, false)]);
         assert!(not_taken[0].why.contains("y-"), "{}", not_taken[0].why);
     }
