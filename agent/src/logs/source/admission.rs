@@ -1,12 +1,12 @@
 use super::compressed::Compressed;
 use super::family::{family, is_compressed, plain_name};
-use super::followed::{FollowedFile, Found, Opened, modified};
+use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
-use super::identity::{self, Content, Digest, Key, Point, WINDOW};
+use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW};
 use super::known::Identified;
 use super::search::Search;
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub struct Candidate {
     pub name: OsString,
     /// As the folder lists it.
     pub inode: u64,
-    pub metadata: Metadata,
+    pub attributes: Attributes,
     /// Its name is asked for.
     pub wanted: bool,
     pub is_link: bool,
@@ -58,7 +58,7 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
     let family = family_path(&origin);
     let family = if *family == *origin { origin.clone() } else { candidate.shared(&family) };
     let start = (search.is_first && search.from_end.contains(&following.source.name))
-        .then(|| end_of(&opened, candidate.metadata.len()))
+        .then(|| end_of(&opened, candidate.attributes.size))
         .flatten()
         .map(Box::new);
     Verdict::Follow(Box::new(Found {
@@ -66,7 +66,7 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
         path: candidate.path.clone(),
         origin,
         family,
-        metadata: candidate.metadata.clone(),
+        attributes: candidate.attributes,
         start,
         former: None,
     }))
@@ -86,7 +86,7 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     let source = &following.source;
     let base = family_path(&candidate.path);
     let identified =
-        Identified { inode: candidate.metadata_inode(), born: identity::born(&candidate.metadata), content: opened };
+        Identified { inode: candidate.attributes.key.inode, born: candidate.attributes.born, content: opened };
     if let Some(known) = search.known.recognise(source, &identified) {
         return Judgement::Known(known.path.clone().into());
     }
@@ -99,7 +99,7 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     }
     if *base != *candidate.path
         && let Some(original) = following.at(&base)
-        && is_copy_of(original, opened, candidate.metadata.len())
+        && is_copy_of(original, opened, candidate.attributes.size)
     {
         return Judgement::Later;
     }
@@ -109,7 +109,7 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     let is_missed = if search.is_first {
         search.known.copied(source, &base, opened).next().is_some() || is_newer(candidate, &base, following, search)
     } else {
-        *base != *candidate.path && modified(&candidate.metadata) >= search.started - TICK
+        *base != *candidate.path && candidate.attributes.modified >= search.started - TICK
     };
     if is_missed { Judgement::Generation } else { Judgement::Never }
 }
@@ -153,7 +153,7 @@ fn judge_compressed(
 /// Whether a file was written after all that is known of its log: then it came and was rotated while nobody looked.
 fn is_newer(candidate: &Candidate, base: &Path, following: &Following, search: &Search) -> bool {
     let mut known = search.known.at(&following.source, base).peekable();
-    known.peek().is_some() && known.all(|known| modified(&candidate.metadata) > known.modified)
+    known.peek().is_some() && known.all(|known| candidate.attributes.modified > known.modified)
 }
 
 /// Whether a file has nothing that the log does not have: a copy that comes before a truncation. It is followed when the
@@ -176,7 +176,7 @@ pub fn is_copy(original: &Opened, copy: &Opened, size: u64) -> bool {
 /// None when another file has taken the path.
 fn open(candidate: &Candidate) -> io::Result<Option<Opened>> {
     let file = File::open(&candidate.path)?;
-    let key = Key::of(&candidate.metadata);
+    let key = candidate.attributes.key;
     // On some overlays, the path and the open file have different devices.
     if Key::of(&file.metadata()?) != key && Key::of(&candidate.path.metadata()?) != key {
         return Ok(None);
@@ -200,10 +200,6 @@ fn end_of(opened: &Opened, size: u64) -> Option<Point> {
 }
 
 impl Candidate {
-    fn metadata_inode(&self) -> u64 {
-        Key::of(&self.metadata).inode
-    }
-
     /// The path, in the memory of the candidate's own if it is the same.
     fn shared(&self, path: &Path) -> Arc<Path> {
         if *path == *self.path { self.path.clone() } else { path.into() }

@@ -1,7 +1,7 @@
 use super::admission::{self, Candidate, Verdict};
 use super::entry::Entry;
 use super::folder::What;
-use super::followed::{FollowedFile, Found, modified};
+use super::followed::{FollowedFile, Found};
 use super::following::{Following, by_key};
 use super::identity::Key;
 use super::pins::Pins;
@@ -19,7 +19,7 @@ impl Following {
         let mut each: BTreeMap<Key, Candidate> = BTreeMap::new();
         let mut others = Vec::new();
         for candidate in candidates {
-            let key = Key::of(&candidate.metadata);
+            let key = candidate.attributes.key;
             let other = match each.get(&key) {
                 Some(known) if known.wanted || !candidate.wanted => Some(candidate),
                 _ => each.insert(key, candidate),
@@ -46,7 +46,7 @@ impl Following {
         }
         // The file that has no date or number is the one being written, whatever the times say.
         new.sort_by_cached_key(|(candidate, found)| {
-            (*found.family == *found.path, modified(&found.metadata), candidate.path.clone())
+            (*found.family == *found.path, found.attributes.modified, candidate.path.clone())
         });
         let is_many = new.len() > FEW;
         if is_many {
@@ -56,7 +56,7 @@ impl Following {
             if !is_many {
                 log::info!(source = self.source.name; "logs: following {}", found.path.display());
             }
-            search.known.found(&self.source, Key::of(&found.metadata).inode);
+            search.known.found(&self.source, found.attributes.key.inode);
             let sequence = self.follow(found, candidate.wanted, search);
             self.note(&candidate, What::Followed(sequence));
         }

@@ -1,12 +1,11 @@
 use super::Source;
 use super::compressed::{self, Compressed};
-use super::identity::{self, Content, Digest, HEAD, Key, Point};
+use super::identity::{self, Attributes, Content, Digest, HEAD, Key, Point};
 use super::search::Attention;
 use crate::logs::record::Facts;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -120,7 +119,7 @@ pub struct Found {
     pub path: Arc<Path>,
     pub origin: Arc<Path>,
     pub family: Arc<Path>,
-    pub metadata: Metadata,
+    pub attributes: Attributes,
     pub start: Option<Box<Point>>,
     pub former: Option<u64>,
 }
@@ -130,8 +129,8 @@ impl FollowedFile {
         let head = identity::head(&found.opened).unwrap_or_default();
         let is_compressed = matches!(found.opened, Opened::Compressed(_));
         let size = match &found.opened {
-            Opened::Plain(_) => found.metadata.len(),
-            Opened::Compressed(file) => file.stated_size().unwrap_or(found.metadata.len()).max(1),
+            Opened::Plain(_) => found.attributes.size,
+            Opened::Compressed(file) => file.stated_size().unwrap_or(found.attributes.size).max(1),
         };
         let acknowledged = vec![Point::default(); source.outputs.len()].into_boxed_slice();
         Self {
@@ -139,15 +138,15 @@ impl FollowedFile {
             source,
             origin: found.origin,
             family: found.family,
-            key: Key::of(&found.metadata),
-            born: identity::born(&found.metadata),
+            key: found.attributes.key,
+            born: found.attributes.born,
             file: found.opened,
             former: found.former,
             start: found.start,
             path: RwLock::new(Some(found.path)),
             size: AtomicU64::new(size),
             largest: AtomicU64::new(size),
-            modified: AtomicI64::new(modified(&found.metadata)),
+            modified: AtomicI64::new(found.attributes.modified),
             version: AtomicU64::new(1),
             // Nothing is ever appended to a compressed file.
             flags: Flags { ended: is_compressed.into(), ..Flags::default() },
@@ -195,8 +194,8 @@ impl FollowedFile {
         let metadata = file.metadata()?;
         let size = self.size.swap(metadata.len(), Ordering::Relaxed);
         self.largest.fetch_max(metadata.len(), Ordering::Relaxed);
-        let before = self.modified.swap(modified(&metadata), Ordering::Relaxed);
-        let changed = size != metadata.len() || before != modified(&metadata);
+        let before = self.modified.swap(identity::modified(&metadata), Ordering::Relaxed);
+        let changed = size != metadata.len() || before != identity::modified(&metadata);
         if metadata.len() < size {
             self.flags.shrunk.store(true, Ordering::Relaxed);
         } else if changed {
@@ -367,9 +366,4 @@ impl FollowedFile {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Nanoseconds since 1970.
-pub fn modified(metadata: &Metadata) -> i64 {
-    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }

@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::family::{family, is_compressed, plain_name};
 use super::folder::{Folder, Unknown, What};
 use super::followed::FollowedFile;
-use super::identity::Key;
+use super::identity::{Attributes, Key};
 use super::pins::Pins;
 use super::search::Search;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -225,14 +225,14 @@ impl Following {
         let before = found.is_link.then(|| folder.unset(&found.name)).flatten();
         let candidate = self.candidate(folder, &path, &found, search);
         let path: Arc<Path> = path.into();
-        let Some((metadata, wanted)) = candidate else {
+        let Some((attributes, wanted)) = candidate else {
             round.vanished.extend(before.map(|sequence| (sequence, path)));
             return;
         };
         if found.is_link {
             self.watch_target(&path, round);
         }
-        let known = self.by_key.get(&by_key(Key::of(&metadata))).copied();
+        let known = self.by_key.get(&by_key(attributes.key)).copied();
         if let Some(sequence) = before {
             if known == before {
                 folder.set(found.name, found.inode, What::Followed(sequence));
@@ -259,17 +259,17 @@ impl Following {
             folder: folder.path.clone(),
             name: found.name,
             inode: found.inode,
-            metadata,
+            attributes,
             wanted,
             is_link: found.is_link,
         });
     }
 
     /// Whether a file is worth a look: what it is, and whether its name is asked for.
-    fn candidate(&self, folder: &Folder, path: &Path, found: &Unknown, search: &Search) -> Option<(Metadata, bool)> {
+    fn candidate(&self, folder: &Folder, path: &Path, found: &Unknown, search: &Search) -> Option<(Attributes, bool)> {
         let name = found.name.to_string_lossy();
         if folder.path == self.pins.folder {
-            return Some((path.metadata().ok()?, false));
+            return Some((Attributes::of(&path.metadata().ok()?), false));
         }
         if search.excluded.contains(path) {
             return None;
@@ -283,7 +283,7 @@ impl Following {
             return None;
         }
         let metadata = path.metadata().ok().filter(Metadata::is_file)?;
-        Some((metadata, wanted))
+        Some((Attributes::of(&metadata), wanted))
     }
 
     /// Whether a file that is not asked for may be a generation of a log that is, or was in an earlier run.

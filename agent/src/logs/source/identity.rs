@@ -31,6 +31,27 @@ pub fn born(metadata: &Metadata) -> Option<i64> {
     i64::try_from(since.as_nanos()).ok()
 }
 
+/// What the file system says of a file, as far as it matters here: there may be thousands.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes {
+    pub key: Key,
+    pub born: Option<i64>,
+    /// Nanoseconds since 1970.
+    pub modified: i64,
+    pub size: u64,
+}
+
+impl Attributes {
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { key: Key::of(metadata), born: born(metadata), modified: modified(metadata), size: metadata.len() }
+    }
+}
+
+/// When the file was last written, in nanoseconds since 1970.
+pub fn modified(metadata: &Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+}
+
 /// The fingerprint of a stretch of bytes and its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest {

@@ -1,7 +1,7 @@
 use super::admission::{family_path, is_copy};
-use super::followed::{FollowedFile, Found, Opened, modified};
+use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
-use super::identity::Key;
+use super::identity::{Attributes, Key};
 use super::search::Search;
 use std::fs::{File, Metadata};
 use std::path::Path;
@@ -58,14 +58,14 @@ impl Following {
         let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
         let siblings = paths.filter(|path| *path != *base && family_path(path) == family_path(&base));
         let mut found: Vec<Found> = siblings.filter_map(|path| self.unfollowed(&path, file)).collect();
-        found.sort_by_key(|found| (modified(&found.metadata), found.path.clone()));
+        found.sort_by_key(|found| (found.attributes.modified, found.path.clone()));
         // Of several with the same beginning, the newest is the copy.
         let copy = found.iter().rposition(|found| file.is_original_of(&found.opened));
         let later = found.split_off(copy.map_or(0, |copy| copy + 1));
         let is_missed = |found: &Found| {
-            modified(&found.metadata) >= started
+            found.attributes.modified >= started
                 && matches!(found.opened, Opened::Plain(_))
-                && !is_copy(&now.opened, &found.opened, found.metadata.len())
+                && !is_copy(&now.opened, &found.opened, found.attributes.size)
         };
         let copy = copy.and_then(|_| found.pop());
         copy.into_iter().chain(later.into_iter().filter(is_missed)).collect()
@@ -81,7 +81,7 @@ impl Following {
             path: path.into(),
             origin: of.origin.clone(),
             family: of.family.clone(),
-            metadata,
+            attributes: Attributes::of(&metadata),
             start: None,
             former: Some(of.sequence),
         })
@@ -107,7 +107,7 @@ fn reopen(file: &FollowedFile) -> std::io::Result<Found> {
         path,
         origin: file.origin.clone(),
         family: file.family.clone(),
-        metadata: plain.metadata()?,
+        attributes: Attributes::of(&plain.metadata()?),
         start: None,
         former: Some(file.sequence),
     })
