@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 /// Between looks at all folders and files, which cover what inotify missed.
 const SCAN: Duration = Duration::from_secs(1);
 /// Hints of the kernel are gathered for this long: a busy writer gives thousands a second.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(40);
 
 /// What is being rotated at the end has so long: it is gone on with at the next start.
 const FINISH: Duration = Duration::from_secs(1);
