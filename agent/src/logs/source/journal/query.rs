@@ -21,6 +21,12 @@ impl Query<'_> {
         // --all: without it values of more than 4 KiB are left out. --quiet: no hints for people.
         let mut arguments: Vec<String> =
             ["--follow", "--output=json", "--all", "--quiet", "--no-pager"].map(str::to_owned).into();
+        // Without --merge, --follow leaves out earlier boots, and with them what was logged last before a reboot. It
+        // goes neither with --boot nor is it needed with --directory.
+        let is_of_this_boot = self.cursor.is_none() && self.settings.since == Since::Boot;
+        if !is_of_this_boot && self.settings.directory.is_none() {
+            arguments.push("--merge".into());
+        }
         match (self.cursor, self.settings.since) {
             (Some(cursor), _) => arguments.extend(["--no-tail".into(), format!("--cursor={cursor}")]),
             (None, Since::Boot) => arguments.extend(["--no-tail".into(), "--boot".into()]),
@@ -59,7 +65,11 @@ mod tests {
         };
         let arguments = Query { settings: &settings, cursor: None }.arguments().join(" ");
         assert!(arguments.ends_with("--no-tail --boot --priority=4 --unit=ssh.service -- _TRANSPORT=kernel"));
+        assert!(!arguments.contains("--merge"), "{arguments}");
         let arguments = Query { settings: &settings, cursor: Some("s=1;i=2") }.arguments().join(" ");
-        assert!(arguments.contains("--no-tail --cursor=s=1;i=2") && !arguments.contains("--boot"), "{arguments}");
+        assert!(
+            arguments.contains("--merge --no-tail --cursor=s=1;i=2") && !arguments.contains("--boot"),
+            "{arguments}"
+        );
     }
 }
