@@ -185,6 +185,11 @@ impl Lanes {
         Some(index)
     }
 
+    /// Whether more is known of the beginning of a file now, of which nothing was sent yet.
+    pub fn take_head(&mut self, index: usize) -> bool {
+        self.lanes[index].cursor.take_head()
+    }
+
     /// Reads one piece of a file and appends its records to `out`.
     pub fn read(&mut self, index: usize, now: &str, out: &mut Outgoing) -> Read {
         let Lane { cursor, shape, windows, refused_to, .. } = &mut self.lanes[index];

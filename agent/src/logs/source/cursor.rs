@@ -288,6 +288,22 @@ impl Cursor {
         }
     }
 
+    /// Takes as much of the beginning as there is, before anything of it is sent; whether that is more than was known.
+    pub fn take_head(&mut self) -> bool {
+        let known = self.head.length();
+        if self.sent.offset > 0 || known >= HEAD || self.file.size() <= known as u64 {
+            return false;
+        }
+        match identity::head(&self.file.file) {
+            Ok(head) if head.length() > known && self.check_head().unwrap_or(false) => {
+                self.head = head;
+                true
+            }
+            // Whether it can be read, and is the same, the next read says.
+            _ => false,
+        }
+    }
+
     /// Whether the beginning is still the same. A beginning that was short and has grown is taken anew.
     fn check_head(&mut self) -> io::Result<bool> {
         if !identity::begins_with(&self.file.file, self.head)? {

@@ -24,7 +24,7 @@ use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, PIECE, new_content};
 use crate::logs::source::discover::Files;
 use crate::logs::source::followed::FollowedFile;
-use crate::logs::source::identity::Digest;
+use crate::logs::source::identity::{Digest, HEAD};
 use crate::logs::source::ledger::Ledger;
 use crate::logs::status::{Health, Hindrance};
 pub use resend::{Resend, Resent, What};
@@ -167,9 +167,12 @@ impl Shipping {
             },
             |p| (p.point, p.head, p.content, p.ledger),
         );
-        let content = if content == 0 { new_content() } else { content };
+        // Ids that were given to another content must not be given again: platforms would take its lines for known.
+        let is_same = point.offset > 0 || head.length() >= HEAD;
+        let content = if content == 0 || !is_same { new_content() } else { content };
         let mut cursor = Cursor::new(file, slot, point, head, content);
         cursor.ledger = ledger;
+        cursor.take_head();
         self.lanes.add(cursor);
         self.is_dirty = true;
         self.registration = Registration::Due;
@@ -195,6 +198,11 @@ impl Shipping {
     /// Reads and encodes one piece of the next file that has something; whether there was one.
     fn read_piece(&mut self, now: &str) -> bool {
         let Some(index) = self.lanes.next_ready() else { return false };
+        if self.lanes.take_head(index) {
+            // Durable before its first line is sent: it shows after a crash that ids belong to this content.
+            (self.is_dirty, self.registration) = (true, Registration::Due);
+            return false;
+        }
         match self.lanes.read(index, now, &mut self.out) {
             Read::Piece(mark) => self.flight.sent(mark),
             Read::Nothing => {}
