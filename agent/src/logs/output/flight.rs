@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// What a receiver's kernel took and the receiver perhaps never read, when a connection was reset: a receive buffer
-/// (net.ipv4.tcp_rmem allows 6 MiB, of which about two thirds are content) and a moment to read it.
-const DOUBT_BYTES: u64 = 4 << 20;
+/// (net.ipv4.tcp_rmem allows 6 MiB, which newer kernels fill with content) and a moment to read it.
+const DOUBT_BYTES: u64 = 8 << 20;
 const DOUBT_TIME: Duration = Duration::from_secs(10);
 
 /// A piece of a file on its way.
