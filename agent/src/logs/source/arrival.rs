@@ -116,7 +116,10 @@ impl Following {
             self.restless.insert(sequence);
         }
         let file = Arc::new(file);
-        self.files.insert(sequence, Entry { file, gone_since: None, wanted, superseded: false, names: 1 });
+        self.files.insert(
+            sequence,
+            Entry { file, gone_since: None, rotated_since: None, wanted, superseded: false, names: 1 },
+        );
         sequence
     }
 

@@ -16,6 +16,7 @@ const LATE: Duration = Duration::from_secs(600);
 pub struct Entry {
     pub file: Arc<FollowedFile>,
     pub gone_since: Option<Instant>,
+    pub rotated_since: Option<Instant>,
     /// Its name is asked for.
     pub wanted: bool,
     /// A later generation came up.
@@ -47,7 +48,7 @@ impl Entry {
     }
 
     /// Whether outputs should look.
-    pub fn settle(&self, now: SystemTime) -> bool {
+    pub fn settle(&mut self, now: SystemTime) -> bool {
         let file = &self.file;
         let mut changed = file.try_decoder();
         if self.gone_since.is_some() {
@@ -56,7 +57,10 @@ impl Entry {
         }
         file.set_rotated(self.superseded || !file.is_at(&file.origin));
         if !file.is_compressed() {
-            let ended = file.is_rotated() && file.quiet(now) >= QUIET;
+            // Quiet since then: one that was quiet before may be written late all the same.
+            self.rotated_since = file.is_rotated().then(|| self.rotated_since.unwrap_or_else(Instant::now));
+            let has_waited = self.rotated_since.is_some_and(|since| since.elapsed() >= QUIET);
+            let ended = has_waited && file.quiet(now) >= QUIET;
             changed |= file.has_ended() != ended;
             file.set_ended(ended);
         }

@@ -49,7 +49,7 @@ impl Following {
         let now = SystemTime::now();
         let mut changed = false;
         for sequence in self.restless.clone() {
-            let Some(entry) = self.files.get(&sequence) else {
+            let Some(entry) = self.files.get_mut(&sequence) else {
                 self.restless.remove(&sequence);
                 continue;
             };
