@@ -24,7 +24,7 @@ use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, PIECE, new_content};
 use crate::logs::source::discover::Files;
 use crate::logs::source::followed::FollowedFile;
-use crate::logs::source::identity::{Digest, HEAD};
+use crate::logs::source::identity::Digest;
 use crate::logs::source::ledger::Ledger;
 use crate::logs::status::{Health, Hindrance};
 pub use resend::{Resend, Resent, What};
@@ -167,9 +167,9 @@ impl Shipping {
             },
             |p| (p.point, p.head, p.content, p.ledger),
         );
-        // Ids that were given to another content must not be given again: platforms would take its lines for known.
-        let is_same = point.offset > 0 || head.length() >= HEAD;
-        let content = if content == 0 || !is_same { new_content() } else { content };
+        // Ids that were given to another content must not be given again: platforms would take its lines for known. Where
+        // nothing is acknowledged, nothing shows that it is the same content: many files begin alike.
+        let content = if content == 0 || point.offset == 0 { new_content() } else { content };
         let mut cursor = Cursor::new(file, slot, point, head, content);
         cursor.ledger = ledger;
         cursor.take_head();
