@@ -28,6 +28,8 @@ pub mod scenario;
 pub mod server;
 /// A guest that boots in seconds, to try `up` with.
 pub mod tiny_guest;
+/// The logs duty under torture.
+pub mod torture;
 /// A full VM, created by our own `up`.
 pub mod vm;
 /// Waiting for a condition, with a name and a limit.
