@@ -24,7 +24,7 @@ pub async fn probe(platform: &Platform, origin: &Origin, text: &str) -> Result<S
     let facts = Facts { source: "hostwright".into(), file: "hostwright-agent logs test".into(), ..Facts::default() };
     let now = format!("{:.6}", Timestamp::now());
     let time = Time::Text(&now);
-    let id = Id { content: fastrand::u64(1..), offset: 0 };
+    let id = Id { content: fastrand::u64(1..), offset: 0, check: 0 };
     let record = Record { text, cut: false, object: None, time, severity: None, id };
     let mut platform = platform.clone();
     platform.resolve().map_err(|error| error.to_string())?;

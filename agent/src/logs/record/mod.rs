@@ -57,6 +57,9 @@ pub struct Id {
     pub content: u64,
     /// Where the line begins in it.
     pub offset: u64,
+    /// Of the line's bytes. A file that was truncated and filled anew may be taken for the one that was known, where
+    /// both begin alike: its lines are other ones all the same.
+    pub check: u32,
 }
 
 impl Id {
@@ -64,7 +67,9 @@ impl Id {
     pub fn push_base64(self, out: &mut Vec<u8>) {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.content.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.offset.to_be_bytes());
+        // A file has less than a terabyte.
+        let place = (self.offset << 24) | u64::from(self.check >> 8);
+        bytes[8..].copy_from_slice(&place.to_be_bytes());
         let mut text = [0; 22];
         // 16 bytes are 22 characters without padding.
         let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);
@@ -158,7 +163,7 @@ pub fn with_record(line: Line<'_>, making: &mut Making<'_>, tally: &mut Tally, s
         object: parsed.object,
         time: found.unwrap_or(Time::Text(now)),
         severity: parsed.object.and_then(|object| object.severity),
-        id: Id { content: *content, offset: line.offset },
+        id: Id { content: *content, offset: line.offset, check: crc32fast::hash(line.bytes) },
     };
     if recipe.filters.is_empty() {
         return ship(&record);
@@ -242,8 +247,8 @@ mod tests {
     #[test]
     fn an_id_is_22_characters() {
         let mut out = Vec::new();
-        Id { content: u64::MAX, offset: 1 }.push_base64(&mut out);
-        assert_eq!(String::from_utf8_lossy(&out), "__________8AAAAAAAAAAQ");
+        Id { content: u64::MAX, offset: 1, check: 0x0102_0304 }.push_base64(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "__________8AAAAAAQECAw");
     }
 
     #[test]

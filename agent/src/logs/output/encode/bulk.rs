@@ -101,7 +101,7 @@ mod tests {
             object: serde_json::from_str::<Object<'_>>(text).ok(),
             time: Time::Text("2026-11-20T23:30:00-01:00"),
             severity: None,
-            id: Id { content: 1, offset: 2 },
+            id: Id { content: 1, offset: 2, check: 0 },
         };
         let origin = Origin { host: String::new(), labels: [].into() };
         let splice = Splice::new(&origin, &Facts::default(), Stamp::AtTimestamp);
@@ -118,9 +118,9 @@ mod tests {
     fn an_action_names_the_index_of_the_records_day_and_its_id() {
         let document = r#"{"@timestamp":"2026-11-20T23:30:00-01:00","a":1,"host":1,"labels":1,"source":1,"file":1}"#;
         for (index, ids, action) in [
-            ("l", true, r#"{"create":{"_index":"l","_id":"AAAAAAAAAAEAAAAAAAAAAg"}}"#),
+            ("l", true, r#"{"create":{"_index":"l","_id":"AAAAAAAAAAEAAAAAAgAAAA"}}"#),
             ("l", false, r#"{"create":{"_index":"l"}}"#),
-            ("l-%Y.%m.%d", true, r#"{"create":{"_index":"l-2026.11.21","_id":"AAAAAAAAAAEAAAAAAAAAAg"}}"#),
+            ("l-%Y.%m.%d", true, r#"{"create":{"_index":"l-2026.11.21","_id":"AAAAAAAAAAEAAAAAAgAAAA"}}"#),
             ("l-%G.%V", false, r#"{"create":{"_index":"l-2026.47"}}"#),
         ] {
             assert_eq!(encoded(index, ids), format!("{action}\n{document}\n"));

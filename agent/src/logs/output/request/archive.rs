@@ -71,7 +71,7 @@ impl Archive {
         let Some(first) = segment.items.first().map(|&index| &items.batch.items[items.indices[index]]) else {
             return Ok(());
         };
-        let id = Id { content: segment.content, offset: first.offset };
+        let id = Id { content: segment.content, offset: first.offset, check: 0 };
         let key = self.key(segment.facts, id, first.time);
         let in_memory =
             |error: io::Error| format!("cannot make an object of lines: {error} (lines wait in their files)");
@@ -209,7 +209,7 @@ mod tests {
 
     fn id(content: u64, offset: u64) -> String {
         let mut text = Vec::new();
-        Id { content, offset }.push_base64(&mut text);
+        Id { content, offset, check: 0 }.push_base64(&mut text);
         String::from_utf8(text).expect("text")
     }
 

@@ -167,9 +167,7 @@ impl Shipping {
             },
             |p| (p.point, p.head, p.content, p.ledger),
         );
-        // Ids that were given to another content must not be given again: platforms would take its lines for known. Where
-        // nothing is acknowledged, nothing shows that it is the same content: many files begin alike.
-        let content = if content == 0 || point.offset == 0 { new_content() } else { content };
+        let content = if content == 0 { new_content() } else { content };
         let mut cursor = Cursor::new(file, slot, point, head, content);
         cursor.ledger = ledger;
         cursor.take_head();

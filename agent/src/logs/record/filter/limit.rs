@@ -40,7 +40,7 @@ mod tests {
         let limit = RateLimit { lines: 2, per: Duration::from_secs(1) };
         let admits = |(offset, milliseconds): &(u64, i64)| {
             let time = Time::Nanoseconds(milliseconds * 1_000_000);
-            let id = Id { content: 1, offset: *offset };
+            let id = Id { content: 1, offset: *offset, check: 0 };
             let record = Record { text: "", cut: false, object: None, time, severity: None, id };
             window.admits(limit, &record).then_some(*offset)
         };
