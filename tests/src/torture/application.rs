@@ -135,7 +135,8 @@ impl Application {
     fn turn(&mut self) -> Result<()> {
         let turn = match (self.plan.naming, self.rng.u8(..16)) {
             (_, 0..2) => Turn::Refill,
-            (Naming::Linked, _) | (_, 2..9) => Turn::Rename,
+            // A copy in another folder than its original's is taken for a file of its own.
+            (Naming::Linked | Naming::Elsewhere, _) | (_, 2..9) => Turn::Rename,
             (_, 9..13) => Turn::CopyAndTruncate,
             (_, 13..14) => Turn::Replace,
             _ => Turn::Delete,
@@ -185,7 +186,8 @@ impl Application {
     }
 
     fn keep(&mut self, path: PathBuf, content: &Content) {
-        let compress = self.plan.naming != Naming::Linked && self.rng.u8(..3) > 0 && self.world.has("compress");
+        let stays = !matches!(self.plan.naming, Naming::Linked | Naming::Elsewhere);
+        let compress = stays && self.rng.u8(..3) > 0 && self.world.has("compress");
         let program = if self.rng.bool() { "gzip" } else { "zstd" };
         let at = Instant::now() + Duration::from_millis(self.rng.u64(0..3000));
         let compression = compress.then_some((at, program));

@@ -10,6 +10,8 @@
 //!   agent is not ended until its lines have arrived.
 //! - What is written between copy and truncation is in neither: the application is quiet between the two.
 //! - What is written into a file after its compression began is in no file: late lines come before.
+//! - A copy, or a compressed generation, is looked for where its original was: a log that is moved into another folder
+//!   that is followed too is neither copied nor compressed there. (The agent's guide names this limit.)
 //! - A target that a symlink left before the agent ever saw it is any file: the link is switched when the target is
 //!   known.
 //! - The last line of a rotated file without its newline is complete as it is after two quiet seconds: nobody leaves
