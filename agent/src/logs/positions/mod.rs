@@ -1,15 +1,30 @@
-use super::source::cursor::{Cursor, Replaced};
+//! Durable positions: up to where each output has acknowledged each file.
+//!
+//! In: cursors, and what becomes of their files. Out: where to go on in a file that is found, by its identity or as a
+//! copy. What survives a restart is all of it, in a journal of its own for each output.
+
+/// What the journal holds.
+mod entries;
+/// One position.
+mod position;
+/// Positions of files that are not followed.
+mod unclaimed;
+
+pub use position::Position;
+
+use super::source::cursor::Cursor;
 use super::source::followed::FollowedFile;
-use super::source::identity::{self, Content, Digest, Point};
+use super::source::identity::Point;
 use super::source::ledger::Ledger;
+use entries::{At, Entry, replay};
 use hostwright_core::journal::Journal;
 use hostwright_core::state::StateError;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
+use unclaimed::Unclaimed;
 
 /// How far positions may be behind the acknowledgement in time. (In bytes, the output's batch is the bound.)
 const LATEST: Duration = Duration::from_secs(1);
@@ -17,90 +32,6 @@ const LATEST: Duration = Duration::from_secs(1);
 const MISSING_DAYS: i64 = 7;
 /// A shorter beginning says too little to take a file for a copy of another.
 const TELLING: usize = 64;
-
-/// Up to where one output has acknowledged one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    pub source: String,
-    /// The path while it was written; a file is never recognised by it alone.
-    pub path: String,
-    pub device: u64,
-    pub inode: u64,
-    /// When the file was created, in nanoseconds since 1970, if its file system told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub born: Option<i64>,
-    pub head: Digest,
-    /// What the content is called in the ids of its records; 0 if it has no name yet.
-    #[serde(default)]
-    pub content: u64,
-    #[serde(flatten)]
-    pub point: Point,
-    #[serde(flatten)]
-    pub ledger: Ledger,
-    /// When the file was last written, in nanoseconds since 1970.
-    pub modified: i64,
-    /// Seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    missing_since: Option<i64>,
-}
-
-impl Position {
-    pub fn of(cursor: &Cursor) -> Self {
-        let file = &cursor.file;
-        Self {
-            source: file.source.name.clone(),
-            path: file.origin.to_string_lossy().into_owned(),
-            device: file.key.device,
-            inode: file.key.inode,
-            born: file.born,
-            head: cursor.head,
-            content: cursor.content,
-            point: cursor.acknowledged,
-            ledger: cursor.ledger,
-            modified: file.modified(),
-            missing_since: None,
-        }
-    }
-
-    /// The same of another content that the file had.
-    pub fn with(self, replaced: Replaced) -> Self {
-        Self { head: replaced.head, content: replaced.content, point: replaced.acknowledged, ..self }
-    }
-
-    /// Whether a file of the source may be the one that this position is about, as far as its file system tells. (A
-    /// device's number may change with a reboot.)
-    pub fn may_be(&self, source: &str, inode: u64, born: Option<i64>) -> bool {
-        self.inode == inode && self.source == source && self.born.is_none_or(|known| born.is_none_or(|b| b == known))
-    }
-
-    /// Whether an open file has the content that this position is about.
-    pub fn is_in(&self, file: &impl Content) -> bool {
-        self.begins(file) && identity::continues_at(file, &self.point).unwrap_or(false)
-    }
-
-    /// Whether a file begins as the content did, and the beginning is long enough to tell.
-    pub fn begins(&self, file: &impl Content) -> bool {
-        identity::begins_with(file, self.head).unwrap_or(false)
-    }
-}
-
-/// What the journal holds. The numbers are names of positions in it.
-#[derive(Serialize, Deserialize)]
-enum Entry {
-    File(u32, Position),
-    /// Moved on in the same file.
-    At(u32, At),
-    Gone(u32),
-}
-
-#[derive(Serialize, Deserialize)]
-struct At {
-    #[serde(flatten)]
-    point: Point,
-    #[serde(flatten)]
-    ledger: Ledger,
-    modified: i64,
-}
 
 type Storing = JoinHandle<(Journal, Result<(), StateError>)>;
 
@@ -285,25 +216,25 @@ impl Positions {
             self.stored.insert(cursor.file.sequence, now);
             let same = |b: Stored| (b.content, b.head_length) == (now.content, now.head_length);
             entries.push(match before {
-                Some(before) if same(before) => entry(&Entry::At(now.name, At::of(cursor))),
-                _ => entry(&Entry::File(now.name, Position::of(cursor))),
+                Some(before) if same(before) => Entry::At(now.name, At::of(cursor)).record(),
+                _ => Entry::File(now.name, Position::of(cursor)).record(),
             });
             self.next_name += u32::from(before.is_none());
         }
         self.expire();
         let fresh = std::mem::take(&mut self.unclaimed.fresh);
         let fresh = fresh.into_iter().filter_map(|name| Some((name, self.unclaimed.positions.get(&name)?)));
-        entries.extend(fresh.map(|(name, position)| entry(&Entry::File(name, position.clone()))));
+        entries.extend(fresh.map(|(name, position)| Entry::File(name, position.clone()).record()));
         // Last: until a claimed position stands under its new name, it stands under the old one.
-        entries.extend(self.gone.drain(..).map(|name| entry(&Entry::Gone(name))));
+        entries.extend(self.gone.drain(..).map(|name| Entry::Gone(name).record()));
         entries
     }
 
     fn all<'c>(&self, cursors: impl Iterator<Item = &'c Cursor>) -> Vec<Vec<u8>> {
         let name = |cursor: &Cursor| self.stored.get(&cursor.file.sequence).map(|stored| stored.name);
-        let of_cursors = cursors.filter_map(|cursor| Some(entry(&Entry::File(name(cursor)?, Position::of(cursor)))));
+        let of_cursors = cursors.filter_map(|cursor| Some(Entry::File(name(cursor)?, Position::of(cursor)).record()));
         let unclaimed = self.unclaimed.positions.iter();
-        of_cursors.chain(unclaimed.map(|(name, position)| entry(&Entry::File(*name, position.clone())))).collect()
+        of_cursors.chain(unclaimed.map(|(name, position)| Entry::File(*name, position.clone()).record())).collect()
     }
 
     /// Notes since when files are missing, and forgets those that are for long.
@@ -336,160 +267,19 @@ impl Stored {
     }
 }
 
-impl At {
-    fn of(cursor: &Cursor) -> Self {
-        Self { point: cursor.acknowledged, ledger: cursor.ledger, modified: cursor.file.modified() }
-    }
-}
-
-fn entry(entry: &Entry) -> Vec<u8> {
-    // Nothing in it can fail to be written to memory.
-    serde_json::to_vec(entry).unwrap_or_default()
-}
-
-/// The positions that a journal comes to. A record that does not parse is left out: its checksum is right, so this
-/// program has another idea of it, and an older position of the file stands.
-fn replay(records: &[Vec<u8>]) -> BTreeMap<u32, Position> {
-    let mut positions = BTreeMap::new();
-    for record in records {
-        match serde_json::from_slice(record) {
-            Ok(Entry::File(name, position)) => {
-                positions.insert(name, position);
-            }
-            Ok(Entry::At(name, at)) => {
-                if let Some(position) = positions.get_mut(&name) {
-                    (position.point, position.ledger, position.modified) = (at.point, at.ledger, at.modified);
-                    position.missing_since = None;
-                }
-            }
-            Ok(Entry::Gone(name)) => {
-                positions.remove(&name);
-            }
-            Err(error) => log::warn!("logs: a stored position cannot be read: {error}"),
-        }
-    }
-    positions
-}
-
-/// Positions without a cursor, found by what a file may be known by.
-#[derive(Debug, Default)]
-struct Unclaimed {
-    positions: BTreeMap<u32, Position>,
-    by_inode: HashMap<u64, Vec<u32>>,
-    by_path: HashMap<PathBuf, Vec<u32>>,
-    /// Not in the journal as they are now.
-    fresh: Vec<u32>,
-}
-
-impl Unclaimed {
-    fn insert(&mut self, name: u32, position: Position) {
-        self.by_inode.entry(position.inode).or_default().push(name);
-        self.by_path.entry(PathBuf::from(&position.path)).or_default().push(name);
-        self.positions.insert(name, position);
-    }
-
-    fn remove(&mut self, name: u32) -> Option<Position> {
-        let position = self.positions.remove(&name)?;
-        if let Some(names) = self.by_inode.get_mut(&position.inode) {
-            names.retain(|other| *other != name);
-        }
-        if let Some(names) = self.by_path.get_mut(Path::new(&position.path)) {
-            names.retain(|other| *other != name);
-        }
-        Some(position)
-    }
-
-    /// Changes the positions in a content, as long as `change` says that it did.
-    fn change(&mut self, content: u64, change: impl Fn(&mut Position) -> bool) {
-        for (name, position) in &mut self.positions {
-            if position.content == content && change(position) {
-                self.fresh.push(*name);
-            }
-        }
-    }
-
-    /// The position in this very file.
-    fn same(&self, file: &FollowedFile) -> Option<u32> {
-        let names = self.by_inode.get(&file.key.inode)?.iter();
-        let mut same: Vec<_> = names.filter_map(|name| Some((*name, self.positions.get(name)?))).collect();
-        same.retain(|(_, p)| p.may_be(&file.source.name, file.key.inode, file.born));
-        // Device numbers may change with a reboot.
-        same.sort_by_key(|(_, p)| p.device != file.key.device);
-        same.into_iter().find(|(_, p)| p.is_in(&file.file)).map(|(name, _)| name)
-    }
-
-    /// The positions of files that were written under this path.
-    fn at(&self, path: &Path) -> impl Iterator<Item = &Position> {
-        self.by_path.get(path).into_iter().flatten().filter_map(|name| self.positions.get(name))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{At, Entry, Position, entry, replay};
-    use crate::logs::source::identity::{Digest, Point};
-    use crate::logs::source::ledger::Ledger;
-    use std::fs::File;
-
-    fn position(content: &[u8]) -> Position {
-        Position {
-            source: "s".into(),
-            path: "/var/log/a".into(),
-            device: 1,
-            inode: 2,
-            born: None,
-            head: Digest::of(content),
-            content: 7,
-            point: Point { offset: content.len() as u64, window: Digest::of(content), inside_cut_line: false },
-            ledger: Ledger::default(),
-            modified: 3,
-            missing_since: None,
-        }
-    }
-
-    #[test]
-    fn a_position_is_in_the_file_that_continues_it_and_in_no_other() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("f");
-        let is_in = |content: &[u8]| {
-            std::fs::write(&path, content).expect("written");
-            position(b"one\ntwo\n").is_in(&File::open(&path).expect("opened"))
-        };
-        assert!(is_in(b"one\ntwo\nthree\n"));
-        assert!(!is_in(b"one\n"));
-        assert!(!is_in(b"eins\nzwei\ndrei\n"));
-    }
-
-    #[test]
-    fn a_file_with_another_birth_is_another_even_under_the_same_inode() {
-        let known = Position { born: Some(5), ..position(b"x") };
-        assert!(known.may_be("s", 2, Some(5)));
-        assert!(known.may_be("s", 2, None), "the file system does not tell any more");
-        assert!(!known.may_be("s", 2, Some(6)));
-        assert!(!known.may_be("other", 2, Some(5)));
-    }
-
-    #[test]
-    fn positions_move_and_go_as_their_journal_says() {
-        let at = |offset| {
-            let point = Point { offset, ..Point::default() };
-            entry(&Entry::At(1, At { point, ledger: Ledger { skipped: 5, dead: 0 }, modified: 9 }))
-        };
-        let file = |name| entry(&Entry::File(name, position(b"content")));
-        let replayed = replay(&[file(1), file(2), at(20), entry(&Entry::Gone(2)), b"{\"Later\":1}".to_vec()]);
-        assert_eq!(replayed.keys().collect::<Vec<_>>(), [&1]);
-        assert_eq!((replayed[&1].point.offset, replayed[&1].ledger.skipped, replayed[&1].modified), (20, 5, 9));
-        assert_eq!(replayed[&1].head, position(b"content").head);
-        assert_eq!(replay(&[file(3)])[&3], position(b"content"));
-    }
+    use super::Positions;
+    use super::position::position;
+    use crate::logs::source::identity::Point;
 
     #[test]
     fn a_content_that_is_in_no_file_now_goes_back_and_on_with_its_connection() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let mut positions = super::Positions::open(folder.path(), "o").expect("opened");
+        let mut positions = Positions::open(folder.path(), "o").expect("opened");
         positions.remember(position(b"one\ntwo\n"));
         let at = |offset| Point { offset, ..Point::default() };
-        let offset = |positions: &super::Positions| positions.unclaimed().next().map(|p| p.point.offset);
+        let offset = |positions: &Positions| positions.unclaimed().next().map(|p| p.point.offset);
         positions.acknowledge(7, &at(4), &at(20));
         assert_eq!(offset(&positions), Some(8), "what is not next moves nothing");
         positions.acknowledge(7, &at(8), &at(20));
