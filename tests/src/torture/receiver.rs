@@ -99,7 +99,8 @@ impl Serving<'_> {
                 None => self.serve(&connection, from, false).map(|()| 0)?,
             };
         }
-        self.hold = hold.map(|hold| (hold, None));
+        // While somebody waits for the holds to end there is no new one: that of a reset goes on all the same.
+        self.hold = hold.map(|hold| (hold, None)).or(self.hold.take());
         drop(listener);
         self.world.story.tell("receiver refuses");
         Ok(())
