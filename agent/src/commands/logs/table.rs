@@ -1,3 +1,4 @@
+use crate::logs::status::size;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -77,16 +78,6 @@ fn behind(source: &Value, output: &str) -> (u64, u64) {
 
 fn number(value: &Value) -> u64 {
     value.as_u64().or_else(|| value.as_f64().map(|number| number.max(0.0) as u64)).unwrap_or(0)
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut value, mut unit) = (bytes, 0);
-    while value >= 10 * 1024 && unit + 1 < UNITS.len() {
-        value /= 1024;
-        unit += 1;
-    }
-    format!("{value} {}", UNITS[unit])
 }
 
 #[cfg(test)]
