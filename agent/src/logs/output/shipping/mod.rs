@@ -276,6 +276,16 @@ impl Shipping {
         }
     }
 
+    /// Goes on after a wait.
+    fn heed(&mut self, stored: Option<anyhow::Result<()>>, resend: Option<Resend>) {
+        if let Some(result) = stored {
+            self.stored(result);
+        }
+        if let Some(order) = resend {
+            self.resend(order);
+        }
+    }
+
     fn store_if_due(&mut self) {
         let is_due = self.registration == Registration::Due
             || self.task.positions.is_late()

@@ -146,12 +146,7 @@ impl Shipping {
             () = self.ending.begun(), if !self.ending.has_begun() => {}
             () = self.ending.over() => {}
         }
-        if let Some(result) = stored {
-            self.stored(result);
-        }
-        if let Some(order) = resend {
-            self.resend(order);
-        }
+        self.heed(stored, resend);
         Ok(())
     }
 }
