@@ -76,18 +76,9 @@ impl Multiline {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::tests::source;
     use super::Rule;
-    use crate::config::Config;
-    use crate::config::logs::Source;
     use std::time::Duration;
-
-    fn source(settings: &str) -> Result<Source, String> {
-        let text = format!(
-            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n      {settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
-        );
-        let logs = Config::parse(&text, "agent.yaml").map_err(|error| error.to_string())?.logs;
-        Ok(logs.expect("present").sources["s"].clone())
-    }
 
     #[test]
     fn lines_belong_together_by_start_continuation_or_language() {

@@ -61,17 +61,8 @@ impl FromNode for Parse {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::tests::source;
     use super::Parse;
-    use crate::config::Config;
-    use crate::config::logs::Source;
-
-    fn source(settings: &str) -> Result<Source, String> {
-        let text = format!(
-            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n      {settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
-        );
-        let logs = Config::parse(&text, "agent.yaml").map_err(|error| error.to_string())?.logs;
-        Ok(logs.expect("present").sources["s"].clone())
-    }
 
     #[test]
     fn a_containers_inner_text_has_a_form_of_its_own() {

@@ -234,8 +234,18 @@ fn not_here(section: &mut Section<'_>, key: &'static str, why: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::config::Config;
+    use crate::config::logs::Source;
+
+    /// A source with one file, one output and these settings.
+    pub fn source(settings: &str) -> Result<Source, String> {
+        let text = format!(
+            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n      {settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
+        );
+        let logs = Config::parse(&text, "agent.yaml").map_err(|error| error.to_string())?.logs;
+        Ok(logs.expect("present").sources["s"].clone())
+    }
 
     #[test]
     fn a_source_is_of_one_kind_and_takes_its_keys_alone() {

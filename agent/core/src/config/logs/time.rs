@@ -68,17 +68,8 @@ impl When {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::tests::source;
     use super::Timezone;
-    use crate::config::Config;
-    use crate::config::logs::Source;
-
-    fn source(settings: &str) -> Result<Source, String> {
-        let text = format!(
-            "logs:\n  sources:\n    s:\n      files: [/x]\n      outputs: [o]\n      {settings}\n  outputs:\n    o: {{file: {{path: /y}}}}\n"
-        );
-        let logs = Config::parse(&text, "agent.yaml").map_err(|error| error.to_string())?.logs;
-        Ok(logs.expect("present").sources["s"].clone())
-    }
 
     #[test]
     fn a_time_has_a_field_a_form_and_a_zone_that_exist() {
