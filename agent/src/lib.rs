@@ -6,6 +6,8 @@ pub mod api;
 pub mod commands;
 /// A Compose file that converges on a container engine.
 pub mod containers;
+/// Requests to servers behind HTTP, the same for all duties.
+mod http;
 /// Log files that reach log platforms.
 pub mod logs;
 /// How memory goes back to the system.
@@ -16,6 +18,8 @@ pub mod metrics;
 pub mod orders;
 /// Finished files that reach buckets whole.
 pub mod products;
+/// Protocol Buffers' wire format.
+mod protobuf;
 /// Starts duties, restarts them with backoff, drains them; knows none by name.
 pub mod supervisor;
 /// What systemd hears: READY, STATUS, RELOADING, STOPPING, WATCHDOG.

@@ -18,6 +18,8 @@ pub mod metrics;
 /// `products:`
 pub mod products;
 
+/// Servers behind HTTP, the same wherever one is.
+pub mod endpoint;
 /// Proxies on the way to a server, the same wherever one is.
 pub mod proxy;
 /// Settings of TLS clients, the same wherever one is.

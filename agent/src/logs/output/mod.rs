@@ -18,8 +18,6 @@ mod lanes;
 mod outgoing;
 /// One line, to see what a platform says.
 pub mod probe;
-/// Protocol Buffers' wire format.
-mod protobuf;
 /// Dead letters that are sent again.
 mod replay;
 /// Platforms that answer each batch.

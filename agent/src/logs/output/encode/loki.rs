@@ -1,6 +1,6 @@
 use super::{Encode, SEVERITIES};
-use crate::logs::output::protobuf::{push_bytes, push_head, push_number, varint_length};
 use crate::logs::record::{Facts, Record};
+use crate::protobuf::{push_bytes, push_head, push_number, varint_length};
 use hostwright_core::config::logs::output::loki::{Label, Loki};
 
 /// The byte before an entry that names no level.

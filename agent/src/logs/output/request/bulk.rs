@@ -157,23 +157,13 @@ fn escaped(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::batch::{Batch, Item, Selection};
-    use super::super::canned::Canned;
     use super::{Answer, Bulk, NotTaken, Undelivered};
+    use crate::http::canned::{Canned, endpoint};
     use hostwright_core::config::logs::output::bulk::{self, Target};
-    use hostwright_core::config::logs::output::endpoint::{Compress, Endpoint, HttpUrl};
     use reqwest::StatusCode;
-    use std::time::Duration;
 
     fn bulk(url: &str, ids: bool) -> Bulk {
-        let endpoint = Endpoint {
-            url: HttpUrl(url.to_owned()),
-            tls: Default::default(),
-            proxy: None,
-            headers: Default::default(),
-            auth: None,
-            timeout: Duration::from_secs(5),
-            compress: Compress::None,
-        };
+        let endpoint = endpoint(url);
         let pipeline = Some("a b".to_owned());
         Bulk::new(&bulk::Bulk { endpoint, target: Target::DataStream("logs".into()), pipeline, ids })
     }

@@ -4,8 +4,8 @@ use super::{NotTaken, Undelivered};
 use crate::logs::output::Origin;
 use crate::logs::output::encode::SEVERITIES;
 use crate::logs::output::encode::loki::NO_LEVEL;
-use crate::logs::output::protobuf::{push_bytes, push_head, varint_length};
 use crate::logs::record::Facts;
+use crate::protobuf::{push_bytes, push_head, varint_length};
 use hostwright_core::config::logs::output::loki::{Label, Loki as Settings};
 use reqwest::header::HeaderMap;
 use std::collections::BTreeMap;
@@ -106,23 +106,14 @@ fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Label, Loki};
+    use crate::http::canned::endpoint;
     use crate::logs::output::Origin;
     use crate::logs::output::request::batch::{Batch, Group, Item, Selection};
     use crate::logs::output::request::http::Client;
     use crate::logs::record::Facts;
-    use hostwright_core::config::logs::output::endpoint::{Compress, Endpoint, HttpUrl};
-    use std::time::Duration;
 
     fn loki(labels: Vec<Label>) -> Loki {
-        let endpoint = Endpoint {
-            url: HttpUrl("http://x".into()),
-            tls: Default::default(),
-            proxy: None,
-            headers: Default::default(),
-            auth: None,
-            timeout: Duration::from_secs(1),
-            compress: Compress::None,
-        };
+        let endpoint = endpoint("http://x");
         let own = [("env".to_owned(), "p".to_owned()), ("source".to_owned(), "theirs".to_owned())];
         let origin = Origin { host: "h\"1".into(), labels: own.into() };
         Loki { client: Client::new(&endpoint, String::new()), labels, origin }

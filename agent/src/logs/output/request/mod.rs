@@ -9,9 +9,6 @@ mod archive;
 pub mod batch;
 /// Elasticsearch and OpenSearch.
 mod bulk;
-/// A server that answers as a test says.
-#[cfg(test)]
-mod canned;
 /// Amazon CloudWatch Logs.
 mod cloudwatch;
 /// Takes batches to a platform until they are settled.

@@ -1,4 +1,4 @@
-use super::endpoint::{Compress, Endpoint, HttpUrl};
+use crate::config::endpoint::{Compress, Endpoint, HttpUrl};
 use crate::config::section::Section;
 use crate::config::values::{FromNode, mismatch};
 use crate::secret::SecretRef;

@@ -1,4 +1,4 @@
-use super::endpoint::{Compress, Endpoint};
+use crate::config::endpoint::{Compress, Endpoint};
 use crate::config::section::Section;
 use crate::config::values::{FromNode, mismatch};
 use crate::yaml::Node;
@@ -49,8 +49,8 @@ impl Http {
 mod tests {
     use super::Format;
     use crate::config::Config;
+    use crate::config::endpoint::Compress;
     use crate::config::logs::output::Platform;
-    use crate::config::logs::output::endpoint::Compress;
 
     #[test]
     fn a_url_and_a_format_are_read() {

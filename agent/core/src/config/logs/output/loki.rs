@@ -1,4 +1,4 @@
-use super::endpoint::{Compress, Endpoint};
+use crate::config::endpoint::{Compress, Endpoint};
 use crate::config::section::Section;
 use crate::config::values::{FromNode, MaybeSecret, mismatch};
 use crate::yaml::Node;

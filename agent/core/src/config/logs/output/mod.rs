@@ -6,8 +6,6 @@ pub mod archive;
 pub mod bulk;
 /// Amazon CloudWatch Logs.
 pub mod cloudwatch;
-/// Platforms behind HTTP.
-pub mod endpoint;
 /// Graylog's format.
 pub mod gelf;
 /// Anything that takes lines with a POST.
@@ -25,10 +23,10 @@ pub mod receiver;
 /// Syslog over TCP.
 pub mod syslog;
 
+pub use crate::config::endpoint::Endpoint;
 pub use archive::Archive;
 pub use bulk::Bulk;
 pub use cloudwatch::CloudWatch;
-pub use endpoint::Endpoint;
 pub use gelf::Gelf;
 pub use http::Http;
 pub use loki::Loki;

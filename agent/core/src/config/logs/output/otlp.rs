@@ -1,4 +1,4 @@
-use super::endpoint::{Compress, Endpoint};
+use crate::config::endpoint::{Compress, Endpoint};
 use crate::config::section::Section;
 
 /// An OpenTelemetry collector, or what takes OTLP/HTTP with protobuf.
@@ -26,8 +26,8 @@ impl Otlp {
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
+    use crate::config::endpoint::Compress;
     use crate::config::logs::output::Platform;
-    use crate::config::logs::output::endpoint::Compress;
 
     #[test]
     fn gzip_is_the_default() {

@@ -1,7 +1,7 @@
 use super::bulk::{Bulk, Target};
-use super::endpoint::{Auth, Compress, Endpoint, HttpUrl};
 use super::{Framing, Gelf, Lumberjack, Receiver, Syslog, gelf};
 use crate::config::Known;
+use crate::config::endpoint::{Auth, Compress, Endpoint, HttpUrl};
 use crate::config::proxy::Proxy;
 use crate::config::section::Section;
 use crate::config::tls::ClientTls;

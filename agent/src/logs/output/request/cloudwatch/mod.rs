@@ -140,8 +140,8 @@ fn after_some(
 #[cfg(test)]
 mod tests {
     use super::super::batch::{Batch, Group, Item, Selection};
-    use super::super::canned::Canned;
     use super::{CloudWatch, NotTaken, Undelivered};
+    use crate::http::canned::Canned;
     use crate::logs::output::Origin;
     use crate::logs::record::Facts;
     use hostwright_core::config::Config;

@@ -1,7 +1,7 @@
 use super::address;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hostwright_core::config::logs::output::endpoint::{Auth, Endpoint};
+use hostwright_core::config::endpoint::{Auth, Endpoint};
 use hostwright_core::config::proxy::{Kind, Proxy};
 use hostwright_core::config::values::MaybeSecret;
 use hostwright_core::secret::{Secret, SecretRef};

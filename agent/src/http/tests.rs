@@ -1,7 +1,7 @@
-use super::{Answer, Client, Request, Undelivered};
-use crate::logs::output::request::canned::Canned;
+use super::canned::{Canned, endpoint};
+use super::{Answer, Cause, Client, NoAnswer, Request};
 use bytes::Bytes;
-use hostwright_core::config::logs::output::endpoint::{Auth, Compress, Endpoint, HttpUrl};
+use hostwright_core::config::endpoint::{Auth, Compress, Endpoint};
 use hostwright_core::config::proxy::{Kind, Login, Proxy};
 use hostwright_core::config::values::HostPort;
 use hostwright_core::secret::SecretRef;
@@ -9,56 +9,14 @@ use hostwright_core::tls;
 use reqwest::header::HeaderMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-fn endpoint(url: &str) -> Endpoint {
-    Endpoint {
-        url: HttpUrl(url.to_owned()),
-        tls: Default::default(),
-        proxy: None,
-        headers: Default::default(),
-        auth: None,
-        timeout: Duration::from_secs(5),
-        compress: Compress::None,
-    }
-}
-
-async fn post(client: &mut Client, items: usize) -> Result<Answer, Undelivered> {
+async fn post(client: &mut Client) -> Result<Answer, NoAnswer> {
     let body = Bytes::from_static(b"a body");
-    client.post(Request { content_type: "text/plain", headers: HeaderMap::new(), body, items }).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_answer_means_is_told_by_its_status() {
-    for (answer, meaning) in [
-        ("429 Too Many Requests\r\nretry-after: 7", "again after 7 s"),
-        ("503 Service Unavailable", "again"),
-        ("401 Unauthorized", "again"),
-        ("403 Forbidden", "again"),
-        ("404 Not Found", "again"),
-        ("301 Moved Permanently\r\nlocation: https://elsewhere/", "again"),
-        ("413 Payload Too Large", "too large"),
-        ("400 Bad Request", "refused"),
-        ("422 Unprocessable Content", "refused"),
-    ] {
-        let server = Canned::start([answer]).await;
-        let mut client = Client::new(&endpoint(&server.url), "/x".into());
-        let answer = post(&mut client, 2).await.expect("an answer");
-        let found = match client.undelivered(&answer) {
-            Undelivered::Again { after: Some(after), .. } => format!("again after {} s", after.as_secs()),
-            Undelivered::Again { why, .. } => {
-                assert!(why.contains(&server.url), "{why}");
-                "again".to_owned()
-            }
-            Undelivered::TooLarge(_) => "too large".to_owned(),
-            Undelivered::Refused(_) => "refused".to_owned(),
-        };
-        assert_eq!(found, meaning, "{}", answer.status);
-    }
+    client.post(Request { content_type: "text/plain", headers: HeaderMap::new(), body }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,13 +29,13 @@ async fn a_secret_is_read_again_when_it_was_not_accepted_and_never_shown() {
     let mut settings = endpoint(&server.url);
     settings.auth = Some(Auth::Bearer(SecretRef::File(token.clone())));
     let mut client = Client::new(&settings, String::new());
-    let answer = post(&mut client, 1).await.expect("an answer");
+    let answer = post(&mut client).await.expect("an answer");
     let said = client.said(&answer);
     assert_eq!(said, format!("{} answered 401 Unauthorized: no token (secret)  here", server.url));
     assert!(!format!("{client:?}").contains("hunter2"));
-    assert!(matches!(client.undelivered(&answer), Undelivered::Again { .. }));
+    client.read_again();
     std::fs::write(&token, "hunter3").expect("written");
-    assert_eq!(post(&mut client, 1).await.expect("an answer").status.as_u16(), 204);
+    assert_eq!(post(&mut client).await.expect("an answer").status.as_u16(), 204);
     assert!(server.request().await.head.contains("authorization: bearer hunter2\r\n"));
     assert!(server.request().await.head.contains("authorization: bearer hunter3\r\n"));
 }
@@ -87,7 +45,7 @@ async fn a_body_is_compressed_as_the_header_says() {
     for (compress, name) in [(Compress::Gzip, "gzip"), (Compress::Zstd, "zstd")] {
         let mut server = Canned::start(["200 OK"]).await;
         let mut client = Client::new(&Endpoint { compress, ..endpoint(&server.url) }, "/p?q".into());
-        post(&mut client, 1).await.expect("an answer");
+        post(&mut client).await.expect("an answer");
         let seen = server.request().await;
         assert!(seen.head.starts_with("post /p?q http/1.1\r\n"), "{}", seen.head);
         assert!(seen.head.contains(&format!("content-encoding: {name}\r\n")), "{}", seen.head);
@@ -101,25 +59,12 @@ async fn a_body_is_compressed_as_the_header_says() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_breaks_again_and_again_makes_portions_smaller_but_gives_up_no_item() {
-    let server = Canned::start([""; 6]).await;
-    let mut client = Client::new(&endpoint(&server.url), String::new());
-    for attempt in 1..=3 {
-        let error = post(&mut client, 2).await.expect_err("broken");
-        assert_eq!(matches!(error, Undelivered::TooLarge(_)), attempt == 3, "{error:?}");
-    }
-    for _ in 1..=3 {
-        assert!(matches!(post(&mut client, 1).await, Err(Undelivered::Again { .. })));
-    }
-}
-
 #[tokio::test]
 async fn a_platform_that_is_not_there_is_named_with_the_reason() {
     let url = "http://127.0.0.1:1";
-    let error = post(&mut Client::new(&endpoint(url), String::new()), 1).await.expect_err("nobody there");
-    let Undelivered::Again { why, .. } = error else { panic!("{error:?}") };
-    assert!(why.starts_with("cannot connect to http://127.0.0.1:1: Connection refused"), "{why}");
+    let error = post(&mut Client::new(&endpoint(url), String::new())).await.expect_err("nobody there");
+    assert_eq!(error.cause, Cause::Connection);
+    assert!(error.why.starts_with("cannot connect to http://127.0.0.1:1: Connection refused"), "{error:?}");
 }
 
 /// A server with a certificate for this name, and the file of its authority.
@@ -135,12 +80,12 @@ async fn a_server_is_known_by_its_own_authority_and_by_another_name() {
     let (mut server, authority) = server_named("logs.example", folder.path()).await;
     let mut settings = endpoint(&server.url);
     settings.tls.ca = Some(authority);
-    let Err(Undelivered::Again { why, .. }) = post(&mut Client::new(&settings, String::new()), 1).await else {
+    let Err(NoAnswer { why, .. }) = post(&mut Client::new(&settings, String::new())).await else {
         panic!("a certificate for another name was taken")
     };
     assert!(why.contains("certificate"), "{why}");
     settings.tls.server_name = Some("logs.example".into());
-    post(&mut Client::new(&settings, String::new()), 1).await.expect("an answer");
+    post(&mut Client::new(&settings, String::new())).await.expect("an answer");
     let host = server.url.strip_prefix("https://").expect("https").to_owned();
     assert!(server.request().await.head.contains(&format!("host: {host}\r\n")), "asked for what the URL names");
 }
@@ -151,9 +96,7 @@ async fn a_server_of_an_unknown_authority_is_not_trusted_and_the_remedy_is_named
     let (server, _) = server_named("localhost", folder.path()).await;
     let mut settings = endpoint(&server.url.replace("127.0.0.1", "localhost"));
     settings.tls.ca = Some(tls::self_signed(other.path(), "other").expect("a certificate").0);
-    let Err(Undelivered::Again { why, .. }) = post(&mut Client::new(&settings, String::new()), 1).await else {
-        panic!("trusted")
-    };
+    let Err(NoAnswer { why, .. }) = post(&mut Client::new(&settings, String::new())).await else { panic!("trusted") };
     assert!(why.contains("see that tls: {ca: …} names the authority of its certificate"), "{why}");
 }
 
@@ -201,7 +144,7 @@ async fn https_goes_through_proxies_of_both_kinds_with_a_password() {
         settings.tls.ca = Some(authority);
         let (address, asked) = proxy(greetings, target).await;
         settings.proxy = Some(Proxy { kind, address, login: Some(login.clone()) });
-        post(&mut Client::new(&settings, String::new()), 1).await.expect("an answer");
+        post(&mut Client::new(&settings, String::new())).await.expect("an answer");
         let asked = asked.await.expect("asked");
         let text = String::from_utf8_lossy(&asked).to_lowercase();
         match kind {

@@ -7,7 +7,7 @@ use crate::yaml::Node;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A platform behind HTTP: where it is, and how it is spoken to.
+/// A server behind HTTP: where it is, and how it is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its URL, without a slash at the end.
@@ -26,7 +26,7 @@ pub struct Endpoint {
     pub compress: Compress,
 }
 
-/// Who we are to a platform.
+/// Who we are to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
     /// User and password (RFC 7617).
@@ -132,13 +132,13 @@ impl FromNode for Headers {
 impl Endpoint {
     /// Reads the keys `url`, `tls`, `proxy`, `headers`, `basic`, `bearer`, `api_key`, `timeout` and `compress`, of which
     /// the platform takes the ways in `compressions`; the first of them is the default.
-    pub(super) fn read(section: &mut Section<'_>, compressions: &[Compress]) -> Option<Self> {
+    pub(crate) fn read(section: &mut Section<'_>, compressions: &[Compress]) -> Option<Self> {
         let url = section.required::<HttpUrl>("url");
         Self::read_with_url(section, url, compressions)
     }
 
     /// The same for a platform whose URL need not be given.
-    pub(super) fn read_with_url(
+    pub(crate) fn read_with_url(
         section: &mut Section<'_>,
         url: Option<HttpUrl>,
         compressions: &[Compress],
@@ -159,7 +159,7 @@ impl Endpoint {
         let auth = Auth::read(section);
         let timeout = section.or("timeout", Duration::from_secs(60));
         if !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&timeout) {
-            section.problem_with("timeout", "between 1s and 10m: lines wait so long before they are sent once more");
+            section.problem_with("timeout", "between 1s and 10m: so long a request waits before it is sent once more");
         }
         let compress = section.or("compress", compressions.first().copied().unwrap_or_default());
         if !compressions.contains(&compress) {

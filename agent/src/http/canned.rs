@@ -1,7 +1,22 @@
+use hostwright_core::config::endpoint::{Compress, Endpoint, HttpUrl};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
+
+/// A server's settings as they are where its URL alone is given.
+pub fn endpoint(url: &str) -> Endpoint {
+    Endpoint {
+        url: HttpUrl(url.to_owned()),
+        tls: Default::default(),
+        proxy: None,
+        headers: Default::default(),
+        auth: None,
+        timeout: Duration::from_secs(5),
+        compress: Compress::None,
+    }
+}
 
 /// A server that gives the answers that it was told, one to each request, and notes the requests.
 pub struct Canned {

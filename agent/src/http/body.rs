@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use hostwright_core::config::logs::output::endpoint::Compress;
+use hostwright_core::config::endpoint::Compress;
 use std::io::Write;
 use tokio::task::block_in_place;
 

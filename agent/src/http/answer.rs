@@ -4,17 +4,17 @@ use std::time::Duration;
 
 /// The most of an answer that is held in memory.
 pub const LONGEST_ANSWER: usize = 16 << 20;
-/// A platform may ask to wait; a wrong clock may not make that a day.
+/// A server may ask to wait; a wrong clock may not make that a day.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-/// What a platform answered.
+/// What a server answered.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub body: Vec<u8>,
     /// The answer was longer than `LONGEST_ANSWER`.
     pub is_cut: bool,
-    /// How long the platform asks to wait.
+    /// How long the server asks to wait.
     pub after: Option<Duration>,
     /// Where it says to go instead.
     pub location: Option<String>,

@@ -1,0 +1,174 @@
+use super::Undelivered;
+use crate::http::{self, Cause, NoAnswer};
+use bytes::Bytes;
+use hostwright_core::config::endpoint::Endpoint;
+use reqwest::header::HeaderMap;
+use std::time::Duration;
+
+pub use crate::http::{Answer, LONGEST_ANSWER};
+
+/// Connections that broke one after the other while a body was sent: perhaps it is too large for somebody on the way,
+/// who does not say so.
+const BROKEN: u32 = 3;
+
+/// A way to one platform behind HTTP, and what its answers mean for a batch.
+#[derive(Debug)]
+pub struct Client {
+    way: http::Client,
+    broken: u32,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Request {
+    pub content_type: &'static str,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// Of how many items the body is made: one alone cannot be sent in parts.
+    pub items: usize,
+}
+
+impl Client {
+    pub fn new(endpoint: &Endpoint, suffix: String) -> Self {
+        Self { way: http::Client::new(endpoint, suffix), broken: 0 }
+    }
+
+    /// Scheme, host and port.
+    pub fn address(&self) -> &str {
+        self.way.address()
+    }
+
+    /// "https://logs.example.org answered 400 Bad Request: …"
+    pub fn said(&self, answer: &Answer) -> String {
+        self.way.said(answer)
+    }
+
+    /// A text of the platform as far as it can be shown.
+    pub fn shown(&self, text: &str) -> String {
+        self.way.shown(text)
+    }
+
+    /// Sends a request and waits for the answer, whatever its status.
+    pub async fn post(&mut self, request: Request) -> Result<Answer, Undelivered> {
+        let Request { content_type, headers, body, items } = request;
+        match self.way.post(http::Request { content_type, headers, body }).await {
+            Ok(answer) => {
+                self.broken = 0;
+                Ok(answer)
+            }
+            Err(no_answer) => Err(self.failed(no_answer, items)),
+        }
+    }
+
+    /// What an answer means that is no success, for a platform that has nothing special to say of it.
+    pub fn undelivered(&mut self, answer: &Answer) -> Undelivered {
+        let said = self.said(answer);
+        let status = answer.status.as_u16();
+        if matches!(status, 401 | 403 | 407) {
+            self.way.read_again();
+        }
+        match status {
+            413 => Undelivered::TooLarge(said),
+            300..=399 => {
+                let to = answer.location.as_deref().unwrap_or("nowhere");
+                again(format!("{said}, which leads to {to}; set url to where the platform is"), None)
+            }
+            401 | 403 => again(
+                format!(
+                    "{said}; see that the output's credentials are right and may write there (lines wait in their files)"
+                ),
+                answer.after,
+            ),
+            404 => again(
+                format!("{said}; see that the output's url and names are right (lines wait in their files)"),
+                answer.after,
+            ),
+            407 => again(format!("{said}; see that the proxy's user and password are right"), answer.after),
+            415 => again(format!("{said}; see whether it takes what compress says"), answer.after),
+            408 | 429 | 500..=599 => {
+                again(format!("{said}; see whether it is overloaded or ill (lines wait in their files)"), answer.after)
+            }
+            // Of the way or the protocol, not of the content.
+            402 | 405 | 410 | 411 | 421 | 425 | 426 | 431 | 451 => {
+                again(format!("{said}; see that the output's url is right"), answer.after)
+            }
+            _ => Undelivered::Refused(said),
+        }
+    }
+
+    fn failed(&mut self, NoAnswer { cause, why, length }: NoAnswer, items: usize) -> Undelivered {
+        match cause {
+            Cause::Unready | Cause::Time => again(why, None),
+            Cause::Connection => again(format!("{why} (lines wait in their files)"), None),
+            Cause::Broken => {
+                self.broken += 1;
+                if self.broken < BROKEN || items == 1 {
+                    return again(why, None);
+                }
+                self.broken = 0;
+                Undelivered::TooLarge(format!("{why}, {BROKEN} times while {length} bytes were sent: less is tried"))
+            }
+        }
+    }
+}
+
+/// The same again, after a while.
+pub fn again(why: String, after: Option<Duration>) -> Undelivered {
+    Undelivered::Again { why, after, taken: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Client, Request, Undelivered};
+    use crate::http::Answer;
+    use crate::http::canned::{Canned, endpoint};
+    use bytes::Bytes;
+    use reqwest::header::HeaderMap;
+
+    async fn post(client: &mut Client, items: usize) -> Result<Answer, Undelivered> {
+        let body = Bytes::from_static(b"a body");
+        client.post(Request { content_type: "text/plain", headers: HeaderMap::new(), body, items }).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_an_answer_means_is_told_by_its_status() {
+        for (answer, meaning) in [
+            ("429 Too Many Requests\r\nretry-after: 7", "again after 7 s"),
+            ("503 Service Unavailable", "again"),
+            ("401 Unauthorized", "again"),
+            ("403 Forbidden", "again"),
+            ("404 Not Found", "again"),
+            ("301 Moved Permanently\r\nlocation: https://elsewhere/", "again"),
+            ("413 Payload Too Large", "too large"),
+            ("400 Bad Request", "refused"),
+            ("422 Unprocessable Content", "refused"),
+        ] {
+            let server = Canned::start([answer]).await;
+            let mut client = Client::new(&endpoint(&server.url), "/x".into());
+            let answer = post(&mut client, 2).await.expect("an answer");
+            let found = match client.undelivered(&answer) {
+                Undelivered::Again { after: Some(after), .. } => format!("again after {} s", after.as_secs()),
+                Undelivered::Again { why, .. } => {
+                    assert!(why.contains(&server.url), "{why}");
+                    "again".to_owned()
+                }
+                Undelivered::TooLarge(_) => "too large".to_owned(),
+                Undelivered::Refused(_) => "refused".to_owned(),
+            };
+            assert_eq!(found, meaning, "{}", answer.status);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_that_breaks_again_and_again_makes_portions_smaller_but_gives_up_no_item() {
+        let server = Canned::start([""; 6]).await;
+        let mut client = Client::new(&endpoint(&server.url), String::new());
+        for attempt in 1..=3 {
+            let error = post(&mut client, 2).await.expect_err("broken");
+            assert_eq!(matches!(error, Undelivered::TooLarge(_)), attempt == 3, "{error:?}");
+        }
+        for _ in 1..=3 {
+            assert!(matches!(post(&mut client, 1).await, Err(Undelivered::Again { .. })));
+        }
+    }
+}
