@@ -8,6 +8,8 @@ pub mod basegun;
 pub mod certificates;
 /// The servers that Hostwright talks to, each the real program on loopback.
 pub mod engines;
+/// What an exporter answered, and how two of them are compared.
+pub mod exposition;
 /// A blocking HTTP client over TCP and Unix sockets.
 pub mod http;
 /// An application that writes numbered lines, the agent that follows them, and what arrived.
@@ -30,6 +32,8 @@ pub mod server;
 pub mod tiny_guest;
 /// The logs duty under torture.
 pub mod torture;
+/// A host's kernel files in one text file, unpacked into a folder.
+pub mod tree;
 /// A full VM, created by our own `up`.
 pub mod vm;
 /// Waiting for a condition, with a name and a limit.

@@ -1,6 +1,5 @@
 //! The metrics duty on the real agent: scraped by a real Prometheus, and compared with a real node_exporter.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use hostwright_tests::engines::{NodeExporter, Prometheus, prometheus};
+use hostwright_tests::exposition::Exposition;
 use hostwright_tests::http;
 use hostwright_tests::port::Port;
 use hostwright_tests::process::AgentProcess;
@@ -35,85 +35,6 @@ fn value(text: &str, series: &str) -> Result<f64> {
     line.with_context(|| format!("there is no {series}"))?.parse().context("not a number")
 }
 
-/// An exposition: header lines by family, values by series with the labels in one order.
-#[derive(Debug)]
-struct Exposition {
-    families: BTreeMap<String, Vec<String>>,
-    series: BTreeMap<String, f64>,
-}
-
-impl Exposition {
-    /// Without what each exporter says of itself.
-    fn parse(text: &str) -> Result<Self> {
-        let mut parsed = Self { families: BTreeMap::new(), series: BTreeMap::new() };
-        for line in text.lines().filter(|line| is_of_the_host(line)) {
-            if let Some(header) = line.strip_prefix("# ") {
-                let name = header.split(' ').nth(1).context("a header without name")?;
-                parsed.families.entry(name.to_owned()).or_default().push(header.to_owned());
-                continue;
-            }
-            let (series, value) = line.rsplit_once(' ').context("a sample without value")?;
-            let known = parsed.series.insert(in_order(series), value.parse()?);
-            ensure!(known.is_none(), "{series} is there twice");
-        }
-        Ok(parsed)
-    }
-}
-
-fn is_of_the_host(line: &str) -> bool {
-    let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
-    name.starts_with("node_") && !name.starts_with("node_exporter_")
-}
-
-/// `a{y="2",x="1"}` → `a{x="1",y="2"}`. No value of these tests has a comma after a quote.
-fn in_order(series: &str) -> String {
-    let Some((name, labels)) = series.strip_suffix('}').and_then(|rest| rest.split_once('{')) else {
-        return series.to_owned();
-    };
-    let mut labels: Vec<&str> = labels.trim_end_matches('"').split("\",").collect();
-    labels.sort_unstable();
-    format!("{name}{{{}\"}}", labels.join("\","))
-}
-
-/// Families that versions after Debian 12's have.
-const NEWER: [&str; 4] = [
-    "node_softnet_backlog_len",
-    "node_softnet_cpu_collision_total",
-    "node_softnet_flow_limit_count_total",
-    "node_softnet_received_rps_total",
-];
-
-/// What is wrong with ours, which was taken between the two of the original. What came or went meanwhile is neither
-/// required nor refused; what stayed the same must be the same.
-fn compare(before: &Exposition, ours: &Exposition, after: &Exposition) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (family, header) in &before.families {
-        match ours.families.get(family) {
-            _ if !after.families.contains_key(family) => {}
-            None => wrong.push(format!("the family {family} is missing")),
-            Some(own) if own != header => wrong.push(format!("{own:?} in place of {header:?}")),
-            Some(_) => {}
-        }
-    }
-    let newer = |series: &str| NEWER.contains(&series.split('{').next().unwrap_or_default());
-    for series in ours.series.keys().filter(|series| !newer(series)) {
-        if !before.series.contains_key(series) && !after.series.contains_key(series) {
-            wrong.push(format!("the original has no {series}"));
-        }
-    }
-    for (series, value) in before.series.iter().filter(|(series, _)| after.series.contains_key(*series)) {
-        let measured = series.starts_with("node_scrape_collector_duration_seconds");
-        match ours.series.get(series) {
-            None => wrong.push(format!("the series {series} is missing")),
-            Some(own) if after.series[series] == *value && own != value && !measured => {
-                wrong.push(format!("{series} is {own} in place of {value}"));
-            }
-            Some(_) => {}
-        }
-    }
-    wrong
-}
-
 #[test]
 fn every_family_series_and_value_is_as_node_exporter_has_it_on_this_host() -> Result<()> {
     let (_agent, port) = agent()?;
@@ -130,7 +51,7 @@ fn every_family_series_and_value_is_as_node_exporter_has_it_on_this_host() -> Re
         let ours = Exposition::parse(&scrape(port.address())?)?;
         let after = Exposition::parse(&scrape(original.address())?)?;
         ensure!(ours.series.len() > 200, "only {} series", ours.series.len());
-        match compare(&before, &ours, &after)[..] {
+        match ours.wrong(&before, &after, original.version())[..] {
             [] => Ok(()),
             ref wrong => bail!("{}", wrong.join("\n")),
         }

@@ -1,17 +1,24 @@
 //! Prometheus' node_exporter: what the metrics duty is compared with.
 
+use std::env;
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::exposition::Version;
 use crate::http;
 use crate::port::Port;
 use crate::server::Server;
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Names another version's program than the installed one.
+const OTHER_PROGRAM: &str = "HOSTWRIGHT_NODE_EXPORTER";
 
 /// Its own defaults of its newest version: Debian changes some of them, and its version is older.
 const DEFAULTS: [&str; 5] = [
@@ -28,25 +35,73 @@ pub struct NodeExporter {
     _server: Server,
     port: Port,
     _folder: TempDir,
+    version: Version,
 }
 
 impl NodeExporter {
-    /// With these collectors and no others.
+    /// On this host, with these collectors and no others.
     pub fn start(collectors: &[String]) -> Result<Self> {
+        Self::start_with(collectors, &[])
+    }
+
+    /// On an unpacked tree.
+    pub fn start_on(tree: &Path, collectors: &[String], flags: &[&str]) -> Result<Self> {
+        let roots = [("procfs", "proc"), ("sysfs", "sys"), ("rootfs", "root"), ("udev.data", "udev")];
+        let mut all: Vec<String> =
+            roots.iter().map(|(flag, folder)| format!("--path.{flag}={}", tree.join(folder).display())).collect();
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        Self::start_with(collectors, &all)
+    }
+
+    fn start_with(collectors: &[String], flags: &[String]) -> Result<Self> {
         let (folder, port) = (tempfile::tempdir()?, Port::reserve()?);
-        let mut command = Command::new("prometheus-node-exporter");
+        let help = said("--help")?;
+        // A collector that this version does not have is left to the newer ones.
+        let known = collectors.iter().filter(|name| help.lines().any(|line| is_the_switch_of(line, name)));
+        let mut command = Command::new(program());
         command
             .args(DEFAULTS)
+            .args(flags)
             .arg("--collector.disable-defaults")
-            .args(collectors.iter().map(|name| format!("--collector.{name}")))
+            .args(known.map(|name| format!("--collector.{name}")))
             .arg(format!("--web.listen-address={}", port.address()));
+        let version = version_of(&said("--version")?)?;
         let mut server = Server::start(&command, &folder.path().join("node-exporter.log"))?;
         server.wait_until("GET / answers 200", START_TIMEOUT, || http::get(port.address(), "/")?.success())?;
-        Ok(Self { _server: server, port, _folder: folder })
+        Ok(Self { _server: server, port, _folder: folder, version })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
     }
+
+    /// Which version it is.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+}
+
+fn program() -> OsString {
+    env::var_os(OTHER_PROGRAM).unwrap_or_else(|| "prometheus-node-exporter".into())
+}
+
+/// Its help is on stdout, its version on either, by version.
+fn said(flag: &str) -> Result<String> {
+    let output = Command::new(program()).arg(flag).output().context("running node_exporter")?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+}
+
+/// `  --[no-]collector.arp   Enable …`, where older versions leave out `[no-]`.
+fn is_the_switch_of(line: &str, collector: &str) -> bool {
+    let flag = line.trim_start().trim_start_matches("--").trim_start_matches("[no-]");
+    flag.strip_prefix("collector.").and_then(|rest| rest.split_whitespace().next()) == Some(collector)
+}
+
+/// `node_exporter, version 1.5.0 (…)`.
+fn version_of(text: &str) -> Result<Version> {
+    let version = text.split_once("version ").and_then(|(_, rest)| rest.split_whitespace().next());
+    let mut numbers = version.context("no version is told")?.split('.').map(str::parse);
+    let mut next = || numbers.next().context("no number")?.context("not a number");
+    Ok((next()?, next()?))
 }
