@@ -21,9 +21,11 @@ use anyhow::bail;
 use encode::Labels;
 use hostwright_core::config::host::Host;
 use hostwright_core::config::metrics::Metrics;
-use sample::Roots;
+use hostwright_core::config::metrics::listen::Listen;
+use sample::Selection;
 use scraper::{Report, Scraper};
 use serde_json::json;
+use serve::Service;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,21 +42,24 @@ const STATUS_PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// An address cannot be listened on, or sampling ended.
 pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
-    let listeners = serve::bind(&settings.listen)?;
+    let Listen::Addresses(wanted) = &settings.listen else {
+        bail!("sockets of systemd are not taken yet; set metrics.listen to addresses");
+    };
+    let listeners = serve::bind(wanted)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let host = host_labels(&context.environment.host);
-    let (scraper, reports) = Scraper::start(Roots::default(), host, context.statuses.clone())?;
-    let scraper = Arc::new(scraper);
+    let (scraper, reports) = Scraper::start(&settings, host, context.statuses.clone())?;
     // The first sample opens the files; its failures are known before anyone asks.
-    let _ = scraper.scrape().await;
+    let _ = scraper.scrape(Selection::default()).await;
     // Ends the servers when this function ends, for whatever reason.
     let stop = context.stop.child_token();
+    let service = Arc::new(Service { scraper, settings });
     let _guard = stop.clone().drop_guard();
     let mut servers = JoinSet::new();
     for listener in listeners {
-        servers.spawn(serve::serve(listener, scraper.clone(), stop.clone()));
+        servers.spawn(serve::serve(listener, service.clone(), stop.clone()));
     }
-    drop(scraper);
+    drop(service);
     let told = tell_status(&context.status, &addresses, reports, &stop).await;
     stop.cancel();
     servers.join_all().await;
@@ -119,7 +124,7 @@ fn details(addresses: &[SocketAddr], report: &Report) -> serde_json::Value {
 }
 
 /// Labels of samples. A host's label of that name would make two of one name in a sample, which Prometheus refuses.
-const SAMPLE_LABELS: [&str; 42] = [
+const SAMPLE_LABELS: &[&str] = &[
     "build_id",
     "clocksource",
     "collector",
@@ -179,12 +184,12 @@ fn host_labels(host: &Host) -> Labels {
 #[cfg(test)]
 mod tests {
     use super::encode::Encoder;
-    use super::sample::{Roots, Sampler};
+    use super::sample::{Roots, Sampler, Selection};
     use super::{Host, Labels, SAMPLE_LABELS, host_labels};
     use hostwright_core::config::values;
 
     fn sample(roots: &Roots, out: &mut Encoder) -> String {
-        Sampler::new(roots).sample(out);
+        Sampler::new(roots, &Default::default()).sample(&Selection::default(), out);
         String::from_utf8(out.take()).expect("UTF-8")
     }
 
@@ -215,7 +220,7 @@ mod tests {
         let path = || empty.path().to_owned();
         let roots = Roots { procfs: path(), sysfs: path(), rootfs: path(), udev: path() };
         let mut out = Encoder::default();
-        let troubles = Sampler::new(&roots).sample(&mut out);
+        let troubles = Sampler::new(&roots, &Default::default()).sample(&Selection::default(), &mut out);
         assert!(troubles.0.is_empty(), "{troubles:?}");
         let text = String::from_utf8(out.take()).expect("UTF-8");
         assert!(text.contains("node_scrape_collector_success{collector=\"meminfo\"} 0\n"), "{text}");

@@ -1,16 +1,14 @@
 use super::encode::{Encoder, Labels};
 use super::own::Own;
-use super::sample::{Roots, Sampler, Troubles};
+use super::sample::{Sampler, Selection, Troubles};
 use crate::supervisor::Statuses;
 use anyhow::Context as _;
+use hostwright_core::config::metrics::Metrics;
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, oneshot, watch};
-
-/// As node_exporter's default for `--web.max-requests`.
-pub const MOST_AT_ONCE: usize = 40;
 
 /// How the last scrape went.
 #[derive(Clone, Debug)]
@@ -38,8 +36,13 @@ pub enum Refusal {
 
 /// Samples on a thread of its own, one scrape after the other, so that nothing the kernel does delays the other duties.
 pub struct Scraper {
-    requests: mpsc::Sender<oneshot::Sender<Bytes>>,
+    requests: mpsc::Sender<Request>,
     places: Semaphore,
+}
+
+struct Request {
+    selection: Selection,
+    reply: oneshot::Sender<Bytes>,
 }
 
 impl Scraper {
@@ -48,47 +51,50 @@ impl Scraper {
     /// # Errors
     /// The system gives no thread.
     pub fn start(
-        roots: Roots,
+        settings: &Metrics,
         host: Labels,
         statuses: watch::Receiver<Statuses>,
     ) -> anyhow::Result<(Self, watch::Receiver<Option<Report>>)> {
         let (requests, inbox) = mpsc::channel();
         let (reports, last) = watch::channel(None);
+        let places = settings.max_requests.unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        let (roots, collectors) = (settings.roots.clone(), settings.collectors.clone());
+        let work = move || {
+            let sampler = Sampler::new(&roots, &collectors);
+            answer(&inbox, &reports, (sampler, Own::new(statuses), Encoder::new(host)));
+        };
         std::thread::Builder::new()
             .name("metrics".into())
-            .spawn(move || answer(&inbox, &reports, &roots, host, statuses))
+            .spawn(work)
             .context("cannot start the thread that samples; see that TasksMax and the limit of processes allow it")?;
-        Ok((Self { requests, places: Semaphore::new(MOST_AT_ONCE) }, last))
+        Ok((Self { requests, places: Semaphore::new(places) }, last))
     }
 
     /// A scrape's text.
     ///
     /// # Errors
     /// Too many are under way, or the thread is gone.
-    pub async fn scrape(&self) -> Result<Bytes, Refusal> {
+    pub async fn scrape(&self, selection: Selection) -> Result<Bytes, Refusal> {
         let _place = self.places.try_acquire().map_err(|_| Refusal::Busy)?;
         let (reply, answer) = oneshot::channel();
-        self.requests.send(reply).map_err(|_| Refusal::Gone)?;
+        self.requests.send(Request { selection, reply }).map_err(|_| Refusal::Gone)?;
         answer.await.map_err(|_| Refusal::Gone)
     }
 }
 
 fn answer(
-    inbox: &mpsc::Receiver<oneshot::Sender<Bytes>>,
+    inbox: &mpsc::Receiver<Request>,
     reports: &watch::Sender<Option<Report>>,
-    roots: &Roots,
-    host: Labels,
-    statuses: watch::Receiver<Statuses>,
+    (mut sampler, mut own, mut out): (Sampler, Own, Encoder),
 ) {
-    let (mut sampler, mut own, mut out) = (Sampler::new(roots), Own::new(statuses), Encoder::new(host));
     let mut scrapes = 0;
-    while let Ok(reply) = inbox.recv() {
+    while let Ok(Request { selection, reply }) = inbox.recv() {
         // A client that hung up while it waited needs no sample.
         if reply.is_closed() {
             continue;
         }
         let began = Instant::now();
-        let Troubles(troubles) = sampler.sample(&mut out);
+        let Troubles(troubles) = sampler.sample(&selection, &mut out);
         own.write(&mut out);
         let text = Bytes::from(out.take());
         scrapes += 1;
@@ -101,21 +107,23 @@ fn answer(
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_AT_ONCE, Refusal, Scraper};
-    use tokio::sync::{Semaphore, oneshot};
+    use super::{Refusal, Request, Scraper, Selection};
+    use tokio::sync::Semaphore;
+
+    const MOST_AT_ONCE: usize = 3;
 
     #[tokio::test]
     async fn scrapes_beyond_the_bound_are_refused_at_once_and_those_without_a_sampler_too() {
-        let (requests, inbox) = std::sync::mpsc::channel::<oneshot::Sender<_>>();
+        let (requests, inbox) = std::sync::mpsc::channel::<Request>();
         let scraper = Scraper { requests, places: Semaphore::new(MOST_AT_ONCE) };
-        let mut waiting: Vec<_> = (0..MOST_AT_ONCE).map(|_| Box::pin(scraper.scrape())).collect();
+        let mut waiting: Vec<_> = (0..MOST_AT_ONCE).map(|_| Box::pin(scraper.scrape(Selection::default()))).collect();
         for scrape in &mut waiting {
             assert!(futures_util::poll!(scrape).is_pending());
         }
-        assert_eq!(scraper.scrape().await, Err(Refusal::Busy));
+        assert_eq!(scraper.scrape(Selection::default()).await, Err(Refusal::Busy));
         drop(waiting);
-        assert!(inbox.try_iter().all(|reply| reply.is_closed()), "who hung up is not sampled for");
+        assert!(inbox.try_iter().all(|request| request.reply.is_closed()), "who hung up is not sampled for");
         drop(inbox);
-        assert_eq!(scraper.scrape().await, Err(Refusal::Gone));
+        assert_eq!(scraper.scrape(Selection::default()).await, Err(Refusal::Gone));
     }
 }

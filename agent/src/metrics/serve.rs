@@ -1,4 +1,6 @@
-use super::scraper::{MOST_AT_ONCE, Refusal, Scraper};
+use super::sample::Selection;
+use super::scraper::{Refusal, Scraper};
+use hostwright_core::config::metrics::Metrics;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -36,6 +38,14 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 const LANDING_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>Hostwright metrics</title></head>\n\
     <body>\n<h1>Hostwright metrics</h1>\n<p><a href=\"/metrics\">/metrics</a>: this host's metrics for Prometheus, \
     under node_exporter's names.</p>\n</body>\n</html>\n";
+
+/// What answers requests.
+pub struct Service {
+    /// Where samples come from.
+    pub scraper: Scraper,
+    /// As the operator wrote them.
+    pub settings: Metrics,
+}
 
 /// Binds every address.
 ///
@@ -84,7 +94,7 @@ fn refused(address: SocketAddr, error: &io::Error) -> String {
 }
 
 /// Answers on a listener until told to stop.
-pub async fn serve(listener: TcpListener, scraper: Arc<Scraper>, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, service: Arc<Service>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -96,9 +106,9 @@ pub async fn serve(listener: TcpListener, scraper: Arc<Scraper>, stop: Cancellat
         while connections.try_join_next().is_some() {}
         match accepted {
             (Ok(place), Ok((stream, _))) => {
-                let (scraper, stop) = (scraper.clone(), stop.clone());
+                let (service, stop) = (service.clone(), stop.clone());
                 connections.spawn(async move {
-                    converse(stream, scraper, stop).await;
+                    converse(stream, service, stop).await;
                     drop(place);
                 });
             }
@@ -115,13 +125,13 @@ pub async fn serve(listener: TcpListener, scraper: Arc<Scraper>, stop: Cancellat
     let _ = ended.await;
 }
 
-async fn converse(stream: TcpStream, scraper: Arc<Scraper>, stop: CancellationToken) {
+async fn converse(stream: TcpStream, service: Arc<Service>, stop: CancellationToken) {
     // Neither is needed for a right answer.
     let _ = stream.set_nodelay(true);
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &SEND_TIMEOUT_MILLISECONDS);
     let service = service_fn(move |request| {
-        let scraper = scraper.clone();
-        async move { Ok::<_, Infallible>(respond(&request, &scraper).await) }
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.respond(&request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -140,26 +150,41 @@ async fn converse(stream: TcpStream, scraper: Arc<Scraper>, stop: CancellationTo
     }
 }
 
-async fn respond(request: &Request<Incoming>, scraper: &Scraper) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+impl Service {
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET and HEAD are answered here\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            path if path == self.settings.path => self.metrics(request).await,
+            "/" => answer(StatusCode::OK, HTML, LANDING_PAGE),
+            _ => {
+                let text = format!("there is nothing here; metrics are at {}\n", self.settings.path);
+                answer(StatusCode::NOT_FOUND, PLAIN, text)
+            }
+        }
     }
-    match request.uri().path() {
-        "/metrics" => match scraper.scrape().await {
+
+    async fn metrics(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        let query = request.uri().query().unwrap_or_default();
+        let selection = match Selection::of_query(query, &self.settings.collectors) {
+            Ok(selection) => selection,
+            Err(refusal) => return answer(StatusCode::BAD_REQUEST, PLAIN, refusal),
+        };
+        match self.scraper.scrape(selection).await {
             Ok(text) => answer(StatusCode::OK, TEXT_FORMAT, text),
             Err(Refusal::Busy) => {
-                let text = format!("{MOST_AT_ONCE} scrapes are under way; try again later\n");
+                let most = self.settings.max_requests.unwrap_or_default();
+                let text = format!("Limit of concurrent requests reached ({most}), try again later.\n");
                 answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text)
             }
             Err(Refusal::Gone) => {
                 let text = "sampling has ended; the agent starts it again, see `hostwright-agent status`\n";
                 answer(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, text)
             }
-        },
-        "/" => answer(StatusCode::OK, HTML, LANDING_PAGE),
-        _ => answer(StatusCode::NOT_FOUND, PLAIN, "there is nothing here; metrics are at /metrics\n"),
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::Config;
+    use super::{Config, metrics};
 
     fn problems(text: &str) -> String {
         Config::parse(text, "agent.yaml").expect_err("refused").to_string()
@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn a_section_without_keys_takes_every_default() {
         let config = Config::parse("metrics:\n", "agent.yaml").expect("valid");
-        assert_eq!(config.metrics.expect("present").listen, ["0.0.0.0:9100".parse().expect("address")]);
+        let listen = config.metrics.expect("present").listen;
+        assert_eq!(listen, metrics::listen::Listen::Addresses(vec!["0.0.0.0:9100".parse().expect("address")]));
     }
 
     #[test]

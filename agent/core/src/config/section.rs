@@ -258,6 +258,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Reports where more than one of `keys` is there.
+    pub fn at_most_one(&self, keys: &[&str]) {
+        if let Some(second) = self.entries.iter().filter(|entry| keys.contains(&entry.key.as_str())).nth(1) {
+            self.problem(second.place, &format!("only one of the keys {} can be given", keys.join(", ")));
+        }
+    }
+
+    /// Whether there is a value under `key`.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key && !entry.value.is_null())
+    }
+
     /// Notes a problem with the section.
     pub fn problem(&self, place: Place, message: &str) {
         self.problems.note(place, &self.path, message.to_owned());

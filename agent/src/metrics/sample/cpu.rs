@@ -1,6 +1,7 @@
 use super::kernel_file::Text;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Labels};
+use hostwright_core::config::metrics::collectors::cpu as options;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ const HOTPLUG_TICKS: u64 = 300;
 pub struct Cpu {
     cpus: PathBuf,
     seconds: Family,
-    guest: Family,
+    guest: Option<Family>,
     isolated: Family,
     isolated_cpus: Vec<Labels>,
     rows: Vec<Row>,
@@ -33,14 +34,13 @@ struct Row {
 }
 
 impl Cpu {
-    pub fn new(roots: &Roots) -> Self {
+    pub fn new(roots: &Roots, options: &options::Cpu) -> Self {
         let cpus = roots.sysfs.join("devices/system/cpu");
         Self {
             seconds: Family::counter("node_cpu_seconds_total", "Seconds the CPUs spent in each mode."),
-            guest: Family::counter(
-                "node_cpu_guest_seconds_total",
-                "Seconds the CPUs spent in guests (VMs) for each mode.",
-            ),
+            guest: options.guest.then(|| {
+                Family::counter("node_cpu_guest_seconds_total", "Seconds the CPUs spent in guests (VMs) for each mode.")
+            }),
             isolated: Family::gauge(
                 "node_cpu_isolated",
                 "Whether each core is isolated, information from /sys/devices/system/cpu/isolated.",
@@ -112,10 +112,12 @@ impl Collector for Cpu {
         if self.update(stat)? {
             self.throttles = Throttles::find(&self.cpus);
         }
-        let mut samples = scrape.out.family(&self.guest);
-        for row in &self.rows {
-            for at in MODES.len()..FIELDS {
-                samples.with(&row.labels[at], row.ticks[at] as f64 / TICKS_PER_SECOND);
+        if let Some(guest) = &self.guest {
+            let mut samples = scrape.out.family(guest);
+            for row in &self.rows {
+                for at in MODES.len()..FIELDS {
+                    samples.with(&row.labels[at], row.ticks[at] as f64 / TICKS_PER_SECOND);
+                }
             }
         }
         let mut samples = scrape.out.family(&self.seconds);
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn each_cpu_has_every_mode_and_guests_are_apart() {
         let roots = captured("procfs-vm");
-        let lines = samples(&mut Cpu::new(&roots), &roots);
+        let lines = samples(&mut Cpu::new(&roots, &Default::default()), &roots);
         assert_has(
             &lines,
             &[
@@ -226,7 +228,7 @@ mod tests {
     #[test]
     fn small_steps_back_are_hidden_large_ones_are_another_cpu_and_absent_cpus_are_dropped() {
         let roots = captured("procfs-vm");
-        let mut cpu = Cpu::new(&roots);
+        let mut cpu = Cpu::new(&roots, &Default::default());
         let mut idle = |bytes: &[u8]| {
             cpu.update(Text { path: std::path::Path::new("stat"), bytes }).expect("understood");
             cpu.rows.iter().map(|row| (row.number, row.ticks[super::IDLE])).collect::<Vec<_>>()
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn throttling_is_counted_once_a_core_and_once_a_package() {
         let roots = captured("procfs-bare");
-        let lines = samples(&mut Cpu::new(&roots), &roots);
+        let lines = samples(&mut Cpu::new(&roots, &Default::default()), &roots);
         assert_has(
             &lines,
             &[

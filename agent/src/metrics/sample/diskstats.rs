@@ -1,6 +1,8 @@
 use super::rows::Rows;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Labels};
+use hostwright_core::config::metrics::collectors::diskstats as options;
+use hostwright_core::config::metrics::filter::Filter;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ enum Unit {
 /// `/proc/diskstats`, and what udev knows of each device.
 pub struct Diskstats {
     file: KernelFile,
+    devices: Filter,
     udev: PathBuf,
     info: Family,
     filesystem: Family,
@@ -48,10 +51,11 @@ struct Known {
 }
 
 impl Diskstats {
-    pub fn new(roots: &Roots) -> Self {
+    pub fn new(roots: &Roots, options: &options::Diskstats) -> Self {
         let gauge = |name: &str, help: &str| Family::gauge(&format!("node_disk_{name}"), help);
         Self {
             file: KernelFile::new(roots.procfs.join("diskstats")),
+            devices: options.devices.clone(),
             udev: roots.udev.clone(),
             info: gauge("info", "Info of /sys/block/<block_device>."),
             filesystem: gauge("filesystem_info", "Info about disk filesystem."),
@@ -97,24 +101,6 @@ fn fields() -> [(Unit, Family); FIELDS] {
         count("flush_requests", "The total number of flush requests completed successfully"),
         seconds("flush_requests_time_seconds", "This is the total number of seconds spent by all flush requests."),
     ]
-}
-
-/// `^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$`, the original's default: partitions and what is no disk.
-fn is_excluded(name: &[u8]) -> bool {
-    let without_number = |text: &[u8]| text.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |at| at + 1);
-    let stem = &name[..without_number(name)];
-    if stem.len() == name.len() {
-        return false;
-    }
-    match stem {
-        b"ram" | b"zram" | b"loop" | b"fd" => true,
-        [b'h' | b's' | b'v', b'd', letter] | [b'x', b'v', b'd', letter] => letter.is_ascii_lowercase(),
-        _ => {
-            let namespace = stem.strip_prefix(b"nvme").and_then(|rest| rest.strip_suffix(b"p"));
-            let numbers = namespace.and_then(|middle| Some(middle.split_at(memchr::memchr(b'n', middle)?)));
-            numbers.is_some_and(|(device, space)| number(device).is_some() && number(&space[1..]).is_some())
-        }
-    }
 }
 
 impl Disk {
@@ -205,7 +191,7 @@ impl Collector for Diskstats {
             let (major, minor) = (words.next().and_then(number), words.next().and_then(number));
             let numbers = major.zip(minor).ok_or_else(malformed)?;
             let name = words.next().ok_or_else(malformed)?;
-            if is_excluded(name) {
+            if !self.devices.admits(name) {
                 continue;
             }
             let disk = self.rows.row("device", name);
@@ -249,24 +235,13 @@ impl Diskstats {
 
 #[cfg(test)]
 mod tests {
-    use super::{Diskstats, is_excluded};
+    use super::Diskstats;
     use crate::metrics::sample::testing::{assert_has, captured, samples};
-
-    #[test]
-    fn partitions_and_devices_that_are_no_disks_are_left_out() {
-        for name in ["ram0", "zram1", "loop7", "fd0", "sda1", "hdb12", "vdz3", "xvda1", "nvme0n1p2"] {
-            assert!(is_excluded(name.as_bytes()), "{name}");
-        }
-        for name in ["sda", "vda", "xvda", "nvme0n1", "dm-0", "md127", "sdaa1", "mmcblk0p1", "sr0", "0", "", "nvmen1p1"]
-        {
-            assert!(!is_excluded(name.as_bytes()), "{name}");
-        }
-    }
 
     #[test]
     fn every_field_of_a_disk_is_taken_in_its_unit() {
         let roots = captured("procfs-vm");
-        let lines = samples(&mut Diskstats::new(&roots), &roots);
+        let lines = samples(&mut Diskstats::new(&roots, &Default::default()), &roots);
         assert_has(
             &lines,
             &[
@@ -283,7 +258,7 @@ mod tests {
     #[test]
     fn what_udev_knows_is_told_and_older_kernels_have_fewer_fields() {
         let roots = captured("procfs-bare");
-        let lines = samples(&mut Diskstats::new(&roots), &roots);
+        let lines = samples(&mut Diskstats::new(&roots, &Default::default()), &roots);
         assert_has(
             &lines,
             &[

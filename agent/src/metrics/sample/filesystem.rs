@@ -2,6 +2,7 @@ use super::mounts::{Mount, Mounts};
 use super::statfs_pool::{Answer, Limits, Space, StatfsPool};
 use super::{CollectError, Collector, Roots, Scrape};
 use crate::metrics::encode::{Encoder, Family, Value};
+use hostwright_core::config::metrics::collectors::filesystem as options;
 
 /// Space and inodes of mounts. A mount that does not answer in time is in error until it does.
 pub struct Filesystem {
@@ -18,11 +19,16 @@ pub struct Filesystem {
 }
 
 impl Filesystem {
-    pub fn new(roots: &Roots) -> Self {
+    pub fn new(roots: &Roots, options: &options::Filesystem) -> Self {
         let gauge = |name: &str, help: &str| Family::gauge(&format!("node_filesystem_{name}"), help);
+        let limits = Limits {
+            deadline: options.mount_timeout,
+            threads: usize::try_from(options.stat_workers).unwrap_or(usize::MAX),
+            ..Limits::default()
+        };
         Self {
-            mounts: Mounts::new(roots),
-            pool: StatfsPool::new(Limits::default(), Space::of),
+            mounts: Mounts::new(roots, options),
+            pool: StatfsPool::new(limits, Space::of),
             answers: Vec::new(),
             error: gauge("device_error", "Whether an error occurred while getting statistics for the given device."),
             read_only: gauge("readonly", "Filesystem read-only status."),
@@ -85,7 +91,7 @@ mod tests {
     #[test]
     fn mounts_are_told_with_their_space_and_those_that_are_gone_as_in_error() {
         let roots = captured("procfs-vm");
-        let lines = samples(&mut Filesystem::new(&roots), &roots);
+        let lines = samples(&mut Filesystem::new(&roots, &Default::default()), &roots);
         assert_has(
             &lines,
             &[

@@ -31,12 +31,12 @@ mod netstat;
 mod os;
 /// `node_pressure_*`: time lost waiting for CPU, memory, disks.
 mod pressure;
-/// Where the trees are that samples are read from.
-mod roots;
 /// Devices with labels that are rendered once.
 mod rows;
 /// Network devices' counters from rtnetlink.
 mod rtnetlink;
+/// Which collectors a scrape is of.
+mod selection;
 /// `node_sockstat_*`: sockets by protocol.
 mod sockstat;
 /// `node_softnet_*`: packets before they reach a protocol.
@@ -52,11 +52,13 @@ mod uname;
 /// `node_vmstat_*`: paging.
 mod vmstat;
 
+pub use hostwright_core::config::metrics::roots::Roots;
 use kernel_file::Text;
 pub use kernel_file::{KernelFile, number, words};
-pub use roots::Roots;
+pub use selection::Selection;
 
 use super::encode::{Encoder, Family, Labels};
+use hostwright_core::config::metrics::collectors::{Collectors, Options};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,7 +119,31 @@ trait Collector: Send {
 #[derive(Debug, Default)]
 pub struct Troubles(pub Vec<(&'static str, String)>);
 
-/// All collectors, with what they keep between scrapes.
+type Build = fn(&Roots, &Options) -> Box<dyn Collector>;
+
+/// How each collector of core's table is made.
+const BUILDERS: &[(&str, Build)] = &[
+    ("conntrack", |roots, _| Box::new(conntrack::Conntrack::new(roots))),
+    ("cpu", |roots, options| Box::new(cpu::Cpu::new(roots, &options.cpu))),
+    ("diskstats", |roots, options| Box::new(diskstats::Diskstats::new(roots, &options.diskstats))),
+    ("entropy", |roots, _| Box::new(entropy::Entropy::new(roots))),
+    ("filefd", |roots, _| Box::new(filefd::Filefd::new(roots))),
+    ("filesystem", |roots, options| Box::new(filesystem::Filesystem::new(roots, &options.filesystem))),
+    ("loadavg", |roots, _| Box::new(loadavg::Loadavg::new(roots))),
+    ("meminfo", |roots, _| Box::new(meminfo::Meminfo::new(roots))),
+    ("netdev", |roots, options| Box::new(netdev::Netdev::new(roots, &options.netdev))),
+    ("netstat", |roots, options| Box::new(netstat::Netstat::new(roots, &options.netstat))),
+    ("os", |roots, _| Box::new(os::Os::new(roots))),
+    ("pressure", |roots, _| Box::new(pressure::Pressure::new(roots))),
+    ("sockstat", |roots, _| Box::new(sockstat::Sockstat::new(roots))),
+    ("softnet", |roots, _| Box::new(softnet::Softnet::new(roots))),
+    ("stat", |_, options| Box::new(stat::Stat::new(&options.stat))),
+    ("time", |roots, _| Box::new(time::Time::new(roots))),
+    ("uname", |_, _| Box::new(uname::Uname::new())),
+    ("vmstat", |roots, options| Box::new(vmstat::Vmstat::new(roots, &options.vmstat))),
+];
+
+/// All collectors that are on, with what they keep between scrapes.
 pub struct Sampler {
     proc_stat: KernelFile,
     slots: Vec<Slot>,
@@ -133,28 +159,9 @@ struct Slot {
 }
 
 impl Sampler {
-    /// A sampler of the host under `roots`.
-    pub fn new(roots: &Roots) -> Self {
-        let collectors: Vec<Box<dyn Collector>> = vec![
-            Box::new(conntrack::Conntrack::new(roots)),
-            Box::new(cpu::Cpu::new(roots)),
-            Box::new(diskstats::Diskstats::new(roots)),
-            Box::new(entropy::Entropy::new(roots)),
-            Box::new(filefd::Filefd::new(roots)),
-            Box::new(filesystem::Filesystem::new(roots)),
-            Box::new(loadavg::Loadavg::new(roots)),
-            Box::new(meminfo::Meminfo::new(roots)),
-            Box::new(netdev::Netdev::new(roots)),
-            Box::new(netstat::Netstat::new(roots)),
-            Box::new(os::Os::new(roots)),
-            Box::new(pressure::Pressure::new(roots)),
-            Box::new(sockstat::Sockstat::new(roots)),
-            Box::new(softnet::Softnet::new(roots)),
-            Box::new(stat::Stat::new()),
-            Box::new(time::Time::new(roots)),
-            Box::new(uname::Uname::new()),
-            Box::new(vmstat::Vmstat::new(roots)),
-        ];
+    /// A sampler of the host under `roots` with the collectors that are on.
+    pub fn new(roots: &Roots, collectors: &Collectors) -> Self {
+        let on = BUILDERS.iter().filter(|(name, _)| collectors.is_on(name));
         let slot = |collector: Box<dyn Collector>| Slot {
             labels: Labels::new(&[("collector", collector.name().as_bytes())]),
             collector,
@@ -163,7 +170,7 @@ impl Sampler {
         };
         Self {
             proc_stat: KernelFile::new(roots.procfs.join("stat")),
-            slots: collectors.into_iter().map(slot).collect(),
+            slots: on.map(|(_, build)| slot(build(roots, &collectors.options))).collect(),
             duration: Family::gauge(
                 "node_scrape_collector_duration_seconds",
                 "node_exporter: Duration of a collector scrape.",
@@ -172,12 +179,13 @@ impl Sampler {
         }
     }
 
-    /// Writes every family. A collector that fails is left out whole, counted, and named with its reason.
-    pub fn sample(&mut self, out: &mut Encoder) -> Troubles {
+    /// Writes the families of the collectors that are selected. One that fails is left out whole, counted, and named
+    /// with its reason.
+    pub fn sample(&mut self, selection: &Selection, out: &mut Encoder) -> Troubles {
         let mut troubles = Troubles::default();
         let stat = self.proc_stat.read();
         let proc_stat = stat.as_ref().copied();
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().filter(|slot| selection.takes(slot.collector.name())) {
             let (began, mark) = (Instant::now(), out.mark());
             let result = slot.collector.collect(&mut Scrape { out: &mut *out, proc_stat });
             slot.seconds = began.elapsed().as_secs_f64();
@@ -189,10 +197,11 @@ impl Sampler {
                 }
             }
         }
+        let taken = || self.slots.iter().filter(|slot| selection.takes(slot.collector.name()));
         let mut samples = out.family(&self.duration);
-        self.slots.iter().for_each(|slot| samples.with(&slot.labels, slot.seconds));
+        taken().for_each(|slot| samples.with(&slot.labels, slot.seconds));
         let mut samples = out.family(&self.success);
-        self.slots.iter().for_each(|slot| samples.with(&slot.labels, slot.success));
+        taken().for_each(|slot| samples.with(&slot.labels, slot.success));
         troubles
     }
 }
@@ -200,3 +209,78 @@ impl Sampler {
 /// What collectors' tests share: captured trees and the text that comes of them.
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::{BUILDERS, Roots};
+    use hostwright_core::config::metrics::collectors::{Options, TABLE};
+
+    /// Collectors that the table has and nothing here makes yet.
+    const NOT_YET: &[&str] = &[
+        "arp",
+        "bcache",
+        "bcachefs",
+        "bonding",
+        "btrfs",
+        "buddyinfo",
+        "cgroups",
+        "cpu_vulnerabilities",
+        "cpufreq",
+        "dmi",
+        "drbd",
+        "drm",
+        "edac",
+        "ethtool",
+        "fibrechannel",
+        "hwmon",
+        "infiniband",
+        "interrupts",
+        "ipvs",
+        "kernel_hung",
+        "ksmd",
+        "lnstat",
+        "logind",
+        "mdadm",
+        "meminfo_numa",
+        "mountstats",
+        "netclass",
+        "network_route",
+        "nfs",
+        "nfsd",
+        "nvme",
+        "pcidevice",
+        "perf",
+        "powersupplyclass",
+        "processes",
+        "qdisc",
+        "rapl",
+        "schedstat",
+        "selinux",
+        "slabinfo",
+        "softirqs",
+        "swap",
+        "sysctl",
+        "systemd",
+        "tapestats",
+        "tcpstat",
+        "textfile",
+        "thermal_zone",
+        "timex",
+        "udp_queues",
+        "watchdog",
+        "xfrm",
+        "xfs",
+        "zfs",
+        "zoneinfo",
+    ];
+
+    #[test]
+    fn every_collector_of_the_table_is_made_and_has_the_tables_name() {
+        let (roots, options) = (Roots::default(), Options::default());
+        let made: Vec<&str> = BUILDERS.iter().map(|(_, build)| build(&roots, &options).name()).collect();
+        let named: Vec<&str> = BUILDERS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(made, named);
+        let wanted = TABLE.iter().map(|known| known.name).filter(|name| !NOT_YET.contains(name));
+        assert_eq!(named, wanted.collect::<Vec<_>>());
+    }
+}

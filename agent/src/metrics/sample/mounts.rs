@@ -1,51 +1,31 @@
 use super::kernel_file::lines;
 use super::{CollectError, KernelFile, Roots, words};
 use crate::metrics::encode::Labels;
+use hostwright_core::config::metrics::collectors::filesystem as options;
+use hostwright_core::config::metrics::filter::Filter;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The original's default for `--collector.filesystem.fs-types-exclude`.
-const EXCLUDED_TYPES: [&str; 25] = [
-    "autofs",
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "debugfs",
-    "devpts",
-    "devtmpfs",
-    "fusectl",
-    "hugetlbfs",
-    "iso9660",
-    "mqueue",
-    "nsfs",
-    "overlay",
-    "proc",
-    "procfs",
-    "pstore",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "squashfs",
-    "erofs",
-    "sysfs",
-    "tracefs",
-];
-
 /// Mounts that are asked for their space, read anew when the kernel's list changed.
 pub struct Mounts {
     of_init: KernelFile,
     own: KernelFile,
-    rootfs: PathBuf,
+    filters: Filters,
     text: Vec<u8>,
     /// One for each set of labels, in the order of the kernel.
     pub table: Vec<Mount>,
     /// Each place once, in the order of first appearance.
     pub places: Arc<[Arc<Path>]>,
+}
+
+/// Which mounts are taken, and from where they are seen.
+struct Filters {
+    rootfs: PathBuf,
+    points: Filter,
+    types: Filter,
 }
 
 /// A mount as its samples show it.
@@ -59,11 +39,16 @@ pub struct Mount {
 }
 
 impl Mounts {
-    pub fn new(roots: &Roots) -> Self {
+    pub fn new(roots: &Roots, options: &options::Filesystem) -> Self {
+        let filters = Filters {
+            rootfs: roots.rootfs.clone(),
+            points: options.mount_points.clone(),
+            types: options.types.clone(),
+        };
         Self {
             of_init: KernelFile::new(roots.procfs.join("1/mounts")),
             own: KernelFile::new(roots.procfs.join("mounts")),
-            rootfs: roots.rootfs.clone(),
+            filters,
             text: Vec::new(),
             table: Vec::new(),
             places: Arc::new([]),
@@ -79,7 +64,7 @@ impl Mounts {
         };
         if text.bytes != self.text {
             (self.table, self.places) =
-                parse(text.bytes, &self.rootfs).map_err(|line| text.malformed("a mount", line))?;
+                parse(text.bytes, &self.filters).map_err(|line| text.malformed("a mount", line))?;
             self.text.clear();
             self.text.extend_from_slice(text.bytes);
         }
@@ -90,7 +75,8 @@ impl Mounts {
 type Parsed = (Vec<Mount>, Arc<[Arc<Path>]>);
 
 /// Table and places, or the line that is no mount.
-fn parse<'a>(text: &'a [u8], rootfs: &Path) -> Result<Parsed, &'a [u8]> {
+fn parse<'a>(text: &'a [u8], filters: &Filters) -> Result<Parsed, &'a [u8]> {
+    let rootfs = &filters.rootfs;
     let (mut table, mut places) = (Vec::new(), Vec::new());
     let (mut seen, mut known) = (HashSet::new(), HashMap::new());
     for line in lines(text) {
@@ -101,7 +87,8 @@ fn parse<'a>(text: &'a [u8], rootfs: &Path) -> Result<Parsed, &'a [u8]> {
             return Err(line);
         };
         let point = seen_from_root(unescape(point), rootfs);
-        if is_excluded_point(&point) || is_excluded_type(kind) || !seen.insert((device, kind, point.clone())) {
+        if !filters.points.admits(&point) || !filters.types.admits(kind) || !seen.insert((device, kind, point.clone()))
+        {
             continue;
         }
         let labels = Labels::new(&[("device", device), ("fstype", kind), ("mountpoint", &point)]);
@@ -146,37 +133,9 @@ fn unescape(word: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)`, the original's default.
-fn is_excluded_point(point: &[u8]) -> bool {
-    let Some(point) = point.strip_prefix(b"/") else { return false };
-    let within = |folder: &str| {
-        point.strip_prefix(folder.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    };
-    let below =
-        |folder: &str| point.strip_prefix(folder.as_bytes()).is_some_and(|rest| rest.len() > 1 && rest[0] == b'/');
-    ["dev", "proc", "sys"].into_iter().any(within)
-        || ["run/credentials", "var/lib/docker", "var/lib/containers/storage"].into_iter().any(below)
-}
-
-fn is_excluded_type(kind: &[u8]) -> bool {
-    EXCLUDED_TYPES.iter().any(|excluded| excluded.as_bytes() == kind)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{is_excluded_point, unescape};
-
-    #[test]
-    fn mount_points_of_the_kernel_and_of_containers_are_left_out() {
-        for point in
-            ["/dev", "/dev/shm", "/proc", "/sys/fs/cgroup", "/run/credentials/x", "/var/lib/docker/overlay2/a/merged"]
-        {
-            assert!(is_excluded_point(point.as_bytes()), "{point}");
-        }
-        for point in ["/", "/device", "/run", "/run/credentials", "/var/lib/docker", "/system", "/mnt/dev", ""] {
-            assert!(!is_excluded_point(point.as_bytes()), "{point}");
-        }
-    }
+    use super::unescape;
 
     #[test]
     fn octal_escapes_are_undone_and_other_backslashes_stay() {

@@ -2,6 +2,8 @@ use super::rows::Rows;
 use super::rtnetlink::Links;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::Family;
+use hostwright_core::config::metrics::collectors::netdev as options;
+use hostwright_core::config::metrics::filter::Filter;
 
 /// In the order of `/proc/net/dev`; the last is known from rtnetlink alone.
 const FIELDS: [&str; 17] = [
@@ -32,19 +34,21 @@ pub type Counters = [u64; FIELDS.len()];
 /// Network devices' traffic: from rtnetlink where the kernel may be asked, else from `/proc/net/dev`.
 pub struct Netdev {
     links: Option<Links>,
+    devices: Filter,
     file: KernelFile,
     families: [Family; FIELDS.len()],
     rows: Rows<Counters>,
 }
 
 impl Netdev {
-    pub fn new(roots: &Roots) -> Self {
+    pub fn new(roots: &Roots, options: &options::Netdev) -> Self {
         let family = |field: &str| {
             let help = format!("Network device statistic {field}.");
             Family::counter(&format!("node_network_{field}_total"), &help)
         };
         Self {
             links: roots.are_live().then(Links::default),
+            devices: options.devices.clone(),
             file: KernelFile::new(roots.procfs.join("net/dev")),
             families: FIELDS.map(family),
             rows: Rows::default(),
@@ -55,7 +59,12 @@ impl Netdev {
     fn read(&mut self) -> Result<usize, CollectError> {
         self.rows.begin();
         if let Some(links) = &mut self.links {
-            match links.read(|name, counters| *self.rows.row("device", name) = counters) {
+            let take = |name: &[u8], counters| {
+                if self.devices.admits(name) {
+                    *self.rows.row("device", name) = counters;
+                }
+            };
+            match links.read(take) {
                 Ok(()) => return Ok(FIELDS.len()),
                 Err(error) => {
                     log::info!("metrics: rtnetlink gives no devices ({error}); /proc/net/dev is read in its place");
@@ -70,6 +79,9 @@ impl Netdev {
             // A name may have colons; numbers have none.
             let colon = memchr::memrchr(b':', line).ok_or_else(malformed)?;
             let (name, numbers) = (line[..colon].trim_ascii(), &line[colon + 1..]);
+            if !self.devices.admits(name) {
+                continue;
+            }
             let counters = self.rows.row("device", name);
             let mut count = 0;
             for (slot, word) in counters.iter_mut().zip(words(numbers)) {
@@ -107,7 +119,7 @@ mod tests {
     #[test]
     fn every_device_of_the_file_is_taken() {
         let roots = captured("procfs-vm");
-        let lines = samples(&mut Netdev::new(&roots), &roots);
+        let lines = samples(&mut Netdev::new(&roots, &Default::default()), &roots);
         assert_has(
             &lines,
             &[
@@ -121,7 +133,7 @@ mod tests {
 
     #[test]
     fn rtnetlink_and_the_file_name_the_same_devices() {
-        let mut netdev = Netdev::new(&Roots::default());
+        let mut netdev = Netdev::new(&Roots::default(), &Default::default());
         let mut names = || {
             let known = netdev.read().expect("read");
             let names: Vec<String> = netdev.rows.iter().map(|row| format!("{:?}", row.labels)).collect();

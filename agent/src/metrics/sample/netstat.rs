@@ -1,13 +1,16 @@
 use super::kernel_file::float;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Kind, Samples};
+use hostwright_core::config::metrics::collectors::netstat as options;
+use hostwright_core::config::metrics::filter::Filter;
 
 /// `/proc/net/netstat`, `snmp` and `snmp6`: the counters that node_exporter takes.
 pub struct Netstat {
     tables: [Table; 2],
     snmp6: KernelFile,
-    /// What is taken of snmp6, in the order of the file.
-    fields6: Vec<(Vec<u8>, Family)>,
+    /// Of snmp6 in the order of the file, those that are not taken without a family.
+    fields6: Vec<(Vec<u8>, Option<Family>)>,
+    taken: Filter,
 }
 
 /// A file of pairs of lines: names, then values.
@@ -23,29 +26,23 @@ struct Protocol {
 }
 
 impl Netstat {
-    pub fn new(roots: &Roots) -> Self {
+    pub fn new(roots: &Roots, options: &options::Netstat) -> Self {
         let file = |name| KernelFile::new(roots.procfs.join("net").join(name));
         let table = |name| Table { file: file(name), protocols: Vec::new() };
-        Self { tables: [table("netstat"), table("snmp")], snmp6: file("snmp6"), fields6: Vec::new() }
+        let taken = options.fields.clone();
+        Self { tables: [table("netstat"), table("snmp")], snmp6: file("snmp6"), fields6: Vec::new(), taken }
     }
 }
 
-/// The original's default for `--collector.netstat.fields`.
-fn is_taken(protocol: &[u8], field: &[u8]) -> bool {
-    match (protocol, field) {
-        (_, b"InErrors" | b"InErrs")
-        | (b"Ip", b"Forwarding")
-        | (b"Ip6" | b"IpExt", b"InOctets" | b"OutOctets")
-        | (b"Icmp" | b"Icmp6", b"InMsgs" | b"OutMsgs")
-        | (b"TcpExt", b"TCPSynRetrans" | b"TCPTimeouts" | b"TCPOFOQueue" | b"TCPRcvQDrop")
-        | (
-            b"Tcp",
-            b"ActiveOpens" | b"InSegs" | b"OutSegs" | b"OutRsts" | b"PassiveOpens" | b"RetransSegs" | b"CurrEstab",
-        )
-        | (b"Udp" | b"Udp6", b"InDatagrams" | b"OutDatagrams" | b"NoPorts" | b"RcvbufErrors" | b"SndbufErrors") => true,
-        (b"TcpExt", field) => field.starts_with(b"Listen") || field.starts_with(b"Syncookies"),
-        _ => false,
-    }
+/// The expression is on protocol and field: `Tcp_InSegs`.
+fn is_taken(protocol: &[u8], field: &[u8], taken: &Filter) -> bool {
+    taken.admits(&[protocol, b"_", field].concat())
+}
+
+/// `Udp6InErrors` is of the protocol `Udp6`.
+fn family6(name: &[u8], taken: &Filter) -> Option<Family> {
+    let (protocol, field) = name.split_at(memchr::memchr(b'6', name)? + 1);
+    is_taken(protocol, field, taken).then(|| family(protocol, field))
 }
 
 fn family(protocol: &[u8], field: &[u8]) -> Family {
@@ -55,11 +52,11 @@ fn family(protocol: &[u8], field: &[u8]) -> Family {
 }
 
 impl Protocol {
-    fn new(names: &[u8]) -> Self {
+    fn new(names: &[u8], taken: &Filter) -> Self {
         let mut fields = words(names);
         let protocol = fields.next().unwrap_or_default();
         let protocol = protocol.strip_suffix(b":").unwrap_or(protocol);
-        let taken = fields.enumerate().filter(|(_, field)| is_taken(protocol, field));
+        let taken = fields.enumerate().filter(|(_, field)| is_taken(protocol, field, taken));
         Self { names: names.to_owned(), taken: taken.map(|(at, field)| (at, family(protocol, field))).collect() }
     }
 }
@@ -75,14 +72,14 @@ fn put(mut samples: Samples<'_>, word: &[u8]) -> bool {
 }
 
 impl Table {
-    fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
+    fn collect(&mut self, scrape: &mut Scrape<'_>, taken: &Filter) -> Result<(), CollectError> {
         let text = self.file.read()?;
         let mut lines = text.lines();
         let mut at = 0;
         while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
             if self.protocols.get(at).is_none_or(|protocol| protocol.names != names) {
                 self.protocols.truncate(at);
-                self.protocols.push(Protocol::new(names));
+                self.protocols.push(Protocol::new(names, taken));
             }
             let mut words = words(values).skip(1).enumerate();
             for (column, family) in &self.protocols[at].taken {
@@ -103,29 +100,23 @@ impl Collector for Netstat {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        self.tables.iter_mut().try_for_each(|table| table.collect(scrape))?;
+        self.tables.iter_mut().try_for_each(|table| table.collect(scrape, &self.taken))?;
         let text = match self.snmp6.read() {
             // A kernel without IPv6.
             Err(CollectError::NoData { .. }) => return Ok(()),
             text => text?,
         };
-        let mut at = 0;
-        for line in text.lines() {
+        for (at, line) in text.lines().enumerate() {
             let mut words = words(line);
             let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
-            let Some(six) = memchr::memchr(b'6', name) else { continue };
-            let (protocol, field) = name.split_at(six + 1);
-            if !is_taken(protocol, field) {
-                continue;
-            }
             if self.fields6.get(at).is_none_or(|(field, _)| field != name) {
                 self.fields6.truncate(at);
-                self.fields6.push((name.to_owned(), family(protocol, field)));
+                self.fields6.push((name.to_owned(), family6(name, &self.taken)));
             }
-            if !put(scrape.out.family(&self.fields6[at].1), value) {
+            let Some(family) = &self.fields6[at].1 else { continue };
+            if !put(scrape.out.family(family), value) {
                 return Err(text.malformed("a name with a number", line));
             }
-            at += 1;
         }
         Ok(())
     }
@@ -139,7 +130,7 @@ mod tests {
     #[test]
     fn the_counters_of_the_originals_default_are_taken() {
         let roots = captured("procfs-vm");
-        let mut netstat = Netstat::new(&roots);
+        let mut netstat = Netstat::new(&roots, &Default::default());
         let lines = samples(&mut netstat, &roots);
         assert_has(
             &lines,

@@ -1,5 +1,6 @@
 use super::{CollectError, Collector, Scrape, number};
 use crate::metrics::encode::Family;
+use hostwright_core::config::metrics::collectors::stat as options;
 
 /// The lines of `/proc/stat` that are not of single CPUs.
 pub struct Stat {
@@ -7,7 +8,7 @@ pub struct Stat {
 }
 
 impl Stat {
-    pub fn new() -> Self {
+    pub fn new(_options: &options::Stat) -> Self {
         Self {
             fields: [
                 (b"intr", Family::counter("node_intr_total", "Total number of interrupts serviced.")),
@@ -52,7 +53,7 @@ mod tests {
     #[test]
     fn counts_of_the_whole_host_are_taken() {
         let roots = captured("procfs-vm");
-        let lines = samples(&mut Stat::new(), &roots);
+        let lines = samples(&mut Stat::new(&Default::default()), &roots);
         let want = [
             "node_intr_total 1120158",
             "node_context_switches_total 2311748",

@@ -1,26 +1,21 @@
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number};
 use crate::metrics::encode::{Family, Kind};
+use hostwright_core::config::metrics::collectors::vmstat as options;
+use hostwright_core::config::metrics::filter::Filter;
 
 /// The fields of `/proc/vmstat` that node_exporter takes: paging, swapping, faults, kills.
 pub struct Vmstat {
     file: KernelFile,
-    /// What is taken, in the order of the file.
-    fields: Vec<(Vec<u8>, Family)>,
+    taken: Filter,
+    /// In the order of the file, those that are not taken without a family.
+    fields: Vec<(Vec<u8>, Option<Family>)>,
 }
 
 impl Vmstat {
-    pub fn new(roots: &Roots) -> Self {
-        Self { file: KernelFile::new(roots.procfs.join("vmstat")), fields: Vec::new() }
+    pub fn new(roots: &Roots, options: &options::Vmstat) -> Self {
+        let file = KernelFile::new(roots.procfs.join("vmstat"));
+        Self { file, taken: options.fields.clone(), fields: Vec::new() }
     }
-}
-
-/// `^(oom_kill|pgpg|pswp|pg.*fault).*`, the original's default.
-fn is_taken(key: &[u8]) -> bool {
-    let begins = |prefix: &[u8]| key.starts_with(prefix);
-    begins(b"pgpg")
-        || begins(b"pswp")
-        || begins(b"oom_kill")
-        || (begins(b"pg") && memchr::memmem::find(key, b"fault").is_some_and(|at| at >= 2))
 }
 
 impl Collector for Vmstat {
@@ -30,21 +25,17 @@ impl Collector for Vmstat {
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         let text = self.file.read()?;
-        let mut at = 0;
-        for line in text.lines() {
+        for (at, line) in text.lines().enumerate() {
             let end = memchr::memchr(b' ', line).unwrap_or(line.len());
             let key = &line[..end];
-            if !is_taken(key) {
-                continue;
-            }
-            let value = line.get(end + 1..).and_then(number);
-            let value = value.ok_or_else(|| text.malformed("a field with a number", line))?;
             if self.fields.get(at).is_none_or(|(field, _)| field != key) {
                 self.fields.truncate(at);
-                self.fields.push((key.to_owned(), family(key)));
+                self.fields.push((key.to_owned(), self.taken.admits(key).then(|| family(key))));
             }
-            scrape.out.family(&self.fields[at].1).put(value);
-            at += 1;
+            let Some(family) = &self.fields[at].1 else { continue };
+            let value = line.get(end + 1..).and_then(number);
+            let value = value.ok_or_else(|| text.malformed("a field with a number", line))?;
+            scrape.out.family(family).put(value);
         }
         Ok(())
     }
@@ -57,16 +48,17 @@ fn family(key: &[u8]) -> Family {
 
 #[cfg(test)]
 mod tests {
-    use super::{Vmstat, is_taken};
+    use super::Vmstat;
     use crate::metrics::sample::testing::{captured, samples};
 
     #[test]
     fn paging_swapping_faults_and_kills_are_taken_and_nothing_else() {
         let roots = captured("procfs-vm");
-        let lines = samples(&mut Vmstat::new(&roots), &roots);
+        let mut vmstat = Vmstat::new(&roots, &Default::default());
+        let lines = samples(&mut vmstat, &roots);
         let names: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
         let want = ["pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"];
         assert_eq!(names, want.map(|field| format!("node_vmstat_{field}")));
-        assert!(is_taken(b"pgxfaulty") && is_taken(b"oom_kills") && !is_taken(b"pgfree") && !is_taken(b"xpgfault"));
+        assert_eq!(samples(&mut vmstat, &roots), lines, "the second time, with what is kept");
     }
 }

@@ -1,21 +1,32 @@
-use super::section::Section;
-use super::values::{FromNode, list_or_one};
+use crate::config::values::{FromNode, list_or_one};
 use crate::yaml::Node;
 use std::net::SocketAddr;
 
-/// The metrics duty: a Prometheus endpoint with node_exporter's names.
+/// node_exporter's.
+const PORT: u16 = 9100;
+
+/// Where requests come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Metrics {
-    /// Where it listens, each address once; 9100 is node_exporter's port.
-    pub listen: Vec<SocketAddr>,
+pub enum Listen {
+    /// Each address once.
+    Addresses(Vec<SocketAddr>),
+    /// The sockets that systemd hands over (sd_listen_fds(3)).
+    Systemd,
 }
 
-struct Listen(Vec<SocketAddr>);
+impl Default for Listen {
+    fn default() -> Self {
+        Self::Addresses(vec![SocketAddr::from(([0, 0, 0, 0], PORT))])
+    }
+}
 
 impl FromNode for Listen {
-    const EXPECTED: &'static str = SocketAddr::EXPECTED;
+    const EXPECTED: &'static str = "an address and port such as 0.0.0.0:9100 or [::]:9100, or the word systemd";
 
     fn from_node(node: &Node) -> Result<Self, String> {
+        if node.text() == Some("systemd") {
+            return Ok(Self::Systemd);
+        }
         let addresses: Vec<SocketAddr> = list_or_one(node)?;
         if addresses.is_empty() {
             return Err(format!("expected {}, found an empty list", Self::EXPECTED));
@@ -23,21 +34,14 @@ impl FromNode for Listen {
         let twice = addresses.iter().enumerate().find(|(at, address)| addresses[..*at].contains(address));
         match twice {
             Some((_, address)) => Err(format!("{address} is listed twice; each address can be listened on once")),
-            None => Ok(Self(addresses)),
+            None => Ok(Self::Addresses(addresses)),
         }
-    }
-}
-
-impl Metrics {
-    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
-        let listen = section.or("listen", Listen(vec![SocketAddr::from(([0, 0, 0, 0], 9100))])).0;
-        section.finish();
-        Some(Self { listen })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Listen;
     use crate::config::Config;
 
     #[test]
@@ -46,8 +50,12 @@ mod tests {
             let config = Config::parse(&format!("metrics: {{listen: {text}}}"), "agent.yaml");
             config.map(|config| config.metrics.expect("present").listen).map_err(|error| error.to_string())
         };
-        assert_eq!(listen("'[::]:9100'"), Ok(vec!["[::]:9100".parse().expect("address")]));
-        assert_eq!(listen("['127.0.0.1:9100', '10.0.0.1:9100']").map(|all| all.len()), Ok(2));
+        assert_eq!(listen("'[::]:9100'"), Ok(Listen::Addresses(vec!["[::]:9100".parse().expect("address")])));
+        assert!(
+            listen("['127.0.0.1:9100', '10.0.0.1:9100']")
+                .is_ok_and(|listen| matches!(listen, Listen::Addresses(all) if all.len() == 2))
+        );
+        assert_eq!(listen("systemd"), Ok(Listen::Systemd));
         assert!(listen("[]").is_err_and(|error| error.contains("found an empty list")));
         assert!(
             listen("['127.0.0.1:1', '127.0.0.1:1']").is_err_and(|error| error.contains("127.0.0.1:1 is listed twice"))

@@ -1,0 +1,237 @@
+//! Which collectors run, and with which options: in comes `collectors:`, out go names and options.
+//!
+//! [`TABLE`] is the one list of collectors. What has options has a file here; nothing is kept.
+
+/// Of `cpu`.
+pub mod cpu;
+/// Of `diskstats`.
+pub mod diskstats;
+/// Of `filesystem`.
+pub mod filesystem;
+/// Of `netclass`.
+pub mod netclass;
+/// Of `netdev`.
+pub mod netdev;
+/// Of `netstat`.
+pub mod netstat;
+/// Of `stat`.
+pub mod stat;
+/// Of `vmstat`.
+pub mod vmstat;
+
+use crate::config::section::Section;
+use crate::config::values::FromNode;
+
+/// What can be set of collectors; the defaults are node_exporter's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Of `cpu`.
+    pub cpu: cpu::Cpu,
+    /// Of `diskstats`.
+    pub diskstats: diskstats::Diskstats,
+    /// Of `filesystem`.
+    pub filesystem: filesystem::Filesystem,
+    /// Of `netclass`.
+    pub netclass: netclass::Netclass,
+    /// Of `netdev`.
+    pub netdev: netdev::Netdev,
+    /// Of `netstat`.
+    pub netstat: netstat::Netstat,
+    /// Of `stat`.
+    pub stat: stat::Stat,
+    /// Of `vmstat`.
+    pub vmstat: vmstat::Vmstat,
+}
+
+type Read = fn(&mut Options, &mut Section<'_>);
+
+/// A collector's name, whether it runs unless told, and how its options are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// node_exporter's name for it.
+    pub name: &'static str,
+    /// Whether node_exporter has it on.
+    pub on: bool,
+    read: Read,
+}
+
+const fn on(name: &'static str, read: Read) -> Known {
+    Known { name, on: true, read }
+}
+
+const fn off(name: &'static str, read: Read) -> Known {
+    Known { name, on: false, read }
+}
+
+const NO_OPTIONS: Read = |_, _| {};
+
+/// Every collector, in the order of the names.
+pub const TABLE: &[Known] = &[
+    on("arp", NO_OPTIONS),
+    on("bcache", NO_OPTIONS),
+    on("bcachefs", NO_OPTIONS),
+    on("bonding", NO_OPTIONS),
+    on("btrfs", NO_OPTIONS),
+    off("buddyinfo", NO_OPTIONS),
+    off("cgroups", NO_OPTIONS),
+    on("conntrack", NO_OPTIONS),
+    on("cpu", |options, section| options.cpu.read(section)),
+    off("cpu_vulnerabilities", NO_OPTIONS),
+    on("cpufreq", NO_OPTIONS),
+    on("diskstats", |options, section| options.diskstats.read(section)),
+    on("dmi", NO_OPTIONS),
+    off("drbd", NO_OPTIONS),
+    off("drm", NO_OPTIONS),
+    on("edac", NO_OPTIONS),
+    on("entropy", NO_OPTIONS),
+    off("ethtool", NO_OPTIONS),
+    on("fibrechannel", NO_OPTIONS),
+    on("filefd", NO_OPTIONS),
+    on("filesystem", |options, section| options.filesystem.read(section)),
+    on("hwmon", NO_OPTIONS),
+    on("infiniband", NO_OPTIONS),
+    off("interrupts", NO_OPTIONS),
+    on("ipvs", NO_OPTIONS),
+    on("kernel_hung", NO_OPTIONS),
+    off("ksmd", NO_OPTIONS),
+    off("lnstat", NO_OPTIONS),
+    on("loadavg", NO_OPTIONS),
+    off("logind", NO_OPTIONS),
+    on("mdadm", NO_OPTIONS),
+    on("meminfo", NO_OPTIONS),
+    off("meminfo_numa", NO_OPTIONS),
+    off("mountstats", NO_OPTIONS),
+    on("netclass", |options, section| options.netclass.read(section)),
+    on("netdev", |options, section| options.netdev.read(section)),
+    on("netstat", |options, section| options.netstat.read(section)),
+    off("network_route", NO_OPTIONS),
+    on("nfs", NO_OPTIONS),
+    on("nfsd", NO_OPTIONS),
+    on("nvme", NO_OPTIONS),
+    on("os", NO_OPTIONS),
+    off("pcidevice", NO_OPTIONS),
+    off("perf", NO_OPTIONS),
+    on("powersupplyclass", NO_OPTIONS),
+    on("pressure", NO_OPTIONS),
+    off("processes", NO_OPTIONS),
+    off("qdisc", NO_OPTIONS),
+    on("rapl", NO_OPTIONS),
+    on("schedstat", NO_OPTIONS),
+    on("selinux", NO_OPTIONS),
+    off("slabinfo", NO_OPTIONS),
+    on("sockstat", NO_OPTIONS),
+    off("softirqs", NO_OPTIONS),
+    on("softnet", NO_OPTIONS),
+    on("stat", |options, section| options.stat.read(section)),
+    off("swap", NO_OPTIONS),
+    off("sysctl", NO_OPTIONS),
+    off("systemd", NO_OPTIONS),
+    on("tapestats", NO_OPTIONS),
+    off("tcpstat", NO_OPTIONS),
+    on("textfile", NO_OPTIONS),
+    on("thermal_zone", NO_OPTIONS),
+    on("time", NO_OPTIONS),
+    on("timex", NO_OPTIONS),
+    on("udp_queues", NO_OPTIONS),
+    on("uname", NO_OPTIONS),
+    on("vmstat", |options, section| options.vmstat.read(section)),
+    on("watchdog", NO_OPTIONS),
+    off("xfrm", NO_OPTIONS),
+    on("xfs", NO_OPTIONS),
+    on("zfs", NO_OPTIONS),
+    off("zoneinfo", NO_OPTIONS),
+];
+
+/// Which collectors run, and with which options.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Collectors {
+    on: Vec<&'static str>,
+    /// Those of collectors that do not run are the defaults.
+    pub options: Options,
+}
+
+impl Default for Collectors {
+    fn default() -> Self {
+        let on = TABLE.iter().filter(|known| known.on).map(|known| known.name).collect();
+        Self { on, options: Options::default() }
+    }
+}
+
+impl Collectors {
+    /// Whether the collector runs.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.on.contains(&name)
+    }
+
+    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+        let default = section.or("default", true);
+        let mut collectors = Self { on: Vec::new(), options: Options::default() };
+        for known in TABLE {
+            if collectors.read_one(&mut section, known).unwrap_or(default && known.on) {
+                collectors.on.push(known.name);
+            }
+        }
+        section.finish();
+        Some(collectors)
+    }
+
+    /// Whether it is on, if the file says so: options turn it on.
+    fn read_one(&mut self, section: &mut Section<'_>, known: &Known) -> Option<bool> {
+        let node = section.node(known.name)?;
+        if node.mapping().is_none() {
+            return match bool::from_node(node) {
+                Ok(on) => Some(on),
+                Err(_) => {
+                    let message = format!("expected true, false or a mapping of options, found {}", node.kind());
+                    section.problem_at(node.place, known.name, &message);
+                    None
+                }
+            };
+        }
+        let mut options = section.item(known.name, node)?;
+        (known.read)(&mut self.options, &mut options);
+        options.finish();
+        Some(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Collectors, TABLE};
+    use crate::config::Config;
+
+    fn read(text: &str) -> Result<Collectors, String> {
+        let config = Config::parse(&format!("metrics: {{collectors: {text}}}"), "agent.yaml");
+        config.map(|config| config.metrics.expect("present").collectors).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_collector_has_one_place_in_the_order_of_the_names() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+
+    #[test]
+    fn collectors_are_on_as_in_node_exporter_unless_told() {
+        let collectors = read("{}").expect("valid");
+        assert_eq!(collectors, Collectors::default());
+        assert!(collectors.is_on("cpu") && !collectors.is_on("systemd"));
+        let collectors = read("{systemd: true, cpu: false}").expect("valid");
+        assert!(collectors.is_on("systemd") && !collectors.is_on("cpu") && collectors.is_on("zfs"));
+        let collectors = read("{default: false, loadavg: true, netdev: {device_exclude: '^lo$'}}").expect("valid");
+        let on: Vec<_> = TABLE.iter().map(|known| known.name).filter(|name| collectors.is_on(name)).collect();
+        assert_eq!(on, ["loadavg", "netdev"], "options turn a collector on");
+        assert!(!collectors.options.netdev.devices.admits(b"lo"));
+    }
+
+    #[test]
+    fn what_is_no_collector_and_what_is_no_option_is_refused_with_the_nearest_name() {
+        for (text, want) in [
+            ("{cpufrek: true}", "metrics.collectors.cpufrek: unknown key; did you mean \"cpufreq\"?"),
+            ("{cpu: {gest: false}}", "metrics.collectors.cpu.gest: unknown key; did you mean \"guest\"?"),
+            ("{cpu: 7}", "metrics.collectors.cpu: expected true, false or a mapping of options, found a number"),
+        ] {
+            let error = read(text).expect_err("refused");
+            assert!(error.contains(want), "{error}");
+        }
+    }
+}
