@@ -45,7 +45,7 @@ impl Family {
 }
 
 /// The labels of a sample, escaped and joined, ready to be copied: `cpu="0",mode="idle"`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labels(Vec<u8>);
 
 impl Labels {

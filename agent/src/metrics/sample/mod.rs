@@ -3,6 +3,8 @@
 //! In: procfs, sysfs, statfs, rtnetlink. Out: one text per scrape. Collectors keep open files, buffers and rendered
 //! labels from scrape to scrape, so that a scrape allocates nothing for a sample; nothing survives a restart.
 
+/// `node_arp_*`: neighbours of IPv4 by device.
+mod arp;
 /// `node_nf_conntrack_*`: connection tracking.
 mod conntrack;
 /// `node_cpu_*`: time per CPU and mode, throttling.
@@ -15,8 +17,12 @@ mod entropy;
 mod filefd;
 /// `node_filesystem_*`: space and inodes of mounts.
 mod filesystem;
+/// `node_ipvs_*`: the load balancer of the kernel.
+mod ipvs;
 /// Files of procfs and sysfs that are opened once and read at every scrape.
 mod kernel_file;
+/// `node_kernel_hung_*`: tasks that hang.
+mod kernel_hung;
 /// `node_load*`.
 mod loadavg;
 /// `node_memory_*`: every field the kernel has.
@@ -35,6 +41,8 @@ mod pressure;
 mod rows;
 /// Network devices' counters from rtnetlink.
 mod rtnetlink;
+/// `node_schedstat_*`: what the scheduler did on each CPU.
+mod schedstat;
 /// Which collectors a scrape is of.
 mod selection;
 /// `node_sockstat_*`: sockets by protocol.
@@ -47,6 +55,8 @@ mod stat;
 mod statfs_pool;
 /// `node_time_*`: the clock, its zone and source.
 mod time;
+/// `node_udp_queues`: bytes that wait in UDP sockets.
+mod udp_queues;
 /// `node_uname_info`.
 mod uname;
 /// `node_vmstat_*`: paging.
@@ -123,22 +133,27 @@ type Build = fn(&Roots, &Options) -> Box<dyn Collector>;
 
 /// How each collector of core's table is made.
 const BUILDERS: &[(&str, Build)] = &[
+    ("arp", |roots, options| Box::new(arp::Arp::new(roots, &options.arp))),
     ("conntrack", |roots, _| Box::new(conntrack::Conntrack::new(roots))),
     ("cpu", |roots, options| Box::new(cpu::Cpu::new(roots, &options.cpu))),
     ("diskstats", |roots, options| Box::new(diskstats::Diskstats::new(roots, &options.diskstats))),
     ("entropy", |roots, _| Box::new(entropy::Entropy::new(roots))),
     ("filefd", |roots, _| Box::new(filefd::Filefd::new(roots))),
     ("filesystem", |roots, options| Box::new(filesystem::Filesystem::new(roots, &options.filesystem))),
+    ("ipvs", |roots, options| Box::new(ipvs::Ipvs::new(roots, &options.ipvs))),
+    ("kernel_hung", |roots, _| Box::new(kernel_hung::KernelHung::new(roots))),
     ("loadavg", |roots, _| Box::new(loadavg::Loadavg::new(roots))),
     ("meminfo", |roots, _| Box::new(meminfo::Meminfo::new(roots))),
     ("netdev", |roots, options| Box::new(netdev::Netdev::new(roots, &options.netdev))),
     ("netstat", |roots, options| Box::new(netstat::Netstat::new(roots, &options.netstat))),
     ("os", |roots, _| Box::new(os::Os::new(roots))),
     ("pressure", |roots, _| Box::new(pressure::Pressure::new(roots))),
+    ("schedstat", |roots, _| Box::new(schedstat::Schedstat::new(roots))),
     ("sockstat", |roots, _| Box::new(sockstat::Sockstat::new(roots))),
     ("softnet", |roots, _| Box::new(softnet::Softnet::new(roots))),
     ("stat", |_, options| Box::new(stat::Stat::new(&options.stat))),
     ("time", |roots, _| Box::new(time::Time::new(roots))),
+    ("udp_queues", |roots, _| Box::new(udp_queues::UdpQueues::new(roots))),
     ("uname", |_, _| Box::new(uname::Uname::new())),
     ("vmstat", |roots, options| Box::new(vmstat::Vmstat::new(roots, &options.vmstat))),
 ];
@@ -217,7 +232,6 @@ mod tests {
 
     /// Collectors that the table has and nothing here makes yet.
     const NOT_YET: &[&str] = &[
-        "arp",
         "bcache",
         "bcachefs",
         "bonding",
@@ -235,8 +249,6 @@ mod tests {
         "hwmon",
         "infiniband",
         "interrupts",
-        "ipvs",
-        "kernel_hung",
         "ksmd",
         "lnstat",
         "logind",
@@ -254,7 +266,6 @@ mod tests {
         "processes",
         "qdisc",
         "rapl",
-        "schedstat",
         "selinux",
         "slabinfo",
         "softirqs",
@@ -266,7 +277,6 @@ mod tests {
         "textfile",
         "thermal_zone",
         "timex",
-        "udp_queues",
         "watchdog",
         "xfrm",
         "xfs",

@@ -32,6 +32,11 @@ impl<V: Default> Rows<V> {
 
     /// The next row. Its values are those of the last scrape if the same device stood here, else the default.
     pub fn row(&mut self, label: &str, key: &[u8]) -> &mut V {
+        self.row_with(key, |labels| labels.set(&[(label, key)]))
+    }
+
+    /// The next row under a key of its own, with labels that are rendered where another key stood here.
+    pub fn row_with(&mut self, key: &[u8], render: impl FnOnce(&mut Labels)) -> &mut V {
         if self.used == self.rows.len() {
             self.rows.push(Row { key: Vec::new(), labels: Labels::default(), values: V::default() });
         }
@@ -40,7 +45,7 @@ impl<V: Default> Rows<V> {
         if row.key != key || row.labels == Labels::default() {
             row.key.clear();
             row.key.extend_from_slice(key);
-            row.labels.set(&[(label, key)]);
+            render(&mut row.labels);
             row.values = V::default();
         }
         &mut row.values

@@ -30,3 +30,21 @@ pub fn assert_has(lines: &[String], want: &[&str]) {
         assert!(lines.iter().any(|l| l == line), "{line} is not in:\n{}", lines.join("\n"));
     }
 }
+
+/// A tree with these files, each with its text; it goes with the folder.
+pub fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Roots) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("below the folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+    let root = folder.path();
+    let roots = Roots {
+        procfs: root.join("proc"),
+        sysfs: root.join("sys"),
+        rootfs: root.join("root"),
+        udev: root.join("udev"),
+    };
+    (folder, roots)
+}

@@ -2,12 +2,16 @@
 //!
 //! [`TABLE`] is the one list of collectors. What has options has a file here; nothing is kept.
 
+/// Of `arp`.
+pub mod arp;
 /// Of `cpu`.
 pub mod cpu;
 /// Of `diskstats`.
 pub mod diskstats;
 /// Of `filesystem`.
 pub mod filesystem;
+/// Of `ipvs`.
+pub mod ipvs;
 /// Of `netclass`.
 pub mod netclass;
 /// Of `netdev`.
@@ -25,12 +29,16 @@ use crate::config::values::FromNode;
 /// What can be set of collectors; the defaults are node_exporter's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
+    /// Of `arp`.
+    pub arp: arp::Arp,
     /// Of `cpu`.
     pub cpu: cpu::Cpu,
     /// Of `diskstats`.
     pub diskstats: diskstats::Diskstats,
     /// Of `filesystem`.
     pub filesystem: filesystem::Filesystem,
+    /// Of `ipvs`.
+    pub ipvs: ipvs::Ipvs,
     /// Of `netclass`.
     pub netclass: netclass::Netclass,
     /// Of `netdev`.
@@ -67,7 +75,7 @@ const NO_OPTIONS: Read = |_, _| {};
 
 /// Every collector, in the order of the names.
 pub const TABLE: &[Known] = &[
-    on("arp", NO_OPTIONS),
+    on("arp", |options, section| options.arp.read(section)),
     on("bcache", NO_OPTIONS),
     on("bcachefs", NO_OPTIONS),
     on("bonding", NO_OPTIONS),
@@ -91,7 +99,7 @@ pub const TABLE: &[Known] = &[
     on("hwmon", NO_OPTIONS),
     on("infiniband", NO_OPTIONS),
     off("interrupts", NO_OPTIONS),
-    on("ipvs", NO_OPTIONS),
+    on("ipvs", |options, section| options.ipvs.read(section)),
     on("kernel_hung", NO_OPTIONS),
     off("ksmd", NO_OPTIONS),
     off("lnstat", NO_OPTIONS),
