@@ -12,6 +12,10 @@ mod body;
 pub mod canned;
 /// Secrets, certificates and proxies.
 mod ready;
+/// How long a server asks to wait.
+mod retry_after;
+/// A server's words, for people.
+mod shown;
 
 pub use answer::{Answer, LONGEST_ANSWER};
 
@@ -20,13 +24,13 @@ use hostwright_core::config::endpoint::Endpoint;
 use hostwright_core::secret::Secret;
 use ready::Ready;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use shown::shown;
 use std::error::Error;
 use std::time::Duration;
 
 /// A body on its way gets the time that it takes at this rate, beside the time for the answer.
 const SLOWEST_BYTES_PER_SECOND: u32 = 64 << 10;
-/// The most of an answer that is shown to a person, and that is looked at for that.
-const SHOWN: usize = 300;
+/// The most of an answer that is looked at for what is shown of it.
 const LOOKED_AT: usize = 16 << 10;
 
 /// A way to one server behind HTTP. Secrets and certificates are read when they are needed first, and again after a
@@ -129,21 +133,9 @@ impl Client {
         format!("{} answered {}{colon}{text}", self.address, answer.status)
     }
 
-    /// A text of the server as far as it can be shown: one line, not too long, without our secrets.
+    /// A text of the server as far as it can be shown.
     pub fn shown(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for secret in &self.secrets {
-            if !secret.expose().is_empty() {
-                text = text.replace(secret.expose(), "(secret)");
-            }
-        }
-        let printable = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-        let mut shown: String = printable.take(SHOWN + 1).collect();
-        if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
-            shown.truncate(end);
-            shown.push('…');
-        }
-        shown
+        shown(text, self.secrets.iter().map(Secret::expose))
     }
 
     fn failed(&mut self, error: &reqwest::Error, length: usize) -> NoAnswer {

@@ -14,6 +14,8 @@ mod encode;
 pub mod flight;
 /// An output's place among the files: which to read next.
 mod lanes;
+/// Where lines come from.
+mod origin;
 /// What is to go out.
 mod outgoing;
 /// One line, to see what a platform says.
@@ -27,11 +29,4 @@ pub mod shipping;
 /// Platforms that take a stream of bytes.
 mod stream;
 
-use std::collections::BTreeMap;
-
-/// Where lines come from, as the receiver is told.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    pub host: String,
-    pub labels: BTreeMap<String, String>,
-}
+pub use origin::Origin;

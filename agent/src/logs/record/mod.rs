@@ -7,12 +7,18 @@
 mod clock;
 /// Lines of containers' logs.
 pub mod container;
+/// What is the same for all lines of a file.
+mod facts;
 /// What is done to records before they are shipped.
 mod filter;
 /// What a line is.
 mod form;
+/// What a record is called.
+mod id;
 /// JSON text without a tree.
 pub mod json;
+/// A line on its way to an output.
+mod line;
 /// `key=value`.
 mod logfmt;
 /// What a JSON object says of itself.
@@ -26,81 +32,16 @@ mod syslog;
 /// When a record happened.
 mod time;
 
+pub use facts::Facts;
 pub use filter::Window;
+pub use id::Id;
+pub use line::Record;
 pub use object::{AT_TIMESTAMP, FIELDS, Object};
 pub use recipe::{Recipe, Scratch};
 pub use time::Time;
 
 use super::source::lines::Line;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use filter::Filtered;
-use serde::de::Error as _;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-
-/// What is the same for all lines of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// The source's name.
-    pub source: String,
-    /// The path that the file had while it was written.
-    pub file: String,
-    /// What else is known, such as a container's name: further fields of every record.
-    pub fields: BTreeMap<String, String>,
-}
-
-/// What a record is called, the same however often it is sent: platforms that take ids store it once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Id {
-    /// Of the file's content, drawn when it was found and kept with its position.
-    pub content: u64,
-    /// Where the line begins in it.
-    pub offset: u64,
-    /// Of the line's bytes. A file that was truncated and filled anew may be taken for the one that was known, where
-    /// both begin alike: its lines are other ones all the same.
-    pub check: u32,
-}
-
-impl Id {
-    /// 22 characters that are safe in URLs and JSON (RFC 4648, 5).
-    pub fn push_base64(self, out: &mut Vec<u8>) {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.content.to_be_bytes());
-        // A file has less than a terabyte.
-        let place = (self.offset << 24) | u64::from(self.check >> 8);
-        bytes[8..].copy_from_slice(&place.to_be_bytes());
-        let mut text = [0; 22];
-        // 16 bytes are 22 characters without padding.
-        let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);
-        out.extend_from_slice(&text);
-    }
-}
-
-/// A line on its way to an output.
-#[derive(Debug)]
-pub struct Record<'a> {
-    /// The line, or the text of its JSON object.
-    pub text: &'a str,
-    /// The line was longer than the limit, and this is its beginning.
-    pub cut: bool,
-    /// What was found in it, if it is a JSON object.
-    pub object: Option<Object<'a>>,
-    /// When it happened, or when it was read if it does not say.
-    pub time: Time<'a>,
-    /// A syslog severity (RFC 5424, table 2), if it says one.
-    pub severity: Option<u8>,
-    pub id: Id,
-}
-
-/// Gives the name and value of each field of a JSON object in their order; both as they stand in the text, the name
-/// without its quotes and with its escapes.
-///
-/// # Errors
-/// The text is no JSON object.
-pub fn for_each_field<'a>(text: &'a str, each: impl FnMut(&'a str, &'a str)) -> Result<(), serde_json::Error> {
-    json::fields(text, each).ok_or_else(|| serde_json::Error::custom("the text is no JSON object"))
-}
 
 /// What was counted while lines were made records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,7 +126,7 @@ pub fn with_record(line: Line<'_>, making: &mut Making<'_>, tally: &mut Tally, s
 
 #[cfg(test)]
 mod tests {
-    use super::{Id, Making, Recipe, Record, Scratch, Tally, Time, for_each_field, with_record};
+    use super::{Making, Recipe, Record, Scratch, Tally, Time, with_record};
     use crate::logs::source::lines::Line;
     use hostwright_core::config::Config;
 
@@ -233,23 +174,6 @@ mod tests {
     }
 
     const NOW: i64 = 1_795_169_472;
-
-    #[test]
-    fn fields_are_given_as_they_stand() {
-        let mut fields = Vec::new();
-        for_each_field(r#" {"a\n" : [1, {"b":2}], "c":"\"", "":null} "#, |name, value| fields.push((name, value)))
-            .expect("an object");
-        assert_eq!(fields, [(r"a\n", r#"[1, {"b":2}]"#), ("c", r#""\"""#), ("", "null")]);
-        for_each_field("[1]", |_, _| {}).expect_err("no object");
-        for_each_field("{} {}", |_, _| {}).expect_err("two");
-    }
-
-    #[test]
-    fn an_id_is_22_characters() {
-        let mut out = Vec::new();
-        Id { content: u64::MAX, offset: 1, check: 0x0102_0304 }.push_base64(&mut out);
-        assert_eq!(String::from_utf8_lossy(&out), "__________8AAAAAAQECAw");
-    }
 
     #[test]
     fn what_is_no_json_object_is_shipped_as_text_and_counted() {

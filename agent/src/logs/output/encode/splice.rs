@@ -1,5 +1,5 @@
-use super::Origin;
-use crate::logs::record::{AT_TIMESTAMP, FIELDS, Facts, Object, Record, for_each_field};
+use crate::logs::output::Origin;
+use crate::logs::record::{AT_TIMESTAMP, FIELDS, Facts, Object, Record, json};
 use memchr::memmem::Finder;
 
 /// Where a record's time stands.
@@ -106,7 +106,7 @@ impl Splice {
         let mut found = Vec::new();
         if !suspected.is_empty() {
             // It was an object before.
-            let _ = for_each_field(text, |name, _| {
+            let _ = json::fields(text, |name, _| {
                 found
                     .extend(suspected.iter().find(|further| further.name == name).map(|further| further.name.as_str()));
             });

@@ -21,17 +21,19 @@ mod loki;
 mod lumberjack;
 /// OpenTelemetry.
 mod otlp;
+/// What became of what was sent.
+mod outcome;
 /// Anything that takes lines with a POST.
 mod post;
 
 pub use courier::Courier;
+pub use outcome::{NotTaken, Undelivered};
 
 use super::Origin;
 use batch::Selection;
 use courier::Deliver;
 use hostwright_core::config::logs::output as config;
 use hostwright_core::config::logs::output::ovh::Protocol;
-use std::time::Duration;
 
 /// A log platform that answers each request.
 #[derive(Debug)]
@@ -114,34 +116,4 @@ impl Deliver for Platform {
             _ => 0,
         }
     }
-}
-
-/// An item that the platform answered for by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotTaken {
-    /// Its index in the selection.
-    pub index: usize,
-    /// The platform will never take it; otherwise it may take it later.
-    pub refused: bool,
-    /// A sentence: what the platform said.
-    pub why: String,
-}
-
-/// Why a selection was not delivered as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undelivered {
-    /// The platform or the way to it has trouble (no connection, 429, 5xx), or does not know us (401, 403, 404): the
-    /// same again, after a while.
-    Again {
-        /// A sentence with the address, the reason and the remedy.
-        why: String,
-        /// How long the platform asks to wait (Retry-After, RFC 9110, 10.2.3).
-        after: Option<Duration>,
-        /// So many of the first items were acknowledged all the same.
-        taken: usize,
-    },
-    /// It is too much at once: smaller portions, or for a single item never.
-    TooLarge(String),
-    /// Something in it is not acceptable, and the platform did not say which item: found by halving.
-    Refused(String),
 }

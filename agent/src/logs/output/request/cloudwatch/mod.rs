@@ -3,6 +3,8 @@
 //! In: items. Out: one request or several, each for one log stream and within the limits; what the platform says of
 //! single events. Nothing survives.
 
+/// What the platform says of events, and of why there is an error.
+mod answer;
 /// Items, parted into requests.
 mod portions;
 /// Signed requests.
@@ -14,7 +16,6 @@ use super::{NotTaken, Undelivered};
 use crate::logs::output::Origin;
 use hostwright_core::config::logs::output::cloudwatch::CloudWatch as Settings;
 use portions::{Portion, portions};
-use serde::Deserialize;
 use serde_json::json;
 use signed::Signed;
 
@@ -24,21 +25,6 @@ pub struct CloudWatch {
     api: Signed,
     settings: Settings,
     origin: Origin,
-}
-
-/// What an answer says of events that were not taken.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Rejected {
-    too_new_log_event_start_index: Option<usize>,
-    too_old_log_event_end_index: Option<usize>,
-    expired_log_event_end_index: Option<usize>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Put {
-    rejected_log_events_info: Option<Rejected>,
 }
 
 impl CloudWatch {
@@ -67,7 +53,7 @@ impl CloudWatch {
             if answer.status.is_success() {
                 return Ok(self.rejected(&answer, portion));
             }
-            match self.api.kind(&answer).as_str() {
+            match answer::kind(&answer.body).as_str() {
                 // An earlier attempt, of which no answer arrived.
                 "DataAlreadyAcceptedException" => return Ok(Vec::new()),
                 "ResourceNotFoundException" if self.settings.create && !is_created => {
@@ -86,7 +72,7 @@ impl CloudWatch {
             ("CreateLogStream", json!({"logGroupName": group, "logStreamName": stream})),
         ] {
             let answer = self.api.call(action, body.to_string().into(), 1).await?;
-            if !answer.status.is_success() && self.api.kind(&answer) != "ResourceAlreadyExistsException" {
+            if !answer.status.is_success() && answer::kind(&answer.body) != "ResourceAlreadyExistsException" {
                 let why = format!("{action}: {}", self.api.said(&answer));
                 return Err(again(format!("{why}; see that the credentials allow logs:{action}"), None));
             }
@@ -96,22 +82,11 @@ impl CloudWatch {
 
     /// The events that the platform names, by their indices in the selection.
     fn rejected(&self, answer: &Answer, portion: &Portion) -> Vec<NotTaken> {
-        let put: Put = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let Some(rejected) = put.rejected_log_events_info else { return Vec::new() };
-        let too_new = rejected.too_new_log_event_start_index.unwrap_or(usize::MAX);
-        let too_old = rejected.too_old_log_event_end_index.unwrap_or(0);
-        let expired = rejected.expired_log_event_end_index.unwrap_or(0);
-        let why = |at: usize| match at {
-            _ if at < expired => Some("older than the log group keeps events"),
-            _ if at < too_old => Some("more than 14 days old, or older than the log group keeps events"),
-            _ if at >= too_new => Some("more than 2 hours in the future"),
-            _ => None,
-        };
-        let sorted = portion.sorted.iter().enumerate();
-        let mut all: Vec<_> = sorted
-            .filter_map(|(at, &index)| {
-                let why = format!("{} rejected it: its time is {}", self.api.address(), why(at)?);
-                Some(NotTaken { index, refused: true, why })
+        let rejected = answer::rejected(&answer.body, portion.sorted.len());
+        let mut all: Vec<_> = rejected
+            .map(|(at, why)| {
+                let why = format!("{} rejected it: its time is {why}", self.api.address());
+                NotTaken { index: portion.sorted[at], refused: true, why }
             })
             .collect();
         all.sort_by_key(|one| one.index);

@@ -1,3 +1,4 @@
+use super::answer::kind;
 use crate::logs::output::request::Undelivered;
 use crate::logs::output::request::http::{Answer, Client, Request, again};
 use aws_credential_types::Credentials;
@@ -42,13 +43,6 @@ impl Signed {
         self.client.post(Request { content_type: CONTENT_TYPE, headers, body, items }).await
     }
 
-    /// The name of the error in an answer.
-    pub fn kind(&self, answer: &Answer) -> String {
-        let error: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let kind = error["__type"].as_str().unwrap_or_default();
-        kind.rsplit('#').next().unwrap_or_default().to_owned()
-    }
-
     pub fn said(&self, answer: &Answer) -> String {
         self.client.said(answer)
     }
@@ -56,7 +50,7 @@ impl Signed {
     /// What an error means: its name tells more than its status, which is nearly always 400.
     pub fn undelivered(&mut self, answer: &Answer) -> Undelivered {
         let said = self.said(answer);
-        match self.kind(answer).as_str() {
+        match kind(&answer.body).as_str() {
             "ResourceNotFoundException" => {
                 again(format!("{said}; create the log group and stream, or set create: true"), None)
             }

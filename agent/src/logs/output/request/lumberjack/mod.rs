@@ -1,6 +1,10 @@
+/// What a receiver says that it has.
+mod acknowledgements;
+
 use super::batch::Selection;
 use super::{NotTaken, Undelivered};
 use crate::logs::output::connection::{Broken, Connection};
+use acknowledgements::Acknowledgements;
 use flate2::write::ZlibEncoder;
 use hostwright_core::config::logs::output::lumberjack as config;
 use std::io::Write;
@@ -8,14 +12,11 @@ use std::time::Duration;
 use tokio::task::block_in_place;
 use tokio::time::timeout;
 
-/// Version 2 of the protocol, the first byte of each frame.
+/// The first byte of each frame.
 const VERSION: u8 = b'2';
 const WINDOW: u8 = b'W';
 const JSON: u8 = b'J';
 const COMPRESSED: u8 = b'C';
-const ACKNOWLEDGEMENT: u8 = b'A';
-/// Version, type and number.
-const ACKNOWLEDGEMENT_LENGTH: usize = 6;
 /// Events of a window at most. Receivers keep a window in memory until they have passed it on.
 const EVENTS: usize = 4096;
 
@@ -80,7 +81,6 @@ impl Lumberjack {
     /// Sends the frames and waits until all events are acknowledged. The trouble comes with whether the connection
     /// broke.
     async fn send_window(&self, connection: &mut Connection, count: usize) -> Result<(), (Trouble, bool)> {
-        let mut acknowledged = 0;
         let failed = |acknowledged: usize, broken: Broken| (Trouble { why: broken.why, acknowledged }, true);
         let address = connection.address().to_owned();
         let silent = |acknowledged, limit: Duration| {
@@ -95,26 +95,19 @@ impl Lumberjack {
             Ok(sent) => sent.map_err(|broken| failed(0, broken))?,
             Err(_) => return Err(silent(0, limit)),
         }
-        let mut frame = [0; ACKNOWLEDGEMENT_LENGTH];
-        let mut filled = 0;
-        while acknowledged < count {
-            match timeout(limit, connection.receive(&mut frame[filled..])).await {
-                Ok(received) => filled += received.map_err(|broken| failed(acknowledged, broken))?,
+        let mut acknowledgements = Acknowledgements::new(count);
+        while !acknowledgements.are_all() {
+            let acknowledged = acknowledgements.count();
+            let received = match timeout(limit, connection.receive(acknowledgements.room())).await {
+                Ok(received) => received.map_err(|broken| failed(acknowledged, broken))?,
                 Err(_) => return Err(silent(acknowledged, limit)),
-            }
-            if filled < frame.len() {
-                continue;
-            }
-            filled = 0;
-            let number = acknowledgement(&frame).filter(|number| *number <= count).ok_or_else(|| {
+            };
+            acknowledgements.take(received).map_err(|what| {
                 let why = format!(
-                    "{address} answers what is no acknowledgement of Lumberjack, version 2: {}; see whether that is what listens there",
-                    frame.escape_ascii()
+                    "{address} answers what is no acknowledgement of Lumberjack, version 2: {what}; see whether that is what listens there"
                 );
                 (Trouble { why, acknowledged }, false)
             })?;
-            // 0 says that it is still at work.
-            acknowledged = acknowledged.max(number);
         }
         Ok(())
     }
@@ -146,13 +139,6 @@ impl Lumberjack {
 fn push_header(out: &mut Vec<u8>, kind: u8, number: u32) {
     out.extend_from_slice(&[VERSION, kind]);
     out.extend_from_slice(&number.to_be_bytes());
-}
-
-/// The number of events that a frame acknowledges, if it is an acknowledgement.
-fn acknowledgement(frame: &[u8; ACKNOWLEDGEMENT_LENGTH]) -> Option<usize> {
-    let (head, number) = frame.split_first_chunk::<2>()?;
-    let number = u32::from_be_bytes(*number.first_chunk()?);
-    (*head == [VERSION, ACKNOWLEDGEMENT]).then_some(number).and_then(|number| usize::try_from(number).ok())
 }
 
 #[cfg(test)]

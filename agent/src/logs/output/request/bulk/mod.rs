@@ -1,14 +1,12 @@
+/// What a platform says of each item.
+mod answer;
+
 use super::batch::Selection;
 use super::http::{Answer, Client, LONGEST_ANSWER, Request, again};
 use super::{NotTaken, Undelivered};
 use hostwright_core::config::logs::output::bulk;
-use memchr::memmem;
 use reqwest::header::HeaderMap;
-use serde::Deserialize;
-use serde_json::Value;
 
-/// Answers begin with `took` and `errors`; a rough bound for how far that is.
-const BEGINNING: usize = 1 << 10;
 /// Only what tells how each item fared is asked for: with the whole of it, answers are as long as requests.
 const ANSWER: &str = "filter_path=errors,items.*.status,items.*.error";
 
@@ -50,96 +48,15 @@ impl Bulk {
     }
 
     fn not_taken(&self, answer: &Answer, count: usize) -> Result<Vec<NotTaken>, Undelivered> {
-        if all_taken(&answer.body, count) {
-            return Ok(Vec::new());
-        }
-        let strange = || {
+        let Some(mut all) = answer::not_taken(&answer.body, count, self.ids) else {
             let said = self.client.said(answer);
-            again(format!("{said}, which is no answer to a bulk request of {count} items; see that url is right"), None)
+            let why = format!("{said}, which is no answer to a bulk request of {count} items; see that url is right");
+            return Err(again(why, None));
         };
-        let outcomes: Outcomes = serde_json::from_slice(&answer.body).map_err(|_| strange())?;
-        if outcomes.items.is_empty() && !outcomes.errors {
-            return Ok(Vec::new());
+        for one in &mut all {
+            one.why = self.client.shown(&one.why);
         }
-        if outcomes.items.len() != count {
-            return Err(strange());
-        }
-        let not_taken = outcomes.items.into_iter().enumerate().filter_map(|(index, item)| {
-            let outcome = item.create;
-            let refused = outcome.refused(self.ids)?;
-            Some(NotTaken { index, refused, why: self.client.shown(&outcome.why()) })
-        });
-        Ok(not_taken.collect())
-    }
-}
-
-/// Whether the answer says at its beginning that nothing failed, and speaks of so many items (or of none: some
-/// platforms do not repeat them). Anything else is looked at more closely.
-fn all_taken(body: &[u8], count: usize) -> bool {
-    let beginning = &body[..body.len().min(BEGINNING)];
-    if !body.starts_with(b"{") || memmem::find(beginning, b"\"errors\":false").is_none() {
-        return false;
-    }
-    memmem::find_iter(body, b"\"status\":").count() == count
-}
-
-#[derive(Deserialize)]
-struct Outcomes {
-    errors: bool,
-    #[serde(default)]
-    items: Vec<Item>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    #[serde(alias = "index")]
-    create: Outcome,
-}
-
-#[derive(Deserialize)]
-struct Outcome {
-    #[serde(default)]
-    status: u16,
-    error: Option<Value>,
-}
-
-impl Outcome {
-    /// None if the document is there; otherwise whether it never will be.
-    fn refused(&self, ids: bool) -> Option<bool> {
-        match self.status {
-            200..=299 => None,
-            0 if self.error.is_none() => None,
-            // An earlier attempt brought it.
-            409 if ids => None,
-            401 | 403 | 404 | 408 | 429 | 500.. => Some(false),
-            _ => Some(!self.is_of_the_cluster()),
-        }
-    }
-
-    /// Some of what is answered with 400 is for the cluster's operator to mend, and no fault of the document.
-    fn is_of_the_cluster(&self) -> bool {
-        let kind = self.text("type");
-        kind == "validation_exception"
-            || kind == "illegal_argument_exception" && self.text("reason").starts_with("pipeline with id")
-    }
-
-    fn text(&self, name: &str) -> &str {
-        self.error.as_ref().and_then(|error| error[name].as_str()).unwrap_or_default()
-    }
-
-    fn why(&self) -> String {
-        let mut why = format!("status {}", self.status);
-        match &self.error {
-            Some(Value::String(text)) => why.push_str(&format!(", {text}")),
-            Some(error) => {
-                why.push_str(&format!(", {}: {}", self.text("type"), self.text("reason")));
-                if let Some(cause) = error["caused_by"]["reason"].as_str() {
-                    why.push_str(&format!(" ({cause})"));
-                }
-            }
-            None => {}
-        }
-        why
+        Ok(all)
     }
 }
 
@@ -157,10 +74,9 @@ fn escaped(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::batch::{Batch, Item, Selection};
-    use super::{Answer, Bulk, NotTaken, Undelivered};
+    use super::{Bulk, NotTaken, Undelivered};
     use crate::http::canned::{Canned, endpoint};
     use hostwright_core::config::logs::output::bulk::{self, Target};
-    use reqwest::StatusCode;
 
     fn bulk(url: &str, ids: bool) -> Bulk {
         let endpoint = endpoint(url);
@@ -240,27 +156,6 @@ mod tests {
             r#"{"errors":true}"#,
         ] {
             assert!(matches!(delivered(answer, true).await, Err(Undelivered::Again { .. })), "{answer}");
-        }
-    }
-
-    #[test]
-    fn whatever_a_platform_answers_is_an_outcome_for_each_item_or_none_at_all() {
-        let good = r#"{"took":1,"errors":true,"items":[{"create":{"status":201}},{"index":{"status":429,"error":{"type":"a","reason":"b"}}},{"create":{"status":400,"error":"c"}}]}"#;
-        let platform = bulk("http://127.0.0.1:1", true);
-        let mut random = fastrand::Rng::with_seed(7);
-        for _ in 0..20_000 {
-            let mut body = good.as_bytes().to_vec();
-            for _ in 0..random.usize(1..4) {
-                let at = random.usize(..body.len());
-                match random.u8(..3) {
-                    0 => body[at] = random.u8(..),
-                    1 => body.truncate(at.max(1)),
-                    _ => body.insert(at, *random.choice(b"{}[]\",:0").unwrap_or(&b'0')),
-                }
-            }
-            let answer = Answer::of(StatusCode::OK, body);
-            let found = platform.not_taken(&answer, 3).unwrap_or_default();
-            assert!(found.iter().all(|one| one.index < 3 && !one.why.contains('\n')), "{found:?}");
         }
     }
 }
