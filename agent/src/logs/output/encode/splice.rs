@@ -1,3 +1,4 @@
+use super::flatten::has_code_units;
 use crate::logs::output::Origin;
 use crate::logs::record::{AT_TIMESTAMP, FIELDS, Facts, Object, Record, json};
 use memchr::memmem::Finder;
@@ -101,16 +102,18 @@ impl Splice {
 
     /// The names of further fields that the line has itself.
     fn further_own(&self, text: &str) -> Vec<&str> {
-        let suspected: Vec<_> =
-            self.further.iter().filter(|further| further.quoted.find(text.as_bytes()).is_some()).collect();
-        let mut found = Vec::new();
-        if !suspected.is_empty() {
-            // It was an object before.
-            let _ = json::fields(text, |name, _| {
-                found
-                    .extend(suspected.iter().find(|further| further.name == name).map(|further| further.name.as_str()));
-            });
+        let is_named = |further: &&Further| further.quoted.find(text.as_bytes()).is_some();
+        // A name with escapes is another text.
+        if self.further.is_empty() || !has_code_units(text) && !self.further.iter().any(|further| is_named(&further)) {
+            return Vec::new();
         }
+        let mut found = Vec::new();
+        // It was an object before.
+        let _ = json::fields(text, |name, _| {
+            let mut plain = String::new();
+            json::unescape(name, &mut plain);
+            found.extend(self.further.iter().filter(|further| further.name == plain).map(|further| &*further.name));
+        });
         found
     }
 }
@@ -119,11 +122,7 @@ impl Further {
     fn new(name: &str, value: &str) -> Self {
         let quoted = serde_json::Value::from(name).to_string();
         let member = format!("{quoted}:{}", serde_json::Value::from(value));
-        Self {
-            name: quoted[1..quoted.len() - 1].to_owned(),
-            quoted: Finder::new(quoted.as_bytes()).into_owned(),
-            member,
-        }
+        Self { name: name.to_owned(), quoted: Finder::new(quoted.as_bytes()).into_owned(), member }
     }
 }
 
@@ -202,6 +201,8 @@ mod tests {
         assert!(spliced(r#"{"a":{"container":1},"b":"image"}"#, Stamp::Time, &fields).contains(added));
         let own = spliced(r#"{"container":1}"#, Stamp::Time, &fields);
         assert!(own.ends_with(r#","image":"i","container":1}"#), "{own}");
+        let escaped = spliced(r#"{"contain\u0065r":1}"#, Stamp::Time, &fields);
+        assert!(escaped.ends_with(r#","image":"i","contain\u0065r":1}"#), "{escaped}");
     }
 
     #[test]

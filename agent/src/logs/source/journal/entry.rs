@@ -177,10 +177,13 @@ fn push_unread(text: &str, limit: usize, lines: &mut Vec<u8>) -> bool {
     entry.end(text)
 }
 
-/// The string behind a name, in the text of a JSON object, of a value that has no escapes.
+/// The string behind a name, in the text of a JSON object, of a value that has no escapes. What stands there may be a
+/// value with the same text.
 fn text_after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let rest = text[text.find(name)? + name.len()..].trim_start().strip_prefix(':')?;
-    rest.trim_start().strip_prefix('"')?.split('"').next()
+    text.match_indices(name).find_map(|(at, _)| {
+        let rest = text[at + name.len()..].trim_start().strip_prefix(':')?;
+        rest.trim_start().strip_prefix('"')?.split('"').next()
+    })
 }
 
 fn microseconds(text: &str) -> Option<Timestamp> {
@@ -234,6 +237,8 @@ mod tests {
         let (line, entry) =
             (Position::of_line(&lines).expect("one"), Position::of_entry(ENTRY.as_bytes()).expect("one"));
         assert_eq!(line, entry);
+        let misleading = ENTRY.replacen('{', r#"{"A":"__CURSOR","B":"__REALTIME_TIMESTAMP","#, 1);
+        assert_eq!(Position::of_entry(misleading.as_bytes()), Some(line.clone()));
         let copied = Position { cursor: "s=z;i=9;b=c;m=d;t=e;x=f".into(), time: String::new() };
         let other = Position { cursor: "s=a;i=2;b=c;m=d;t=e;x=0".into(), time: String::new() };
         assert!(line.is_same_entry(&copied) && !line.is_same_entry(&other));

@@ -25,14 +25,22 @@ pub fn not_taken(body: &[u8], count: usize, ids: bool) -> Option<Vec<NotTaken>> 
     Some(not_taken.collect())
 }
 
-/// Whether the answer says at its beginning that nothing failed, and speaks of so many items (or of none: some
-/// platforms do not repeat them). Anything else is looked at more closely.
+/// Whether the answer says at its beginning that nothing failed, and of so many items that they are there. Anything else
+/// (some platforms do not repeat the items) is looked at more closely.
 fn all_taken(body: &[u8], count: usize) -> bool {
+    const STATUS: &[u8] = b"\"status\":";
     let beginning = &body[..body.len().min(BEGINNING)];
     if !body.starts_with(b"{") || memmem::find(beginning, b"\"errors\":false").is_none() {
         return false;
     }
-    memmem::find_iter(body, b"\"status\":").count() == count
+    let mut taken = 0;
+    for at in memmem::find_iter(body, STATUS) {
+        if body.get(at + STATUS.len()) != Some(&b'2') {
+            return false;
+        }
+        taken += 1;
+    }
+    taken == count
 }
 
 #[derive(Deserialize)]
@@ -98,6 +106,13 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::not_taken;
+
+    #[test]
+    fn an_item_that_failed_is_not_there_whatever_is_said_of_all() {
+        let body = br#"{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":429}}]}"#;
+        let found = not_taken(body, 2, true).expect("an answer");
+        assert_eq!(found.iter().map(|one| (one.index, one.refused)).collect::<Vec<_>>(), [(1, false)]);
+    }
 
     #[test]
     fn whatever_a_platform_answers_is_an_outcome_for_each_item_or_none_at_all() {

@@ -1,0 +1,12 @@
+#[path = "../../../../agent/src/logs/output/encode/flat.rs"]
+pub mod flat;
+#[path = "../../../../agent/src/logs/output/encode/flatten.rs"]
+pub mod flatten;
+#[path = "../../../../agent/src/logs/output/encode/json.rs"]
+pub mod json;
+#[path = "../../../../agent/src/logs/output/encode/seconds.rs"]
+pub mod seconds;
+#[path = "../../../../agent/src/logs/output/encode/splice.rs"]
+pub mod splice;
+#[path = "../../../../agent/src/logs/output/encode/types.rs"]
+pub mod types;

@@ -1,0 +1,16 @@
+#[path = "../../../../agent/src/logs/output/request/lumberjack/acknowledgements.rs"]
+pub mod acknowledgements;
+#[path = "../../../../agent/src/logs/output/request/bulk/answer.rs"]
+pub mod bulk;
+#[path = "../../../../agent/src/logs/output/request/cloudwatch/answer.rs"]
+pub mod cloudwatch;
+#[path = "../../../../agent/src/logs/output/request/otlp/answer.rs"]
+pub mod otlp;
+#[path = "../../../../agent/src/logs/output/request/outcome.rs"]
+pub mod outcome;
+#[path = "../../../../agent/src/logs/output/request/http/retry_after.rs"]
+pub mod retry_after;
+#[path = "../../../../agent/src/logs/output/request/http/shown.rs"]
+pub mod shown;
+
+pub use outcome::NotTaken;

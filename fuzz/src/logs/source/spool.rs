@@ -1,0 +1,2 @@
+#[path = "../../../../agent/src/logs/source/spool/entry.rs"]
+pub mod entry;
