@@ -1,8 +1,8 @@
 //! What is shown of an answer (Loki's and everybody's) is one short line without our secrets, and no wait is a day.
 #![no_main]
 
-use hostwright_fuzz::logs::output::request::retry_after::retry_after;
-use hostwright_fuzz::logs::output::request::shown::shown;
+use hostwright_fuzz::http::retry_after::retry_after;
+use hostwright_fuzz::http::shown::shown;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 

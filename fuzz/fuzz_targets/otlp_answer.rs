@@ -1,8 +1,8 @@
 //! What a collector rejected is read as it was written, among fields of any other kind; anything else does no harm.
 #![no_main]
 
-use hostwright_fuzz::logs::output::protobuf::{push_bytes, push_fixed64, push_message, push_number};
 use hostwright_fuzz::logs::output::request::otlp::partial_success;
+use hostwright_fuzz::protobuf::{push_bytes, push_fixed64, push_message, push_number};
 use libfuzzer_sys::fuzz_target;
 use std::convert::Infallible;
 

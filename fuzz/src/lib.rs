@@ -1,7 +1,10 @@
 //! The agent's modules that make records of bytes, as the agent has them.
 #![allow(dead_code, reason = "the agent uses the rest")]
 
+pub mod http;
 pub mod logs;
+#[path = "../../agent/src/protobuf.rs"]
+pub mod protobuf;
 
 use logs::source::joining::Joining;
 use logs::source::lines::{Following, Line, Piece, split};

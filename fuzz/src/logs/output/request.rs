@@ -8,9 +8,5 @@ pub mod cloudwatch;
 pub mod otlp;
 #[path = "../../../../agent/src/logs/output/request/outcome.rs"]
 pub mod outcome;
-#[path = "../../../../agent/src/logs/output/request/http/retry_after.rs"]
-pub mod retry_after;
-#[path = "../../../../agent/src/logs/output/request/http/shown.rs"]
-pub mod shown;
 
 pub use outcome::NotTaken;
