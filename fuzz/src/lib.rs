@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod logs;
+pub mod metrics;
 #[path = "../../agent/src/protobuf.rs"]
 pub mod protobuf;
 

@@ -1,6 +1,12 @@
 //! Prometheus' text format 0.0.4 on a byte buffer: nothing is allocated for a sample.
 
+use memchr::memmem;
+use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::ops::Range;
+
+/// How a family begins.
+const HEAD: &[u8] = b"# HELP ";
 
 /// What a family's values mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +17,10 @@ pub enum Kind {
     Gauge,
     /// The original does not say, so neither do we.
     Untyped,
+    /// Quantiles, `_sum` and `_count`.
+    Summary,
+    /// `_bucket`, `_sum` and `_count`.
+    Histogram,
 }
 
 /// A metric's name with the two lines that stand above its samples, rendered once.
@@ -27,6 +37,8 @@ impl Family {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Untyped => "untyped",
+            Kind::Summary => "summary",
+            Kind::Histogram => "histogram",
         };
         let help = help.replace('\\', r"\\").replace('\n', r"\n");
         let header = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
@@ -106,6 +118,42 @@ impl Encoder {
         Samples { encoder: self, family, begun: false }
     }
 
+    /// Opens a family whose header is there already.
+    pub fn more_of<'a>(&'a mut self, family: &'a Family) -> Samples<'a> {
+        Samples { encoder: self, family, begun: true }
+    }
+
+    /// The names of the families that are written, each with its place.
+    pub fn families(&self) -> impl Iterator<Item = (&[u8], Range<usize>)> {
+        let text = &self.out[..];
+        // Neither HELP nor the value of a label has an end of line that is not escaped.
+        let others = memmem::find_iter(text, b"\n# HELP ").map(|at| at + 1);
+        let mut starts = text.starts_with(HEAD).then_some(0).into_iter().chain(others).peekable();
+        std::iter::from_fn(move || {
+            let start = starts.next()?;
+            let end = starts.peek().copied().unwrap_or(text.len());
+            let name = text[start + HEAD.len()..end].split(|byte| *byte == b' ').next()?;
+            Some((name, start..end))
+        })
+    }
+
+    /// Whether the family at this place says of itself what this one does.
+    pub fn has_header(&self, place: &Range<usize>, family: &Family) -> bool {
+        self.out[place.clone()].starts_with(&family.header)
+    }
+
+    /// Whether a line at this place is of the series that was written since the mark.
+    pub fn has_series(&self, place: Range<usize>, mark: usize) -> bool {
+        let new = Series::of(self.out[mark..].trim_ascii_end());
+        self.out[place].split(|byte| *byte == b'\n').any(|line| !line.starts_with(b"#") && Series::of(line) == new)
+    }
+
+    /// Moves what was written since the mark to an earlier place.
+    pub fn move_to(&mut self, place: usize, mark: usize) {
+        let length = self.out.len() - mark;
+        self.out[place..].rotate_right(length);
+    }
+
     /// Where the text ends now, to come back to with [`Self::truncate`].
     pub fn mark(&self) -> usize {
         self.out.len()
@@ -134,21 +182,27 @@ pub struct Samples<'a> {
 impl Samples<'_> {
     /// A sample without labels of its own.
     pub fn put(&mut self, value: impl Value) {
-        self.write(&[], value);
+        self.write("", &[], value);
     }
 
     /// A sample with labels.
     pub fn with(&mut self, labels: &Labels, value: impl Value) {
-        self.write(&labels.0, value);
+        self.write("", &labels.0, value);
     }
 
-    fn write(&mut self, labels: &[u8], value: impl Value) {
+    /// A sample of a part of a summary or histogram: `_bucket`, `_sum`, `_count`.
+    pub fn part(&mut self, suffix: &str, labels: &Labels, value: impl Value) {
+        self.write(suffix, &labels.0, value);
+    }
+
+    fn write(&mut self, suffix: &str, labels: &[u8], value: impl Value) {
         let out = &mut self.encoder.out;
         if !self.begun {
             out.extend_from_slice(&self.family.header);
             self.begun = true;
         }
         out.extend_from_slice(&self.family.name);
+        out.extend_from_slice(suffix.as_bytes());
         let host = &self.encoder.host.0;
         if !labels.is_empty() || !host.is_empty() {
             out.push(b'{');
@@ -162,6 +216,33 @@ impl Samples<'_> {
         out.push(b' ');
         value.write(out);
         out.push(b'\n');
+    }
+}
+
+/// What a line is of, whatever the order of its labels.
+#[derive(PartialEq, Eq)]
+struct Series<'a> {
+    name: &'a [u8],
+    labels: BTreeSet<&'a [u8]>,
+}
+
+impl<'a> Series<'a> {
+    fn of(line: &'a [u8]) -> Self {
+        let end = memchr::memrchr(b' ', line).unwrap_or(line.len());
+        let series = line[..end].strip_suffix(b"}").unwrap_or(&line[..end]);
+        let Some(brace) = memchr::memchr(b'{', series) else { return Self { name: series, labels: BTreeSet::new() } };
+        let (name, mut rest) = (&series[..brace], &series[brace + 1..]);
+        let mut labels = BTreeSet::new();
+        while !rest.is_empty() {
+            let quote = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+            let mut end = quote + 1;
+            while rest.get(end).is_some_and(|byte| *byte != b'"') {
+                end += if rest[end] == b'\\' { 2 } else { 1 };
+            }
+            labels.insert(&rest[..end.min(rest.len())]);
+            rest = rest.get(end + 2..).unwrap_or_default();
+        }
+        Self { name, labels }
     }
 }
 
@@ -260,5 +341,35 @@ mod tests {
         samples.with(&Labels::new(&[("cpu", b"0")]), true);
         let text = String::from_utf8(encoder.take()).expect("UTF-8");
         assert_eq!(text, "# HELP b B.\n# TYPE b gauge\nb{role=\"backend\"} 1\nb{cpu=\"0\",role=\"backend\"} 1\n");
+    }
+
+    #[test]
+    fn samples_can_be_added_to_a_family_that_is_there() {
+        let mut encoder = Encoder::new(Labels::new(&[("role", b"backend")]));
+        let (a, b) = (Family::gauge("a", "A."), Family::counter("a_b", "# HELP \nx"));
+        let labels =
+            [&[("x", &b"}\""[..]), ("y", b", ")], &[("y", b", "), ("x", b"}\"")]].map(|pairs| Labels::new(pairs));
+        encoder.family(&a).with(&labels[0], 1_u64);
+        encoder.family(&b).put(2_u64);
+        let there: Vec<_> = encoder.families().map(|(name, place)| (name.to_vec(), place)).collect();
+        let [(first, place), (second, _)] = &there[..] else { panic!("{there:?}") };
+        assert_eq!((&first[..], &second[..]), (&b"a"[..], &b"a_b"[..]));
+        assert!(encoder.has_header(place, &a) && !encoder.has_header(place, &Family::counter("a", "A.")));
+        let mut is_there = |labels: &Labels| {
+            let mark = encoder.mark();
+            encoder.more_of(&a).with(labels, 3_u64);
+            let is_there = encoder.has_series(place.clone(), mark);
+            if is_there {
+                encoder.truncate(mark);
+            } else {
+                encoder.move_to(place.end, mark);
+            }
+            is_there
+        };
+        assert!(is_there(&labels[1]), "the order of the labels does not matter");
+        assert!(!is_there(&Labels::new(&[("x", b"}")])) && !is_there(&Labels::default()));
+        let text = String::from_utf8(encoder.take()).expect("UTF-8");
+        let values: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(values[0].ends_with(" 1") && values[1].starts_with("a{") && values[3].starts_with("a_b{"), "{text}");
     }
 }

@@ -81,10 +81,10 @@ async fn tell_status(
             if troubles.is_empty() {
                 status.ok(format!("listens on {listens}"));
             } else {
-                status.degraded(format!("listens on {listens}, but these collectors fail: {troubles}"));
+                status.degraded(format!("listens on {listens}, but these collectors have trouble: {troubles}"));
             }
             if troubles != troubled && !troubles.is_empty() {
-                log::warn!("metrics: these collectors fail and are left out: {troubles}");
+                log::warn!("metrics: these collectors have trouble: {troubles}");
             }
             troubled = troubles;
             status.details(details(addresses, report));
@@ -133,6 +133,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "device",
     "domainname",
     "duty",
+    "file",
     "fstype",
     "id",
     "id_like",

@@ -1,6 +1,6 @@
 use super::encode::{Encoder, Labels};
 use super::own::Own;
-use super::sample::{Sampler, Selection, Troubles};
+use super::sample::{Sampler, Selection};
 use crate::supervisor::Statuses;
 use anyhow::Context as _;
 use hostwright_core::config::metrics::Metrics;
@@ -21,7 +21,7 @@ pub struct Report {
     pub took: Duration,
     /// How long its text is.
     pub bytes: usize,
-    /// Collectors that failed, each with its reason.
+    /// Collectors that have trouble, each with its reason.
     pub troubles: Vec<(&'static str, String)>,
 }
 
@@ -94,11 +94,13 @@ fn answer(
             continue;
         }
         let began = Instant::now();
-        let Troubles(troubles) = sampler.sample(&selection, &mut out);
+        let mut troubles = sampler.sample(&selection, &mut out);
         own.write(&mut out);
+        sampler.finish(&selection, &mut out, &mut troubles);
         let text = Bytes::from(out.take());
         scrapes += 1;
-        let report = Report { at: Timestamp::now(), scrapes, took: began.elapsed(), bytes: text.len(), troubles };
+        let report =
+            Report { at: Timestamp::now(), scrapes, took: began.elapsed(), bytes: text.len(), troubles: troubles.0 };
         reports.send_replace(Some(report));
         // Its client may have hung up meanwhile.
         let _ = reply.send(text);

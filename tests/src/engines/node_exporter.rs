@@ -53,7 +53,8 @@ impl NodeExporter {
         Self::start_with(collectors, &all)
     }
 
-    fn start_with(collectors: &[String], flags: &[String]) -> Result<Self> {
+    /// On this host, with more flags.
+    pub fn start_with(collectors: &[String], flags: &[String]) -> Result<Self> {
         let (folder, port) = (tempfile::tempdir()?, Port::reserve()?);
         let help = said("--help")?;
         // A collector that this version does not have is left to the newer ones.

@@ -53,6 +53,8 @@ mod softnet;
 mod stat;
 /// statfs(2) by threads that may hang, for a caller that must not.
 mod statfs_pool;
+/// `node_textfile_*`, and what other programs write to files.
+mod textfile;
 /// `node_time_*`: the clock, its zone and source.
 mod time;
 /// `node_udp_queues`: bytes that wait in UDP sockets.
@@ -123,6 +125,14 @@ struct Scrape<'a> {
 trait Collector: Send {
     fn name(&self) -> &'static str;
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError>;
+
+    /// After everything else of the scrape is written.
+    fn finish(&mut self, _out: &mut Encoder) {}
+
+    /// What is wrong although there are samples.
+    fn troubles(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// What one scrape told of itself beside its samples.
@@ -152,6 +162,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("sockstat", |roots, _| Box::new(sockstat::Sockstat::new(roots))),
     ("softnet", |roots, _| Box::new(softnet::Softnet::new(roots))),
     ("stat", |_, options| Box::new(stat::Stat::new(&options.stat))),
+    ("textfile", |_, options| Box::new(textfile::Textfile::new(&options.textfile))),
     ("time", |roots, _| Box::new(time::Time::new(roots))),
     ("udp_queues", |roots, _| Box::new(udp_queues::UdpQueues::new(roots))),
     ("uname", |_, _| Box::new(uname::Uname::new())),
@@ -219,6 +230,15 @@ impl Sampler {
         taken().for_each(|slot| samples.with(&slot.labels, slot.success));
         troubles
     }
+
+    /// What collectors add to what all others have written, the agent's own metrics included.
+    pub fn finish(&mut self, selection: &Selection, out: &mut Encoder, troubles: &mut Troubles) {
+        for slot in self.slots.iter_mut().filter(|slot| selection.takes(slot.collector.name())) {
+            slot.collector.finish(out);
+            let name = slot.collector.name();
+            troubles.0.extend(slot.collector.troubles().iter().map(|why| (name, why.clone())));
+        }
+    }
 }
 
 /// What collectors' tests share: captured trees and the text that comes of them.
@@ -274,7 +294,6 @@ mod tests {
         "systemd",
         "tapestats",
         "tcpstat",
-        "textfile",
         "thermal_zone",
         "timex",
         "watchdog",

@@ -20,6 +20,8 @@ pub mod netdev;
 pub mod netstat;
 /// Of `stat`.
 pub mod stat;
+/// Of `textfile`.
+pub mod textfile;
 /// Of `vmstat`.
 pub mod vmstat;
 
@@ -47,6 +49,8 @@ pub struct Options {
     pub netstat: netstat::Netstat,
     /// Of `stat`.
     pub stat: stat::Stat,
+    /// Of `textfile`.
+    pub textfile: textfile::Textfile,
     /// Of `vmstat`.
     pub vmstat: vmstat::Vmstat,
 }
@@ -136,7 +140,7 @@ pub const TABLE: &[Known] = &[
     off("systemd", NO_OPTIONS),
     on("tapestats", NO_OPTIONS),
     off("tcpstat", NO_OPTIONS),
-    on("textfile", NO_OPTIONS),
+    on("textfile", |options, section| options.textfile.read(section)),
     on("thermal_zone", NO_OPTIONS),
     on("time", NO_OPTIONS),
     on("timex", NO_OPTIONS),

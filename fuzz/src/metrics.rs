@@ -1,0 +1,2 @@
+#[path = "../../agent/src/metrics/sample/textfile/text_format.rs"]
+pub mod text_format;
