@@ -170,7 +170,7 @@ impl Client {
 }
 
 /// Scheme, host and port of an endpoint.
-fn address(endpoint: &Endpoint) -> &str {
+pub fn address(endpoint: &Endpoint) -> &str {
     let url = &endpoint.url.0;
     let start = url.find("://").map_or(0, |colon| colon + 3);
     let end = url[start..].find(['/', '?']).map_or(url.len(), |length| start + length);

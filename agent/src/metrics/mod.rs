@@ -3,12 +3,15 @@
 //! In: a request of a Prometheus. [`sample`] reads the kernel's files with a collector for each of node_exporter's,
 //! [`own`] adds the agent's duties and process, [`encode`] writes the text format. Out: the answer, from [`serve`].
 //! A thread of its own samples, one scrape after the other; a mount that hangs is shown as in error and delays nothing
-//! else. Nothing survives a restart: every number is the kernel's, or counts since the agent started.
+//! else. Where receivers are configured, [`push`] sends them the same. Nothing survives a restart but what waits for
+//! these: every number is the kernel's, or counts since the agent started.
 
 /// The text format on a byte buffer.
 mod encode;
 /// The agent's own metrics.
 mod own;
+/// Prometheus remote_write: the same samples as a scrape, sent to receivers.
+mod push;
 /// What the kernel says of this host.
 mod sample;
 /// One scrape after the other on a thread of its own.
@@ -22,6 +25,7 @@ use encode::Labels;
 use hostwright_core::config::host::Host;
 use hostwright_core::config::metrics::Metrics;
 use hostwright_core::config::metrics::listen::Listen;
+use own::Own;
 use sample::Selection;
 use scraper::{Report, Scraper};
 use serde_json::json;
@@ -48,19 +52,23 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
     let listeners = serve::bind(wanted)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let host = host_labels(&context.environment.host);
-    let (scraper, reports) = Scraper::start(&settings, host, context.statuses.clone())?;
+    let receivers = push::Receivers::new(settings.remote_write.clone());
+    let (scraper, reports) = Scraper::start(&settings, host, Own::new(context.statuses.clone(), receivers.watch()))?;
     // The first sample opens the files; its failures are known before anyone asks.
     let _ = scraper.scrape(Selection::default()).await;
+    let scraper = Arc::new(scraper);
     // Ends the servers when this function ends, for whatever reason.
     let stop = context.stop.child_token();
-    let service = Arc::new(Service { scraper, settings });
+    let watching = receivers.watch();
+    let service = Arc::new(Service { scraper: scraper.clone(), settings });
     let _guard = stop.clone().drop_guard();
     let mut servers = JoinSet::new();
     for listener in listeners {
         servers.spawn(serve::serve(listener, service.clone(), stop.clone()));
     }
     drop(service);
-    let told = tell_status(&context.status, &addresses, reports, &stop).await;
+    let status = tell_status(&context.status, &addresses, (reports, watching), &stop);
+    let told = tokio::try_join!(status, receivers.serve(scraper, &context, &stop)).map(|_| ());
     stop.cancel();
     servers.join_all().await;
     told
@@ -70,7 +78,7 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
 async fn tell_status(
     status: &Reporter,
     addresses: &[SocketAddr],
-    mut reports: watch::Receiver<Option<Report>>,
+    (mut reports, mut receivers): (watch::Receiver<Option<Report>>, push::Watch),
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let listens = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -78,16 +86,23 @@ async fn tell_status(
     loop {
         if let Some(report) = &*reports.borrow_and_update() {
             let troubles = troubles_of(report);
-            if troubles.is_empty() {
-                status.ok(format!("listens on {listens}"));
-            } else {
-                status.degraded(format!("listens on {listens}, but these collectors have trouble: {troubles}"));
+            let mut all = receivers.troubles();
+            if !troubles.is_empty() {
+                all.insert(0, format!("these collectors have trouble: {troubles}"));
+            }
+            match all[..] {
+                [] => status.ok(format!("listens on {listens}")),
+                _ => status.degraded(format!("listens on {listens}, but {}", all.join("; "))),
             }
             if troubles != troubled && !troubles.is_empty() {
                 log::warn!("metrics: these collectors have trouble: {troubles}");
             }
             troubled = troubles;
-            status.details(details(addresses, report));
+            let mut details = details(addresses, report);
+            if let Some(receivers) = receivers.details() {
+                details["remote_write"] = receivers;
+            }
+            status.details(details);
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -95,6 +110,7 @@ async fn tell_status(
             changed = reports.changed() => if changed.is_err() {
                 bail!("the thread that samples ended, which is a defect of this program");
             },
+            () = receivers.changed() => {}
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -158,6 +174,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "pretty_name",
     "proto",
     "queue",
+    "receiver",
     "release",
     "remote_address",
     "remote_port",

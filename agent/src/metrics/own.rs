@@ -1,4 +1,5 @@
 use super::encode::{Encoder, Family, Labels};
+use super::push::{self, RemoteWrite};
 use super::sample::{KernelFile, number, words};
 use crate::supervisor::Statuses;
 use nix::unistd::{SysconfVar, sysconf};
@@ -20,11 +21,13 @@ pub struct Own {
     /// For each duty: its own labels, then those with each state.
     labels: BTreeMap<&'static str, (Labels, [Labels; STATES.len()])>,
     process: Process,
+    remote_write: RemoteWrite,
 }
 
 impl Own {
-    /// What the agent says of itself while the supervisor tells it how the duties are.
-    pub fn new(statuses: watch::Receiver<Statuses>) -> Self {
+    /// What the agent says of itself while the supervisor tells it how the duties are, and `receivers` how it goes with
+    /// those of remote_write.
+    pub fn new(statuses: watch::Receiver<Statuses>, receivers: push::Watch) -> Self {
         Self {
             statuses,
             build: Family::gauge(
@@ -46,6 +49,7 @@ impl Own {
             ),
             labels: BTreeMap::new(),
             process: Process::new(),
+            remote_write: RemoteWrite::new(receivers),
         }
     }
 
@@ -70,6 +74,7 @@ impl Own {
         }
         drop(statuses);
         self.process.write(out);
+        self.remote_write.write(out);
     }
 }
 
@@ -170,6 +175,7 @@ fn open_files() -> Option<u64> {
 mod tests {
     use super::{Own, numbers_of_stat};
     use crate::metrics::encode::Encoder;
+    use crate::metrics::push::Watch;
     use crate::supervisor::Statuses;
     use hostwright_core::status::{DutyStatus, Status};
     use jiff::Timestamp;
@@ -191,7 +197,7 @@ mod tests {
             Statuses { started: Timestamp::now(), duties: duties.into(), not_yet_ok: ["logs"].into(), draining: false };
         let (_sender, receiver) = watch::channel(statuses);
         let mut out = Encoder::default();
-        Own::new(receiver).write(&mut out);
+        Own::new(receiver, Watch::default()).write(&mut out);
         let text = String::from_utf8(out.take()).expect("UTF-8");
         for line in [
             "hostwright_ready 0",

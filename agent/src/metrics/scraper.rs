@@ -1,7 +1,6 @@
 use super::encode::{Encoder, Labels};
 use super::own::Own;
 use super::sample::{Sampler, Selection};
-use crate::supervisor::Statuses;
 use anyhow::Context as _;
 use hostwright_core::config::metrics::Metrics;
 use hyper::body::Bytes;
@@ -53,7 +52,7 @@ impl Scraper {
     pub fn start(
         settings: &Metrics,
         host: Labels,
-        statuses: watch::Receiver<Statuses>,
+        own: Own,
     ) -> anyhow::Result<(Self, watch::Receiver<Option<Report>>)> {
         let (requests, inbox) = mpsc::channel();
         let (reports, last) = watch::channel(None);
@@ -61,7 +60,7 @@ impl Scraper {
         let (roots, collectors) = (settings.roots.clone(), settings.collectors.clone());
         let work = move || {
             let sampler = Sampler::new(&roots, &collectors);
-            answer(&inbox, &reports, (sampler, Own::new(statuses), Encoder::new(host)));
+            answer(&inbox, &reports, (sampler, own, Encoder::new(host)));
         };
         std::thread::Builder::new()
             .name("metrics".into())

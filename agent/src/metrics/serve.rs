@@ -42,7 +42,7 @@ const LANDING_PAGE: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta cha
 /// What answers requests.
 pub struct Service {
     /// Where samples come from.
-    pub scraper: Scraper,
+    pub scraper: Arc<Scraper>,
     /// As the operator wrote them.
     pub settings: Metrics,
 }

@@ -5,10 +5,14 @@
 
 /// Which collectors run, and with which options.
 pub mod collectors;
+/// A file by which a Prometheus finds this host.
+pub mod file_sd;
 /// Which names are taken, by regular expressions.
 pub mod filter;
 /// Where requests come in.
 pub mod listen;
+/// Receivers that are sent the same as a scrape.
+pub mod remote_write;
 /// Where the kernel's trees are.
 pub mod roots;
 
@@ -16,7 +20,9 @@ use super::section::Section;
 use super::values::{AbsolutePath, FromNode, mismatch};
 use crate::yaml::Node;
 use collectors::Collectors;
+use file_sd::FileSd;
 use listen::Listen;
+use remote_write::RemoteWrite;
 use roots::Roots;
 use std::path::PathBuf;
 
@@ -38,6 +44,10 @@ pub struct Metrics {
     pub roots: Roots,
     /// Which collectors run, and with which options.
     pub collectors: Collectors,
+    /// Receivers that are sent the same as a scrape.
+    pub remote_write: Vec<RemoteWrite>,
+    /// A file by which a Prometheus finds this host.
+    pub file_sd: Option<FileSd>,
 }
 
 struct UrlPath(String);
@@ -61,9 +71,11 @@ impl Metrics {
         let max_requests = section.or("max_requests", MOST_REQUESTS);
         let roots = section.section("roots", Roots::read).unwrap_or_default();
         let collectors = section.section("collectors", Collectors::read).unwrap_or_default();
+        let remote_write = RemoteWrite::read_all(&mut section);
+        let file_sd = section.section_or_value("file_sd", FileSd::read);
         section.finish();
         let max_requests = usize::try_from(max_requests).ok().filter(|most| *most > 0);
-        Some(Self { listen, path, web_config, max_requests, roots, collectors })
+        Some(Self { listen, path, web_config, max_requests, roots, collectors, remote_write, file_sd })
     }
 }
 

@@ -1,0 +1,103 @@
+//! Prometheus remote_write: the same samples as a scrape, sent to receivers.
+//!
+//! In: a sample at an interval, from the scraper, for each receiver. Out: messages of version 2.0 of the protocol, or of
+//! 1.0 for a receiver that knows no other, each sample once and in the order of time. A sample is kept on the disk until
+//! the receiver has it, the oldest going first when the buffer is full. What survives a restart: the buffer, and how far
+//! it was acknowledged.
+
+/// Samples of records, by series.
+mod batch;
+/// Takes batches to a receiver until they are settled.
+mod courier;
+/// A text of the encoder, read again.
+mod exposition;
+/// The labels that tell this host's series from others'.
+mod identity;
+/// The protocol's messages.
+mod message;
+/// Samples at an interval and hands over in order.
+mod pusher;
+/// What waits for a receiver, on the disk.
+mod queue;
+/// How it goes with a receiver.
+mod report;
+/// `hostwright_remote_write_*`.
+mod samples;
+/// How it goes with all of them.
+mod watch;
+
+pub use samples::RemoteWrite;
+pub use watch::Watch;
+
+use super::scraper::Scraper;
+use crate::supervisor::Context;
+use anyhow::bail;
+use hostwright_core::config::metrics::remote_write as config;
+use pusher::Pusher;
+use report::Report;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::watch::Sender;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The folder of the buffers in the duty's state.
+const FOLDER: &str = "remote_write";
+
+/// The receivers of a configuration, and what is told of them.
+#[derive(Debug)]
+pub struct Receivers(Vec<(config::RemoteWrite, Sender<Report>)>);
+
+impl Receivers {
+    pub fn new(settings: Vec<config::RemoteWrite>) -> Self {
+        let one = |settings: config::RemoteWrite| {
+            let address = crate::http::address(&settings.endpoint).to_owned();
+            let report = Report { name: settings.name.clone(), address, ..Report::default() };
+            (settings, Sender::new(report))
+        };
+        Self(settings.into_iter().map(one).collect())
+    }
+
+    /// How it goes with each.
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.0.iter().map(|(_, reports)| reports.subscribe()).collect())
+    }
+
+    /// Sends to all of them, each from a buffer below the duty's state, until told to stop.
+    ///
+    /// # Errors
+    /// A buffer cannot be used, or the sampling thread ended.
+    pub async fn serve(self, scraper: Arc<Scraper>, context: &Context, stop: &CancellationToken) -> anyhow::Result<()> {
+        let folder = context.state.join(FOLDER);
+        self.tell_strangers(&folder);
+        let mut all = JoinSet::new();
+        for (settings, reports) in self.0 {
+            let host_name = &context.environment.host_name;
+            let pusher = Pusher::start(settings, host_name, &folder, (scraper.clone(), reports))?;
+            all.spawn(pusher.run(stop.clone()));
+        }
+        drop(scraper);
+        while let Some(ended) = all.join_next().await {
+            match ended {
+                Ok(ended) => ended?,
+                Err(error) => bail!("a task of remote_write ended, which is a defect of this program: {error}"),
+            }
+        }
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    /// Buffers of receivers that are no longer configured stay, and are named.
+    fn tell_strangers(&self, folder: &Path) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let known = |(settings, _): &(config::RemoteWrite, _)| path.file_name() == Some(settings.name.as_ref());
+            if !self.0.iter().any(known) {
+                let path = path.display();
+                log::warn!(
+                    "metrics: {path} belongs to no receiver of remote_write; delete it if nobody needs its samples"
+                );
+            }
+        }
+    }
+}
