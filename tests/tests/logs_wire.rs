@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::Read;
 use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -482,64 +482,4 @@ fn ovhs_platform_gets_flat_events_with_the_token_over_lumberjack_and_a_missing_t
         }
     }
     not_shown(&host)
-}
-
-/// The lines of all objects of a bucket, in the order of keys and of lines.
-fn archived(bucket: &Path) -> Result<Vec<(PathBuf, Vec<Value>)>> {
-    let mut objects = Vec::new();
-    let mut folders = vec![bucket.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
-        for entry in entries {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.is_dir() {
-                folders.push(path);
-            } else if !name.starts_with('.') {
-                let mut text = String::new();
-                GzDecoder::new(fs::File::open(&path)?).read_to_string(&mut text).with_context(|| name)?;
-                let lines = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-                objects.push((path, lines));
-            }
-        }
-    }
-    objects.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(objects)
-}
-
-#[test]
-fn a_bucket_gets_every_line_once_although_the_agent_is_killed() -> Result<()> {
-    let mut host = Host::start("{bucket: {bucket: archive, roll: {bytes: 256KiB, age: 1s}}}")?;
-    let bucket = host.folder.path().join("bucket");
-    let lines = |objects: &[(PathBuf, Vec<Value>)]| objects.iter().map(|(_, lines)| lines.len()).sum::<usize>();
-    for round in 0..4 {
-        host.write_numbered(round * 20_000..(round + 1) * 20_000)?;
-        eventually("some of it is archived", SOON, || {
-            let count = lines(&archived(&bucket)?);
-            ensure!(count > round * 20_000, "{count}");
-            Ok(())
-        })?;
-        host.agent.kill9()?;
-        host.agent.start_again()?;
-    }
-    host.write("no JSON\n")?;
-    eventually("every line", SOON, || {
-        let count = lines(&archived(&bucket)?);
-        ensure!(count >= 80_001, "{count} of 80001 are archived");
-        Ok(())
-    })?;
-    let objects = archived(&bucket)?;
-    let mut numbers: Vec<u64> =
-        objects.iter().flat_map(|(_, lines)| lines).filter_map(|line| line["seq"].as_u64()).collect();
-    numbers.sort_unstable();
-    eprintln!("{} objects, {} lines", objects.len(), numbers.len());
-    ensure!(numbers == (0..80_000).collect::<Vec<u64>>(), "not each line once");
-    for (path, lines) in &objects {
-        let key = path.strip_prefix(&bucket)?.display().to_string();
-        ensure!(key.starts_with("testhost/backend/20") && key.contains("/log.json-"), "{key}");
-        ensure!(key.ends_with(".ndjson.gz") && lines[0]["host"] == "testhost", "{key}: {}", lines[0]);
-        let inside: Vec<u64> = lines.iter().filter_map(|line| line["seq"].as_u64()).collect();
-        ensure!(inside.is_sorted(), "{key} is not in order");
-    }
-    Ok(())
 }
