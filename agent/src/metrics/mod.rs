@@ -146,9 +146,11 @@ const SAMPLE_LABELS: &[&str] = &[
     "collector",
     "core",
     "cpu",
+    "dataset",
     "device",
     "domainname",
     "duty",
+    "error",
     "file",
     "fstype",
     "id",
@@ -163,6 +165,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "lv_name",
     "machine",
     "major",
+    "method",
     "minor",
     "mode",
     "model",
@@ -173,6 +176,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "path",
     "pretty_name",
     "proto",
+    "protocol",
     "queue",
     "receiver",
     "release",
@@ -193,6 +197,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "version_id",
     "vg_name",
     "wwn",
+    "zpool",
 ];
 
 fn host_labels(host: &Host) -> Labels {

@@ -47,6 +47,24 @@ impl KernelFile {
     }
 }
 
+/// Reads kernel files that are too many to be kept open, one after the other.
+#[derive(Debug, Default)]
+pub struct Reader {
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    /// What the file holds now.
+    ///
+    /// # Errors
+    /// As of [`KernelFile::read`].
+    pub fn read<'a>(&'a mut self, path: &'a Path) -> Result<Text<'a>, CollectError> {
+        let length = File::open(path).and_then(|file| fill(&file, &mut self.buffer));
+        let length = length.map_err(|source| CollectError::reading(path, source))?;
+        Ok(Text { path, bytes: &self.buffer[..length] })
+    }
+}
+
 /// What a kernel file holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {

@@ -17,6 +17,10 @@ mod entropy;
 mod filefd;
 /// `node_filesystem_*`: space and inodes of mounts.
 mod filesystem;
+/// Folders with an entry for each device.
+mod folder;
+/// Families that the kernel names, for several devices.
+mod grid;
 /// `node_ipvs_*`: the load balancer of the kernel.
 mod ipvs;
 /// Files of procfs and sysfs that are opened once and read at every scrape.
@@ -25,6 +29,12 @@ mod kernel_file;
 mod kernel_hung;
 /// `node_load*`.
 mod loadavg;
+/// `node_md_*`: software RAID.
+mod mdadm;
+/// Software RAID, as sysfs tells it.
+mod mdraid;
+/// Software RAID, as `/proc/mdstat` tells it.
+mod mdstat;
 /// `node_memory_*`: every field the kernel has.
 mod meminfo;
 /// The mounts of the host, without those that nobody asks for.
@@ -33,18 +43,26 @@ mod mounts;
 mod netdev;
 /// `node_netstat_*`: protocol counters.
 mod netstat;
+/// `node_nfs_*`: this host as a client of NFS.
+mod nfs;
+/// `node_nfsd_*`: the NFS server of this host.
+mod nfsd;
 /// `node_os_*`: which distribution this is.
 mod os;
 /// `node_pressure_*`: time lost waiting for CPU, memory, disks.
 mod pressure;
 /// Devices with labels that are rendered once.
 mod rows;
+/// The files of both ends of NFS.
+mod rpc;
 /// Network devices' counters from rtnetlink.
 mod rtnetlink;
 /// `node_schedstat_*`: what the scheduler did on each CPU.
 mod schedstat;
 /// Which collectors a scrape is of.
 mod selection;
+/// `node_selinux_*`.
+mod selinux;
 /// `node_sockstat_*`: sockets by protocol.
 mod sockstat;
 /// `node_softnet_*`: packets before they reach a protocol.
@@ -57,12 +75,18 @@ mod statfs_pool;
 mod textfile;
 /// `node_time_*`: the clock, its zone and source.
 mod time;
+/// `node_timex_*`: how the kernel keeps the clock.
+mod timex;
 /// `node_udp_queues`: bytes that wait in UDP sockets.
 mod udp_queues;
 /// `node_uname_info`.
 mod uname;
 /// `node_vmstat_*`: paging.
 mod vmstat;
+/// `node_xfs_*`: what XFS did on each device.
+mod xfs;
+/// `node_zfs_*`: ZFS, its pools and datasets.
+mod zfs;
 
 pub use hostwright_core::config::metrics::roots::Roots;
 use kernel_file::Text;
@@ -153,20 +177,27 @@ const BUILDERS: &[(&str, Build)] = &[
     ("ipvs", |roots, options| Box::new(ipvs::Ipvs::new(roots, &options.ipvs))),
     ("kernel_hung", |roots, _| Box::new(kernel_hung::KernelHung::new(roots))),
     ("loadavg", |roots, _| Box::new(loadavg::Loadavg::new(roots))),
+    ("mdadm", |roots, _| Box::new(mdadm::Mdadm::new(roots))),
     ("meminfo", |roots, _| Box::new(meminfo::Meminfo::new(roots))),
     ("netdev", |roots, options| Box::new(netdev::Netdev::new(roots, &options.netdev))),
     ("netstat", |roots, options| Box::new(netstat::Netstat::new(roots, &options.netstat))),
+    ("nfs", |roots, _| Box::new(nfs::Nfs::new(roots))),
+    ("nfsd", |roots, _| Box::new(nfsd::Nfsd::new(roots))),
     ("os", |roots, _| Box::new(os::Os::new(roots))),
     ("pressure", |roots, _| Box::new(pressure::Pressure::new(roots))),
     ("schedstat", |roots, _| Box::new(schedstat::Schedstat::new(roots))),
+    ("selinux", |roots, _| Box::new(selinux::Selinux::new(roots))),
     ("sockstat", |roots, _| Box::new(sockstat::Sockstat::new(roots))),
     ("softnet", |roots, _| Box::new(softnet::Softnet::new(roots))),
     ("stat", |_, options| Box::new(stat::Stat::new(&options.stat))),
     ("textfile", |_, options| Box::new(textfile::Textfile::new(&options.textfile))),
     ("time", |roots, _| Box::new(time::Time::new(roots))),
+    ("timex", |_, _| Box::new(timex::Timex::new())),
     ("udp_queues", |roots, _| Box::new(udp_queues::UdpQueues::new(roots))),
     ("uname", |_, _| Box::new(uname::Uname::new())),
     ("vmstat", |roots, options| Box::new(vmstat::Vmstat::new(roots, &options.vmstat))),
+    ("xfs", |roots, _| Box::new(xfs::Xfs::new(roots))),
+    ("zfs", |roots, _| Box::new(zfs::Zfs::new(roots))),
 ];
 
 /// All collectors that are on, with what they keep between scrapes.
@@ -272,13 +303,10 @@ mod tests {
         "ksmd",
         "lnstat",
         "logind",
-        "mdadm",
         "meminfo_numa",
         "mountstats",
         "netclass",
         "network_route",
-        "nfs",
-        "nfsd",
         "nvme",
         "pcidevice",
         "perf",
@@ -286,7 +314,6 @@ mod tests {
         "processes",
         "qdisc",
         "rapl",
-        "selinux",
         "slabinfo",
         "softirqs",
         "swap",
@@ -295,11 +322,8 @@ mod tests {
         "tapestats",
         "tcpstat",
         "thermal_zone",
-        "timex",
         "watchdog",
         "xfrm",
-        "xfs",
-        "zfs",
         "zoneinfo",
     ];
 

@@ -51,6 +51,11 @@ impl<V: Default> Rows<V> {
         &mut row.values
     }
 
+    /// Takes back the last row: its device is gone.
+    pub fn forget(&mut self) {
+        self.used = self.used.saturating_sub(1);
+    }
+
     /// The rows of this scrape.
     pub fn iter(&self) -> impl Iterator<Item = &Row<V>> {
         self.rows[..self.used].iter()

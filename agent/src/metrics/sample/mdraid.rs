@@ -1,0 +1,105 @@
+use super::folder::Folder;
+use super::{CollectError, KernelFile, number, words};
+use std::path::PathBuf;
+
+/// Levels that can lose a disk.
+const REDUNDANT: [&[u8]; 5] = [b"raid1", b"raid4", b"raid5", b"raid6", b"raid10"];
+
+/// `/sys/block/md*/md`.
+pub struct Mdraids(Folder<Files>);
+
+struct Files {
+    level: KernelFile,
+    disks: KernelFile,
+    degraded: KernelFile,
+}
+
+/// What sysfs says of an array.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Raid {
+    pub disks: u64,
+    pub degraded: u64,
+}
+
+impl Mdraids {
+    pub fn new(folder: PathBuf) -> Self {
+        Self(Folder::new(folder))
+    }
+
+    /// Gives each array with its name.
+    pub fn read(&mut self, mut give: impl FnMut(&[u8], Raid)) -> Result<(), CollectError> {
+        let found = self.0.refresh(|name, path| {
+            let file = |file: &str| KernelFile::new(path.join("md").join(file));
+            let is_raid = name.starts_with(b"md") && path.join("md").is_dir();
+            is_raid.then(|| Files { level: file("level"), disks: file("raid_disks"), degraded: file("degraded") })
+        });
+        if let Err(error @ CollectError::Read { .. }) = found {
+            return Err(error);
+        }
+        for (name, files) in self.0.iter_mut() {
+            match files.read() {
+                // It was stopped meanwhile.
+                Err(CollectError::NoData { .. }) => {}
+                raid => give(name, raid?),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Files {
+    fn read(&mut self) -> Result<Raid, CollectError> {
+        // During a reshape the count before it follows in parentheses; a container of arrays has none.
+        let disks = first_number(&mut self.disks)?;
+        let level = self.level.read()?;
+        let degraded =
+            if REDUNDANT.contains(&level.bytes.trim_ascii()) { first_number(&mut self.degraded)? } else { 0 };
+        Ok(Raid { disks, degraded })
+    }
+}
+
+fn first_number(file: &mut KernelFile) -> Result<u64, CollectError> {
+    let text = file.read()?;
+    match words(text.bytes).next() {
+        None => Ok(0),
+        Some(word) => number(word).ok_or_else(|| text.malformed("a number of disks", text.bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mdraids, Raid};
+    use crate::metrics::sample::testing::tree;
+
+    fn raids(mdraids: &mut Mdraids) -> Vec<(String, Raid)> {
+        let mut raids = Vec::new();
+        let read = mdraids.read(|name, raid| raids.push((String::from_utf8_lossy(name).into_owned(), raid)));
+        read.expect("read");
+        raids
+    }
+
+    #[test]
+    fn only_levels_with_redundancy_can_be_degraded_and_arrays_come_and_go() {
+        let (_folder, roots) = tree(&[
+            ("sys/block/md0/md/level", "raid5\n"),
+            ("sys/block/md0/md/raid_disks", "4 (3)\n"),
+            ("sys/block/md0/md/degraded", "1\n"),
+            ("sys/block/md1/md/level", "raid0\n"),
+            ("sys/block/md1/md/raid_disks", "2\n"),
+            ("sys/block/md127/md/level", "container\n"),
+            ("sys/block/md127/md/raid_disks", ""),
+            ("sys/block/md_nothing/size", "0\n"),
+            ("sys/block/sda/size", "0\n"),
+        ]);
+        let mut mdraids = Mdraids::new(roots.sysfs.join("block"));
+        let want = [
+            ("md0".to_owned(), Raid { disks: 4, degraded: 1 }),
+            ("md1".to_owned(), Raid { disks: 2, degraded: 0 }),
+            ("md127".to_owned(), Raid { disks: 0, degraded: 0 }),
+        ];
+        assert_eq!(raids(&mut mdraids), want);
+        assert_eq!(raids(&mut mdraids), want);
+        std::fs::remove_dir_all(roots.sysfs.join("block/md0")).expect("removed");
+        assert_eq!(raids(&mut mdraids), want[1..]);
+    }
+}
