@@ -11,7 +11,7 @@ pub type Version = (u32, u32);
 const NEWEST: Version = (1, 11);
 
 /// How the names of families begin that versions after 1.5 added.
-const ADDED: [&str; 17] = [
+const ADDED: [&str; 18] = [
     "node_bcachefs_",
     "node_cpu_online",
     "node_filesystem_mount_info",
@@ -22,6 +22,8 @@ const ADDED: [&str; 17] = [
     "node_network_receive_nohandler_total",
     "node_nvme_namespace_",
     "node_pressure_irq_stalled_seconds_total",
+    // Of collectors that it does not have.
+    "node_scrape_collector_",
     "node_softirqs_",
     "node_softnet_backlog_len",
     "node_softnet_cpu_collision_total",

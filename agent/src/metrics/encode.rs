@@ -45,6 +45,12 @@ impl Family {
         Self { header: header.into_bytes().into(), name: name.as_bytes().into() }
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        // It was made of a text.
+        std::str::from_utf8(&self.name).unwrap_or_default()
+    }
+
     /// Short for a counter.
     pub fn counter(name: &str, help: &str) -> Self {
         Self::new(name, help, Kind::Counter)
@@ -84,6 +90,7 @@ impl Labels {
 }
 
 fn escape(value: &[u8], out: &mut Vec<u8>) {
+    let mut replaced = false;
     for chunk in value.utf8_chunks() {
         for byte in chunk.valid().bytes() {
             match byte {
@@ -93,7 +100,10 @@ fn escape(value: &[u8], out: &mut Vec<u8>) {
                 _ => out.push(byte),
             }
         }
-        if !chunk.invalid().is_empty() {
+        // As in the original, bytes in a row that are not UTF-8 are replaced together.
+        let follows = replaced && chunk.valid().is_empty();
+        replaced = !chunk.invalid().is_empty();
+        if replaced && !follows {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
@@ -310,7 +320,7 @@ mod tests {
     #[test]
     fn label_values_and_help_are_escaped_and_bytes_that_are_not_utf8_replaced() {
         let mut encoder = Encoder::default();
-        let labels = Labels::new(&[("path", b"C:\\a\"b\nc\xff\xc3\xa9"), ("empty", b"")]);
+        let labels = Labels::new(&[("path", b"C:\\a\"b\nc\xff\xfe\xc3\xa9"), ("empty", b"")]);
         encoder.family(&Family::new("x", "a\\b\nc", Kind::Untyped)).with(&labels, 1_u64);
         let want = "# HELP x a\\\\b\\nc\n# TYPE x untyped\nx{path=\"C:\\\\a\\\"b\\nc\u{fffd}é\",empty=\"\"} 1\n";
         assert_eq!(String::from_utf8(encoder.take()).expect("UTF-8"), want);

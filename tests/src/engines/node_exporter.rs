@@ -36,6 +36,7 @@ pub struct NodeExporter {
     port: Port,
     _folder: TempDir,
     version: Version,
+    collectors: Vec<String>,
 }
 
 impl NodeExporter {
@@ -58,23 +59,29 @@ impl NodeExporter {
         let (folder, port) = (tempfile::tempdir()?, Port::reserve()?);
         let help = said("--help")?;
         // A collector that this version does not have is left to the newer ones.
-        let known = collectors.iter().filter(|name| help.lines().any(|line| is_the_switch_of(line, name)));
+        let is_known = |name: &&String| help.lines().any(|line| is_the_switch_of(line, name));
+        let known: Vec<String> = collectors.iter().filter(is_known).cloned().collect();
         let mut command = Command::new(program());
         command
             .args(DEFAULTS)
             .args(flags)
             .arg("--collector.disable-defaults")
-            .args(known.map(|name| format!("--collector.{name}")))
+            .args(known.iter().map(|name| format!("--collector.{name}")))
             .arg(format!("--web.listen-address={}", port.address()));
         let version = version_of(&said("--version")?)?;
         let mut server = Server::start(&command, &folder.path().join("node-exporter.log"))?;
         server.wait_until("GET / answers 200", START_TIMEOUT, || http::get(port.address(), "/")?.success())?;
-        Ok(Self { _server: server, port, _folder: folder, version })
+        Ok(Self { _server: server, port, _folder: folder, version, collectors: known })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// Those of the collectors it was to run that it has.
+    pub fn collectors(&self) -> &[String] {
+        &self.collectors
     }
 
     /// Which version it is.

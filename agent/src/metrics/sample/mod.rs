@@ -5,14 +5,22 @@
 
 /// `node_arp_*`: neighbours of IPv4 by device.
 mod arp;
+/// `node_bonding_*`: network devices that are bonded to one.
+mod bonding;
 /// `node_nf_conntrack_*`: connection tracking.
 mod conntrack;
 /// `node_cpu_*`: time per CPU and mode, throttling.
 mod cpu;
 /// `node_disk_*`: block devices.
 mod diskstats;
+/// `node_dmi_info`: what the firmware says of the machine.
+mod dmi;
+/// `node_edac_*`: memory errors.
+mod edac;
 /// `node_entropy_*`.
 mod entropy;
+/// `node_fibrechannel_*`: Fibre Channel adapters.
+mod fibrechannel;
 /// `node_filefd_*`: open files of the whole host.
 mod filefd;
 /// `node_filesystem_*`: space and inodes of mounts.
@@ -39,6 +47,8 @@ mod mdstat;
 mod meminfo;
 /// The mounts of the host, without those that nobody asks for.
 mod mounts;
+/// Names of families that are made from the kernel's own words.
+mod names;
 /// `node_network_*_total`: network devices' traffic.
 mod netdev;
 /// `node_netstat_*`: protocol counters.
@@ -49,8 +59,12 @@ mod nfs;
 mod nfsd;
 /// `node_os_*`: which distribution this is.
 mod os;
+/// `node_power_supply_*`: batteries and mains.
+mod powersupplyclass;
 /// `node_pressure_*`: time lost waiting for CPU, memory, disks.
 mod pressure;
+/// `node_rapl_*`: energy that was used.
+mod rapl;
 /// Devices with labels that are rendered once.
 mod rows;
 /// The files of both ends of NFS.
@@ -71,8 +85,14 @@ mod softnet;
 mod stat;
 /// statfs(2) by threads that may hang, for a caller that must not.
 mod statfs_pool;
+/// Devices and their small files under sysfs.
+mod sysfs;
+/// `node_tape_*`: tape drives.
+mod tapestats;
 /// `node_textfile_*`, and what other programs write to files.
 mod textfile;
+/// `node_thermal_zone_*`, `node_cooling_device_*`: temperatures, and what is done about them.
+mod thermal_zone;
 /// `node_time_*`: the clock, its zone and source.
 mod time;
 /// `node_timex_*`: how the kernel keeps the clock.
@@ -83,6 +103,8 @@ mod udp_queues;
 mod uname;
 /// `node_vmstat_*`: paging.
 mod vmstat;
+/// `node_watchdog_*`: timers that restart a host that hangs.
+mod watchdog;
 /// `node_xfs_*`: what XFS did on each device.
 mod xfs;
 /// `node_zfs_*`: ZFS, its pools and datasets.
@@ -143,6 +165,14 @@ struct Scrape<'a> {
     out: &'a mut Encoder,
     /// `/proc/stat`, which costs the kernel more than any other file and serves two collectors.
     proc_stat: Result<Text<'a>, &'a CollectError>,
+    /// Why a collector that wrote something did not write all: what it wrote stays, but it counts as failed.
+    failed: Option<CollectError>,
+}
+
+impl<'a> Scrape<'a> {
+    fn new(out: &'a mut Encoder, proc_stat: Result<Text<'a>, &'a CollectError>) -> Self {
+        Self { out, proc_stat, failed: None }
+    }
 }
 
 /// A group of families, with node_exporter's name for it.
@@ -168,10 +198,14 @@ type Build = fn(&Roots, &Options) -> Box<dyn Collector>;
 /// How each collector of core's table is made.
 const BUILDERS: &[(&str, Build)] = &[
     ("arp", |roots, options| Box::new(arp::Arp::new(roots, &options.arp))),
+    ("bonding", |roots, _| Box::new(bonding::Bonding::new(roots))),
     ("conntrack", |roots, _| Box::new(conntrack::Conntrack::new(roots))),
     ("cpu", |roots, options| Box::new(cpu::Cpu::new(roots, &options.cpu))),
     ("diskstats", |roots, options| Box::new(diskstats::Diskstats::new(roots, &options.diskstats))),
+    ("dmi", |roots, _| Box::new(dmi::Dmi::new(roots))),
+    ("edac", |roots, _| Box::new(edac::Edac::new(roots))),
     ("entropy", |roots, _| Box::new(entropy::Entropy::new(roots))),
+    ("fibrechannel", |roots, _| Box::new(fibrechannel::Fibrechannel::new(roots))),
     ("filefd", |roots, _| Box::new(filefd::Filefd::new(roots))),
     ("filesystem", |roots, options| Box::new(filesystem::Filesystem::new(roots, &options.filesystem))),
     ("ipvs", |roots, options| Box::new(ipvs::Ipvs::new(roots, &options.ipvs))),
@@ -184,18 +218,25 @@ const BUILDERS: &[(&str, Build)] = &[
     ("nfs", |roots, _| Box::new(nfs::Nfs::new(roots))),
     ("nfsd", |roots, _| Box::new(nfsd::Nfsd::new(roots))),
     ("os", |roots, _| Box::new(os::Os::new(roots))),
+    ("powersupplyclass", |roots, options| {
+        Box::new(powersupplyclass::Powersupplyclass::new(roots, &options.powersupplyclass))
+    }),
     ("pressure", |roots, _| Box::new(pressure::Pressure::new(roots))),
+    ("rapl", |roots, options| Box::new(rapl::Rapl::new(roots, &options.rapl))),
     ("schedstat", |roots, _| Box::new(schedstat::Schedstat::new(roots))),
     ("selinux", |roots, _| Box::new(selinux::Selinux::new(roots))),
     ("sockstat", |roots, _| Box::new(sockstat::Sockstat::new(roots))),
     ("softnet", |roots, _| Box::new(softnet::Softnet::new(roots))),
     ("stat", |_, options| Box::new(stat::Stat::new(&options.stat))),
+    ("tapestats", |roots, options| Box::new(tapestats::Tapestats::new(roots, &options.tapestats))),
     ("textfile", |_, options| Box::new(textfile::Textfile::new(&options.textfile))),
+    ("thermal_zone", |roots, _| Box::new(thermal_zone::ThermalZone::new(roots))),
     ("time", |roots, _| Box::new(time::Time::new(roots))),
     ("timex", |_, _| Box::new(timex::Timex::new())),
     ("udp_queues", |roots, _| Box::new(udp_queues::UdpQueues::new(roots))),
     ("uname", |_, _| Box::new(uname::Uname::new())),
     ("vmstat", |roots, options| Box::new(vmstat::Vmstat::new(roots, &options.vmstat))),
+    ("watchdog", |roots, _| Box::new(watchdog::Watchdog::new(roots))),
     ("xfs", |roots, _| Box::new(xfs::Xfs::new(roots))),
     ("zfs", |roots, _| Box::new(zfs::Zfs::new(roots))),
 ];
@@ -244,14 +285,17 @@ impl Sampler {
         let proc_stat = stat.as_ref().copied();
         for slot in self.slots.iter_mut().filter(|slot| selection.takes(slot.collector.name())) {
             let (began, mark) = (Instant::now(), out.mark());
-            let result = slot.collector.collect(&mut Scrape { out: &mut *out, proc_stat });
+            let mut scrape = Scrape::new(&mut *out, proc_stat);
+            let result = slot.collector.collect(&mut scrape);
+            let failed = scrape.failed;
             slot.seconds = began.elapsed().as_secs_f64();
-            slot.success = result.is_ok();
-            if let Err(error) = result {
+            if result.is_err() {
                 out.truncate(mark);
-                if !matches!(error, CollectError::NoData { .. }) {
-                    troubles.0.push((slot.collector.name(), format!("{:#}", anyhow::Error::new(error))));
-                }
+            }
+            let error = result.err().or(failed);
+            slot.success = error.is_none();
+            if let Some(error) = error.filter(|error| !matches!(error, CollectError::NoData { .. })) {
+                troubles.0.push((slot.collector.name(), format!("{:#}", anyhow::Error::new(error))));
             }
         }
         let taken = || self.slots.iter().filter(|slot| selection.takes(slot.collector.name()));
@@ -285,18 +329,14 @@ mod tests {
     const NOT_YET: &[&str] = &[
         "bcache",
         "bcachefs",
-        "bonding",
         "btrfs",
         "buddyinfo",
         "cgroups",
         "cpu_vulnerabilities",
         "cpufreq",
-        "dmi",
         "drbd",
         "drm",
-        "edac",
         "ethtool",
-        "fibrechannel",
         "hwmon",
         "infiniband",
         "interrupts",
@@ -310,19 +350,14 @@ mod tests {
         "nvme",
         "pcidevice",
         "perf",
-        "powersupplyclass",
         "processes",
         "qdisc",
-        "rapl",
         "slabinfo",
         "softirqs",
         "swap",
         "sysctl",
         "systemd",
-        "tapestats",
         "tcpstat",
-        "thermal_zone",
-        "watchdog",
         "xfrm",
         "zoneinfo",
     ];

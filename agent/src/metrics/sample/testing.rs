@@ -20,7 +20,7 @@ pub fn collect(collector: &mut dyn Collector, roots: &Roots) -> Result<String, C
     let mut out = Encoder::default();
     let mut stat = KernelFile::new(roots.procfs.join("stat"));
     let stat = stat.read();
-    collector.collect(&mut Scrape { out: &mut out, proc_stat: stat.as_ref().copied() })?;
+    collector.collect(&mut Scrape::new(&mut out, stat.as_ref().copied()))?;
     Ok(String::from_utf8(out.take()).expect("UTF-8"))
 }
 

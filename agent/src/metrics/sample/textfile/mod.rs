@@ -226,7 +226,7 @@ mod tests {
             let mut out = Encoder::new(Labels::new(&[("role", b"x")]));
             before(&mut out);
             let error = crate::metrics::sample::CollectError::NoData { path: "stat".into() };
-            collector.collect(&mut Scrape { out: &mut out, proc_stat: Err(&error) }).expect("collected");
+            collector.collect(&mut Scrape::new(&mut out, Err(&error))).expect("collected");
             collector.finish(&mut out);
             let folder = format!("{}/", self.0.path().display());
             let text = String::from_utf8(out.take()).expect("UTF-8").replace(&folder, "");

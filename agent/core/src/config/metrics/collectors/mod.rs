@@ -4,12 +4,18 @@
 
 /// Of `arp`.
 pub mod arp;
+/// Of `bcache`.
+pub mod bcache;
 /// Of `cpu`.
 pub mod cpu;
 /// Of `diskstats`.
 pub mod diskstats;
+/// Of `ethtool`.
+pub mod ethtool;
 /// Of `filesystem`.
 pub mod filesystem;
+/// Of `hwmon`.
+pub mod hwmon;
 /// Of `ipvs`.
 pub mod ipvs;
 /// Of `netclass`.
@@ -18,8 +24,14 @@ pub mod netclass;
 pub mod netdev;
 /// Of `netstat`.
 pub mod netstat;
+/// Of `powersupplyclass`.
+pub mod powersupplyclass;
+/// Of `rapl`.
+pub mod rapl;
 /// Of `stat`.
 pub mod stat;
+/// Of `tapestats`.
+pub mod tapestats;
 /// Of `textfile`.
 pub mod textfile;
 /// Of `vmstat`.
@@ -33,12 +45,18 @@ use crate::config::values::FromNode;
 pub struct Options {
     /// Of `arp`.
     pub arp: arp::Arp,
+    /// Of `bcache`.
+    pub bcache: bcache::Bcache,
     /// Of `cpu`.
     pub cpu: cpu::Cpu,
     /// Of `diskstats`.
     pub diskstats: diskstats::Diskstats,
+    /// Of `ethtool`.
+    pub ethtool: ethtool::Ethtool,
     /// Of `filesystem`.
     pub filesystem: filesystem::Filesystem,
+    /// Of `hwmon`.
+    pub hwmon: hwmon::Hwmon,
     /// Of `ipvs`.
     pub ipvs: ipvs::Ipvs,
     /// Of `netclass`.
@@ -47,8 +65,14 @@ pub struct Options {
     pub netdev: netdev::Netdev,
     /// Of `netstat`.
     pub netstat: netstat::Netstat,
+    /// Of `powersupplyclass`.
+    pub powersupplyclass: powersupplyclass::Powersupplyclass,
+    /// Of `rapl`.
+    pub rapl: rapl::Rapl,
     /// Of `stat`.
     pub stat: stat::Stat,
+    /// Of `tapestats`.
+    pub tapestats: tapestats::Tapestats,
     /// Of `textfile`.
     pub textfile: textfile::Textfile,
     /// Of `vmstat`.
@@ -80,7 +104,7 @@ const NO_OPTIONS: Read = |_, _| {};
 /// Every collector, in the order of the names.
 pub const TABLE: &[Known] = &[
     on("arp", |options, section| options.arp.read(section)),
-    on("bcache", NO_OPTIONS),
+    on("bcache", |options, section| options.bcache.read(section)),
     on("bcachefs", NO_OPTIONS),
     on("bonding", NO_OPTIONS),
     on("btrfs", NO_OPTIONS),
@@ -96,11 +120,11 @@ pub const TABLE: &[Known] = &[
     off("drm", NO_OPTIONS),
     on("edac", NO_OPTIONS),
     on("entropy", NO_OPTIONS),
-    off("ethtool", NO_OPTIONS),
+    off("ethtool", |options, section| options.ethtool.read(section)),
     on("fibrechannel", NO_OPTIONS),
     on("filefd", NO_OPTIONS),
     on("filesystem", |options, section| options.filesystem.read(section)),
-    on("hwmon", NO_OPTIONS),
+    on("hwmon", |options, section| options.hwmon.read(section)),
     on("infiniband", NO_OPTIONS),
     off("interrupts", NO_OPTIONS),
     on("ipvs", |options, section| options.ipvs.read(section)),
@@ -123,11 +147,11 @@ pub const TABLE: &[Known] = &[
     on("os", NO_OPTIONS),
     off("pcidevice", NO_OPTIONS),
     off("perf", NO_OPTIONS),
-    on("powersupplyclass", NO_OPTIONS),
+    on("powersupplyclass", |options, section| options.powersupplyclass.read(section)),
     on("pressure", NO_OPTIONS),
     off("processes", NO_OPTIONS),
     off("qdisc", NO_OPTIONS),
-    on("rapl", NO_OPTIONS),
+    on("rapl", |options, section| options.rapl.read(section)),
     on("schedstat", NO_OPTIONS),
     on("selinux", NO_OPTIONS),
     off("slabinfo", NO_OPTIONS),
@@ -138,7 +162,7 @@ pub const TABLE: &[Known] = &[
     off("swap", NO_OPTIONS),
     off("sysctl", NO_OPTIONS),
     off("systemd", NO_OPTIONS),
-    on("tapestats", NO_OPTIONS),
+    on("tapestats", |options, section| options.tapestats.read(section)),
     off("tcpstat", NO_OPTIONS),
     on("textfile", |options, section| options.textfile.read(section)),
     on("thermal_zone", NO_OPTIONS),

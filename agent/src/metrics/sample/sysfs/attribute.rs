@@ -1,0 +1,130 @@
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A file of sysfs has at most a page.
+const MOST: usize = 4096;
+/// Longer texts are cut, as in the original: nobody puts a page into a label.
+const MOST_IN_LABEL: usize = 128;
+/// A host with thousands of devices must leave room for other files; what goes beyond is opened for each read.
+const MOST_OPEN: usize = 512;
+
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Where attributes are read into, one after the other.
+#[derive(Debug)]
+pub struct Page(Box<[u8; MOST]>);
+
+impl Default for Page {
+    fn default() -> Self {
+        Self(Box::new([0; MOST]))
+    }
+}
+
+/// A small file of sysfs that is kept open and read anew at every scrape.
+#[derive(Debug)]
+pub struct Attribute {
+    pub(super) path: PathBuf,
+    file: Option<Kept>,
+}
+
+/// An open file that is counted.
+#[derive(Debug)]
+struct Kept(File);
+
+impl Kept {
+    fn new(file: File) -> Option<Self> {
+        if OPEN.fetch_add(1, Ordering::Relaxed) >= MOST_OPEN {
+            OPEN.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Self(file))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Attribute {
+    /// Nothing is opened before the first read.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it holds now, without space around it, cut to what a label takes.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn read<'p>(&mut self, page: &'p mut Page) -> io::Result<&'p [u8]> {
+        Ok(self.take(page, MOST_IN_LABEL)?.trim_ascii())
+    }
+
+    /// All that it holds now.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    #[cfg_attr(not(test), expect(dead_code, reason = "collectors to come need it"))]
+    pub fn read_whole<'p>(&mut self, page: &'p mut Page) -> io::Result<&'p [u8]> {
+        self.take(page, MOST)
+    }
+
+    fn take<'p>(&mut self, page: &'p mut Page, most: usize) -> io::Result<&'p [u8]> {
+        let space = &mut page.0[..most];
+        if let Some(Kept(file)) = &self.file {
+            // The file of a device that is gone fails for ever; its successor is found by opening.
+            if let Ok(length) = file.read_at(space, 0) {
+                return Ok(&space[..length]);
+            }
+            self.file = None;
+        }
+        let file = File::open(&self.path)?;
+        // One read gives all of it: the kernel renders an attribute as a whole.
+        let length = file.read_at(space, 0)?;
+        self.file = Kept::new(file);
+        Ok(&space[..length])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attribute, MOST_OPEN, Page};
+    use std::fs;
+
+    #[test]
+    fn an_attribute_is_read_anew_and_its_successor_is_found() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("speed");
+        let (mut file, mut page) = (Attribute::new(path.clone()), Page::default());
+        assert!(file.read(&mut page).is_err());
+        for content in ["1000\n", " -1 \n", ""] {
+            fs::write(&path, content).expect("written");
+            assert_eq!(file.read(&mut page).expect("readable"), content.trim().as_bytes());
+        }
+        fs::write(&path, "x".repeat(9000)).expect("written");
+        assert_eq!(file.read(&mut page).expect("readable").len(), 128);
+        assert_eq!(file.read_whole(&mut page).expect("readable").len(), 4096);
+    }
+
+    #[test]
+    fn more_attributes_than_may_be_open_are_read_all_the_same() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a");
+        fs::write(&path, "1").expect("written");
+        let mut page = Page::default();
+        let mut files: Vec<_> = (0..2 * MOST_OPEN).map(|_| Attribute::new(path.clone())).collect();
+        for file in &mut files {
+            assert_eq!(file.read(&mut page).expect("readable"), b"1");
+        }
+        assert!(files.iter().filter(|file| file.file.is_some()).count() <= MOST_OPEN);
+    }
+}

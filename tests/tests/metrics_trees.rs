@@ -1,0 +1,67 @@
+//! The metrics duty on hosts with other hardware than this one: on an unpacked tree, the real agent and a real
+//! node_exporter answer the same.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use hostwright_tests::engines::NodeExporter;
+use hostwright_tests::exposition::Exposition;
+use hostwright_tests::http;
+use hostwright_tests::port::Port;
+use hostwright_tests::process::AgentProcess;
+use hostwright_tests::tree::Tree;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Collectors, each with what `agent.yaml` says of it, and the original's flags for the same options.
+struct Wanted<'a> {
+    collectors: &'a [(&'a str, &'a str)],
+    flags: &'a [&'a str],
+}
+
+/// Both answer the same on the tree; returns how many series that are.
+fn same_on(tree: &Tree, wanted: &Wanted<'_>) -> Result<usize> {
+    let names: Vec<String> = wanted.collectors.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let original = NodeExporter::start_on(tree.path(), &names, wanted.flags)?;
+    let known = wanted.collectors.iter().filter(|(name, _)| original.collectors().iter().any(|known| known == name));
+    let said: String = known.map(|(name, said)| format!(", {name}: {said}")).collect();
+    let (_agent, port) = agent_on(tree, &said)?;
+    let scrape = |port: SocketAddr| Exposition::parse(&http::get(port, "/metrics")?.success()?.text());
+    let before = scrape(original.address())?;
+    let ours = scrape(port.address())?;
+    let wrong = ours.wrong(&before, &scrape(original.address())?, original.version());
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(ours.series.len())
+}
+
+fn agent_on(tree: &Tree, collectors: &str) -> Result<(AgentProcess, Port)> {
+    let port = Port::reserve()?;
+    let roots = [("procfs", "proc"), ("sysfs", "sys"), ("rootfs", "root"), ("udev", "udev")];
+    let roots = roots.map(|(root, folder)| format!("{root}: {}", tree.path().join(folder).display())).join(", ");
+    let mut agent = AgentProcess::start(&format!(
+        "metrics:\n  listen: \"{}\"\n  roots: {{{roots}}}\n  collectors: {{default: false{collectors}}}\n",
+        port.address(),
+    ))?;
+    agent.wait_ready(SOON)?;
+    Ok((agent, port))
+}
+
+#[test]
+fn a_server_with_one_of_nearly_everything_is_told_as_the_original_does() -> Result<()> {
+    let collectors = [
+        ("bonding", "true"),
+        ("dmi", "true"),
+        ("edac", "true"),
+        ("fibrechannel", "true"),
+        ("powersupplyclass", "true"),
+        ("rapl", "true"),
+        ("tapestats", "true"),
+        ("thermal_zone", "true"),
+        ("watchdog", "true"),
+    ];
+    let tree = Tree::unpack("server")?;
+    let series = same_on(&tree, &Wanted { collectors: &collectors, flags: &[] })?;
+    ensure!(series > 130, "only {series} series");
+    Ok(())
+}
