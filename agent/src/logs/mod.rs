@@ -32,6 +32,7 @@ use output::shipping::{self, Task};
 use positions::Positions;
 use source::discover::Discovery;
 use source::intakes::Intakes;
+use source::known::Earlier;
 use source::{Source, spool};
 use status::Reporting;
 use std::collections::{BTreeMap, HashSet};
@@ -62,8 +63,7 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
     for name in settings.outputs.keys() {
         positions.insert(name.clone(), Positions::open(&context.state, name)?);
     }
-    let known = positions.values().flat_map(Positions::unclaimed).cloned().collect();
-    let mut discovery = Discovery::new(&sources, known, written_by_us(&settings), &context.state)?;
+    let mut discovery = Discovery::new(&sources, earlier(&positions), written_by_us(&settings), &context.state)?;
     block_in_place(|| discovery.scan());
 
     // Outputs stop after the last scan, so that what was written until then is still shipped.
@@ -126,6 +126,18 @@ async fn follow(
             () = context.stop.cancelled() => return Ok(()),
         }
     }
+}
+
+/// What earlier runs left.
+fn earlier(positions: &BTreeMap<String, Positions>) -> Vec<Earlier> {
+    let mut all = Vec::new();
+    for (output, positions) in positions {
+        let output: Arc<str> = output.as_str().into();
+        all.extend(
+            positions.unclaimed().map(|position| Earlier { output: output.clone(), position: position.clone() }),
+        );
+    }
+    all
 }
 
 fn origin(context: &Context) -> Origin {

@@ -63,7 +63,7 @@ pub fn replay(records: &[Vec<u8>]) -> BTreeMap<u32, Position> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::position::position;
+    use super::super::position::Position;
     use super::{At, Entry, replay};
     use crate::logs::source::identity::Point;
     use crate::logs::source::ledger::Ledger;
@@ -74,11 +74,11 @@ mod tests {
             let point = Point { offset, ..Point::default() };
             Entry::At(1, At { point, ledger: Ledger { skipped: 5, dead: 0 }, modified: 9 }).record()
         };
-        let file = |name| Entry::File(name, position(b"content")).record();
+        let file = |name| Entry::File(name, Position::at_end_of(b"content")).record();
         let replayed = replay(&[file(1), file(2), at(20), Entry::Gone(2).record(), b"{\"Later\":1}".to_vec()]);
         assert_eq!(replayed.keys().collect::<Vec<_>>(), [&1]);
         assert_eq!((replayed[&1].point.offset, replayed[&1].ledger.skipped, replayed[&1].modified), (20, 5, 9));
-        assert_eq!(replayed[&1].head, position(b"content").head);
-        assert_eq!(replay(&[file(3)])[&3], position(b"content"));
+        assert_eq!(replayed[&1].head, Position::at_end_of(b"content").head);
+        assert_eq!(replay(&[file(3)])[&3], Position::at_end_of(b"content"));
     }
 }

@@ -270,14 +270,14 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::Positions;
-    use super::position::position;
+    use super::position::Position;
     use crate::logs::source::identity::Point;
 
     #[test]
     fn a_content_that_is_in_no_file_now_goes_back_and_on_with_its_connection() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut positions = Positions::open(folder.path(), "o").expect("opened");
-        positions.remember(position(b"one\ntwo\n"));
+        positions.remember(Position::at_end_of(b"one\ntwo\n"));
         let at = |offset| Point { offset, ..Point::default() };
         let offset = |positions: &Positions| positions.unclaimed().next().map(|p| p.point.offset);
         positions.acknowledge(7, &at(4), &at(20));

@@ -69,27 +69,29 @@ impl Position {
     }
 }
 
-/// The position at the end of a content.
 #[cfg(test)]
-pub(super) fn position(content: &[u8]) -> Position {
-    Position {
-        source: "s".into(),
-        path: "/var/log/a".into(),
-        device: 1,
-        inode: 2,
-        born: None,
-        head: Digest::of(content),
-        content: 7,
-        point: Point { offset: content.len() as u64, window: Digest::of(content), inside_cut_line: false },
-        ledger: Ledger::default(),
-        modified: 3,
-        missing_since: None,
+impl Position {
+    /// The position at the end of a content.
+    pub fn at_end_of(content: &[u8]) -> Self {
+        Self {
+            source: "s".into(),
+            path: "/var/log/a".into(),
+            device: 1,
+            inode: 2,
+            born: None,
+            head: Digest::of(content),
+            content: 7,
+            point: Point { offset: content.len() as u64, window: Digest::of(content), inside_cut_line: false },
+            ledger: Ledger::default(),
+            modified: 3,
+            missing_since: None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Position, position};
+    use super::Position;
     use std::fs::File;
 
     #[test]
@@ -98,7 +100,7 @@ mod tests {
         let path = folder.path().join("f");
         let is_in = |content: &[u8]| {
             std::fs::write(&path, content).expect("written");
-            position(b"one\ntwo\n").is_in(&File::open(&path).expect("opened"))
+            Position::at_end_of(b"one\ntwo\n").is_in(&File::open(&path).expect("opened"))
         };
         assert!(is_in(b"one\ntwo\nthree\n"));
         assert!(!is_in(b"one\n"));
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_file_with_another_birth_is_another_even_under_the_same_inode() {
-        let known = Position { born: Some(5), ..position(b"x") };
+        let known = Position { born: Some(5), ..Position::at_end_of(b"x") };
         assert!(known.may_be("s", 2, Some(5)));
         assert!(known.may_be("s", 2, None), "the file system does not tell any more");
         assert!(!known.may_be("s", 2, Some(6)));

@@ -3,8 +3,9 @@ use super::family::{family, is_compressed, plain_name};
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
 use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW};
-use super::known::Identified;
+use super::known::{Earlier, Identified};
 use super::search::Search;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -130,8 +131,8 @@ fn judge_compressed(
     }
     let base = family_path(&candidate.path);
     let source = &following.source;
-    let mut all_read = false;
-    for known in search.known.at(source, &base) {
+    let mut read_by = BTreeSet::new();
+    for Earlier { output, position: known } in search.known.at(source, &base) {
         // The beginning is decompressed soon, the place of the position perhaps not.
         if !known.begins(compressed) {
             continue;
@@ -140,10 +141,17 @@ fn judge_compressed(
         if !is_read && known.is_in(compressed) {
             return Judgement::Generation;
         }
-        all_read |= is_read;
+        if is_read {
+            read_by.insert(&**output);
+        }
     }
     match () {
-        () if all_read => Judgement::Never,
+        () if read_by.is_empty() => {}
+        () if search.known.is_every_output(source, &read_by) => return Judgement::Never,
+        // Another output had not even seen it.
+        () => return Judgement::Generation,
+    }
+    match () {
         () if is_newer(candidate, &base, following, search) => Judgement::Generation,
         () if candidate.wanted => Judgement::Wanted,
         () => Judgement::Never,
@@ -153,7 +161,7 @@ fn judge_compressed(
 /// Whether a file was written after all that is known of its log: then it came and was rotated while nobody looked.
 fn is_newer(candidate: &Candidate, base: &Path, following: &Following, search: &Search) -> bool {
     let mut known = search.known.at(&following.source, base).peekable();
-    known.peek().is_some() && known.all(|known| candidate.attributes.modified > known.modified)
+    known.peek().is_some() && known.all(|known| candidate.attributes.modified > known.position.modified)
 }
 
 /// Whether a file has nothing that the log does not have: a copy that comes before a truncation. It is followed when the

@@ -1,11 +1,10 @@
 use super::Source;
 use super::followed::FollowedFile;
 use super::following::{Changes, Following};
-use super::known::Known;
+use super::known::{Earlier, Known};
 use super::pins;
 use super::search::Search;
 use super::watcher::Hints;
-use crate::logs::positions::Position;
 use hostwright_core::state::{StateError, StateFile};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
@@ -37,7 +36,7 @@ impl Discovery {
     /// The state cannot be read or written.
     pub fn new(
         sources: &[Arc<Source>],
-        known: Vec<Position>,
+        known: Vec<Earlier>,
         excluded: HashSet<PathBuf>,
         state: &Path,
     ) -> Result<Self, StateError> {

@@ -38,7 +38,7 @@ pub mod joining;
 /// The systemd journal.
 mod journal;
 /// Positions of earlier runs, by which files are known again.
-mod known;
+pub mod known;
 /// What became of a file's bytes.
 pub mod ledger;
 /// Bytes to lines.
