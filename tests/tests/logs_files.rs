@@ -480,6 +480,9 @@ fn pins_beyond_the_limit_are_let_go_the_oldest_first() -> Result<()> {
         Ok::<_, anyhow::Error>(())
     })?;
     ensure!(agent.output().contains("let go"), "{}", agent.output());
+    agent.wait_status("what is lost is counted", SOON, |status| {
+        status["duties"]["logs"]["details"]["sources"]["backend"]["lost_bytes"].as_u64() > Some(300_000)
+    })?;
     Ok(())
 }
 

@@ -23,13 +23,18 @@ struct Host {
 
 impl Host {
     fn start() -> Result<Self> {
+        Self::start_with("")
+    }
+
+    /// With further settings of the source.
+    fn start_with(settings: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let setup = Setup { long_fields: ["n".to_owned()].into(), ..Setup::default() };
         let platform = BulkPlatform::start(setup)?;
         let path = folder.path().display();
         let config = format!(
             "host: {{name: testhost}}\n\
-             logs:\n  sources:\n    app: {{files: ['{path}/app.log'], parse: json, outputs: [es, archive]}}\n  outputs:\n    \
+             logs:\n  sources:\n    app: {{files: ['{path}/app.log'], {settings}parse: json, outputs: [es, archive]}}\n  outputs:\n    \
              es: {{bulk: {{url: '{}', index: app}}}}\n    archive: {{file: {{path: '{path}/out'}}}}\n",
             platform.url()
         );
@@ -141,6 +146,32 @@ fn a_test_line_shows_what_the_platform_says() -> Result<()> {
     ensure!(output.status.code() == Some(1) && error.contains("cannot connect"), "{error}");
     let output = host.logs(&["test", "nobody"])?;
     ensure!(String::from_utf8_lossy(&output.stderr).contains("there are archive, es"));
+    Ok(())
+}
+
+#[test]
+fn when_lines_will_be_lost_is_told_before_they_are_and_no_longer_when_the_output_goes_on() -> Result<()> {
+    let mut host = Host::start_with("pin: 64MiB, ")?;
+    host.platform.stop();
+    let details = |status: &serde_json::Value| status["duties"]["logs"]["details"]["sources"]["app"].clone();
+    let line = format!("{{\"n\":1,\"filler\":\"{}\"}}\n", "x".repeat(200));
+    let told = eventually("it is told", SOON, || {
+        host.write(&line.repeat(100))?;
+        let table = host.said(&[])?;
+        ensure!(table.contains("app: ") && table.contains("lines will be lost if this goes on"), "{table}");
+        Ok(table)
+    })?;
+    ensure!(!told.contains("were gone before"), "{told}");
+    let status =
+        host.agent.wait_status("it is trouble", SOON, |status| status["duties"]["logs"]["state"] == "degraded")?;
+    let at: jiff::Timestamp = details(&status)["will_be_lost_at"].as_str().context("no time")?.parse()?;
+    let ahead = at.duration_since(jiff::Timestamp::now()).as_secs();
+    ensure!((-60..24 * 3600).contains(&ahead), "in {ahead} s");
+    host.platform.start_again()?;
+    host.agent.wait_status("it is not told any more", SOON, |status| {
+        let details = details(status);
+        details["will_be_lost_at"].is_null() && details["unread_bytes"] == 0
+    })?;
     Ok(())
 }
 

@@ -32,6 +32,9 @@ pub fn table(details: &Value) -> String {
         }
     }
     text.push('\n');
+    for (name, source) in details["sources"].as_object().into_iter().flatten() {
+        kept(name, source, &mut text);
+    }
     for (name, output) in details["outputs"].as_object().into_iter().flatten() {
         let _ = write!(text, "{name}: {}", output["state"].as_str().unwrap_or_default());
         match (output["why"].as_str(), output["last_error"].as_str()) {
@@ -48,6 +51,21 @@ pub fn table(details: &Value) -> String {
     }
     files(details, &mut text);
     text
+}
+
+/// What of a source is kept for outputs that lack it, and what could not be kept.
+fn kept(name: &str, source: &Value, text: &mut String) {
+    if let Some(at) = source["will_be_lost_at"].as_str() {
+        let unread = size(number(&source["unread_bytes"]));
+        let _ = writeln!(
+            text,
+            "{name}: {unread} wait for an output; from about {at} on lines will be lost if this goes on"
+        );
+    }
+    match number(&source["lost_bytes"]) {
+        0 => {}
+        lost => drop(writeln!(text, "{name}: {} were gone before every output had them", size(lost))),
+    }
 }
 
 /// The files that are not done.
@@ -70,10 +88,8 @@ fn files(details: &Value, text: &mut String) {
 /// The lag of an output at a source: bytes in all, and the age of the oldest.
 fn behind(source: &Value, output: &str) -> (u64, u64) {
     let files = source["files_by_lag"].as_array().into_iter().flatten();
-    let lags = files.map(|file| &file["outputs"][output]);
-    lags.fold((0, 0), |(bytes, seconds), lag| {
-        (bytes + number(&lag["lag_bytes"]), number(&lag["lag_seconds"]).max(seconds))
-    })
+    let ages = files.map(|file| number(&file["outputs"][output]["lag_seconds"]));
+    (number(&source["outputs"][output]["lag_bytes"]), ages.max().unwrap_or(0))
 }
 
 fn number(value: &Value) -> u64 {
@@ -87,11 +103,14 @@ mod tests {
 
     #[test]
     fn each_source_and_output_has_a_row_and_what_is_behind_is_listed() {
-        let counts = json!({"lines": 5, "lines_per_second": 2.0, "bytes_per_second": 20480.0, "dead_letters": 1});
+        let counts = json!({"lines": 5, "lines_per_second": 2.0, "bytes_per_second": 20480.0, "lag_bytes": 90, "dead_letters": 1});
         let at = json!({"position": 10, "lag_bytes": 90, "lag_seconds": 3});
         let file = json!({"path": "/var/log/a", "deleted": false, "size": 100, "outputs": {"ldp": at}});
         let details = json!({
-            "sources": {"backend": {"files": 1, "outputs": {"ldp": counts}, "files_by_lag": [file]}},
+            "sources": {"backend": {
+                "files": 1, "outputs": {"ldp": counts}, "files_by_lag": [file], "unread_bytes": 90, "lost_bytes": 7,
+                "will_be_lost_at": "2026-11-21T11:01:00Z",
+            }},
             "outputs": {"ldp": {"state": "degraded", "why": "cannot connect", "last_error": null}},
             "problems": [],
         });
@@ -99,6 +118,8 @@ mod tests {
         assert!(text.contains("backend        ldp               1       90 B     3 s"), "{text}");
         assert!(text.contains("2 l/s 20 KiB/s"), "{text}");
         assert!(text.contains("ldp: degraded: cannot connect\n"), "{text}");
+        assert!(text.contains("backend: 90 B wait for an output; from about 2026-11-21T11:01:00Z on"), "{text}");
+        assert!(text.contains("backend: 7 B were gone before"), "{text}");
         assert!(text.ends_with("/var/log/a  ldp: 10 of 100\n"), "{text}");
     }
 }

@@ -69,7 +69,7 @@ use hostwright_core::config::logs as config;
 use hostwright_core::config::logs::Parse;
 use hostwright_core::config::logs::multiline::Rule;
 use hostwright_core::config::logs::rotate::Compression;
-use hostwright_core::config::logs::source::{Kind, Start};
+use hostwright_core::config::logs::source::{Files, Kind, Start};
 use intake::Intake;
 use joining::{Engine, Joining, Multiline};
 use pattern::Patterns;
@@ -89,6 +89,8 @@ pub struct Source {
     from_end: bool,
     /// The most bytes of deleted files that are kept on disk for outputs that lack them.
     pin: u64,
+    /// More unread than this cannot be kept: the oldest is deleted, or lost when somebody deletes it.
+    pub most_unread: Option<u64>,
     /// Which of its lines belong together.
     pub joining: Joining,
     /// How its lines become records.
@@ -134,12 +136,19 @@ impl Source {
             Kind::Containers(_) => (false, 1 << 30),
             Kind::Journal(_) | Kind::Syslog(_) => (false, 0),
         };
+        let most_unread = match &settings.kind {
+            // Nobody else deletes what we rotate.
+            Kind::Files(Files { rotate: Some(rotate), .. }) => rotate.keep.force_bytes.map(|most| most.0),
+            Kind::Files(_) | Kind::Containers(_) => Some(pin),
+            Kind::Journal(_) | Kind::Syslog(_) => None,
+        };
         let rotates = matches!(&settings.kind, Kind::Files(files) if files.rotate.is_some());
         Ok(Self {
             name: name.to_owned(),
             patterns,
             from_end,
             pin,
+            most_unread,
             lost: AtomicU64::new(0),
             joining: joining(settings)?,
             recipe: Recipe::new(settings)?,
@@ -206,7 +215,7 @@ fn joining(settings: &config::Source) -> Result<Joining, regex::Error> {
 
 /// Names that are not asked for. Where we rotate, that is also what we are writing, and what we compressed: every output
 /// had it before.
-fn left_out(files: &config::source::Files) -> Vec<String> {
+fn left_out(files: &Files) -> Vec<String> {
     let mut names = files.exclude.clone();
     if let Some(rotate) = &files.rotate {
         names.push(format!("*{UNFINISHED}"));
