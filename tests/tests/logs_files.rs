@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,6 +48,14 @@ fn archived(host: &Host) -> Result<()> {
     })
 }
 
+fn archived_but(host: &Host, lines: &Range<usize>) -> Result<()> {
+    eventually("the archive has the others", SOON, || {
+        let missing = host.at_archive()?.missing(host.written);
+        ensure!(missing.iter().all(|number| lines.contains(number)), "{missing:?}");
+        Ok(())
+    })
+}
+
 #[test]
 fn two_rotations_while_the_agent_is_down_are_found_with_one_name_or_a_pattern() -> Result<()> {
     for pattern in ["log.json", "log.json*"] {
@@ -62,6 +71,45 @@ fn two_rotations_while_the_agent_is_down_are_found_with_one_name_or_a_pattern() 
         host.write("log.json", 100)?;
         agent.start_again()?;
         complete(&host).with_context(|| pattern.to_owned())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_generation_that_was_nowhere_to_be_seen_while_the_next_one_was_shipped_is_no_old_one() -> Result<()> {
+    for compressed in [false, true] {
+        let mut host = Host::new()?;
+        host.write("log.json", 100)?;
+        let mut agent = host.agent("log.json", "")?;
+        complete(&host)?;
+        agent.terminate()?;
+        host.rename("log.json", "log.json.2")?;
+        host.write("log.json", 100)?;
+        let aside = tempfile::tempdir_in(host.log("").parent().context("a folder")?)?;
+        let name = aside.path().join("log.json.1");
+        fs::rename(host.log("log.json"), &name)?;
+        let unseen = 100..host.written;
+        host.write("log.json", 100)?;
+        agent.start_again()?;
+        eventually("the others arrive", SOON, || {
+            let missing = host.at_platform()?.missing(host.written);
+            ensure!(missing.iter().all(|number| unseen.contains(number)), "{missing:?}");
+            Ok(())
+        })?;
+        archived_but(&host, &unseen)?;
+        agent.kill9()?;
+        if compressed {
+            run("gzip", &[], &name)?;
+            fs::rename(aside.path().join("log.json.1.gz"), host.log("log.json.1.gz"))?;
+        } else {
+            fs::rename(&name, host.log("log.json.1"))?;
+        }
+        agent.start_again()?;
+        eventually("all of it is there", SOON, || {
+            let missing = host.at_platform()?.missing(host.written);
+            ensure!(missing.is_empty(), "{missing:?} (compressed: {compressed})");
+            archived(&host)
+        })?;
     }
     Ok(())
 }

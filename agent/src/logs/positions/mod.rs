@@ -29,7 +29,7 @@ use unclaimed::Unclaimed;
 /// How far positions may be behind the acknowledgement in time. (In bytes, the output's batch is the bound.)
 const LATEST: Duration = Duration::from_secs(1);
 /// How long the position in a file that is not found is kept: its file system may come back.
-const MISSING_DAYS: i64 = 7;
+pub const MISSING_SECONDS: i64 = 7 * 86_400;
 /// A shorter beginning says too little to take a file for a copy of another.
 const TELLING: usize = 64;
 
@@ -240,7 +240,7 @@ impl Positions {
     /// Notes since when files are missing, and forgets those that are for long.
     fn expire(&mut self) {
         let now = Timestamp::now().as_second();
-        let is_over = |p: &Position| p.missing_since.is_some_and(|since| now - since >= MISSING_DAYS * 86400);
+        let is_over = |p: &Position| p.missing_since.is_some_and(|since| now - since >= MISSING_SECONDS);
         let over: Vec<_> = self.unclaimed.positions.iter().filter(|(_, p)| is_over(p)).map(|(name, _)| *name).collect();
         for name in over {
             self.unclaimed.remove(name);

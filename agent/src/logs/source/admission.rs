@@ -5,6 +5,8 @@ use super::following::Following;
 use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW};
 use super::known::{Earlier, Identified};
 use super::search::Search;
+use crate::logs::positions::MISSING_SECONDS;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
@@ -58,7 +60,9 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
     };
     let family = family_path(&origin);
     let family = if *family == *origin { origin.clone() } else { candidate.shared(&family) };
-    let start = (search.is_first && search.from_end.contains(&following.source.name))
+    let start = search
+        .from_end
+        .contains(&following.source.name)
         .then(|| end_of(&opened, candidate.attributes.size))
         .flatten()
         .map(Box::new);
@@ -107,10 +111,11 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     if candidate.wanted {
         return Judgement::Wanted;
     }
+    let modified = candidate.attributes.modified;
     let is_missed = if search.is_first {
-        search.known.copied(source, &base, opened).next().is_some() || is_newer(candidate, &base, following, search)
+        search.known.copied(source, &base, opened).next().is_some() || is_missed(candidate, &base, following, search)
     } else {
-        *base != *candidate.path && candidate.attributes.modified >= search.started - TICK
+        *base != *candidate.path && modified >= search.started - TICK && is_remembered(modified)
     };
     if is_missed { Judgement::Generation } else { Judgement::Never }
 }
@@ -152,16 +157,26 @@ fn judge_compressed(
         () => return Judgement::Generation,
     }
     match () {
-        () if is_newer(candidate, &base, following, search) => Judgement::Generation,
+        () if is_missed(candidate, &base, following, search) => Judgement::Generation,
         () if candidate.wanted => Judgement::Wanted,
         () => Judgement::Never,
     }
 }
 
-/// Whether a file was written after all that is known of its log: then it came and was rotated while nobody looked.
-fn is_newer(candidate: &Candidate, base: &Path, following: &Following, search: &Search) -> bool {
-    let mut known = search.known.at(&following.source, base).peekable();
-    known.peek().is_some() && known.all(|known| candidate.attributes.modified > known.position.modified)
+/// Whether a file was written after something that is known of its log: then it came and was rotated while nobody
+/// looked, or before more than later files was stored; if it had been read, its position would be known.
+fn is_missed(candidate: &Candidate, base: &Path, following: &Following, search: &Search) -> bool {
+    let modified = candidate.attributes.modified;
+    let known = || search.known.at(&following.source, base).map(|known| known.position.modified);
+    let is_newest = known().next().is_some() && known().all(|known| modified > known);
+    is_newest || (is_remembered(modified) && known().any(|known| modified > known))
+}
+
+/// Whether the position in a file that was last written then cannot be forgotten yet.
+fn is_remembered(modified: i64) -> bool {
+    // Less a day, for clocks that are set.
+    const SECONDS: i64 = MISSING_SECONDS - 86_400;
+    modified / 1_000_000_000 >= Timestamp::now().as_second() - SECONDS
 }
 
 /// Whether a file has nothing that the log does not have: a copy that comes before a truncation. It is followed when the

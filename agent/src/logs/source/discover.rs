@@ -10,7 +10,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// So many times the folders are looked at before what is not found is taken for old, while files are renamed in them.
+const LOOKS: usize = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The followed files in their order of discovery. Each send, also of the same files, means: look at them.
 pub type Files = Arc<Vec<Arc<FollowedFile>>>;
@@ -97,8 +102,19 @@ impl Discovery {
 
     /// Looks at all folders and files.
     pub fn scan(&mut self) {
-        let changes = self.look(true);
-        if std::mem::take(&mut self.search.is_first) {
+        let mut changes = self.look(true);
+        if self.search.is_first {
+            // A file that comes up from now on is new.
+            self.search.from_end.clear();
+            // What escapes now is taken for old later.
+            for _ in 0..LOOKS {
+                if !self.sources.iter().any(Following::is_moving) {
+                    break;
+                }
+                std::thread::sleep(PAUSE);
+                changes = changes.and(self.look(true));
+            }
+            self.search.is_first = false;
             self.search.known.forget_found();
         }
         self.tell(changes);
@@ -107,8 +123,7 @@ impl Discovery {
     fn look(&mut self, all: bool) -> Changes {
         let mut changes = Changes::default();
         for following in &mut self.sources {
-            let of_one = following.scan(all, &mut self.search);
-            changes = Changes { list: changes.list || of_one.list, files: changes.files || of_one.files };
+            changes = changes.and(following.scan(all, &mut self.search));
         }
         changes
     }

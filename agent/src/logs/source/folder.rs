@@ -8,12 +8,14 @@ use std::io;
 use std::os::unix::fs::DirEntryExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Between two looks at a folder of which the kernel tells what happens, for what it missed.
 const WATCHED: Duration = Duration::from_secs(10);
 /// Between two looks at any other.
 const UNWATCHED: Duration = Duration::from_secs(1);
+/// The clock by which a folder tells of changes is no finer.
+const TICK: Duration = Duration::from_millis(20);
 /// After a look, at least so many times as long as it took: files that come and go by the thousand cost little.
 const REST: u32 = 10;
 
@@ -32,6 +34,8 @@ pub struct Folder {
     /// Names that were looked into. The rest is left alone.
     names: HashMap<OsString, Named>,
     is_watched: bool,
+    /// When names in it had last changed before it was listed.
+    changed: Option<SystemTime>,
     listed: Option<Instant>,
     took: Duration,
     round: u32,
@@ -86,6 +90,7 @@ impl Folder {
             linked_from: BTreeSet::new(),
             names: HashMap::new(),
             is_watched: false,
+            changed: None,
             listed: None,
             took: Duration::ZERO,
             round: 0,
@@ -101,6 +106,13 @@ impl Folder {
             (false, false) => UNWATCHED.max(self.took * REST),
         };
         listed.elapsed() >= patience
+    }
+
+    /// Whether names may have changed while it was listed: a file that is renamed meanwhile may be in no listing.
+    pub fn is_moving(&self) -> bool {
+        let changed = self.path.metadata().and_then(|metadata| metadata.modified()).ok();
+        let is_long_ago = changed.is_none_or(|at| at.elapsed().is_ok_and(|ago| ago >= TICK));
+        changed != self.changed || !is_long_ago
     }
 
     pub fn what(&self, name: &OsStr) -> Option<What> {
@@ -141,6 +153,7 @@ impl Folder {
         (self.is_stirred, self.listed) = (false, Some(start));
         self.round = self.round.wrapping_add(1);
         let metadata = self.path.metadata().ok().filter(Metadata::is_dir);
+        self.changed = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
         let mut listing = Listing { is_there: metadata.is_some(), ..Listing::default() };
         match metadata {
             Some(metadata) => {

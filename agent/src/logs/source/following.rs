@@ -42,6 +42,12 @@ pub struct Changes {
     pub files: bool,
 }
 
+impl Changes {
+    pub fn and(self, other: Self) -> Self {
+        Self { list: self.list || other.list, files: self.files || other.files }
+    }
+}
+
 /// What is found on the way through some folders.
 #[derive(Debug, Default)]
 pub(super) struct Round {
@@ -81,6 +87,11 @@ impl Following {
     /// Whether a write showed that there is more to look at.
     pub fn is_stirred(&self) -> bool {
         self.is_stirred || !self.suspects.is_empty()
+    }
+
+    /// Whether files may have been renamed while the folders were looked at.
+    pub fn is_moving(&self) -> bool {
+        self.folders.values().any(Folder::is_moving)
     }
 
     pub fn stir_all(&mut self) {
