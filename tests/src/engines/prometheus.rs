@@ -1,4 +1,4 @@
-//! Prometheus, scraping the targets of a test.
+//! Prometheus, scraping the targets of a test, or taking what is written to it.
 
 use std::fs;
 use std::io::Write;
@@ -24,34 +24,89 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// A Prometheus server that scrapes itself and its targets, twice a second.
+/// The samples of one series, in the order of time: milliseconds since 1970, and the value as it is written.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    /// Every label, `__name__` included.
+    pub labels: serde_json::Map<String, Value>,
+    pub points: Vec<(i64, String)>,
+}
+
+/// A Prometheus server.
 #[derive(Debug)]
 pub struct Prometheus {
-    _server: Server,
+    server: Server,
+    command: Command,
     port: Port,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Prometheus {
-    /// Scrapes each target under its job name.
+    /// One that scrapes itself and each target under its job name, twice a second.
     pub fn start(targets: &[(&str, SocketAddr)]) -> Result<Self> {
-        let (folder, port) = (tempfile::tempdir()?, Port::reserve()?);
-        let address = port.address();
-        let config = folder.path().join("prometheus.yml");
+        let port = Port::reserve()?;
         let mut yaml = "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs:\n".to_owned();
-        for (job, target) in targets.iter().chain(&[("prometheus", address)]) {
+        for (job, target) in targets.iter().chain(&[("prometheus", port.address())]) {
             yaml.push_str(&format!("- {{job_name: {job}, static_configs: [{{targets: [\"{target}\"]}}]}}\n"));
         }
+        let mut started = Self::start_with(port, &yaml, &[])?;
+        started.wait_ready()?;
+        Ok(started)
+    }
+
+    /// One that scrapes nobody and takes remote writes.
+    pub fn receiver() -> Result<Self> {
+        let mut started = Self::start_with(Port::reserve()?, "global: {}\n", &["--web.enable-remote-write-receiver"])?;
+        started.wait_ready()?;
+        Ok(started)
+    }
+
+    /// The same behind this file of exporter-toolkit; nobody waits until it is ready.
+    pub fn receiver_behind(web_config: &str) -> Result<Self> {
+        let web = format!("--web.config.file={web_config}");
+        Self::start_with(Port::reserve()?, "global: {}\n", &["--web.enable-remote-write-receiver", &web])
+    }
+
+    fn start_with(port: Port, yaml: &str, arguments: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = folder.path().join("prometheus.yml");
         fs::write(&config, yaml)?;
         let mut command = Command::new("prometheus");
         command
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--log.level=warn");
-        let mut server = Server::start(&command, &folder.path().join("prometheus.log"))?;
-        server.wait_until("GET /-/ready answers 200", START_TIMEOUT, || http::get(address, "/-/ready")?.success())?;
-        Ok(Self { _server: server, port, _folder: folder })
+            .arg(format!("--web.listen-address={}", port.address()))
+            .arg("--log.level=warn")
+            .args(arguments);
+        let server = Server::start(&command, &folder.path().join("prometheus.log"))?;
+        Ok(Self { server, command, port, folder })
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        let address = self.port.address();
+        let ready = || http::get(address, "/-/ready")?.success();
+        self.server.wait_until("GET /-/ready answers 200", START_TIMEOUT, ready).map(|_| ())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server.kill_group()
+    }
+
+    /// Starts it once more, with the same data.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.server = Server::start(&self.command, &self.folder.path().join("prometheus.log"))?;
+        self.wait_ready()
+    }
+
+    /// What it wrote to its log.
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+
+    /// Where remote writes go.
+    pub fn write_url(&self) -> String {
+        format!("http://{}/api/v1/write", self.address())
     }
 
     /// Where its own pages are.
@@ -61,11 +116,26 @@ impl Prometheus {
 
     /// An instant query in PromQL.
     pub fn query(&self, expression: &str) -> Result<Vec<Sample>> {
+        self.result(expression)?.iter().map(|one| sample(one).with_context(|| format!("not a series: {one}"))).collect()
+    }
+
+    /// The samples of the last hour of what a selector selects, as they are stored.
+    pub fn samples(&self, selector: &str) -> Result<Vec<Samples>> {
+        let all = self.result(&format!("{selector}[1h]"))?;
+        all.iter().map(|one| samples(one).with_context(|| format!("not a series: {one}"))).collect()
+    }
+
+    fn result(&self, expression: &str) -> Result<Vec<Value>> {
         let path = format!("/api/v1/query?query={}", percent_encode(expression));
         let answer = http::get(self.port.address(), &path)?.success()?.json()?;
-        let series = answer["data"]["result"].as_array().with_context(|| format!("no result in {answer}"))?;
-        series.iter().map(|one| sample(one).with_context(|| format!("not a series: {one}"))).collect()
+        answer["data"]["result"].as_array().cloned().with_context(|| format!("no result in {answer}"))
     }
+}
+
+fn samples(series: &Value) -> Option<Samples> {
+    let point = |point: &Value| Some(((point[0].as_f64()? * 1000.0).round() as i64, point[1].as_str()?.to_owned()));
+    let points = series["values"].as_array()?.iter().map(point).collect::<Option<_>>()?;
+    Some(Samples { labels: series["metric"].as_object()?.clone(), points })
 }
 
 fn sample(series: &Value) -> Option<Sample> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::http_server::{HttpServer, Reply, Request};
+use super::protobuf::{Value, fields};
 
 /// limits_config: max_line_size
 const LONGEST_LINE: usize = 256 << 10;
@@ -225,39 +226,4 @@ fn read_labels(text: &str) -> Result<Labels> {
         ensure!(labels.insert(name.to_owned(), text).is_none(), "the label {name} is there twice");
     }
     Ok(labels)
-}
-
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-}
-
-/// The fields of a message (protobuf.dev, encoding), of which only these two kinds are expected.
-fn fields(mut rest: &[u8]) -> Result<Vec<(u64, Value<'_>)>> {
-    let mut all = Vec::new();
-    while !rest.is_empty() {
-        let tag = varint(&mut rest)?;
-        let value = match tag & 7 {
-            0 => Value::Number(varint(&mut rest)?),
-            2 => {
-                let length = usize::try_from(varint(&mut rest)?)?;
-                Value::Bytes(rest.split_off(..length).context("a field beyond its message")?)
-            }
-            kind => bail!("a field of the kind {kind}"),
-        };
-        all.push((tag >> 3, value));
-    }
-    Ok(all)
-}
-
-fn varint(rest: &mut &[u8]) -> Result<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *rest.split_off_first().context("a number beyond its message")?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok(value);
-        }
-    }
-    bail!("a number without end")
 }

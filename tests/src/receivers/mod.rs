@@ -1,4 +1,4 @@
-//! Log platforms that no package has: fakes, written from the protocols' specifications, which check every byte that
+//! Log platforms and receivers that no package has: fakes, written from the protocols' specifications, which check every byte that
 //! comes in and keep what a real one would keep.
 
 /// Elasticsearch and OpenSearch, as far as `_bulk` goes.
@@ -13,6 +13,10 @@ pub mod loki;
 pub mod lumberjack;
 /// An OpenTelemetry collector that has its requests decoded by somebody else's program.
 pub mod otlp;
+/// Protocol Buffers' wire format.
+mod protobuf;
+/// A receiver of Prometheus' remote-write protocol.
+pub mod remote_write;
 
 pub use bulk::BulkPlatform;
 pub use http_server::{Fault, HttpServer, Reply, Request};
@@ -20,3 +24,4 @@ pub use lines::Lines;
 pub use loki::LokiPlatform;
 pub use lumberjack::LumberjackServer;
 pub use otlp::OtlpCollector;
+pub use remote_write::RemoteWriteReceiver;
