@@ -11,15 +11,19 @@ pub type Version = (u32, u32);
 const NEWEST: Version = (1, 11);
 
 /// How the names of families begin that versions after 1.5 added.
-const ADDED: [&str; 18] = [
+const ADDED: [&str; 26] = [
     "node_bcachefs_",
     "node_cpu_online",
     "node_filesystem_mount_info",
     "node_filesystem_purgeable_bytes",
     "node_kernel_hung_",
+    "node_md_degraded",
+    "node_md_raid_disks",
     "node_netstat_TcpExt_TCPOFOQueue",
     "node_netstat_TcpExt_TCPRcvQDrop",
     "node_network_receive_nohandler_total",
+    r#"node_nfsd_requests_total{method="SetClientID"#,
+    r#"node_nfsd_requests_total{method="WdelegGetattr"#,
     "node_nvme_namespace_",
     "node_pressure_irq_stalled_seconds_total",
     // Of collectors that it does not have.
@@ -30,6 +34,10 @@ const ADDED: [&str; 18] = [
     "node_softnet_flow_limit_count_total",
     "node_softnet_received_rps_total",
     "node_watchdog_",
+    "node_zfs_arc_arc_need_free",
+    "node_zfs_arc_memory_available_bytes",
+    "node_zfs_dbuf_",
+    r#"node_zfs_zpool_state{state="suspended"#,
     "node_zswap_",
 ];
 

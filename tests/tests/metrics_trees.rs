@@ -65,3 +65,37 @@ fn a_server_with_one_of_nearly_everything_is_told_as_the_original_does() -> Resu
     ensure!(series > 130, "only {series} series");
     Ok(())
 }
+
+#[test]
+fn a_file_server_with_raid_in_every_state_zfs_xfs_and_nfs_is_told_as_the_original_does() -> Result<()> {
+    let collectors = ["mdadm", "nfs", "nfsd", "xfs", "zfs"].map(|name| (name, "true"));
+    let tree = Tree::unpack("file-server")?;
+    let series = same_on(&tree, &Wanted { collectors: &collectors, flags: &[] })?;
+    ensure!(series > 680, "only {series} series");
+    Ok(())
+}
+
+#[test]
+fn a_load_balancers_network_and_kernel_are_told_as_the_original_does() -> Result<()> {
+    let collectors = [
+        "arp",
+        "conntrack",
+        "ipvs",
+        "kernel_hung",
+        "loadavg",
+        "meminfo",
+        "netstat",
+        "pressure",
+        "schedstat",
+        "sockstat",
+        "softnet",
+        "stat",
+        "udp_queues",
+        "vmstat",
+    ]
+    .map(|name| (name, "true"));
+    let tree = Tree::unpack("balancer")?;
+    let series = same_on(&tree, &Wanted { collectors: &collectors, flags: &[] })?;
+    ensure!(series > 240, "only {series} series");
+    Ok(())
+}

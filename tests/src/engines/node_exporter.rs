@@ -51,6 +51,10 @@ impl NodeExporter {
         let mut all: Vec<String> =
             roots.iter().map(|(flag, folder)| format!("--path.{flag}={}", tree.join(folder).display())).collect();
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        // Newer versions ask the kernel that runs, which knows nothing of the tree.
+        if said("--help")?.lines().any(|line| is_the_switch_of(line, "arp.netlink")) {
+            all.push("--no-collector.arp.netlink".to_owned());
+        }
         Self::start_with(collectors, &all)
     }
 

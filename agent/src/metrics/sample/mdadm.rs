@@ -89,7 +89,11 @@ impl Mdadm {
 
     fn write_raids(&self, out: &mut Encoder) {
         let mut samples = out.family(&self.raid_disks);
-        self.raids.iter().for_each(|row| samples.with(&row.labels, row.values.disks));
+        for row in self.raids.iter() {
+            if let Some(disks) = row.values.disks {
+                samples.with(&row.labels, disks);
+            }
+        }
         let mut samples = out.family(&self.degraded);
         self.raids.iter().for_each(|row| samples.with(&row.labels, row.values.degraded));
     }

@@ -17,7 +17,8 @@ struct Files {
 /// What sysfs says of an array.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Raid {
-    pub disks: u64,
+    /// None for a container of arrays.
+    pub disks: Option<u64>,
     pub degraded: u64,
 }
 
@@ -49,21 +50,19 @@ impl Mdraids {
 
 impl Files {
     fn read(&mut self) -> Result<Raid, CollectError> {
-        // During a reshape the count before it follows in parentheses; a container of arrays has none.
+        // During a reshape the count before it follows in parentheses.
         let disks = first_number(&mut self.disks)?;
         let level = self.level.read()?;
         let degraded =
-            if REDUNDANT.contains(&level.bytes.trim_ascii()) { first_number(&mut self.degraded)? } else { 0 };
-        Ok(Raid { disks, degraded })
+            if REDUNDANT.contains(&level.bytes.trim_ascii()) { first_number(&mut self.degraded)? } else { None };
+        Ok(Raid { disks, degraded: degraded.unwrap_or_default() })
     }
 }
 
-fn first_number(file: &mut KernelFile) -> Result<u64, CollectError> {
+fn first_number(file: &mut KernelFile) -> Result<Option<u64>, CollectError> {
     let text = file.read()?;
-    match words(text.bytes).next() {
-        None => Ok(0),
-        Some(word) => number(word).ok_or_else(|| text.malformed("a number of disks", text.bytes)),
-    }
+    let first = words(text.bytes).next();
+    first.map(|word| number(word).ok_or_else(|| text.malformed("a number of disks", text.bytes))).transpose()
 }
 
 #[cfg(test)]
@@ -93,9 +92,9 @@ mod tests {
         ]);
         let mut mdraids = Mdraids::new(roots.sysfs.join("block"));
         let want = [
-            ("md0".to_owned(), Raid { disks: 4, degraded: 1 }),
-            ("md1".to_owned(), Raid { disks: 2, degraded: 0 }),
-            ("md127".to_owned(), Raid { disks: 0, degraded: 0 }),
+            ("md0".to_owned(), Raid { disks: Some(4), degraded: 1 }),
+            ("md1".to_owned(), Raid { disks: Some(2), degraded: 0 }),
+            ("md127".to_owned(), Raid { disks: None, degraded: 0 }),
         ];
         assert_eq!(raids(&mut mdraids), want);
         assert_eq!(raids(&mut mdraids), want);
