@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::port::Port;
+use super::listening::Listening;
 
 /// A request as it came in, its body decoded.
 #[derive(Debug)]
@@ -72,33 +72,29 @@ type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
 /// Gives each request to its handler. The port stays the same through `stop` and `start_again`.
 pub struct HttpServer {
-    port: Port,
+    listening: Listening,
     shared: Arc<Shared>,
-    listening: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     handler: Box<Handler>,
     faults: Mutex<VecDeque<Fault>>,
-    stopped: AtomicBool,
-    connections: Mutex<Vec<TcpStream>>,
 }
 
 impl HttpServer {
     pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Result<Self> {
-        let shared = Shared {
-            handler: Box::new(handler),
-            faults: Mutex::default(),
-            stopped: AtomicBool::new(false),
-            connections: Mutex::default(),
-        };
-        let mut server = Self { port: Port::reserve()?, shared: Arc::new(shared), listening: None };
-        server.start_again()?;
-        Ok(server)
+        let shared = Arc::new(Shared { handler: Box::new(handler), faults: Mutex::default() });
+        let serving = shared.clone();
+        let listening = Listening::start(move |connection, stopped| {
+            if let Err(error) = serving.serve(connection, stopped) {
+                eprintln!("the receiver ends a connection: {error:#}");
+            }
+        })?;
+        Ok(Self { listening, shared })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.port.address()
+        self.listening.address()
     }
 
     /// `http://127.0.0.1:PORT`
@@ -118,53 +114,17 @@ impl HttpServer {
 
     /// Begins an outage: connections break, the port refuses.
     pub fn stop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
-        let _ = TcpStream::connect(self.address());
-        for connection in lock(&self.shared.connections).drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
-        if let Some(listening) = self.listening.take() {
-            let _ = listening.join();
-        }
+        self.listening.stop();
     }
 
     /// Ends the outage.
     pub fn start_again(&mut self) -> Result<()> {
-        self.shared.stopped.store(false, Ordering::SeqCst);
-        let listener = TcpListener::bind(self.address()).with_context(|| format!("binding {}", self.address()))?;
-        let shared = self.shared.clone();
-        self.listening = Some(thread::spawn(move || shared.accept(&listener)));
-        Ok(())
-    }
-}
-
-impl Drop for HttpServer {
-    fn drop(&mut self) {
-        self.stop();
+        self.listening.start_again()
     }
 }
 
 impl Shared {
-    fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        for connection in listener.incoming() {
-            if self.stopped.load(Ordering::SeqCst) {
-                return;
-            }
-            let Ok(connection) = connection else { continue };
-            let Ok(kept) = connection.try_clone() else { continue };
-            lock(&self.connections).push(kept);
-            let shared = self.clone();
-            thread::spawn(move || {
-                if let Err(error) = shared.serve(&connection) {
-                    eprintln!("the receiver ends a connection: {error:#}");
-                }
-                let _ = connection.shutdown(Shutdown::Both);
-            });
-        }
-    }
-
-    fn serve(&self, connection: &TcpStream) -> Result<()> {
+    fn serve(&self, connection: &TcpStream, stopped: &AtomicBool) -> Result<()> {
         let mut reader = BufReader::with_capacity(1 << 16, connection);
         while let Some(request) = read_request(&mut reader)? {
             let fault = lock(&self.faults).pop_front();
@@ -177,7 +137,7 @@ impl Shared {
                     return Ok(());
                 }
                 Some(Fault::Stall) => {
-                    while !self.stopped.load(Ordering::SeqCst) && !is_closed(connection) {
+                    while !stopped.load(Ordering::SeqCst) && !is_closed(connection) {
                         thread::sleep(Duration::from_millis(20));
                     }
                     return Ok(());

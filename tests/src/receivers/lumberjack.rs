@@ -4,10 +4,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,8 +16,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
+use super::listening::Listening;
 use crate::certificates::Certificates;
-use crate::port::Port;
 use crate::wait::eventually;
 
 /// A longer frame than this comes from a sender that has lost its place.
@@ -40,9 +39,8 @@ pub enum Fault {
 /// The port stays the same through `stop` and `start_again`.
 #[derive(Debug)]
 pub struct LumberjackServer {
-    port: Port,
+    listening: Listening,
     shared: Arc<Shared>,
-    listening: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -52,8 +50,6 @@ struct Shared {
     events: Mutex<Vec<Value>>,
     /// What came in and is no Lumberjack.
     complaints: Mutex<Vec<String>>,
-    stopped: AtomicBool,
-    connections: Mutex<Vec<TcpStream>>,
 }
 
 impl LumberjackServer {
@@ -73,21 +69,21 @@ impl LumberjackServer {
     }
 
     fn launch(tls: Option<Arc<ServerConfig>>) -> Result<Self> {
-        let shared = Shared {
-            tls,
-            faults: Mutex::default(),
-            events: Mutex::default(),
-            complaints: Mutex::default(),
-            stopped: AtomicBool::new(false),
-            connections: Mutex::default(),
-        };
-        let mut server = Self { port: Port::reserve()?, shared: Arc::new(shared), listening: None };
-        server.start_again()?;
-        Ok(server)
+        let shared =
+            Arc::new(Shared { tls, faults: Mutex::default(), events: Mutex::default(), complaints: Mutex::default() });
+        let serving = shared.clone();
+        let listening = Listening::start(move |connection, _| {
+            if let Err(error) = serving.serve(connection)
+                && !is_end(&error)
+            {
+                lock(&serving.complaints).push(format!("{error:#}"));
+            }
+        })?;
+        Ok(Self { listening, shared })
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.port.address()
+        self.listening.address()
     }
 
     /// The next windows go so, one each.
@@ -122,60 +118,22 @@ impl LumberjackServer {
 
     /// Ends all connections, as a receiver does with idle ones.
     pub fn close_connections(&self) {
-        for connection in lock(&self.shared.connections).drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
+        self.listening.close_connections();
     }
 
     /// Begins an outage: connections break, the port refuses.
     pub fn stop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
-        let _ = TcpStream::connect(self.address());
-        self.close_connections();
-        if let Some(listening) = self.listening.take() {
-            let _ = listening.join();
-        }
+        self.listening.stop();
     }
 
     /// Ends the outage.
     pub fn start_again(&mut self) -> Result<()> {
-        self.shared.stopped.store(false, Ordering::SeqCst);
-        let listener = TcpListener::bind(self.address()).with_context(|| format!("binding {}", self.address()))?;
-        let shared = self.shared.clone();
-        self.listening = Some(thread::spawn(move || shared.accept(&listener)));
-        Ok(())
-    }
-}
-
-impl Drop for LumberjackServer {
-    fn drop(&mut self) {
-        self.stop();
+        self.listening.start_again()
     }
 }
 
 impl Shared {
-    fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        for stream in listener.incoming() {
-            if self.stopped.load(Ordering::SeqCst) {
-                return;
-            }
-            let Ok(stream) = stream else { continue };
-            if let Ok(other) = stream.try_clone() {
-                lock(&self.connections).push(other);
-            }
-            let shared = self.clone();
-            thread::spawn(move || {
-                if let Err(error) = shared.serve(stream)
-                    && !is_end(&error)
-                {
-                    lock(&shared.complaints).push(format!("{error:#}"));
-                }
-            });
-        }
-    }
-
-    fn serve(&self, stream: TcpStream) -> Result<()> {
+    fn serve(&self, stream: &TcpStream) -> Result<()> {
         match &self.tls {
             Some(config) => self.take_windows(StreamOwned::new(ServerConnection::new(config.clone())?, stream)),
             None => self.take_windows(stream),

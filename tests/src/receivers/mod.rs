@@ -7,6 +7,8 @@ pub mod bulk;
 pub mod http_server;
 /// Whatever takes lines with a POST.
 pub mod lines;
+/// Connections, accepted and served through outages.
+pub mod listening;
 /// Grafana Loki, as far as pushing goes.
 pub mod loki;
 /// Logstash's input for Beats.
