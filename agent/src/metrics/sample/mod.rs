@@ -7,6 +7,10 @@
 mod arp;
 /// `node_bonding_*`: network devices that are bonded to one.
 mod bonding;
+/// `node_buddyinfo_*`: free blocks of memory.
+mod buddyinfo;
+/// `node_cgroups_*`: control groups by controller.
+mod cgroups;
 /// `node_nf_conntrack_*`: connection tracking.
 mod conntrack;
 /// `node_cpu_*`: time per CPU and mode, throttling.
@@ -29,12 +33,18 @@ mod filesystem;
 mod folder;
 /// Families that the kernel names, for several devices.
 mod grid;
+/// `node_interrupts_total`: interrupts by CPU.
+mod interrupts;
 /// `node_ipvs_*`: the load balancer of the kernel.
 mod ipvs;
 /// Files of procfs and sysfs that are opened once and read at every scrape.
 mod kernel_file;
 /// `node_kernel_hung_*`: tasks that hang.
 mod kernel_hung;
+/// `node_ksmd_*`: pages that are merged.
+mod ksmd;
+/// `node_lnstat_*`: caches of the network stack.
+mod lnstat;
 /// `node_load*`.
 mod loadavg;
 /// `node_md_*`: software RAID.
@@ -45,8 +55,12 @@ mod mdraid;
 mod mdstat;
 /// `node_memory_*`: every field the kernel has.
 mod meminfo;
+/// `node_memory_numa_*`: memory of each NUMA node.
+mod meminfo_numa;
 /// The mounts of the host, without those that nobody asks for.
 mod mounts;
+/// Families whose names the kernel chooses.
+mod named;
 /// Names of families that are made from the kernel's own words.
 mod names;
 /// `node_network_*_total`: network devices' traffic.
@@ -63,6 +77,8 @@ mod os;
 mod powersupplyclass;
 /// `node_pressure_*`: time lost waiting for CPU, memory, disks.
 mod pressure;
+/// `node_processes_*`: processes and threads by state.
+mod processes;
 /// `node_rapl_*`: energy that was used.
 mod rapl;
 /// Devices with labels that are rendered once.
@@ -77,14 +93,22 @@ mod schedstat;
 mod selection;
 /// `node_selinux_*`.
 mod selinux;
+/// `node_slabinfo_*`: the kernel's own objects.
+mod slabinfo;
 /// `node_sockstat_*`: sockets by protocol.
 mod sockstat;
+/// `node_softirqs_*`: soft interrupts by CPU.
+mod softirqs;
 /// `node_softnet_*`: packets before they reach a protocol.
 mod softnet;
 /// Boot time, interrupts, context switches, forks, running and blocked processes.
 mod stat;
 /// statfs(2) by threads that may hang, for a caller that must not.
 mod statfs_pool;
+/// `node_swap_*`: what memory is written out to.
+mod swap;
+/// `node_sysctl_*`: settings of the kernel.
+mod sysctl;
 /// Devices and their small files under sysfs.
 mod sysfs;
 /// `node_tape_*`: tape drives.
@@ -105,10 +129,14 @@ mod uname;
 mod vmstat;
 /// `node_watchdog_*`: timers that restart a host that hangs.
 mod watchdog;
+/// `node_xfrm_*`: packets that IPsec could not take.
+mod xfrm;
 /// `node_xfs_*`: what XFS did on each device.
 mod xfs;
 /// `node_zfs_*`: ZFS, its pools and datasets.
 mod zfs;
+/// `node_zoneinfo_*`: pages of memory by zone.
+mod zoneinfo;
 
 pub use hostwright_core::config::metrics::roots::Roots;
 use kernel_file::Text;
@@ -199,6 +227,8 @@ type Build = fn(&Roots, &Options) -> Box<dyn Collector>;
 const BUILDERS: &[(&str, Build)] = &[
     ("arp", |roots, options| Box::new(arp::Arp::new(roots, &options.arp))),
     ("bonding", |roots, _| Box::new(bonding::Bonding::new(roots))),
+    ("buddyinfo", |roots, _| Box::new(buddyinfo::Buddyinfo::new(roots))),
+    ("cgroups", |roots, _| Box::new(cgroups::Cgroups::new(roots))),
     ("conntrack", |roots, _| Box::new(conntrack::Conntrack::new(roots))),
     ("cpu", |roots, options| Box::new(cpu::Cpu::new(roots, &options.cpu))),
     ("diskstats", |roots, options| Box::new(diskstats::Diskstats::new(roots, &options.diskstats))),
@@ -208,11 +238,15 @@ const BUILDERS: &[(&str, Build)] = &[
     ("fibrechannel", |roots, _| Box::new(fibrechannel::Fibrechannel::new(roots))),
     ("filefd", |roots, _| Box::new(filefd::Filefd::new(roots))),
     ("filesystem", |roots, options| Box::new(filesystem::Filesystem::new(roots, &options.filesystem))),
+    ("interrupts", |roots, options| Box::new(interrupts::Interrupts::new(roots, &options.interrupts))),
     ("ipvs", |roots, options| Box::new(ipvs::Ipvs::new(roots, &options.ipvs))),
     ("kernel_hung", |roots, _| Box::new(kernel_hung::KernelHung::new(roots))),
+    ("ksmd", |roots, _| Box::new(ksmd::Ksmd::new(roots))),
+    ("lnstat", |roots, _| Box::new(lnstat::Lnstat::new(roots))),
     ("loadavg", |roots, _| Box::new(loadavg::Loadavg::new(roots))),
     ("mdadm", |roots, _| Box::new(mdadm::Mdadm::new(roots))),
     ("meminfo", |roots, _| Box::new(meminfo::Meminfo::new(roots))),
+    ("meminfo_numa", |roots, _| Box::new(meminfo_numa::MeminfoNuma::new(roots))),
     ("netdev", |roots, options| Box::new(netdev::Netdev::new(roots, &options.netdev))),
     ("netstat", |roots, options| Box::new(netstat::Netstat::new(roots, &options.netstat))),
     ("nfs", |roots, _| Box::new(nfs::Nfs::new(roots))),
@@ -222,12 +256,17 @@ const BUILDERS: &[(&str, Build)] = &[
         Box::new(powersupplyclass::Powersupplyclass::new(roots, &options.powersupplyclass))
     }),
     ("pressure", |roots, _| Box::new(pressure::Pressure::new(roots))),
+    ("processes", |roots, _| Box::new(processes::Processes::new(roots))),
     ("rapl", |roots, options| Box::new(rapl::Rapl::new(roots, &options.rapl))),
     ("schedstat", |roots, _| Box::new(schedstat::Schedstat::new(roots))),
     ("selinux", |roots, _| Box::new(selinux::Selinux::new(roots))),
+    ("slabinfo", |roots, options| Box::new(slabinfo::Slabinfo::new(roots, &options.slabinfo))),
     ("sockstat", |roots, _| Box::new(sockstat::Sockstat::new(roots))),
+    ("softirqs", |roots, _| Box::new(softirqs::Softirqs::new(roots))),
     ("softnet", |roots, _| Box::new(softnet::Softnet::new(roots))),
     ("stat", |_, options| Box::new(stat::Stat::new(&options.stat))),
+    ("swap", |roots, _| Box::new(swap::Swap::new(roots))),
+    ("sysctl", |roots, options| Box::new(sysctl::Sysctl::new(roots, &options.sysctl))),
     ("tapestats", |roots, options| Box::new(tapestats::Tapestats::new(roots, &options.tapestats))),
     ("textfile", |_, options| Box::new(textfile::Textfile::new(&options.textfile))),
     ("thermal_zone", |roots, _| Box::new(thermal_zone::ThermalZone::new(roots))),
@@ -237,8 +276,10 @@ const BUILDERS: &[(&str, Build)] = &[
     ("uname", |_, _| Box::new(uname::Uname::new())),
     ("vmstat", |roots, options| Box::new(vmstat::Vmstat::new(roots, &options.vmstat))),
     ("watchdog", |roots, _| Box::new(watchdog::Watchdog::new(roots))),
+    ("xfrm", |roots, _| Box::new(xfrm::Xfrm::new(roots))),
     ("xfs", |roots, _| Box::new(xfs::Xfs::new(roots))),
     ("zfs", |roots, _| Box::new(zfs::Zfs::new(roots))),
+    ("zoneinfo", |roots, _| Box::new(zoneinfo::Zoneinfo::new(roots))),
 ];
 
 /// All collectors that are on, with what they keep between scrapes.
@@ -330,8 +371,6 @@ mod tests {
         "bcache",
         "bcachefs",
         "btrfs",
-        "buddyinfo",
-        "cgroups",
         "cpu_vulnerabilities",
         "cpufreq",
         "drbd",
@@ -339,27 +378,16 @@ mod tests {
         "ethtool",
         "hwmon",
         "infiniband",
-        "interrupts",
-        "ksmd",
-        "lnstat",
         "logind",
-        "meminfo_numa",
         "mountstats",
         "netclass",
         "network_route",
         "nvme",
         "pcidevice",
         "perf",
-        "processes",
         "qdisc",
-        "slabinfo",
-        "softirqs",
-        "swap",
-        "sysctl",
         "systemd",
         "tcpstat",
-        "xfrm",
-        "zoneinfo",
     ];
 
     #[test]

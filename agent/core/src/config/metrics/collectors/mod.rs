@@ -16,6 +16,8 @@ pub mod ethtool;
 pub mod filesystem;
 /// Of `hwmon`.
 pub mod hwmon;
+/// Of `interrupts`.
+pub mod interrupts;
 /// Of `ipvs`.
 pub mod ipvs;
 /// Of `netclass`.
@@ -28,8 +30,12 @@ pub mod netstat;
 pub mod powersupplyclass;
 /// Of `rapl`.
 pub mod rapl;
+/// Of `slabinfo`.
+pub mod slabinfo;
 /// Of `stat`.
 pub mod stat;
+/// Of `sysctl`.
+pub mod sysctl;
 /// Of `tapestats`.
 pub mod tapestats;
 /// Of `textfile`.
@@ -57,6 +63,8 @@ pub struct Options {
     pub filesystem: filesystem::Filesystem,
     /// Of `hwmon`.
     pub hwmon: hwmon::Hwmon,
+    /// Of `interrupts`.
+    pub interrupts: interrupts::Interrupts,
     /// Of `ipvs`.
     pub ipvs: ipvs::Ipvs,
     /// Of `netclass`.
@@ -69,8 +77,12 @@ pub struct Options {
     pub powersupplyclass: powersupplyclass::Powersupplyclass,
     /// Of `rapl`.
     pub rapl: rapl::Rapl,
+    /// Of `slabinfo`.
+    pub slabinfo: slabinfo::Slabinfo,
     /// Of `stat`.
     pub stat: stat::Stat,
+    /// Of `sysctl`.
+    pub sysctl: sysctl::Sysctl,
     /// Of `tapestats`.
     pub tapestats: tapestats::Tapestats,
     /// Of `textfile`.
@@ -126,7 +138,7 @@ pub const TABLE: &[Known] = &[
     on("filesystem", |options, section| options.filesystem.read(section)),
     on("hwmon", |options, section| options.hwmon.read(section)),
     on("infiniband", NO_OPTIONS),
-    off("interrupts", NO_OPTIONS),
+    off("interrupts", |options, section| options.interrupts.read(section)),
     on("ipvs", |options, section| options.ipvs.read(section)),
     on("kernel_hung", NO_OPTIONS),
     off("ksmd", NO_OPTIONS),
@@ -154,13 +166,13 @@ pub const TABLE: &[Known] = &[
     on("rapl", |options, section| options.rapl.read(section)),
     on("schedstat", NO_OPTIONS),
     on("selinux", NO_OPTIONS),
-    off("slabinfo", NO_OPTIONS),
+    off("slabinfo", |options, section| options.slabinfo.read(section)),
     on("sockstat", NO_OPTIONS),
     off("softirqs", NO_OPTIONS),
     on("softnet", NO_OPTIONS),
     on("stat", |options, section| options.stat.read(section)),
     off("swap", NO_OPTIONS),
-    off("sysctl", NO_OPTIONS),
+    off("sysctl", |options, section| options.sysctl.read(section)),
     off("systemd", NO_OPTIONS),
     on("tapestats", |options, section| options.tapestats.read(section)),
     off("tcpstat", NO_OPTIONS),

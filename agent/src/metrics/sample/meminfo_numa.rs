@@ -1,0 +1,128 @@
+use super::named::Named;
+use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
+use crate::metrics::encode::{Family, Labels};
+use std::fs;
+use std::path::PathBuf;
+
+/// `/sys/devices/system/node`: memory of each NUMA node.
+pub struct MeminfoNuma {
+    folder: PathBuf,
+    nodes: Vec<Node>,
+    families: Named,
+}
+
+struct Node {
+    name: Vec<u8>,
+    meminfo: KernelFile,
+    numastat: KernelFile,
+}
+
+impl MeminfoNuma {
+    pub fn new(roots: &Roots) -> Self {
+        let folder = roots.sysfs.join("devices/system/node");
+        Self { folder, nodes: Vec::new(), families: Named::default() }
+    }
+
+    /// Nodes come and go with their memory. As in the original, a host without any has no samples, and no trouble.
+    fn list(&mut self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok);
+        let mut names: Vec<Vec<u8>> = entries
+            .filter_map(|entry| {
+                let name = entry.file_name();
+                let node = name.as_encoded_bytes().strip_prefix(b"node")?;
+                number(node).map(|_| node.to_owned())
+            })
+            .collect();
+        names.sort_unstable();
+        if !self.nodes.iter().map(|node| &node.name).eq(&names) {
+            let node = |name: Vec<u8>| {
+                let folder = self.folder.join(format!("node{}", String::from_utf8_lossy(&name)));
+                let file = |file| KernelFile::new(folder.join(file));
+                Node { meminfo: file("meminfo"), numastat: file("numastat"), name }
+            };
+            self.nodes = names.into_iter().map(node).collect();
+        }
+    }
+}
+
+/// `Node 0 Active(anon):  707 kB` → field, value in bytes.
+fn parse(line: &[u8]) -> Option<(&[u8], u64)> {
+    let mut words = words(line).skip(2);
+    let field = words.next()?;
+    let field = field.strip_suffix(b":").unwrap_or(field);
+    let value = number(words.next()?)?;
+    let fits = field.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_()".contains(byte));
+    match words.next() {
+        _ if !fits => None,
+        None => Some((field, value)),
+        Some(b"kB") => Some((field, value.checked_mul(1024)?)),
+        Some(_) => None,
+    }
+}
+
+fn family(field: &[u8], is_counter: bool) -> Family {
+    let field = String::from_utf8_lossy(field).replace('(', "_").replace(')', "");
+    let field = if is_counter { field + "_total" } else { field };
+    let (name, help) = (format!("node_memory_numa_{field}"), format!("Memory information field {field}."));
+    if is_counter { Family::counter(&name, &help) } else { Family::gauge(&name, &help) }
+}
+
+impl Collector for MeminfoNuma {
+    fn name(&self) -> &'static str {
+        "meminfo_numa"
+    }
+
+    fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
+        self.list();
+        self.families.begin();
+        for Node { name, meminfo, numastat } in &mut self.nodes {
+            let labels = || Labels::new(&[("node", name)]);
+            let text = meminfo.read()?;
+            for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
+                let (field, value) = parse(line).ok_or_else(|| text.malformed("a field with its size", line))?;
+                self.families.family(field, || family(field, false)).put(name, value, labels);
+            }
+            let text = numastat.read()?;
+            for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
+                let mut words = words(line);
+                let pair = words.next().zip(words.next().and_then(number));
+                let (field, value) = pair.ok_or_else(|| text.malformed("a name with a number", line))?;
+                self.families.family(field, || family(field, true)).put(name, value, labels);
+            }
+        }
+        self.families.write(scrape.out);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MeminfoNuma;
+    use crate::metrics::sample::testing::{collect, samples, tree};
+
+    #[test]
+    fn every_field_is_told_of_every_node() {
+        let (_folder, roots) = tree(&[
+            ("sys/devices/system/node/online", "0-1\n"),
+            ("sys/devices/system/node/node0/meminfo", "\nNode 0 MemTotal:  134182 kB\nNode 0 HugePages_Free: 7\n"),
+            ("sys/devices/system/node/node0/numastat", "numa_hit 193460\n"),
+            ("sys/devices/system/node/node1/meminfo", "Node 1 MemTotal:  1 kB\nNode 1 Active(anon): 2 kB\n"),
+            ("sys/devices/system/node/node1/numastat", "numa_hit 5\n"),
+        ]);
+        let mut numa = MeminfoNuma::new(&roots);
+        let want = [
+            r#"node_memory_numa_MemTotal{node="0"} 137402368"#,
+            r#"node_memory_numa_MemTotal{node="1"} 1024"#,
+            r#"node_memory_numa_HugePages_Free{node="0"} 7"#,
+            r#"node_memory_numa_numa_hit_total{node="0"} 193460"#,
+            r#"node_memory_numa_numa_hit_total{node="1"} 5"#,
+            r#"node_memory_numa_Active_anon{node="1"} 2048"#,
+        ];
+        assert_eq!(samples(&mut numa, &roots), want);
+        assert_eq!(samples(&mut numa, &roots), want, "the second time, with what is kept");
+        std::fs::write(roots.sysfs.join("devices/system/node/node1/meminfo"), "Node 1 x: 1 MB\n").expect("written");
+        assert!(collect(&mut numa, &roots).is_err());
+        let (_folder, roots) = tree(&[]);
+        assert_eq!(samples(&mut MeminfoNuma::new(&roots), &roots), Vec::<String>::new());
+    }
+}
