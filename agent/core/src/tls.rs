@@ -1,6 +1,14 @@
 //! The only place that sets up TLS: rustls with aws-lc-rs, TLS 1.2 (RFC 5246) and 1.3 (RFC 8446).
 
+/// Which names clients' certificates have.
+mod client_names;
+/// Servers as `web-config.yml` describes them.
+mod web;
+
+pub use web::web_server;
+
 use crate::atomic_file;
+use crate::config::metrics::web::Pem;
 use crate::config::tls::ClientTls;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -31,6 +39,19 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
+    /// A name of a cipher suite or curve that is none.
+    #[error("{name:?} under {key} is not known; Go's documentation of crypto/tls lists the names")]
+    Unknown {
+        /// Where it stands.
+        key: &'static str,
+        /// What stands there.
+        name: String,
+    },
+    /// Versions, suites and curves exclude each other.
+    #[error(
+        "the versions, cipher_suites and curve_preferences leave nothing to speak; TLS 1.2 needs a suite such as TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+    )]
+    Unspeakable(#[source] rustls::Error),
     /// A client could not be set up.
     #[error("cannot set up TLS")]
     Client(#[source] rustls::Error),
@@ -106,6 +127,17 @@ pub fn client_of_nobody() -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()))
 }
 
+fn private_key_of(pem: &Pem) -> Result<PrivateKeyDer<'static>, TlsError> {
+    match pem {
+        Pem::File(path) => private_key(path),
+        Pem::Text(text) => PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).map_err(|error| TlsError::Pem {
+            what: "the private key",
+            path: "the web configuration".into(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| TlsError::Pem {
         what: "the private key",
@@ -115,8 +147,16 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn roots(what: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    roots_of(what, path, certificates(what, path)?)
+}
+
+fn roots_of(
+    what: &'static str,
+    path: &Path,
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for authority in certificates(what, path)? {
+    for authority in authorities {
         roots.add(authority).map_err(|error| TlsError::Pem {
             what,
             path: path.to_owned(),
@@ -142,10 +182,28 @@ fn client_verifier(path: &Path) -> Result<Arc<dyn rustls::server::danger::Client
         .map_err(|error| unusable(error.to_string()))
 }
 
+fn certificates_of(what: &'static str, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    match pem {
+        Pem::File(path) => certificates(what, path),
+        Pem::Text(text) => {
+            let chain = CertificateDer::pem_slice_iter(text.expose().as_bytes()).collect();
+            usable(what, Path::new("the web configuration"), chain)
+        }
+    }
+}
+
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unusable = |reason: String| TlsError::Pem { what, path: path.to_owned(), reason };
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?.collect();
+    let chain = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?.collect();
+    usable(what, path, chain)
+}
+
+fn usable(
+    what: &'static str,
+    path: &Path,
+    chain: Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error>,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unusable = |reason: String| TlsError::Pem { what, path: path.to_owned(), reason };
     match chain {
         Ok(chain) if chain.is_empty() => Err(unusable("there is no certificate in it".into())),
         Ok(chain) => Ok(chain),

@@ -16,6 +16,9 @@ pub mod remote_write;
 /// Where the kernel's trees are.
 pub mod roots;
 
+/// TLS, clients, users: exporter-toolkit's file.
+pub mod web;
+
 use super::section::Section;
 use super::values::{AbsolutePath, FromNode, mismatch};
 use crate::yaml::Node;
