@@ -5,6 +5,16 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::ops::Range;
 
+/// In which form a scrape is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' text format 0.0.4.
+    #[default]
+    Text,
+    /// OpenMetrics 1.0, as text.
+    OpenMetrics,
+}
+
 /// How a family begins.
 const HEAD: &[u8] = b"# HELP ";
 

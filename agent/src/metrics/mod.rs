@@ -6,8 +6,12 @@
 //! else. Where receivers are configured, [`push`] sends them the same. Nothing survives a restart but what waits for
 //! these: every number is the kernel's, or counts since the agent started.
 
+/// gzip and zstd.
+mod compress;
 /// The text format on a byte buffer.
 mod encode;
+/// The text format as OpenMetrics.
+mod openmetrics;
 /// The agent's own metrics.
 mod own;
 /// Prometheus remote_write: the same samples as a scrape, sent to receivers.
@@ -16,127 +20,51 @@ mod push;
 mod sample;
 /// One scrape after the other on a thread of its own.
 mod scraper;
-/// HTTP: `/metrics` and a landing page.
+/// HTTP: who may ask, for what, in which form.
 mod serve;
+/// The duty's status, kept up to date.
+mod status;
 
-use crate::supervisor::{Context, Reporter};
-use anyhow::bail;
+use crate::supervisor::Context;
 use encode::Labels;
 use hostwright_core::config::host::Host;
 use hostwright_core::config::metrics::Metrics;
-use hostwright_core::config::metrics::listen::Listen;
 use own::Own;
-use sample::Selection;
-use scraper::{Report, Scraper};
-use serde_json::json;
-use serve::Service;
-use std::net::SocketAddr;
+use scraper::{Scraper, Wanted};
+use serve::{Service, Web};
+use status::Told;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
-
-/// The status follows the scrapes, but no faster than anyone reads it.
-const STATUS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves until told to stop.
 ///
 /// # Errors
 /// An address cannot be listened on, or sampling ended.
 pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
-    let Listen::Addresses(wanted) = &settings.listen else {
-        bail!("sockets of systemd are not taken yet; set metrics.listen to addresses");
-    };
-    let listeners = serve::bind(wanted)?;
-    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let web = Arc::new(Web::read(settings.web_config.as_deref())?);
+    let listeners = serve::listen(&settings.listen)?;
+    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let host = host_labels(&context.environment.host);
     let receivers = push::Receivers::new(settings.remote_write.clone());
     let (scraper, reports) = Scraper::start(&settings, host, Own::new(context.statuses.clone(), receivers.watch()))?;
     // The first sample opens the files; its failures are known before anyone asks.
-    let _ = scraper.scrape(Selection::default()).await;
+    let _ = scraper.scrape(Wanted::default()).await;
     let scraper = Arc::new(scraper);
     // Ends the servers when this function ends, for whatever reason.
     let stop = context.stop.child_token();
-    let watching = receivers.watch();
-    let service = Arc::new(Service { scraper: scraper.clone(), settings });
+    let told = Told { addresses, web: web.clone(), reports, receivers: receivers.watch() };
+    let service = Arc::new(Service::new(scraper.clone(), settings, web));
     let _guard = stop.clone().drop_guard();
     let mut servers = JoinSet::new();
     for listener in listeners {
         servers.spawn(serve::serve(listener, service.clone(), stop.clone()));
     }
     drop(service);
-    let status = tell_status(&context.status, &addresses, (reports, watching), &stop);
-    let told = tokio::try_join!(status, receivers.serve(scraper, &context, &stop)).map(|_| ());
+    let told = told.tell(&context.status, &stop);
+    let ended = tokio::try_join!(told, receivers.serve(scraper, &context, &stop)).map(|_| ());
     stop.cancel();
     servers.join_all().await;
-    told
-}
-
-/// Keeps the status up to date with the scrapes.
-async fn tell_status(
-    status: &Reporter,
-    addresses: &[SocketAddr],
-    (mut reports, mut receivers): (watch::Receiver<Option<Report>>, push::Watch),
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let listens = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut troubled = String::new();
-    loop {
-        if let Some(report) = &*reports.borrow_and_update() {
-            let troubles = troubles_of(report);
-            let mut all = receivers.troubles();
-            if !troubles.is_empty() {
-                all.insert(0, format!("these collectors have trouble: {troubles}"));
-            }
-            match all[..] {
-                [] => status.ok(format!("listens on {listens}")),
-                _ => status.degraded(format!("listens on {listens}, but {}", all.join("; "))),
-            }
-            if troubles != troubled && !troubles.is_empty() {
-                log::warn!("metrics: these collectors have trouble: {troubles}");
-            }
-            troubled = troubles;
-            let mut details = details(addresses, report);
-            if let Some(receivers) = receivers.details() {
-                details["remote_write"] = receivers;
-            }
-            status.details(details);
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            // Cancel-safe: a change that is not taken is seen by the next call.
-            changed = reports.changed() => if changed.is_err() {
-                bail!("the thread that samples ended, which is a defect of this program");
-            },
-            () = receivers.changed() => {}
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = sleep(STATUS_PAUSE) => {}
-        }
-    }
-}
-
-fn troubles_of(report: &Report) -> String {
-    report.troubles.iter().map(|(collector, why)| format!("{collector} ({why})")).collect::<Vec<_>>().join(", ")
-}
-
-/// Where it listens, and how the last scrape went; the one at the start is not counted.
-fn details(addresses: &[SocketAddr], report: &Report) -> serde_json::Value {
-    let listen: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let scrapes = report.scrapes - 1;
-    if scrapes == 0 {
-        return json!({"listen": listen, "scrapes": 0});
-    }
-    json!({
-        "listen": listen,
-        "scrapes": scrapes,
-        "last_scrape": report.at.to_string(),
-        "last_scrape_seconds": report.took.as_secs_f64(),
-        "last_scrape_bytes": report.bytes,
-    })
+    ended
 }
 
 /// Labels of samples. A host's label of that name would make two of one name in a sample, which Prometheus refuses.

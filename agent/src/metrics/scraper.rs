@@ -1,4 +1,6 @@
-use super::encode::{Encoder, Labels};
+use super::compress::{Coding, Compressors};
+use super::encode::{Encoder, Format, Labels};
+use super::openmetrics::openmetrics;
 use super::own::Own;
 use super::sample::{Sampler, Selection};
 use anyhow::Context as _;
@@ -39,8 +41,19 @@ pub struct Scraper {
     places: Semaphore,
 }
 
+/// What is asked for, and in which form.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Which collectors.
+    pub selection: Selection,
+    /// In which format.
+    pub format: Format,
+    /// How it is coded.
+    pub coding: Coding,
+}
+
 struct Request {
-    selection: Selection,
+    wanted: Wanted,
     reply: oneshot::Sender<Bytes>,
 }
 
@@ -73,10 +86,10 @@ impl Scraper {
     ///
     /// # Errors
     /// Too many are under way, or the thread is gone.
-    pub async fn scrape(&self, selection: Selection) -> Result<Bytes, Refusal> {
+    pub async fn scrape(&self, wanted: Wanted) -> Result<Bytes, Refusal> {
         let _place = self.places.try_acquire().map_err(|_| Refusal::Busy)?;
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Request { selection, reply }).map_err(|_| Refusal::Gone)?;
+        self.requests.send(Request { wanted, reply }).map_err(|_| Refusal::Gone)?;
         answer.await.map_err(|_| Refusal::Gone)
     }
 }
@@ -86,29 +99,35 @@ fn answer(
     reports: &watch::Sender<Option<Report>>,
     (mut sampler, mut own, mut out): (Sampler, Own, Encoder),
 ) {
-    let mut scrapes = 0;
-    while let Ok(Request { selection, reply }) = inbox.recv() {
+    let (mut compressors, mut scrapes) = (Compressors::default(), 0);
+    while let Ok(Request { wanted, reply }) = inbox.recv() {
         // A client that hung up while it waited needs no sample.
         if reply.is_closed() {
             continue;
         }
         let began = Instant::now();
-        let mut troubles = sampler.sample(&selection, &mut out);
+        let mut troubles = sampler.sample(&wanted.selection, &mut out);
         own.write(&mut out);
-        sampler.finish(&selection, &mut out, &mut troubles);
-        let text = Bytes::from(out.take());
+        sampler.finish(&wanted.selection, &mut out, &mut troubles);
+        let text = out.take();
+        let bytes = text.len();
+        let text = match wanted.format {
+            Format::Text => text,
+            Format::OpenMetrics => openmetrics(&text),
+        };
+        // Without memory for it the client is told that there is nothing.
+        let Ok(text) = compressors.apply(wanted.coding, text) else { continue };
         scrapes += 1;
-        let report =
-            Report { at: Timestamp::now(), scrapes, took: began.elapsed(), bytes: text.len(), troubles: troubles.0 };
+        let report = Report { at: Timestamp::now(), scrapes, took: began.elapsed(), bytes, troubles: troubles.0 };
         reports.send_replace(Some(report));
         // Its client may have hung up meanwhile.
-        let _ = reply.send(text);
+        let _ = reply.send(Bytes::from(text));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, Request, Scraper, Selection};
+    use super::{Refusal, Request, Scraper, Wanted};
     use tokio::sync::Semaphore;
 
     const MOST_AT_ONCE: usize = 3;
@@ -117,14 +136,14 @@ mod tests {
     async fn scrapes_beyond_the_bound_are_refused_at_once_and_those_without_a_sampler_too() {
         let (requests, inbox) = std::sync::mpsc::channel::<Request>();
         let scraper = Scraper { requests, places: Semaphore::new(MOST_AT_ONCE) };
-        let mut waiting: Vec<_> = (0..MOST_AT_ONCE).map(|_| Box::pin(scraper.scrape(Selection::default()))).collect();
+        let mut waiting: Vec<_> = (0..MOST_AT_ONCE).map(|_| Box::pin(scraper.scrape(Wanted::default()))).collect();
         for scrape in &mut waiting {
             assert!(futures_util::poll!(scrape).is_pending());
         }
-        assert_eq!(scraper.scrape(Selection::default()).await, Err(Refusal::Busy));
+        assert_eq!(scraper.scrape(Wanted::default()).await, Err(Refusal::Busy));
         drop(waiting);
         assert!(inbox.try_iter().all(|request| request.reply.is_closed()), "who hung up is not sampled for");
         drop(inbox);
-        assert_eq!(scraper.scrape(Selection::default()).await, Err(Refusal::Gone));
+        assert_eq!(scraper.scrape(Wanted::default()).await, Err(Refusal::Gone));
     }
 }

@@ -3,8 +3,7 @@ use super::courier::{Courier, Settled, Told};
 use super::identity::Identity;
 use super::queue::{Lost, Queue, Record};
 use super::report::Report;
-use crate::metrics::sample::Selection;
-use crate::metrics::scraper::{Refusal, Scraper};
+use crate::metrics::scraper::{Refusal, Scraper, Wanted};
 use anyhow::Context as _;
 use hostwright_core::config::metrics::remote_write::{MetricNames, RemoteWrite};
 use jiff::Timestamp;
@@ -106,7 +105,7 @@ impl Pusher {
     /// Takes a sample and keeps it.
     async fn sample(&mut self) -> anyhow::Result<()> {
         let (time, began) = (Timestamp::now().as_millisecond(), Instant::now());
-        let text = match self.scraper.scrape(Selection::default()).await {
+        let text = match self.scraper.scrape(Wanted::default()).await {
             Ok(text) => text,
             Err(Refusal::Busy) => {
                 log::warn!(
