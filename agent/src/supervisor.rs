@@ -213,6 +213,9 @@ impl Supervisor {
         self.statuses.send_modify(|statuses| {
             statuses.duties.retain(|name, _| !gone.contains(name));
             statuses.not_yet_ok.retain(|name| !gone.contains(name));
+            // All at once: one that is ok before the next one is started would make the agent ready for a moment.
+            let new = duties.iter().map(|duty| duty.name).filter(|name| !self.running.contains_key(name));
+            statuses.not_yet_ok.extend(new);
         });
         let mut touched = gone;
         for duty in duties {
@@ -241,7 +244,6 @@ impl Supervisor {
         };
         self.statuses.send_modify(|statuses| {
             statuses.duties.insert(duty.name, starting);
-            statuses.not_yet_ok.insert(duty.name);
         });
         let stop = CancellationToken::new();
         let context = Context {
