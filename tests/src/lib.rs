@@ -6,6 +6,8 @@
 pub mod basegun;
 /// Certificates for servers on loopback and their clients.
 pub mod certificates;
+/// curl, which speaks TLS, HTTP/2 and compression.
+pub mod curl;
 /// The servers that Hostwright talks to, each the real program on loopback.
 pub mod engines;
 /// What an exporter answered, and how two of them are compared.

@@ -54,6 +54,14 @@ impl Prometheus {
         Ok(started)
     }
 
+    /// One with these scrape jobs, as they stand in its file, twice a second.
+    pub fn scraping(jobs: &str) -> Result<Self> {
+        let yaml = format!("global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\nscrape_configs:\n{jobs}");
+        let mut started = Self::start_with(Port::reserve()?, &yaml, &[])?;
+        started.wait_ready()?;
+        Ok(started)
+    }
+
     /// One that scrapes nobody and takes remote writes.
     pub fn receiver() -> Result<Self> {
         let mut started = Self::start_with(Port::reserve()?, "global: {}\n", &["--web.enable-remote-write-receiver"])?;

@@ -31,6 +31,7 @@ pub async fn converse(stream: TcpStream, service: Arc<Service>, stop: Cancellati
     // Neither is needed for a right answer.
     let _ = stream.set_nodelay(true);
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &SEND_TIMEOUT_MILLISECONDS);
+    let client = stream.peer_addr().map_or_else(|_| "a client".to_owned(), |address| address.to_string());
     match service.web.current().acceptor.clone() {
         None => speak(stream, false, service, stop).await,
         Some(acceptor) => {
@@ -44,8 +45,8 @@ pub async fn converse(stream: TcpStream, service: Arc<Service>, stop: Cancellati
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                     speak(stream, http2, service, stop).await;
                 }
-                Ok(Err(error)) => log::info!("metrics: a client was refused before it could ask: {error}"),
-                Err(_) => log::debug!("metrics: a client did not finish its TLS handshake"),
+                Ok(Err(error)) => log::info!("metrics: {client} was refused before it could ask: {error}"),
+                Err(_) => log::debug!("metrics: {client} did not finish its TLS handshake"),
             }
         }
     }
