@@ -3,11 +3,13 @@
 //! In: a request of a Prometheus. [`sample`] reads the kernel's files with a collector for each of node_exporter's,
 //! [`own`] adds the agent's duties and process, [`encode`] writes the text format. Out: the answer, from [`serve`].
 //! A thread of its own samples, one scrape after the other; a mount that hangs is shown as in error and delays nothing
-//! else. Where receivers are configured, [`push`] sends them the same. Nothing survives a restart but what waits for
-//! these: every number is the kernel's, or counts since the agent started.
+//! else. Where receivers are configured, [`push`] sends them the same; [`discovery`] tells a Prometheus where this host
+//! is. Nothing survives a restart but what waits for receivers: every number is the kernel's, or counts since the agent started.
 
 /// gzip and zstd.
 mod compress;
+/// How a Prometheus finds this host.
+mod discovery;
 /// The text format on a byte buffer.
 mod encode;
 /// The text format as OpenMetrics.
@@ -26,6 +28,7 @@ mod serve;
 mod status;
 
 use crate::supervisor::Context;
+use discovery::{Discovery, Place};
 use encode::Labels;
 use hostwright_core::config::host::Host;
 use hostwright_core::config::metrics::Metrics;
@@ -43,7 +46,15 @@ use tokio::task::JoinSet;
 pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
     let web = Arc::new(Web::read(settings.web_config.as_deref())?);
     let listeners = serve::listen(&settings.listen)?;
-    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let place = Place {
+        addresses: addresses.clone(),
+        path: settings.path.clone(),
+        has_tls: web.has_tls(),
+        host_name: context.environment.host_name.clone(),
+        labels: context.environment.host.labels.0.clone(),
+    };
+    let discovery = Arc::new(Discovery::new(place, settings.file_sd.clone()));
     let host = host_labels(&context.environment.host);
     let receivers = push::Receivers::new(settings.remote_write.clone());
     let (scraper, reports) = Scraper::start(&settings, host, Own::new(context.statuses.clone(), receivers.watch()))?;
@@ -52,7 +63,8 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
     let scraper = Arc::new(scraper);
     // Ends the servers when this function ends, for whatever reason.
     let stop = context.stop.child_token();
-    let told = Told { addresses, web: web.clone(), reports, receivers: receivers.watch() };
+    let told =
+        Told { addresses, web: web.clone(), reports, receivers: receivers.watch(), discovery: discovery.clone() };
     let service = Arc::new(Service::new(scraper.clone(), settings, web));
     let _guard = stop.clone().drop_guard();
     let mut servers = JoinSet::new();
@@ -60,6 +72,8 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
         servers.spawn(serve::serve(listener, service.clone(), stop.clone()));
     }
     drop(service);
+    let until = stop.clone();
+    servers.spawn(async move { discovery.write(&until).await });
     let told = told.tell(&context.status, &stop);
     let ended = tokio::try_join!(told, receivers.serve(scraper, &context, &stop)).map(|_| ());
     stop.cancel();

@@ -1,3 +1,4 @@
+use super::discovery::Discovery;
 use super::push;
 use super::scraper::Report;
 use super::serve::Web;
@@ -24,6 +25,8 @@ pub struct Told {
     pub reports: watch::Receiver<Option<Report>>,
     /// How it goes with those that samples are sent to.
     pub receivers: push::Watch,
+    /// How a Prometheus finds this host.
+    pub discovery: Arc<Discovery>,
 }
 
 impl Told {
@@ -32,14 +35,15 @@ impl Told {
     /// # Errors
     /// Sampling ended.
     pub async fn tell(mut self, status: &Reporter, stop: &CancellationToken) -> anyhow::Result<()> {
-        let mut web = self.web.trouble();
+        let (mut web, mut discovery) = (self.web.trouble(), self.discovery.trouble());
         let mut troubled = String::new();
         loop {
             let report = self.reports.borrow_and_update().clone();
             if let Some(report) = report {
                 let collectors = troubles_of(&report);
                 let web = web.borrow_and_update().clone();
-                let all = all_troubles(&collectors, web, self.receivers.troubles());
+                let others = discovery.borrow_and_update().iter().cloned().chain(self.receivers.troubles()).collect();
+                let all = all_troubles(&collectors, web, others);
                 match all.is_empty() {
                     true => status.ok(self.summary()),
                     false => status.degraded(format!("{}, but {all}", self.summary())),
@@ -57,6 +61,7 @@ impl Told {
                     bail!("the thread that samples ended, which is a defect of this program");
                 },
                 Ok(()) = web.changed() => {}
+                Ok(()) = discovery.changed() => {}
                 () = self.receivers.changed() => {}
             }
             tokio::select! {
@@ -87,6 +92,7 @@ impl Told {
         if let Some(receivers) = self.receivers.details() {
             details["remote_write"] = receivers;
         }
+        details["snippets"] = self.discovery.snippets();
         details
     }
 }
@@ -95,8 +101,8 @@ fn troubles_of(report: &Report) -> String {
     report.troubles.iter().map(|(collector, why)| format!("{collector} ({why})")).collect::<Vec<_>>().join(", ")
 }
 
-fn all_troubles(collectors: &str, web: Option<String>, receivers: Vec<String>) -> String {
+fn all_troubles(collectors: &str, web: Option<String>, others: Vec<String>) -> String {
     let collectors = (!collectors.is_empty()).then(|| format!("these collectors have trouble: {collectors}"));
     let web = web.map(|why| format!("what was read before goes on: {why}"));
-    collectors.into_iter().chain(web).chain(receivers).collect::<Vec<_>>().join("; ")
+    collectors.into_iter().chain(web).chain(others).collect::<Vec<_>>().join("; ")
 }

@@ -160,19 +160,30 @@ fn percent_encode(text: &str) -> String {
 
 /// What `promtool` says against an exposition: nothing, if it is one that Prometheus reads.
 pub fn check_metrics(exposition: &str) -> Result<()> {
+    promtool(&["check", "metrics"], exposition)
+}
+
+/// What `promtool` says against a configuration: nothing, if it is one that Prometheus takes.
+pub fn check_config(yaml: &str) -> Result<()> {
+    promtool(&["check", "config", "/dev/stdin"], yaml)
+}
+
+/// What `promtool` says against files of its own kinds.
+pub fn promtool(arguments: &[&str], input: &str) -> Result<()> {
     let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .context("starting promtool (tests/setup.sh installs it)")?;
     let mut stdin = promtool.stdin.take().context("promtool has no input")?;
-    stdin.write_all(exposition.as_bytes())?;
+    stdin.write_all(input.as_bytes())?;
     drop(stdin);
     let output = promtool.wait_with_output()?;
     if !output.status.success() {
-        bail!("promtool check metrics: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let said = [output.stderr, output.stdout].concat();
+        bail!("promtool {}: {}", arguments.join(" "), String::from_utf8_lossy(&said).trim());
     }
     Ok(())
 }
