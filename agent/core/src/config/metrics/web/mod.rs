@@ -138,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_in_the_guide_is_valid() {
+        let guide = include_str!("../../../../../../docs/metrics.md");
+        let block = guide.split("```\n").find(|block| block.starts_with("tls_server_config:")).expect("an example");
+        let config = parse(block).expect("valid");
+        assert!(config.tls.is_some() && config.users.len() == 1 && config.rate_limit.is_some());
+    }
+
+    #[test]
     fn a_file_that_says_nothing_is_plain_http_for_everybody() {
         for text in ["", "{}", "tls_server_config:\nbasic_auth_users:\n", "tls_server_config: {min_version: TLS13}"] {
             let config = parse(text).expect("valid");
