@@ -1,5 +1,6 @@
 use anyhow::{Context as _, bail};
 use hostwright_core::config::metrics::listen::Listen;
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -24,12 +25,23 @@ fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     let bind = |address: &SocketAddr| {
         // [::] takes IPv4 too, unless that is listened on by itself.
         let only6 = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && any4(address.port());
-        bind_one(*address, only6).map_err(|error| {
+        let bound = match bind_one(*address, only6) {
+            // Every address of a host without IPv6 is every one of IPv4.
+            Err(error) if is_without_ipv6(&error) && address.ip().is_unspecified() => {
+                bind_one(SocketAddr::from(([0, 0, 0, 0], address.port())), false)
+            }
+            bound => bound,
+        };
+        bound.map_err(|error| {
             let text = refused(*address, &error);
             anyhow::Error::new(error).context(text)
         })
     };
     addresses.iter().map(bind).collect()
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
 }
 
 fn bind_one(address: SocketAddr, only6: bool) -> io::Result<TcpListener> {

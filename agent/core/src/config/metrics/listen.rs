@@ -1,6 +1,6 @@
-use crate::config::values::{FromNode, list_or_one};
+use crate::config::values::{FromNode, list_or_one, mismatch};
 use crate::yaml::Node;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// node_exporter's.
 const PORT: u16 = 9100;
@@ -20,6 +20,23 @@ impl Default for Listen {
     }
 }
 
+/// An address in any of the forms that node_exporter takes.
+struct Address(SocketAddr);
+
+impl FromNode for Address {
+    const EXPECTED: &'static str = "an address and port such as 0.0.0.0:9100, [::]:9100 or :9100";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let parse = |text: &str| match text.split_once(':') {
+            // Go's form for every address of both families.
+            Some(("", port)) => Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port.parse().ok()?))),
+            Some(("localhost", port)) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?))),
+            _ => text.parse().ok(),
+        };
+        node.text().and_then(parse).map(Self).ok_or_else(|| mismatch::<Self>(node))
+    }
+}
+
 impl FromNode for Listen {
     const EXPECTED: &'static str = "an address and port such as 0.0.0.0:9100 or [::]:9100, or the word systemd";
 
@@ -27,7 +44,7 @@ impl FromNode for Listen {
         if node.text() == Some("systemd") {
             return Ok(Self::Systemd);
         }
-        let addresses: Vec<SocketAddr> = list_or_one(node)?;
+        let addresses: Vec<SocketAddr> = list_or_one(node)?.into_iter().map(|Address(address)| address).collect();
         if addresses.is_empty() {
             return Err(format!("expected {}, found an empty list", Self::EXPECTED));
         }
@@ -56,6 +73,11 @@ mod tests {
                 .is_ok_and(|listen| matches!(listen, Listen::Addresses(all) if all.len() == 2))
         );
         assert_eq!(listen("systemd"), Ok(Listen::Systemd));
+        assert_eq!(listen("':9100'"), listen("'[::]:9100'"), "Go's form");
+        assert_eq!(listen("'localhost:9100'"), listen("'127.0.0.1:9100'"));
+        for wrong in ["':'", "'::9100'", "':x'", "':99999'", "9100", "'example.org:9100'"] {
+            assert!(listen(wrong).is_err_and(|error| error.contains("expected an address and port")), "{wrong}");
+        }
         assert!(listen("[]").is_err_and(|error| error.contains("found an empty list")));
         assert!(
             listen("['127.0.0.1:1', '127.0.0.1:1']").is_err_and(|error| error.contains("127.0.0.1:1 is listed twice"))

@@ -190,6 +190,9 @@ pub const TABLE: &[Known] = &[
     off("zoneinfo", NO_OPTIONS),
 ];
 
+/// node_exporter has these too, for programs that few hosts have; they may be turned off.
+const NOT_PROVIDED: [&str; 4] = ["ntp", "runit", "supervisord", "wifi"];
+
 /// Which collectors run, and with which options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Collectors {
@@ -217,6 +220,11 @@ impl Collectors {
         for known in TABLE {
             if collectors.read_one(&mut section, known).unwrap_or(default && known.on) {
                 collectors.on.push(known.name);
+            }
+        }
+        for name in NOT_PROVIDED {
+            if section.optional::<bool>(name) == Some(true) {
+                section.problem_with(name, "this collector is not provided here; node_exporter has it off by default");
             }
         }
         section.finish();
@@ -262,6 +270,7 @@ mod tests {
     fn collectors_are_on_as_in_node_exporter_unless_told() {
         let collectors = read("{}").expect("valid");
         assert_eq!(collectors, Collectors::default());
+        assert_eq!(read("{wifi: false}"), read("{}"));
         assert!(collectors.is_on("cpu") && !collectors.is_on("systemd"));
         let collectors = read("{systemd: true, cpu: false}").expect("valid");
         assert!(collectors.is_on("systemd") && !collectors.is_on("cpu") && collectors.is_on("zfs"));
@@ -276,6 +285,7 @@ mod tests {
         for (text, want) in [
             ("{cpufrek: true}", "metrics.collectors.cpufrek: unknown key; did you mean \"cpufreq\"?"),
             ("{cpu: {gest: false}}", "metrics.collectors.cpu.gest: unknown key; did you mean \"guest\"?"),
+            ("{wifi: true}", "metrics.collectors.wifi: this collector is not provided here"),
             ("{cpu: 7}", "metrics.collectors.cpu: expected true, false or a mapping of options, found a number"),
         ] {
             let error = read(text).expect_err("refused");
