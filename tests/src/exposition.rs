@@ -42,7 +42,7 @@ const ADDED: [&str; 26] = [
 ];
 
 /// Labels that versions after 1.5 added, with their families.
-const LABELLED: [(&str, &str); 1] = [("node_disk_info", "rotational")];
+const LABELLED: [(&str, &str); 2] = [("node_filesystem_", "device_error"), ("node_disk_info", "rotational")];
 
 /// Header lines by family, values by series with the labels in one order.
 #[derive(Debug)]
@@ -64,7 +64,9 @@ impl Exposition {
                 continue;
             }
             let (series, value) = line.rsplit_once(' ').context("a sample without value")?;
-            let known = parsed.series.insert(in_order(series), value.parse()?);
+            // To Prometheus, a label without a value is none; newer versions write this one on mounts that answer.
+            let series = series.replace(r#",device_error="""#, "");
+            let known = parsed.series.insert(in_order(&series), value.parse()?);
             ensure!(known.is_none(), "{series} is there twice");
         }
         Ok(parsed)

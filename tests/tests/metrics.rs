@@ -163,8 +163,9 @@ fn a_mount_that_never_answers_is_in_error_and_delays_neither_scrapes_nor_the_end
     let (mut agent, port) = agent()?;
     let folder = tempfile::Builder::new().prefix("hostwright-hung-").tempdir()?;
     let hung = Hung::mount(folder.path())?;
-    let labels = format!("{{device=\"hung\",fstype=\"fuse\",mountpoint=\"{}\"}}", folder.path().display());
-    let error = format!("node_filesystem_device_error{labels}");
+    let labels =
+        |error: &str| format!("{{device=\"hung\",{error}fstype=\"fuse\",mountpoint=\"{}\"}}", folder.path().display());
+    let error = format!("node_filesystem_device_error{}", labels("device_error=\"mountpoint timeout\","));
     let timed = || -> Result<(String, Duration)> {
         let began = Instant::now();
         Ok((scrape(port.address())?, began.elapsed()))
@@ -172,7 +173,7 @@ fn a_mount_that_never_answers_is_in_error_and_delays_neither_scrapes_nor_the_end
     let (text, took) = timed()?;
     assert_eq!(value(&text, &error)?, 1.0);
     ensure!(took < Duration::from_secs(4), "the first scrape took {took:?}");
-    ensure!(value(&text, &format!("node_filesystem_size_bytes{labels}")).is_err(), "it has a size");
+    ensure!(value(&text, &format!("node_filesystem_size_bytes{}", labels(""))).is_err(), "it has a size");
     let threads = || -> Result<usize> { Ok(fs::read_dir(format!("/proc/{}/task", agent.pid()))?.count()) };
     let before = threads()?;
     for _ in 0..20 {

@@ -50,17 +50,8 @@ impl Conntrack {
     }
 }
 
-impl Collector for Conntrack {
-    fn name(&self) -> &'static str {
-        "conntrack"
-    }
-
-    fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        for (file, family) in [(&mut self.count, &self.entries), (&mut self.limit, &self.entries_limit)] {
-            let text = file.read()?;
-            let value = number(text.bytes.trim_ascii()).ok_or_else(|| text.malformed("a number", text.bytes))?;
-            scrape.out.family(family).put(value);
-        }
+impl Conntrack {
+    fn sums(&mut self) -> Result<[u64; 8], CollectError> {
         let text = self.stat.read()?;
         let mut lines = text.lines();
         let names = lines.next().unwrap_or_default();
@@ -74,8 +65,25 @@ impl Collector for Conntrack {
                 sums[at] = sums[at].wrapping_add(value);
             }
         }
-        for ((_, family), sum) in self.stats.iter().zip(sums) {
-            scrape.out.family(family).put(sum);
+        Ok(sums)
+    }
+}
+
+impl Collector for Conntrack {
+    fn name(&self) -> &'static str {
+        "conntrack"
+    }
+
+    fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
+        for (file, family) in [(&mut self.count, &self.entries), (&mut self.limit, &self.entries_limit)] {
+            let text = file.read()?;
+            let value = number(text.bytes.trim_ascii()).ok_or_else(|| text.malformed("a number", text.bytes))?;
+            scrape.out.family(family).put(value);
+        }
+        match self.sums() {
+            Ok(sums) => self.stats.iter().zip(sums).for_each(|((_, family), sum)| scrape.out.family(family).put(sum)),
+            // Kernels can be built without statistics.
+            Err(error) => scrape.failed = Some(error),
         }
         Ok(())
     }
@@ -84,7 +92,7 @@ impl Collector for Conntrack {
 #[cfg(test)]
 mod tests {
     use super::Conntrack;
-    use crate::metrics::sample::testing::{assert_has, captured, samples};
+    use crate::metrics::sample::testing::{assert_has, captured, samples, tree};
 
     #[test]
     fn the_table_and_the_sums_of_all_cpus_are_taken() {
@@ -100,5 +108,13 @@ mod tests {
             ],
         );
         assert_eq!(lines.len(), 10);
+    }
+
+    #[test]
+    fn a_kernel_without_statistics_still_tells_how_full_the_table_is() {
+        let folder = "proc/sys/net/netfilter/nf_conntrack";
+        let (_folder, roots) = tree(&[(&format!("{folder}_count"), "5\n"), (&format!("{folder}_max"), "9\n")]);
+        let want = ["node_nf_conntrack_entries 5", "node_nf_conntrack_entries_limit 9"];
+        assert_eq!(samples(&mut Conntrack::new(&roots), &roots), want);
     }
 }

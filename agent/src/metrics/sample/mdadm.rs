@@ -109,7 +109,7 @@ impl Collector for Mdadm {
         self.write_arrays(scrape.out);
         self.raids.begin();
         let raids = &mut self.raids;
-        self.mdraids.read(|name, raid| *raids.row("device", name) = raid)?;
+        scrape.failed = self.mdraids.read(|name, raid| *raids.row("device", name) = raid).err();
         self.write_raids(scrape.out);
         Ok(())
     }

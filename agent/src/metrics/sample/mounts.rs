@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Mounts that are asked for their space, read anew when the kernel's list changed.
 pub struct Mounts {
-    of_init: KernelFile,
-    own: KernelFile,
+    /// The first that is there is read, each with the form of its lines.
+    files: [(KernelFile, Form); 4],
     filters: Filters,
     text: Vec<u8>,
     /// One for each set of labels, in the order of the kernel.
@@ -20,6 +20,19 @@ pub struct Mounts {
     /// Each place once, in the order of first appearance.
     pub places: Arc<[Arc<Path>]>,
 }
+
+/// What the kernel says of a mount.
+struct Line<'a> {
+    device: &'a [u8],
+    point: &'a [u8],
+    fstype: &'a [u8],
+    /// Of the mount, and of its file system.
+    options: [&'a [u8]; 2],
+    /// Major and minor number.
+    numbers: Option<(&'a [u8], &'a [u8])>,
+}
+
+type Form = fn(&[u8]) -> Option<Line<'_>>;
 
 /// Which mounts are taken, and from where they are seen.
 struct Filters {
@@ -30,8 +43,13 @@ struct Filters {
 
 /// A mount as its samples show it.
 pub struct Mount {
+    pub device: Vec<u8>,
+    pub fstype: Vec<u8>,
+    pub point: Vec<u8>,
     /// `device`, `fstype`, `mountpoint`.
     pub labels: Labels,
+    /// `device`, `major`, `minor`, `mountpoint`, where the numbers are known.
+    pub info: Option<Labels>,
     /// Whether its options say so.
     pub read_only: bool,
     /// Where it is among the places.
@@ -45,9 +63,15 @@ impl Mounts {
             points: options.mount_points.clone(),
             types: options.types.clone(),
         };
+        let file = |path, form: Form| (KernelFile::new(roots.procfs.join(path)), form);
         Self {
-            of_init: KernelFile::new(roots.procfs.join("1/mounts")),
-            own: KernelFile::new(roots.procfs.join("mounts")),
+            // A sandboxed service has mounts of its own; those of the first process are the host's.
+            files: [
+                file("1/mountinfo", of_mountinfo),
+                file("1/mounts", of_mounts),
+                file("self/mountinfo", of_mountinfo),
+                file("mounts", of_mounts),
+            ],
             filters,
             text: Vec::new(),
             table: Vec::new(),
@@ -57,14 +81,20 @@ impl Mounts {
 
     /// Brings the table up to date.
     pub fn refresh(&mut self) -> Result<(), CollectError> {
-        // A sandboxed service has mounts of its own; those of the first process are the host's.
-        let text = match self.of_init.read() {
-            Ok(text) => text,
-            Err(_) => self.own.read()?,
-        };
+        let mut found = None;
+        for (file, form) in &mut self.files {
+            let text = file.read();
+            let is_readable = text.is_ok();
+            found = Some((text, *form));
+            if is_readable {
+                break;
+            }
+        }
+        let Some((text, form)) = found else { return Ok(()) };
+        let text = text?;
         if text.bytes != self.text {
             (self.table, self.places) =
-                parse(text.bytes, &self.filters).map_err(|line| text.malformed("a mount", line))?;
+                parse(text.bytes, form, &self.filters).map_err(|line| text.malformed("a mount", line))?;
             self.text.clear();
             self.text.extend_from_slice(text.bytes);
         }
@@ -72,33 +102,80 @@ impl Mounts {
     }
 }
 
+/// `/dev/vda / ext4 rw,relatime 0 0`.
+fn of_mounts(line: &[u8]) -> Option<Line<'_>> {
+    let mut words = words(line);
+    let (device, point, fstype) = (words.next()?, words.next()?, words.next()?);
+    Some(Line { device, point, fstype, options: [words.next()?, b""], numbers: None })
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`, where a device may be empty.
+fn of_mountinfo(line: &[u8]) -> Option<Line<'_>> {
+    let space = |byte: &u8| *byte == b' ';
+    let mut last = line.rsplitn(5, space);
+    let (of_system, device, fstype) = (last.next()?, last.next()?, last.next()?);
+    last.next().filter(|hyphen| *hyphen == b"-")?;
+    let mut first = last.next()?.split(space).skip(2);
+    let (numbers, _root, point) = (first.next()?, first.next()?, first.next()?);
+    let colon = memchr::memchr(b':', numbers)?;
+    let numbers = Some((&numbers[..colon], &numbers[colon + 1..]));
+    Some(Line { device, point, fstype, options: [first.next()?, of_system], numbers })
+}
+
+impl Mount {
+    /// Labels that say as well what is wrong.
+    pub fn labels_in_error(&self, error: &str) -> Labels {
+        Labels::new(&[
+            ("device", &self.device),
+            ("device_error", error.as_bytes()),
+            ("fstype", &self.fstype),
+            ("mountpoint", &self.point),
+        ])
+    }
+}
+
+impl Line<'_> {
+    fn is_read_only(&self) -> bool {
+        self.options.into_iter().flat_map(|options| options.split(|byte| *byte == b',')).any(|option| option == b"ro")
+    }
+
+    /// The mount point, as seen from the host's root, and where it is.
+    fn into_mount(self, point: Vec<u8>, place: usize) -> Mount {
+        let (device, fstype) = (self.device, self.fstype);
+        let info = |(major, minor)| {
+            Labels::new(&[("device", device), ("major", major), ("minor", minor), ("mountpoint", &point)])
+        };
+        Mount {
+            labels: Labels::new(&[("device", device), ("fstype", fstype), ("mountpoint", &point)]),
+            info: self.numbers.map(info),
+            read_only: self.is_read_only(),
+            device: device.to_owned(),
+            fstype: fstype.to_owned(),
+            point,
+            place,
+        }
+    }
+}
+
 type Parsed = (Vec<Mount>, Arc<[Arc<Path>]>);
 
 /// Table and places, or the line that is no mount.
-fn parse<'a>(text: &'a [u8], filters: &Filters) -> Result<Parsed, &'a [u8]> {
-    let rootfs = &filters.rootfs;
+fn parse<'a>(text: &'a [u8], form: Form, filters: &Filters) -> Result<Parsed, &'a [u8]> {
     let (mut table, mut places) = (Vec::new(), Vec::new());
     let (mut seen, mut known) = (HashSet::new(), HashMap::new());
     for line in lines(text) {
-        let mut words = words(line);
-        let (Some(device), Some(point), Some(kind), Some(options)) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(line);
-        };
-        let point = seen_from_root(unescape(point), rootfs);
-        if !filters.points.admits(&point) || !filters.types.admits(kind) || !seen.insert((device, kind, point.clone()))
-        {
+        let mount = form(line).ok_or(line)?;
+        let point = seen_from_root(unescape(mount.point), &filters.rootfs);
+        let is_taken = filters.points.admits(&point) && filters.types.admits(mount.fstype);
+        if !is_taken || !seen.insert((mount.device, mount.fstype, point.clone())) {
             continue;
         }
-        let labels = Labels::new(&[("device", device), ("fstype", kind), ("mountpoint", &point)]);
-        let place = *known.entry(point).or_insert_with_key(|point| {
+        let place = *known.entry(point.clone()).or_insert_with_key(|point| {
             let relative = point.strip_prefix(b"/").unwrap_or(point);
-            places.push(Arc::from(rootfs.join(OsStr::from_bytes(relative))));
+            places.push(Arc::from(filters.rootfs.join(OsStr::from_bytes(relative))));
             places.len() - 1
         });
-        let read_only = options.split(|byte| *byte == b',').any(|option| option == b"ro");
-        table.push(Mount { labels, read_only, place });
+        table.push(mount.into_mount(point, place));
     }
     Ok((table, places.into()))
 }
@@ -135,12 +212,31 @@ fn unescape(word: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::unescape;
+    use super::{of_mountinfo, of_mounts, unescape};
 
     #[test]
     fn octal_escapes_are_undone_and_other_backslashes_stay() {
         assert_eq!(unescape(br"/mnt/a\040b\011c\134d"), b"/mnt/a b\tc\\d");
         assert_eq!(unescape(br"/a\9zz\04"), br"/a\9zz\04");
         assert_eq!(unescape(br"/a\777\400"), br"/a\777\400");
+    }
+
+    #[test]
+    fn both_forms_of_the_kernels_list_say_the_same() {
+        let mounts = of_mounts(b"/dev/sda1 /mnt xfs ro,noatime,attr2 0 0").expect("a mount");
+        let line = b"36 35 8:1 / /mnt rw,noatime shared:1 master:7 - xfs /dev/sda1 ro,attr2";
+        let mountinfo = of_mountinfo(line).expect("a mount");
+        for mount in [&mounts, &mountinfo] {
+            assert_eq!((mount.device, mount.point, mount.fstype), (&b"/dev/sda1"[..], &b"/mnt"[..], &b"xfs"[..]));
+            assert!(mount.is_read_only());
+        }
+        assert_eq!(mountinfo.numbers, Some((&b"8"[..], &b"1"[..])));
+        let nameless = of_mountinfo(b"36 35 0:40 / /x rw - tmpfs  rw").expect("a mount");
+        assert_eq!((nameless.device, nameless.is_read_only()), (&b""[..], false));
+        for line in
+            [&b"36 35 8:1 / /mnt rw - xfs /dev/sda1"[..], b"36 35 81 / /mnt rw - xfs /dev/sda1 rw", b"", b"- a b c"]
+        {
+            assert!(of_mountinfo(line).is_none(), "{line:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
+use super::{CollectError, Collector, KernelFile, Roots, Scrape, words};
 use crate::metrics::encode::Family;
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -8,7 +8,7 @@ const FIELDS: [&[u8]; 6] = [b"inuse", b"orphan", b"tw", b"alloc", b"mem", b"memo
 /// `/proc/net/sockstat` and `sockstat6`: sockets by protocol.
 pub struct Sockstat {
     files: [KernelFile; 2],
-    page: u64,
+    page: i64,
     used: Family,
     /// In the order of the files.
     families: Vec<(Vec<u8>, &'static [u8], Family)>,
@@ -16,7 +16,7 @@ pub struct Sockstat {
 
 impl Sockstat {
     pub fn new(roots: &Roots) -> Self {
-        let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
+        let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
         Self {
             files: ["net/sockstat", "net/sockstat6"].map(|name| KernelFile::new(roots.procfs.join(name))),
             page: page.unwrap_or(4096),
@@ -24,6 +24,10 @@ impl Sockstat {
             families: Vec::new(),
         }
     }
+}
+
+fn signed(word: &[u8]) -> Option<i64> {
+    std::str::from_utf8(word).ok()?.parse().ok()
 }
 
 /// The family at this place, made anew where another stood there.
@@ -61,18 +65,23 @@ impl Collector for Sockstat {
                 let mut words = words(line);
                 let protocol = words.next().and_then(|word| word.strip_suffix(b":"));
                 let protocol = protocol.ok_or_else(|| text.malformed("a protocol", line))?;
+                let mut has_inuse = protocol == b"sockets";
                 while let (Some(name), Some(value)) = (words.next(), words.next()) {
-                    let value = number(value).ok_or_else(|| text.malformed("names with numbers", line))?;
+                    let value = signed(value).ok_or_else(|| text.malformed("names with numbers", line))?;
                     if (protocol, name) == (b"sockets", b"used") {
                         scrape.out.family(&self.used).put(value);
                         continue;
                     }
                     let Some(field) = FIELDS.into_iter().find(|field| *field == name) else { continue };
+                    has_inuse |= field == b"inuse";
                     scrape.out.family(family(&mut self.families, &mut at, protocol, field)).put(value);
                     if field == b"mem" {
                         let bytes = value.saturating_mul(self.page);
                         scrape.out.family(family(&mut self.families, &mut at, protocol, b"mem_bytes")).put(bytes);
                     }
+                }
+                if !has_inuse {
+                    scrape.out.family(family(&mut self.families, &mut at, protocol, b"inuse")).put(0_u64);
                 }
             }
         }
@@ -83,7 +92,7 @@ impl Collector for Sockstat {
 #[cfg(test)]
 mod tests {
     use super::Sockstat;
-    use crate::metrics::sample::testing::{assert_has, captured, samples};
+    use crate::metrics::sample::testing::{assert_has, captured, samples, tree};
 
     #[test]
     fn sockets_of_each_protocol_are_taken_and_memory_in_pages_and_bytes() {
@@ -102,5 +111,21 @@ mod tests {
         );
         assert_eq!(lines.len(), 20);
         assert_eq!(samples(&mut sockstat, &roots), lines, "the second time, with what is kept");
+    }
+
+    #[test]
+    fn a_protocol_always_tells_how_many_are_in_use() {
+        let (_folder, roots) = tree(&[("proc/net/sockstat6", "FRAG6: memory 8\nTCP6: inuse 3 mem -1\n")]);
+        let mut sockstat = Sockstat::new(&roots);
+        sockstat.page = 4096;
+        let want = [
+            "node_sockstat_FRAG6_memory 8",
+            "node_sockstat_FRAG6_inuse 0",
+            "node_sockstat_TCP6_inuse 3",
+            "node_sockstat_TCP6_mem -1",
+            "node_sockstat_TCP6_mem_bytes -4096",
+        ];
+        assert_eq!(samples(&mut sockstat, &roots), want);
+        assert_eq!(samples(&mut sockstat, &roots), want);
     }
 }

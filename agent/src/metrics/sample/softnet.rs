@@ -55,7 +55,13 @@ impl Collector for Softnet {
             if count < FEWEST {
                 return Err(text.malformed("at least nine numbers", line));
             }
-            let cpu = if count > CPU { columns[CPU] } else { at as u64 };
+            // The column before it came with it.
+            let cpu = if count > CPU {
+                columns[CPU]
+            } else {
+                columns[CPU - 1] = 0;
+                at as u64
+            };
             // A number has at most 20 digits, so this stays on the stack.
             let mut name = [0_u8; 20];
             *self.rows.row("cpu", decimal(cpu, &mut name)) = COLUMNS.map(|column| columns[column]);
@@ -80,7 +86,7 @@ fn decimal(number: u64, space: &mut [u8; 20]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::Softnet;
-    use crate::metrics::sample::testing::{assert_has, captured, samples};
+    use crate::metrics::sample::testing::{assert_has, captured, samples, tree};
 
     #[test]
     fn each_cpu_has_its_counters() {
@@ -95,5 +101,21 @@ mod tests {
             ],
         );
         assert_eq!(lines.len(), 14);
+    }
+
+    #[test]
+    fn cpus_are_numbered_by_the_kernel_or_else_by_their_lines() {
+        let line = |more: &str| format!("0000000a 0 0 0 0 0 0 0 0 0 0{more}\n");
+        for (text, cpus, backlog) in [
+            (line(" 00000003 00000005 0 0"), ["5", "5"], 3),
+            (line(" 00000003"), ["0", "1"], 0),
+            (line(""), ["0", "1"], 0),
+        ] {
+            let (_folder, roots) = tree(&[("proc/net/softnet_stat", &text.repeat(2))]);
+            let lines = samples(&mut Softnet::new(&roots), &roots);
+            for cpu in cpus {
+                assert_has(&lines, &[&format!("node_softnet_backlog_len{{cpu=\"{cpu}\"}} {backlog}")]);
+            }
+        }
     }
 }

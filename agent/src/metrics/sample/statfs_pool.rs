@@ -53,8 +53,8 @@ impl Space {
 pub enum Answer {
     /// Nothing within the deadline, now or since an earlier time.
     Silence,
-    /// An error.
-    Refusal,
+    /// An error of the system, by its number.
+    Refusal(i32),
     /// Its space.
     Space(Space),
 }
@@ -158,7 +158,8 @@ impl Shared {
             }
             if let Some((at, round, place)) = next {
                 drop(state);
-                let answer = question(&place).map_or(Answer::Refusal, Answer::Space);
+                let answer = question(&place)
+                    .map_or_else(|error| Answer::Refusal(error.raw_os_error().unwrap_or_default()), Answer::Space);
                 state = self.lock();
                 state.put(at, round, &place, answer);
             } else if state.closed || state.idle > 0 {
@@ -295,8 +296,8 @@ mod tests {
 
     #[test]
     fn errors_are_told_from_silence_and_no_places_need_no_thread() {
-        let pool = StatfsPool::new(Limits::default(), |_| Err(std::io::Error::other("gone")));
+        let pool = StatfsPool::new(Limits::default(), |_| Err(std::io::Error::from_raw_os_error(2)));
         assert_eq!(ask(&pool, &[]).0, vec![]);
-        assert_eq!(ask(&pool, &["x"]).0, vec![Answer::Refusal]);
+        assert_eq!(ask(&pool, &["x"]).0, vec![Answer::Refusal(2)]);
     }
 }

@@ -212,7 +212,11 @@ impl Collector for Zfs {
         // Pools are folders beside the files.
         let files = FILES.map(|(_, file)| file.as_bytes());
         self.pools.refresh(|name, path| (!files.contains(&name) && path.is_dir()).then(|| Pool::new(name, path)))?;
-        self.files.iter_mut().try_for_each(|file| file.collect(scrape.out))?;
+        for file in &mut self.files {
+            if let Err(error) = file.collect(scrape.out) {
+                scrape.failed = Some(error);
+            }
+        }
         self.io.begin();
         self.datasets.begin();
         for (name, pool) in self.pools.iter_mut() {
@@ -228,7 +232,7 @@ impl Collector for Zfs {
 
 #[cfg(test)]
 mod tests {
-    use super::{Zfs, after_two_words};
+    use super::{Encoder, Zfs, after_two_words};
     use crate::metrics::sample::CollectError;
     use crate::metrics::sample::testing::{assert_has, collect, samples, tree};
 
@@ -288,12 +292,15 @@ mod tests {
 
     #[test]
     fn what_is_no_statistic_is_refused_and_a_host_without_zfs_has_no_data() {
-        for (path, text) in [
-            ("arcstats", "hits 4 1\n"),
-            ("arcstats", "name type data\nhits 4 x\n"),
-            ("tank/io", &IO.replace(" 5\n", "\n")),
-        ] {
-            let (_folder, roots) = tree(&[(&format!("proc/spl/kstat/zfs/{path}"), text)]);
+        let of_all = ["hits 4 1\n", "name type data\nhits 4 x\n", "name type data\nhits 3 9223372036854775808x\n"];
+        for text in of_all {
+            let (_folder, roots) = tree(&[("proc/spl/kstat/zfs/arcstats", text), ("proc/spl/kstat/zfs/fm", ARC)]);
+            let mut zfs = Zfs::new(&roots);
+            assert!(zfs.files[1].collect(&mut Encoder::default()).is_err(), "{text}");
+            assert_eq!(samples(&mut zfs, &roots).len(), 3, "other files are told");
+        }
+        for (path, text) in [("io", IO.replace(" 5\n", "\n")), ("objset-1", "writes 4 1\n".to_owned())] {
+            let (_folder, roots) = tree(&[(&format!("proc/spl/kstat/zfs/tank/{path}"), &text)]);
             assert!(matches!(collect(&mut Zfs::new(&roots), &roots), Err(CollectError::Malformed { .. })), "{text}");
         }
         let (_folder, roots) = tree(&[]);
