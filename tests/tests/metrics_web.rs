@@ -211,6 +211,21 @@ fn a_web_configuration_that_cannot_be_used_at_the_start_keeps_the_port_closed() 
     Ok(())
 }
 
+#[test]
+fn problems_of_the_web_configuration_are_found_before_anything_runs() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (config, web) = (folder.path().join("agent.yaml"), folder.path().join("web-config.yml"));
+    fs::write(&config, format!("metrics: {{web_config: {}}}\n", web.display()))?;
+    let check = || Command::new(binary("hostwright-agent")?).arg("check").arg(&config).output().context("check");
+    assert!(check()?.status.success(), "it need not be there yet");
+    fs::write(&web, "tls_server_config: {cert_file: a.pem, key_file: a.key, client_ca: x}\n")?;
+    let output = check()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("web-config.yml:1:") && said.contains("client_ca: this needs client_auth_type"), "{said}");
+    Ok(())
+}
+
 /// A ready agent with these settings of the metrics duty beside its address.
 fn agent(more: &str) -> Result<(AgentProcess, Port)> {
     let port = Port::reserve()?;

@@ -1,4 +1,5 @@
 use crate::containers;
+use hostwright_core::config::metrics::web::WebConfig;
 use hostwright_core::config::{Config, ConfigError};
 use std::path::Path;
 
@@ -11,6 +12,11 @@ pub fn check(path: &Path) -> Result<(), ConfigError> {
     // On the machine of whoever writes the file the Compose file need not be where it will be on the host.
     if let Some(containers) = config.containers.as_ref().filter(|containers| containers.compose.exists()) {
         containers::check(&containers.compose)?;
+    }
+    // Nor need the web configuration.
+    let web = config.metrics.as_ref().and_then(|metrics| metrics.web_config.as_ref());
+    if let Some(web) = web.filter(|web| web.exists()) {
+        WebConfig::read(web)?;
     }
     let duties: Vec<_> = crate::duties(&config).iter().map(crate::supervisor::Duty::name).collect();
     println!("{} is valid; duties: {}", path.display(), duties.join(", "));
