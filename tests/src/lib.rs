@@ -24,6 +24,8 @@ pub mod numbered_log;
 pub mod port;
 /// The agent as a process: start, signal, kill, ask.
 pub mod process;
+/// A proxy between the agent and its receivers.
+pub mod proxy;
 /// Log platforms that no package has.
 pub mod receivers;
 /// The scenarios' files, filled in.

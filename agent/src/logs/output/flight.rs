@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 /// (net.ipv4.tcp_rmem allows 6 MiB, which newer kernels fill with content) and a moment to read it.
 const DOUBT_BYTES: u64 = 8 << 20;
 const DOUBT_TIME: Duration = Duration::from_secs(10);
+/// A receiver that acknowledges nothing for as long does not read.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// A piece of a file on its way.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +71,7 @@ impl Flight {
     /// All but the last `unacknowledged` encoded bytes have arrived: the marks of whole pieces that have.
     pub fn acknowledged(&mut self, unacknowledged: u64, keep_doubt: bool) -> Vec<Mark> {
         let now = Instant::now();
+        let was_stalled = self.stalled() >= STALLED;
         let mut done = Vec::new();
         while let Some(mark) = self.sent.front().copied() {
             if self.encoded - mark.encoded < unacknowledged {
@@ -84,6 +87,10 @@ impl Flight {
                 self.doubtful.push_back((now, mark));
                 self.doubtful_bytes += mark.encoded;
             }
+        }
+        if was_stalled && !done.is_empty() {
+            // It only begins to read what it had by then.
+            self.doubtful.iter_mut().for_each(|(at, _)| *at = now);
         }
         self.forget_certain(now);
         done
@@ -140,8 +147,11 @@ impl Flight {
     }
 
     fn forget_certain(&mut self, now: Instant) {
+        // Whoever takes nothing more has not read what he has.
+        let is_heard = self.stalled() < STALLED;
         while let Some((at, mark)) = self.doubtful.front() {
-            if self.doubtful_bytes <= DOUBT_BYTES && now.duration_since(*at) < DOUBT_TIME {
+            let is_certain = is_heard && now.duration_since(*at) >= DOUBT_TIME;
+            if self.doubtful_bytes <= DOUBT_BYTES && !is_certain {
                 break;
             }
             self.doubtful_bytes -= mark.encoded;
@@ -152,9 +162,10 @@ impl Flight {
 
 #[cfg(test)]
 mod tests {
-    use super::{Flight, Mark};
+    use super::{DOUBT_TIME, Flight, Mark};
     use crate::logs::record::Tally;
     use crate::logs::source::identity::Point;
+    use std::time::Instant;
 
     fn mark(from: u64, to: u64) -> Mark {
         let point = |offset| Point { offset, ..Point::default() };
@@ -193,6 +204,25 @@ mod tests {
             let back: Vec<_> = flight.take_back(reset).iter().map(|(mark, _)| mark.from.offset).collect();
             assert_eq!(back, expected);
             assert!(flight.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_a_stalled_receiver_has_stays_in_doubt() {
+        let long_ago = Instant::now().checked_sub(2 * DOUBT_TIME).expect("the machine runs for as long");
+        for (stalled, expected) in [(false, vec![10, 30]), (true, vec![0, 10, 30])] {
+            let mut flight = Flight::default();
+            for (from, to) in [(0, 10), (10, 30), (30, 40)] {
+                flight.sent(mark(from, to));
+            }
+            flight.acknowledged(60, true);
+            flight.doubtful[0].0 = long_ago;
+            if stalled {
+                flight.acknowledged_at = Some(long_ago);
+            }
+            flight.acknowledged(20, true);
+            let back: Vec<_> = flight.take_back(true).iter().map(|(mark, _)| mark.from.offset).collect();
+            assert_eq!(back, expected);
         }
     }
 }

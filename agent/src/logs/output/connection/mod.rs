@@ -28,7 +28,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct Broken {
     /// A sentence with the address, the reason and the remedy.
     pub why: String,
-    /// It ended without order: what the receiver's kernel took may not have been read.
+    /// It ended without order: what was acknowledged by TCP may not have been read.
     pub reset: bool,
 }
 
@@ -37,6 +37,8 @@ pub struct Broken {
 pub struct Connection {
     wire: Wire,
     address: String,
+    /// What a proxy's kernel took has not reached the receiver, and how the receiver's connection ended is not told.
+    through_proxy: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Connection {
         let timed_out = || Err(format!("no answer within {} s; {UNREACHABLE}", CONNECT.as_secs()));
         let opened = tokio::time::timeout(CONNECT, open(settings)).await.unwrap_or_else(|_| timed_out());
         match opened {
-            Ok(wire) => Ok(Self { wire, address }),
+            Ok(wire) => Ok(Self { wire, address, through_proxy: settings.proxy.is_some() }),
             Err(why) => {
                 let why = format!("cannot connect to {address}: {why} (lines wait in their files)");
                 Err(Broken { why, reset: false })
@@ -140,7 +142,10 @@ impl Connection {
     }
 
     fn received(&self, received: io::Result<usize>) -> Result<usize, Broken> {
-        let closed = |reset| Broken { why: format!("{} closed the connection", self.address), reset };
+        let closed = |reset| {
+            let why = format!("{} closed the connection", self.address);
+            Broken { why, reset: reset || self.through_proxy }
+        };
         match received {
             // TLS says that it ends before TCP tells how.
             Ok(0) => Err(closed(!matches!(self.wire, Wire::Plain(_)) && !socket::has_ended(self.stream()))),

@@ -134,6 +134,30 @@ async fn an_end_in_order_is_told_from_a_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_knows_how_a_connection_through_a_proxy_ended() {
+    let server = Server::start().await;
+    let proxy = server.receiver(None).address;
+    let target = HostPort("logs.example:1".into());
+    let proxy = Proxy { kind: Kind::Http, address: proxy, login: None };
+    let receiver = Receiver { address: target, tls: None, proxy: Some(Box::new(proxy)) };
+    let answering = async {
+        let mut stream = server.accept_plain().await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("asked"));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("answered");
+        stream
+    };
+    let (connection, mut stream) = tokio::join!(Connection::open(&receiver), answering);
+    let mut connection = connection.expect("connected");
+    connection.send(b"x").await.expect("sent");
+    stream.read_u8().await.expect("read");
+    drop(stream);
+    assert!(ended(&mut connection).await.reset);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_close_that_tls_announces_is_in_order_when_tcp_ends_so_too() {
     let server = Server::start().await;
     let (mut connection, mut stream) = server.connected().await;
