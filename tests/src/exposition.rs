@@ -8,12 +8,13 @@ use anyhow::{Context, Result, ensure};
 pub type Version = (u32, u32);
 
 /// What families and labels are compared with; what it added is not asked of older ones.
-const NEWEST: Version = (1, 11);
+pub const NEWEST: Version = (1, 11);
 
 /// How the names of families begin that versions after 1.5 added.
-const ADDED: [&str; 26] = [
+const ADDED: &[&str] = &[
     "node_bcachefs_",
     "node_cpu_online",
+    "node_cpu_scaling_governor",
     "node_filesystem_mount_info",
     "node_filesystem_purgeable_bytes",
     "node_kernel_hung_",
@@ -42,7 +43,12 @@ const ADDED: [&str; 26] = [
 ];
 
 /// Labels that versions after 1.5 added, with their families.
-const LABELLED: [(&str, &str); 2] = [("node_filesystem_", "device_error"), ("node_disk_info", "rotational")];
+const LABELLED: &[(&str, &str)] = &[
+    ("node_disk_info", "rotational"),
+    ("node_filesystem_", "device_error"), ("node_network_info", "adminstate"), ("node_nvme_info", "cntlid")];
+
+/// How the names of families begin that versions after 1.5 explain in other words.
+const REWORDED: &[&str] = &["node_cpu_frequency_"];
 
 /// Header lines by family, values by series with the labels in one order.
 #[derive(Debug)]
@@ -80,6 +86,7 @@ impl Exposition {
             match self.families.get(family) {
                 _ if !after.families.contains_key(family) => {}
                 None => wrong.push(format!("the family {family} is missing")),
+                Some(_) if version < NEWEST && REWORDED.iter().any(|name| family.starts_with(name)) => {}
                 Some(own) if own != header => wrong.push(format!("{own:?} in place of {header:?}")),
                 Some(_) => {}
             }

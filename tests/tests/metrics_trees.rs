@@ -1,12 +1,14 @@
 //! The metrics duty on hosts with other hardware than this one: on an unpacked tree, the real agent and a real
 //! node_exporter answer the same.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use hostwright_tests::engines::NodeExporter;
-use hostwright_tests::exposition::Exposition;
+use hostwright_tests::exposition::{Exposition, NEWEST};
 use hostwright_tests::http;
 use hostwright_tests::port::Port;
 use hostwright_tests::process::AgentProcess;
@@ -35,6 +37,20 @@ fn same_on(tree: &Tree, wanted: &Wanted<'_>) -> Result<usize> {
     Ok(ours.series.len())
 }
 
+/// Ours is what node_exporter 1.11 answered on the tree, which is recorded beside it: the installed one is older.
+fn same_as_recorded(name: &str, collectors: &[(&str, &str)]) -> Result<()> {
+    let tree = Tree::unpack(name)?;
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hosts").join(name).with_extension("prom");
+    let recorded = fs::read_to_string(recorded)?.replace("{tree}", &tree.path().display().to_string());
+    let recorded = Exposition::parse(&recorded)?;
+    let said: String = collectors.iter().map(|(name, said)| format!(", {name}: {said}")).collect();
+    let (_agent, port) = agent_on(&tree, &said)?;
+    let ours = Exposition::parse(&http::get(port.address(), "/metrics")?.success()?.text())?;
+    let wrong = ours.wrong(&recorded, &recorded, NEWEST);
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
 fn agent_on(tree: &Tree, collectors: &str) -> Result<(AgentProcess, Port)> {
     let port = Port::reserve()?;
     let roots = [("procfs", "proc"), ("sysfs", "sys"), ("rootfs", "root"), ("udev", "udev")];
@@ -51,17 +67,23 @@ fn agent_on(tree: &Tree, collectors: &str) -> Result<(AgentProcess, Port)> {
 fn a_server_with_one_of_nearly_everything_is_told_as_the_original_does() -> Result<()> {
     let collectors = [
         ("bonding", "true"),
+        ("cpu_vulnerabilities", "true"),
+        ("cpufreq", "true"),
+        ("diskstats", "true"),
         ("dmi", "true"),
         ("edac", "true"),
         ("fibrechannel", "true"),
+        ("hwmon", "true"),
+        ("infiniband", "true"),
+        ("netclass", "true"),
+        ("nvme", "true"),
         ("powersupplyclass", "true"),
         ("rapl", "true"),
         ("tapestats", "true"),
         ("thermal_zone", "true"),
         ("watchdog", "true"),
     ];
-    let tree = Tree::unpack("server")?;
-    let series = same_on(&tree, &Wanted { collectors: &collectors, flags: &[] })?;
+    let series = same_on(&Tree::unpack("server")?, &Wanted { collectors: &collectors, flags: &[] })?;
     ensure!(series > 130, "only {series} series");
     Ok(())
 }
@@ -98,4 +120,38 @@ fn a_load_balancers_network_and_kernel_are_told_as_the_original_does() -> Result
     let series = same_on(&tree, &Wanted { collectors: &collectors, flags: &[] })?;
     ensure!(series > 240, "only {series} series");
     Ok(())
+}
+
+#[test]
+fn options_have_the_same_effect_as_the_originals_flags() -> Result<()> {
+    let collectors = [
+        ("diskstats", "{device_exclude: '^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\\d+n\\d+p)\\d+$'}"),
+        ("netclass", "{ignored_devices: '^(lo|veth.*)$', ignore_invalid_speed: true}"),
+        ("powersupplyclass", "{ignored_supplies: '^hidpp'}"),
+        ("rapl", "{enable_zone_label: true}"),
+        ("tapestats", "{ignored_devices: '^st1'}"),
+    ];
+    let flags = [
+        "--collector.netclass.ignored-devices=^(lo|veth.*)$",
+        "--collector.netclass.ignore-invalid-speed",
+        "--collector.powersupply.ignored-supplies=^hidpp",
+        "--collector.rapl.enable-zone-label",
+        "--collector.tapestats.ignored-devices=^st1",
+    ];
+    same_on(&Tree::unpack("server")?, &Wanted { collectors: &collectors, flags: &flags })?;
+    Ok(())
+}
+
+#[test]
+fn what_only_newer_versions_understand_is_told_as_they_do() -> Result<()> {
+    let info = "{info: true, info_flags_include: '^(aes|avx.?|constant_tsc)$', info_bugs_include: '^(cpu_meltdown|spectre_.*|mds)$'}";
+    let collectors = [
+        ("cpu", info),
+        ("diskstats", "true"),
+        ("fibrechannel", "true"),
+        ("hwmon", "true"),
+        ("infiniband", "true"),
+        ("thermal_zone", "true"),
+    ];
+    same_as_recorded("newer", &collectors)
 }

@@ -73,7 +73,7 @@ impl Family {
 }
 
 /// The labels of a sample, escaped and joined, ready to be copied: `cpu="0",mode="idle"`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Vec<u8>);
 
 impl Labels {

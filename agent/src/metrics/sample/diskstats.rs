@@ -1,9 +1,12 @@
 use super::rows::Rows;
+use super::sysfs::{Attribute, Page};
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Labels};
 use hostwright_core::config::metrics::collectors::diskstats as options;
 use hostwright_core::config::metrics::filter::Filter;
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -23,13 +26,19 @@ enum Unit {
 pub struct Diskstats {
     file: KernelFile,
     devices: Filter,
-    udev: PathBuf,
+    places: Places,
     info: Family,
     filesystem: Family,
     mapper: Family,
     ata: [(&'static str, Family); 3],
     fields: [(Unit, Family); FIELDS],
     rows: Rows<Disk>,
+}
+
+/// Where more is known of a disk.
+struct Places {
+    udev: PathBuf,
+    block: PathBuf,
 }
 
 #[derive(Default)]
@@ -56,7 +65,7 @@ impl Diskstats {
         Self {
             file: KernelFile::new(roots.procfs.join("diskstats")),
             devices: options.devices.clone(),
-            udev: roots.udev.clone(),
+            places: Places { udev: roots.udev.clone(), block: roots.sysfs.join("block") },
             info: gauge("info", "Info of /sys/block/<block_device>."),
             filesystem: gauge("filesystem_info", "Info about disk filesystem."),
             mapper: gauge("device_mapper_info", "Info about disk device mapper."),
@@ -116,20 +125,28 @@ impl Disk {
         Some(())
     }
 
-    fn refresh(&mut self, name: &[u8], udev: &std::path::Path, ata: &[(&'static str, Family); 3]) {
-        let path = udev.join(format!("b{}:{}", self.numbers.0, self.numbers.1));
+    fn refresh(&mut self, name: &[u8], places: &Places, ata: &[(&'static str, Family); 3]) {
+        let path = places.udev.join(format!("b{}:{}", self.numbers.0, self.numbers.1));
         let file = std::fs::metadata(&path).ok().map(|data| (data.ino(), data.ctime(), data.ctime_nsec()));
         if self.known.as_ref().is_none_or(|known| known.file != file) {
             let text = file.and_then(|_| std::fs::read(&path).ok()).unwrap_or_default();
-            self.known = Some(Known::new(file, name, self.numbers, &text, ata));
+            let rotates = places.rotates(name);
+            self.known = Some(Known { file, ..Known::new(&(name, rotates), self.numbers, &text, ata) });
         }
+    }
+}
+
+impl Places {
+    /// Whether the disk turns; one that does not say so does not.
+    fn rotates(&self, name: &[u8]) -> bool {
+        let file = self.block.join(OsStr::from_bytes(name)).join("queue/rotational");
+        Attribute::new(file).read(&mut Page::default()).is_ok_and(|text| text == b"1")
     }
 }
 
 impl Known {
     fn new(
-        file: Option<(u64, i64, i64)>,
-        name: &[u8],
+        (name, rotates): &(&[u8], bool),
         (major, minor): (u64, u64),
         text: &[u8],
         ata: &[(&'static str, Family); 3],
@@ -140,7 +157,7 @@ impl Known {
         let get = |key: &str| properties.get(key).copied().unwrap_or_default();
         let first = |keys: &[&str]| keys.iter().map(|key| get(key)).find(|value| !value.is_empty()).unwrap_or_default();
         let labels = |pairs: &[(&str, &str)]| {
-            let mut all = vec![("device", name)];
+            let mut all = vec![("device", *name)];
             all.extend(pairs.iter().map(|(label, value)| (*label, value.as_bytes())));
             Labels::new(&all)
         };
@@ -150,6 +167,7 @@ impl Known {
             ("model", get("ID_MODEL")),
             ("path", get("ID_PATH")),
             ("revision", get("ID_REVISION")),
+            ("rotational", if *rotates { "1" } else { "0" }),
             ("serial", first(&["SCSI_IDENT_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL"])),
             ("wwn", get("ID_WWN")),
         ]);
@@ -168,7 +186,7 @@ impl Known {
         ]);
         let is_ata = !get("ID_ATA").is_empty();
         Self {
-            file,
+            file: None,
             info,
             filesystem: (!get("ID_FS_TYPE").is_empty()).then_some(filesystem),
             mapper: (!get("DM_NAME").is_empty()).then_some(mapper),
@@ -196,7 +214,7 @@ impl Collector for Diskstats {
             }
             let disk = self.rows.row("device", name);
             disk.read(numbers, words.map(number)).ok_or_else(malformed)?;
-            disk.refresh(name, &self.udev, &self.ata);
+            disk.refresh(name, &self.places, &self.ata);
         }
         self.write(scrape);
         Ok(())
@@ -249,7 +267,7 @@ mod tests {
                 r#"node_disk_read_bytes_total{device="vda"} 5751354368"#,
                 r#"node_disk_discard_time_seconds_total{device="vda"} 25.074"#,
                 r#"node_disk_flush_requests_time_seconds_total{device="vda"} 0.378"#,
-                r#"node_disk_info{device="vda",major="254",minor="0",model="",path="",revision="",serial="",wwn=""} 1"#,
+                r#"node_disk_info{device="vda",major="254",minor="0",model="",path="",revision="",rotational="0",serial="",wwn=""} 1"#,
             ],
         );
         assert_eq!(lines.len(), 18);
@@ -262,7 +280,7 @@ mod tests {
         assert_has(
             &lines,
             &[
-                r#"node_disk_info{device="sda",major="8",minor="0",model="SAMSUNG_MZ7LH960",path="pci-0000:00:17.0-ata-1",revision="HXT7904Q",serial="S45NNC0R101234",wwn="0x5002538e00000001"} 1"#,
+                r#"node_disk_info{device="sda",major="8",minor="0",model="SAMSUNG_MZ7LH960",path="pci-0000:00:17.0-ata-1",revision="HXT7904Q",rotational="0",serial="S45NNC0R101234",wwn="0x5002538e00000001"} 1"#,
                 r#"node_disk_ata_write_cache{device="sda"} 1"#,
                 r#"node_disk_ata_rotation_rate_rpm{device="sda"} 0"#,
                 r#"node_disk_device_mapper_info{device="dm-0",lv_layer="",lv_name="root",name="vg-root",uuid="LVM-abc",vg_name="vg"} 1"#,

@@ -15,6 +15,10 @@ mod cgroups;
 mod conntrack;
 /// `node_cpu_*`: time per CPU and mode, throttling.
 mod cpu;
+/// `node_cpu_vulnerabilities_info`: known flaws of the CPU, and what is done about them.
+mod cpu_vulnerabilities;
+/// `node_cpu_frequency_*`, `node_cpu_scaling_*`: how fast the CPUs run.
+mod cpufreq;
 /// `node_disk_*`: block devices.
 mod diskstats;
 /// `node_dmi_info`: what the firmware says of the machine.
@@ -33,6 +37,10 @@ mod filesystem;
 mod folder;
 /// Families that the kernel names, for several devices.
 mod grid;
+/// `node_hwmon_*`: temperatures, fans, voltages.
+mod hwmon;
+/// `node_infiniband_*`.
+mod infiniband;
 /// `node_interrupts_total`: interrupts by CPU.
 mod interrupts;
 /// `node_ipvs_*`: the load balancer of the kernel.
@@ -63,6 +71,8 @@ mod mounts;
 mod named;
 /// Names of families that are made from the kernel's own words.
 mod names;
+/// `node_network_*`: what network devices are.
+mod netclass;
 /// `node_network_*_total`: network devices' traffic.
 mod netdev;
 /// `node_netstat_*`: protocol counters.
@@ -71,6 +81,8 @@ mod netstat;
 mod nfs;
 /// `node_nfsd_*`: the NFS server of this host.
 mod nfsd;
+/// `node_nvme_*`: NVMe controllers and namespaces.
+mod nvme;
 /// `node_os_*`: which distribution this is.
 mod os;
 /// `node_power_supply_*`: batteries and mains.
@@ -231,6 +243,8 @@ const BUILDERS: &[(&str, Build)] = &[
     ("cgroups", |roots, _| Box::new(cgroups::Cgroups::new(roots))),
     ("conntrack", |roots, _| Box::new(conntrack::Conntrack::new(roots))),
     ("cpu", |roots, options| Box::new(cpu::Cpu::new(roots, &options.cpu))),
+    ("cpu_vulnerabilities", |roots, _| Box::new(cpu_vulnerabilities::CpuVulnerabilities::new(roots))),
+    ("cpufreq", |roots, options| Box::new(cpufreq::Cpufreq::new(roots, &options.cpu))),
     ("diskstats", |roots, options| Box::new(diskstats::Diskstats::new(roots, &options.diskstats))),
     ("dmi", |roots, _| Box::new(dmi::Dmi::new(roots))),
     ("edac", |roots, _| Box::new(edac::Edac::new(roots))),
@@ -238,6 +252,8 @@ const BUILDERS: &[(&str, Build)] = &[
     ("fibrechannel", |roots, _| Box::new(fibrechannel::Fibrechannel::new(roots))),
     ("filefd", |roots, _| Box::new(filefd::Filefd::new(roots))),
     ("filesystem", |roots, options| Box::new(filesystem::Filesystem::new(roots, &options.filesystem))),
+    ("hwmon", |roots, options| Box::new(hwmon::Hwmon::new(roots, &options.hwmon))),
+    ("infiniband", |roots, _| Box::new(infiniband::Infiniband::new(roots))),
     ("interrupts", |roots, options| Box::new(interrupts::Interrupts::new(roots, &options.interrupts))),
     ("ipvs", |roots, options| Box::new(ipvs::Ipvs::new(roots, &options.ipvs))),
     ("kernel_hung", |roots, _| Box::new(kernel_hung::KernelHung::new(roots))),
@@ -247,10 +263,12 @@ const BUILDERS: &[(&str, Build)] = &[
     ("mdadm", |roots, _| Box::new(mdadm::Mdadm::new(roots))),
     ("meminfo", |roots, _| Box::new(meminfo::Meminfo::new(roots))),
     ("meminfo_numa", |roots, _| Box::new(meminfo_numa::MeminfoNuma::new(roots))),
+    ("netclass", |roots, options| Box::new(netclass::Netclass::new(roots, &options.netclass))),
     ("netdev", |roots, options| Box::new(netdev::Netdev::new(roots, &options.netdev))),
     ("netstat", |roots, options| Box::new(netstat::Netstat::new(roots, &options.netstat))),
     ("nfs", |roots, _| Box::new(nfs::Nfs::new(roots))),
     ("nfsd", |roots, _| Box::new(nfsd::Nfsd::new(roots))),
+    ("nvme", |roots, _| Box::new(nvme::Nvme::new(roots))),
     ("os", |roots, _| Box::new(os::Os::new(roots))),
     ("powersupplyclass", |roots, options| {
         Box::new(powersupplyclass::Powersupplyclass::new(roots, &options.powersupplyclass))
@@ -371,18 +389,12 @@ mod tests {
         "bcache",
         "bcachefs",
         "btrfs",
-        "cpu_vulnerabilities",
-        "cpufreq",
         "drbd",
         "drm",
         "ethtool",
-        "hwmon",
-        "infiniband",
         "logind",
         "mountstats",
-        "netclass",
         "network_route",
-        "nvme",
         "pcidevice",
         "perf",
         "qdisc",

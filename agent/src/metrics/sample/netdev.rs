@@ -1,5 +1,5 @@
 use super::rows::Rows;
-use super::rtnetlink::Links;
+use super::rtnetlink::{Link, Links};
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::Family;
 use hostwright_core::config::metrics::collectors::netdev as options;
@@ -59,8 +59,8 @@ impl Netdev {
     fn read(&mut self) -> Result<usize, CollectError> {
         self.rows.begin();
         if let Some(links) = &mut self.links {
-            let take = |name: &[u8], counters| {
-                if self.devices.admits(name) {
+            let take = |link: Link<'_>| {
+                if let Some((name, counters)) = link.counters().filter(|(name, _)| self.devices.admits(name)) {
                     *self.rows.row("device", name) = counters;
                 }
             };

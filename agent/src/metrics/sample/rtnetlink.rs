@@ -13,7 +13,8 @@ const RTM_GETLINK: u16 = 18;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
-const IFLA_IFNAME: u16 = 3;
+/// Its name.
+pub const IFLA_IFNAME: u16 = 3;
 const IFLA_STATS64: u16 = 23;
 const IFLA_EXT_MASK: u16 = 29;
 /// Leaves out counters per address family, half of the work; those of the device stay.
@@ -32,8 +33,8 @@ pub struct Links {
 }
 
 impl Links {
-    /// Calls `each` with the name and counters of every link.
-    pub fn read(&mut self, each: impl FnMut(&[u8], Counters)) -> io::Result<()> {
+    /// Calls `each` with every link.
+    pub fn read(&mut self, each: impl FnMut(Link<'_>)) -> io::Result<()> {
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => open()?,
@@ -67,7 +68,7 @@ fn request(sequence: u32) -> [u8; HEADER + LINK_MESSAGE + 8] {
     message
 }
 
-fn dump(socket: &OwnedFd, buffer: &mut [u8], sequence: u32, mut each: impl FnMut(&[u8], Counters)) -> io::Result<()> {
+fn dump(socket: &OwnedFd, buffer: &mut [u8], sequence: u32, mut each: impl FnMut(Link<'_>)) -> io::Result<()> {
     sendto(socket.as_raw_fd(), &request(sequence), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
     loop {
         let length = recv(socket.as_raw_fd(), buffer, MsgFlags::empty())?;
@@ -79,8 +80,8 @@ fn dump(socket: &OwnedFd, buffer: &mut [u8], sequence: u32, mut each: impl FnMut
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => return Err(io::Error::other("the kernel refused to list links")),
                 RTM_NEWLINK => {
-                    if let Some((name, counters)) = body.get(LINK_MESSAGE..).and_then(link) {
-                        each(name, counters);
+                    if let Some(link) = Link::of(body) {
+                        each(link);
                     }
                 }
                 _ => {}
@@ -98,20 +99,58 @@ fn message(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
     Some((kind, sequence, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
-/// Name and counters from a link's attributes.
-fn link(mut attributes: &[u8]) -> Option<(&[u8], Counters)> {
-    let (mut name, mut counters) = (None, None);
-    while let Some(head) = attributes.get(..4) {
-        let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
-        let value = attributes.get(4..length)?;
-        match u16::from_ne_bytes([head[2], head[3]]) {
-            IFLA_IFNAME => name = Some(value.strip_suffix(b"\0").unwrap_or(value)),
-            IFLA_STATS64 => counters = counters_of(value),
-            _ => {}
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
+/// A network device as the kernel tells of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Link<'m> {
+    /// What kind of hardware it is, by ARP's numbers.
+    pub kind: u16,
+    /// Its number.
+    pub index: i32,
+    /// `IFF_*`.
+    pub flags: u32,
+    attributes: &'m [u8],
+}
+
+impl<'m> Link<'m> {
+    fn of(body: &'m [u8]) -> Option<Self> {
+        let (head, attributes) = body.split_at_checked(LINK_MESSAGE)?;
+        Some(Self {
+            kind: u16::from_ne_bytes(head[2..4].try_into().ok()?),
+            index: i32::from_ne_bytes(head[4..8].try_into().ok()?),
+            flags: u32::from_ne_bytes(head[8..12].try_into().ok()?),
+            attributes,
+        })
     }
-    name.zip(counters)
+
+    /// Its attributes (`IFLA_*`), each with its number.
+    pub fn attributes(&self) -> impl Iterator<Item = (u16, &'m [u8])> {
+        let mut rest = self.attributes;
+        std::iter::from_fn(move || {
+            let head = rest.get(..4)?;
+            let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
+            let value = rest.get(4..length)?;
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+            Some((u16::from_ne_bytes([head[2], head[3]]), value))
+        })
+    }
+
+    /// Its name and counters.
+    pub fn counters(&self) -> Option<(&'m [u8], Counters)> {
+        let (mut name, mut counters) = (None, None);
+        for (kind, value) in self.attributes() {
+            match kind {
+                IFLA_IFNAME => name = Some(text(value)),
+                IFLA_STATS64 => counters = counters_of(value),
+                _ => {}
+            }
+        }
+        name.zip(counters)
+    }
+}
+
+/// A text without the byte that ends it.
+pub fn text(value: &[u8]) -> &[u8] {
+    value.strip_suffix(b"\0").unwrap_or(value)
 }
 
 /// `struct rtnl_link_stats64`, summed up as the kernel does it for `/proc/net/dev`.
@@ -160,13 +199,14 @@ fn counters_of(stats: &[u8]) -> Option<Counters> {
 
 #[cfg(test)]
 mod tests {
-    use super::{counters_of, link, message};
+    use super::{Link, counters_of, message};
 
     #[test]
     fn truncated_messages_end_the_walk_and_nothing_panics() {
         let whole: Vec<u8> = (0..=255).cycle().take(400).collect();
         for length in 0..whole.len() {
-            let _ = (message(&whole[..length]), link(&whole[..length]), counters_of(&whole[..length]));
+            let link = Link::of(&whole[..length]).and_then(|link| link.counters());
+            let _ = (message(&whole[..length]), link, counters_of(&whole[..length]));
         }
         assert!(message(&[0; 16]).is_none(), "a message shorter than its header would never end");
     }

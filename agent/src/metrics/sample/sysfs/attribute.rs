@@ -1,3 +1,4 @@
+use nix::errno::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -66,14 +67,21 @@ impl Attribute {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn read<'p>(&mut self, page: &'p mut Page) -> io::Result<&'p [u8]> {
-        Ok(self.take(page, MOST_IN_LABEL)?.trim_ascii())
+        Ok(self.read_cut(page)?.trim_ascii())
+    }
+
+    /// The same with the space around it.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn read_cut<'p>(&mut self, page: &'p mut Page) -> io::Result<&'p [u8]> {
+        self.take(page, MOST_IN_LABEL)
     }
 
     /// All that it holds now.
     ///
     /// # Errors
     /// There is none, or it cannot be read.
-    #[cfg_attr(not(test), expect(dead_code, reason = "collectors to come need it"))]
     pub fn read_whole<'p>(&mut self, page: &'p mut Page) -> io::Result<&'p [u8]> {
         self.take(page, MOST)
     }
@@ -81,17 +89,18 @@ impl Attribute {
     fn take<'p>(&mut self, page: &'p mut Page, most: usize) -> io::Result<&'p [u8]> {
         let space = &mut page.0[..most];
         if let Some(Kept(file)) = &self.file {
-            // The file of a device that is gone fails for ever; its successor is found by opening.
-            if let Ok(length) = file.read_at(space, 0) {
-                return Ok(&space[..length]);
+            match file.read_at(space, 0) {
+                Ok(length) => return Ok(&space[..length]),
+                // The file of a device that is gone fails for ever; its successor is found by opening.
+                Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => self.file = None,
+                Err(error) => return Err(error),
             }
-            self.file = None;
         }
         let file = File::open(&self.path)?;
         // One read gives all of it: the kernel renders an attribute as a whole.
-        let length = file.read_at(space, 0)?;
+        let read = file.read_at(space, 0);
         self.file = Kept::new(file);
-        Ok(&space[..length])
+        Ok(&space[..read?])
     }
 }
 

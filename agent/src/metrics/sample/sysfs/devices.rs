@@ -25,7 +25,6 @@ impl Entry {
     }
 
     /// A folder of its own, not the link to one.
-    #[expect(dead_code, reason = "collectors to come need it")]
     pub fn is_folder(&self) -> bool {
         self.kind == Some(Type::Directory)
     }

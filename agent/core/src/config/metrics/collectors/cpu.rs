@@ -8,6 +8,8 @@ pub struct Cpu {
     pub guest: bool,
     /// Whether each CPU's model is told.
     pub info: bool,
+    /// Whether their frequency is told with it, which goes by the collector `cpufreq`.
+    pub frequency: bool,
     /// Which of the CPUs' flags are told.
     pub flags_include: Option<NamePattern>,
     /// Which of the CPUs' bugs are told.
@@ -16,7 +18,7 @@ pub struct Cpu {
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self { guest: true, info: false, flags_include: None, bugs_include: None }
+        Self { guest: true, info: false, frequency: true, flags_include: None, bugs_include: None }
     }
 }
 

@@ -228,6 +228,7 @@ impl Collectors {
             }
         }
         section.finish();
+        collectors.options.cpu.frequency = collectors.is_on("cpufreq");
         Some(collectors)
     }
 

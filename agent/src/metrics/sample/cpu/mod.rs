@@ -1,9 +1,24 @@
+//! Time per CPU and mode; where it is told, what the CPUs are, which ones work, and how often they were throttled.
+//!
+//! In: `/proc/stat`, `/proc/cpuinfo` if wanted, `/sys/devices/system/cpu`. Which files a CPU has is looked up when CPUs
+//! come or go. Nothing survives a restart.
+
+/// What the CPUs are.
+mod info;
+/// Which CPUs work.
+mod online;
+/// How often CPUs were throttled.
+mod throttles;
+
 use super::kernel_file::Text;
-use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
+use super::sysfs::Page;
+use super::{CollectError, Collector, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Labels};
 use hostwright_core::config::metrics::collectors::cpu as options;
-use std::collections::BTreeSet;
+use info::Info;
+use online::Online;
 use std::path::{Path, PathBuf};
+use throttles::Throttles;
 
 /// In the order of `/proc/stat`; the two times in guests follow.
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
@@ -24,6 +39,9 @@ pub struct Cpu {
     isolated_cpus: Vec<Labels>,
     rows: Vec<Row>,
     throttles: Throttles,
+    online: Online,
+    info: Option<Info>,
+    page: Page,
 }
 
 struct Row {
@@ -48,6 +66,9 @@ impl Cpu {
             isolated_cpus: isolated(&cpus).iter().map(|cpu| Labels::new(&[("cpu", cpu.as_bytes())])).collect(),
             rows: Vec::new(),
             throttles: Throttles::find(&cpus),
+            online: Online::find(&cpus),
+            info: options.info.then(|| Info::new(roots, options)),
+            page: Page::default(),
             cpus,
         }
     }
@@ -111,6 +132,10 @@ impl Collector for Cpu {
         let stat = scrape.proc_stat.map_err(Clone::clone)?;
         if self.update(stat)? {
             self.throttles = Throttles::find(&self.cpus);
+            self.online = Online::find(&self.cpus);
+        }
+        if let Some(info) = &mut self.info {
+            info.collect(scrape)?;
         }
         if let Some(guest) = &self.guest {
             let mut samples = scrape.out.family(guest);
@@ -128,7 +153,8 @@ impl Collector for Cpu {
         }
         let mut samples = scrape.out.family(&self.isolated);
         self.isolated_cpus.iter().for_each(|labels| samples.with(labels, true));
-        self.throttles.collect(scrape);
+        self.throttles.collect(scrape, &mut self.page);
+        self.online.collect(scrape, &mut self.page);
         Ok(())
     }
 }
@@ -144,65 +170,6 @@ fn isolated(cpus: &Path) -> Vec<String> {
         }
     }
     numbers
-}
-
-/// Files that count throttling; virtual machines mostly have none. They are looked for when CPUs come or go.
-struct Throttles {
-    core: Family,
-    package: Family,
-    cores: Vec<(Labels, KernelFile)>,
-    packages: Vec<(Labels, KernelFile)>,
-}
-
-impl Throttles {
-    fn find(cpus: &Path) -> Self {
-        let mut found = Self {
-            core: Family::counter("node_cpu_core_throttles_total", "Number of times this CPU core has been throttled."),
-            package: Family::counter(
-                "node_cpu_package_throttles_total",
-                "Number of times this CPU package has been throttled.",
-            ),
-            cores: Vec::new(),
-            packages: Vec::new(),
-        };
-        let (mut seen_cores, mut seen_packages) = (BTreeSet::new(), BTreeSet::new());
-        let entries = std::fs::read_dir(cpus).into_iter().flatten().flatten();
-        let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_cpu(path)).collect();
-        folders.sort();
-        for folder in folders {
-            let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned());
-            let (Some(package), Some(core)) = (read("topology/physical_package_id"), read("topology/core_id")) else {
-                continue;
-            };
-            let file = folder.join("thermal_throttle/core_throttle_count");
-            if file.exists() && seen_cores.insert((package.clone(), core.clone())) {
-                let labels = Labels::new(&[("core", core.as_bytes()), ("package", package.as_bytes())]);
-                found.cores.push((labels, KernelFile::new(file)));
-            }
-            let file = folder.join("thermal_throttle/package_throttle_count");
-            if file.exists() && seen_packages.insert(package.clone()) {
-                found.packages.push((Labels::new(&[("package", package.as_bytes())]), KernelFile::new(file)));
-            }
-        }
-        found
-    }
-
-    /// A count that cannot be read is of a CPU that just went away.
-    fn collect(&mut self, scrape: &mut Scrape<'_>) {
-        for (family, files) in [(&self.core, &mut self.cores), (&self.package, &mut self.packages)] {
-            let mut samples = scrape.out.family(family);
-            for (labels, file) in files {
-                if let Some(count) = file.read().ok().and_then(|text| number(text.bytes.trim_ascii())) {
-                    samples.with(labels, count);
-                }
-            }
-        }
-    }
-}
-
-fn is_cpu(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    name.strip_prefix(b"cpu").and_then(number).is_some()
 }
 
 #[cfg(test)]
