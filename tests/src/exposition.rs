@@ -45,7 +45,10 @@ const ADDED: &[&str] = &[
 /// Labels that versions after 1.5 added, with their families.
 const LABELLED: &[(&str, &str)] = &[
     ("node_disk_info", "rotational"),
-    ("node_filesystem_", "device_error"), ("node_network_info", "adminstate"), ("node_nvme_info", "cntlid")];
+    ("node_filesystem_", "device_error"),
+    ("node_network_info", "adminstate"),
+    ("node_nvme_info", "cntlid"),
+];
 
 /// How the names of families begin that versions after 1.5 explain in other words.
 const REWORDED: &[&str] = &["node_cpu_frequency_"];
