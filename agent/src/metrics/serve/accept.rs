@@ -26,11 +26,15 @@ impl Accepted {
 }
 
 fn format(headers: &HeaderMap) -> (Format, HeaderValue) {
-    let fits = |item: &Item<'_>| match (item.name, item.parameter("version")) {
-        ("application/openmetrics-text", Some("1.0.0")) => Some((Format::OpenMetrics, OPEN_1)),
-        ("application/openmetrics-text", None | Some("0.0.1")) => Some((Format::OpenMetrics, OPEN_0)),
-        ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Some((Format::Text, TEXT)),
-        _ => None,
+    let fits = |item: &Item<'_>| {
+        let (is_open, is_text) = (item.is("application/openmetrics-text"), item.is("text/plain"));
+        match item.parameter("version") {
+            Some("1.0.0") if is_open => Some((Format::OpenMetrics, OPEN_1)),
+            None | Some("0.0.1") if is_open => Some((Format::OpenMetrics, OPEN_0)),
+            None | Some("0.0.4") if is_text => Some((Format::Text, TEXT)),
+            _ if item.is("text/*") || item.is("*/*") => Some((Format::Text, TEXT)),
+            _ => None,
+        }
     };
     let mut best: Option<(f32, (Format, HeaderValue))> = None;
     for item in items(headers, &ACCEPT) {
@@ -45,15 +49,11 @@ fn format(headers: &HeaderMap) -> (Format, HeaderValue) {
 }
 
 fn coding(headers: &HeaderMap) -> (Coding, Option<HeaderValue>) {
-    let weight = |name: &str| {
-        let of = |name: &str| items(headers, &ACCEPT_ENCODING).find(|item| item.name == name).map(|item| item.weight);
-        of(name).or_else(|| of("*"))
-    };
-    let identity = items(headers, &ACCEPT_ENCODING).find(|item| item.name == "identity").map(|item| item.weight);
+    let weight = |name: &str| items(headers, &ACCEPT_ENCODING).find(|item| item.is(name)).map(|item| item.weight);
     // Of the same weight, what costs less comes first.
-    let mut best = (identity.unwrap_or(0.0), (Coding::Identity, None));
+    let mut best = (weight("identity").unwrap_or(0.0), (Coding::Identity, None));
     for (coding, name) in [(Coding::Gzip, "gzip"), (Coding::Zstd, "zstd")] {
-        let weight = weight(name).unwrap_or(0.0);
+        let weight = weight(name).or_else(|| weight("*")).unwrap_or(0.0);
         if weight > 0.0 && weight >= best.0 {
             best = (weight, (coding, Some(HeaderValue::from_static(name))));
         }
@@ -69,6 +69,11 @@ struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
+    /// Names are compared without regard to case.
+    fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
     fn parameter(&self, wanted: &str) -> Option<&'a str> {
         parameter(self.parameters, wanted)
     }
@@ -120,6 +125,7 @@ mod tests {
             ("application/openmetrics-text", "openmetrics-text 0.0.1"),
             ("application/openmetrics-text; version=1.0.0", "openmetrics-text 1.0.0"),
             ("application/openmetrics-text; version=\"1.0.0\"; charset=utf-8", "openmetrics-text 1.0.0"),
+            ("Application/OpenMetrics-Text;Version=1.0.0", "openmetrics-text 1.0.0"),
             ("application/openmetrics-text;version=2.0.0", "text/plain 0.0.4"),
             ("application/openmetrics-text;version=1.0.0;q=0.2,text/plain;q=0.3", "text/plain 0.0.4"),
             ("application/openmetrics-text;version=1.0.0;q=0,*/*;q=0.1", "text/plain 0.0.4"),
@@ -148,6 +154,7 @@ mod tests {
         for (encoding, want) in [
             ("", Coding::Identity),
             ("gzip", Coding::Gzip),
+            ("GZip", Coding::Gzip),
             ("zstd", Coding::Zstd),
             ("gzip, deflate, br, zstd", Coding::Zstd),
             ("zstd;q=0.5, gzip;q=0.6", Coding::Gzip),
