@@ -20,6 +20,11 @@ const COLLECTORS: &[(&str, &str, &[&str])] = &[
     ("ksmd", "true", &[]),
     ("lnstat", "true", &[]),
     ("meminfo_numa", "true", &[]),
+    (
+        "netdev",
+        "{address_info: true, enable_detailed_metrics: true}",
+        &["--collector.netdev.address-info", "--collector.netdev.enable-detailed-metrics"],
+    ),
     ("processes", "true", &[]),
     ("slabinfo", "true", &[]),
     (
@@ -34,6 +39,7 @@ const COLLECTORS: &[(&str, &str, &[&str])] = &[
             "--collector.sysctl.include-info=kernel.ostype",
         ],
     ),
+    ("vmstat", "{fields: '^(pg|nr_.*file)'}", &["--collector.vmstat.fields=^(pg|nr_.*file)"]),
     ("zoneinfo", "true", &[]),
 ];
 

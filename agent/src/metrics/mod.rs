@@ -178,6 +178,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "mountaddr",
     "mountpoint",
     "name",
+    "netmask",
     "node",
     "nodename",
     "nsid",

@@ -3,6 +3,8 @@
 //! In: procfs, sysfs, statfs, rtnetlink. Out: one text per scrape. Collectors keep open files, buffers and rendered
 //! labels from scrape to scrape, so that a scrape allocates nothing for a sample; nothing survives a restart.
 
+/// `node_network_address_info`: the addresses of network devices.
+mod addresses;
 /// `node_arp_*`: neighbours of IPv4 by device.
 mod arp;
 /// `node_bonding_*`: network devices that are bonded to one.

@@ -1,5 +1,6 @@
+use super::addresses::Addresses;
 use super::rows::Rows;
-use super::rtnetlink::{Link, Links};
+use super::rtnetlink::{Link, Links, Stats};
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::Family;
 use hostwright_core::config::metrics::collectors::netdev as options;
@@ -27,48 +28,73 @@ const FIELDS: [&str; 17] = [
 ];
 /// How many of them the file has.
 const IN_FILE: usize = 16;
-
-/// The counters of one device.
-pub type Counters = [u64; FIELDS.len()];
+/// In the kernel's order.
+const DETAILED: [&str; 24] = [
+    "receive_packets",
+    "transmit_packets",
+    "receive_bytes",
+    "transmit_bytes",
+    "receive_errors",
+    "transmit_errors",
+    "receive_dropped",
+    "transmit_dropped",
+    "multicast",
+    "collisions",
+    "receive_length_errors",
+    "receive_over_errors",
+    "receive_crc_errors",
+    "receive_frame_errors",
+    "receive_fifo_errors",
+    "receive_missed_errors",
+    "transmit_aborted_errors",
+    "transmit_carrier_errors",
+    "transmit_fifo_errors",
+    "transmit_heartbeat_errors",
+    "transmit_window_errors",
+    "receive_compressed",
+    "transmit_compressed",
+    "receive_nohandler",
+];
 
 /// Network devices' traffic: from rtnetlink where the kernel may be asked, else from `/proc/net/dev`.
 pub struct Netdev {
     links: Option<Links>,
     devices: Filter,
     file: KernelFile,
-    families: [Family; FIELDS.len()],
-    rows: Rows<Counters>,
+    detailed: bool,
+    families: Vec<Family>,
+    rows: Rows<Stats>,
+    addresses: Option<Addresses>,
 }
 
 impl Netdev {
     pub fn new(roots: &Roots, options: &options::Netdev) -> Self {
-        let family = |field: &str| {
-            let help = format!("Network device statistic {field}.");
-            Family::counter(&format!("node_network_{field}_total"), &help)
-        };
+        let is_live = roots.are_live();
         Self {
-            links: roots.are_live().then(Links::default),
+            links: is_live.then(Links::default),
             devices: options.devices.clone(),
             file: KernelFile::new(roots.procfs.join("net/dev")),
-            families: FIELDS.map(family),
+            detailed: options.detailed,
+            families: families(is_live, options.detailed),
             rows: Rows::default(),
+            addresses: (is_live && options.address_info).then(Addresses::new),
         }
     }
 
-    /// Returns how many of the fields are known.
-    fn read(&mut self) -> Result<usize, CollectError> {
+    fn read(&mut self) -> Result<(), CollectError> {
         self.rows.begin();
         if let Some(links) = &mut self.links {
             let take = |link: Link<'_>| {
-                if let Some((name, counters)) = link.counters().filter(|(name, _)| self.devices.admits(name)) {
-                    *self.rows.row("device", name) = counters;
+                if let Some((name, stats)) = link.stats().filter(|(name, _)| self.devices.admits(name)) {
+                    *self.rows.row("device", name) = if self.detailed { stats } else { summed(&stats) };
                 }
             };
             match links.read(take) {
-                Ok(()) => return Ok(FIELDS.len()),
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     log::info!("metrics: rtnetlink gives no devices ({error}); /proc/net/dev is read in its place");
                     self.links = None;
+                    self.families = families(false, self.detailed);
                     self.rows.begin();
                 }
             }
@@ -92,8 +118,55 @@ impl Netdev {
                 return Err(malformed());
             }
         }
-        Ok(IN_FILE)
+        Ok(())
     }
+}
+
+fn families(from_links: bool, detailed: bool) -> Vec<Family> {
+    let family = |field: &str| {
+        let help = format!("Network device statistic {field}.");
+        Family::counter(&format!("node_network_{field}_total"), &help)
+    };
+    // Of the file, detailed names are the kernel's words for the same.
+    let word = |field: &&str| field.replace("_errs", "_errors").replace("_drop", "_dropped");
+    match (from_links, detailed) {
+        (true, true) => DETAILED.iter().map(|field| family(field)).collect(),
+        (true, false) => FIELDS.iter().map(|field| family(field)).collect(),
+        (false, true) => FIELDS[..IN_FILE].iter().map(|field| family(&word(field))).collect(),
+        (false, false) => FIELDS[..IN_FILE].iter().map(|field| family(field)).collect(),
+    }
+}
+
+/// Summed up as the kernel does it for `/proc/net/dev`, in the order of the fields.
+fn summed(stats: &Stats) -> Stats {
+    let sum = |fields: &[usize]| fields.iter().fold(0_u64, |sum, at| sum.wrapping_add(stats[*at]));
+    let [rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, _, tx_dropped, multicast, collisions, ..] =
+        *stats;
+    let [.., rx_compressed, tx_compressed, rx_nohandler] = *stats;
+    let (rx_dropped, rx_frame, rx_fifo) = (sum(&[6, 15]), sum(&[10, 11, 12, 13]), stats[14]);
+    let (tx_carrier, tx_fifo) = (sum(&[16, 17, 19, 20]), stats[18]);
+    let fields: [u64; FIELDS.len()] = [
+        rx_bytes,
+        rx_packets,
+        rx_errors,
+        rx_dropped,
+        rx_fifo,
+        rx_frame,
+        rx_compressed,
+        multicast,
+        tx_bytes,
+        tx_packets,
+        tx_errors,
+        tx_dropped,
+        tx_fifo,
+        collisions,
+        tx_carrier,
+        tx_compressed,
+        rx_nohandler,
+    ];
+    let mut all = [0; DETAILED.len()];
+    all[..FIELDS.len()].copy_from_slice(&fields);
+    all
 }
 
 impl Collector for Netdev {
@@ -102,18 +175,21 @@ impl Collector for Netdev {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        let known = self.read()?;
-        for (at, family) in self.families[..known].iter().enumerate() {
+        self.read()?;
+        for (at, family) in self.families.iter().enumerate() {
             let mut samples = scrape.out.family(family);
             self.rows.iter().for_each(|row| samples.with(&row.labels, row.values[at]));
         }
-        Ok(())
+        match &mut self.addresses {
+            Some(addresses) => addresses.write(scrape.out),
+            None => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Netdev, Roots};
+    use super::{FIELDS, Filter, Netdev, Roots, Stats, options, summed};
     use crate::metrics::sample::testing::{assert_has, captured, samples};
 
     #[test]
@@ -135,15 +211,40 @@ mod tests {
     fn rtnetlink_and_the_file_name_the_same_devices() {
         let mut netdev = Netdev::new(&Roots::default(), &Default::default());
         let mut names = || {
-            let known = netdev.read().expect("read");
+            netdev.read().expect("read");
             let names: Vec<String> = netdev.rows.iter().map(|row| format!("{:?}", row.labels)).collect();
             netdev.links = None;
-            (known, names)
+            names
         };
-        let ((from_links, mut links), (from_file, mut file)) = (names(), names());
+        let (mut links, mut file) = (names(), names());
         links.sort();
         file.sort();
-        assert_eq!((from_links, from_file), (17, 16));
         assert_eq!(links, file);
+    }
+
+    #[test]
+    fn counters_are_summed_as_the_kernel_does_for_its_text_file() {
+        let stats: Stats = std::array::from_fn(|at| at as u64 + 1);
+        let want = [3, 1, 5, 7 + 16, 15, 11 + 12 + 13 + 14, 22, 9, 4, 2, 6, 8, 19, 10, 17 + 18 + 20 + 21, 23, 24];
+        assert_eq!(summed(&stats)[..FIELDS.len()], want);
+    }
+
+    #[test]
+    fn detailed_metrics_have_the_kernels_words() {
+        let roots = captured("procfs-vm");
+        let options = options::Netdev { detailed: true, ..Default::default() };
+        let lines = samples(&mut Netdev::new(&roots, &options), &roots);
+        assert_has(&lines, &[r#"node_network_transmit_dropped_total{device="docker0"} 2"#]);
+        assert!(lines.iter().all(|line| !line.contains("_errs_") && !line.contains("_drop_")), "{lines:?}");
+        let live = samples(&mut Netdev::new(&Roots::default(), &options), &Roots::default());
+        assert!(live.iter().any(|line| line.starts_with("node_network_receive_missed_errors_total{device=\"lo\"}")));
+    }
+
+    #[test]
+    fn devices_that_are_left_out_have_no_samples() {
+        let roots = captured("procfs-vm");
+        let options = options::Netdev { devices: Filter::excluding("^(lo|eth.*)$"), ..Default::default() };
+        let lines = samples(&mut Netdev::new(&roots, &options), &roots);
+        assert_eq!(lines.len(), 3 * 16, "{lines:?}");
     }
 }
