@@ -274,3 +274,29 @@ fn a_prometheus_behind_tls_client_certificates_and_a_password_is_written_to() ->
     assert_eq!((told(&agent, "samples_refused")?, told(&agent, "samples_lost")?), (0.into(), 0.into()));
     Ok(())
 }
+
+#[test]
+fn a_buffer_that_cannot_be_used_hinders_no_scrape_and_is_tried_again() -> Result<()> {
+    let receiver = RemoteWriteReceiver::start(Knows::Both)?;
+    let port = Port::reserve()?;
+    let plain = format!("metrics:\n  listen: \"{}\"\n", port.address());
+    let mut agent = AgentProcess::start(&plain)?;
+    agent.wait_ready(SOON)?;
+    let in_the_way = agent.state_folder().join("metrics/remote_write/central");
+    fs::create_dir_all(in_the_way.parent().context("a folder")?)?;
+    fs::write(&in_the_way, "not a folder")?;
+    agent.write_config(&format!(
+        "{plain}  remote_write: {{name: central, interval: 1s, url: '{}'}}\n",
+        receiver.url()
+    ))?;
+    agent.sighup()?;
+    agent.wait_status("it is said", SOON, |status| {
+        let why = status["duties"]["metrics"]["why"].as_str().unwrap_or_default();
+        why.contains("remote_write central: cannot use its buffer in") && why.contains("see that it can be written")
+    })?;
+    http::get(port.address(), "/metrics")?.success()?;
+    fs::remove_file(&in_the_way)?;
+    wait_samples(&receiver, "up", 2)?;
+    wait_told(&agent, "it is well", |told| told["disk"].is_null())?;
+    receiver.check()
+}

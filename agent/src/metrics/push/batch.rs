@@ -168,8 +168,13 @@ impl<'a> Building<'a> {
                 *new.insert(batch.series.len() - 1)
             }
         };
-        batch.series[index].points.push(point);
-        batch.samples += 1;
+        let points = &mut batch.series[index].points;
+        // A text that has a series twice, such as one of a file of the operator's: the first is taken, for a receiver would
+        // refuse both.
+        if points.last().is_none_or(|last| last.time < point.time) {
+            points.push(point);
+            batch.samples += 1;
+        }
     }
 
     fn end_those_gone(&mut self, before: &Exposition<'a>, now: &Exposition<'a>, time: i64) {
@@ -222,6 +227,13 @@ mod tests {
         assert_eq!(shown(&batch), ["__name__=a,instance=i,job=j 1:1 2:2", "__name__=b,instance=i,job=j,x=y 1:nan 2:3"]);
         assert_eq!(batch.samples, 4);
         assert_eq!(batch.symbols.text(0), "");
+    }
+
+    #[test]
+    fn a_series_that_a_text_has_twice_is_sent_once() {
+        let batch = batches().make(vec![record(1, "up 0\na 1\nup 1\n")], 0..usize::MAX);
+        assert_eq!(shown(&batch), ["__name__=up,instance=i,job=j 1:0", "__name__=a,instance=i,job=j 1:1"]);
+        assert_eq!(batch.samples, 2);
     }
 
     #[test]

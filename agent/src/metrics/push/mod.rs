@@ -32,17 +32,24 @@ pub use watch::Watch;
 use super::scraper::Scraper;
 use crate::supervisor::Context;
 use anyhow::bail;
+use hostwright_core::backoff::Backoff;
 use hostwright_core::config::metrics::remote_write as config;
 use pusher::Pusher;
+use queue::Queue;
 use report::Report;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch::Sender;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, block_in_place};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// The folder of the buffers in the duty's state.
 const FOLDER: &str = "remote_write";
+
+/// Between attempts to open a buffer.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The receivers of a configuration, and what is told of them.
 #[derive(Debug)]
@@ -66,15 +73,18 @@ impl Receivers {
     /// Sends to all of them, each from a buffer below the duty's state, until told to stop.
     ///
     /// # Errors
-    /// A buffer cannot be used, or the sampling thread ended.
+    /// The sampling thread ended.
     pub async fn serve(self, scraper: Arc<Scraper>, context: &Context, stop: &CancellationToken) -> anyhow::Result<()> {
         let folder = context.state.join(FOLDER);
         self.tell_strangers(&folder);
         let mut all = JoinSet::new();
         for (settings, reports) in self.0 {
-            let host_name = &context.environment.host_name;
-            let pusher = Pusher::start(settings, host_name, &folder, (scraper.clone(), reports))?;
-            all.spawn(pusher.run(stop.clone()));
+            let (folder, host_name) = (folder.join(&settings.name), context.environment.host_name.clone());
+            let (scraper, stop) = (scraper.clone(), stop.clone());
+            all.spawn(async move {
+                let Some(queue) = opened(&settings, &folder, &reports, &stop).await else { return Ok(()) };
+                Pusher::new(settings, &host_name, queue, (scraper, reports)).run(stop).await
+            });
         }
         drop(scraper);
         while let Some(ended) = all.join_next().await {
@@ -98,6 +108,35 @@ impl Receivers {
                     "metrics: {path} belongs to no receiver of remote_write; delete it if nobody needs its samples"
                 );
             }
+        }
+    }
+}
+
+/// The buffer of a receiver, however often it takes; nothing if the duty is to stop before. Who scrapes is not hindered.
+async fn opened(
+    settings: &config::RemoteWrite,
+    folder: &Path,
+    reports: &Sender<Report>,
+    stop: &CancellationToken,
+) -> Option<Queue> {
+    let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
+    loop {
+        let error = match block_in_place(|| Queue::open(folder, settings.buffer.0)) {
+            Ok(queue) => {
+                reports.send_modify(|report| report.disk = None);
+                return Some(queue);
+            }
+            Err(error) => error,
+        };
+        let folder = folder.display();
+        let why = format!("cannot use its buffer in {folder}: {error}; see that it can be written and has space");
+        if reports.borrow().disk.is_none() {
+            log::warn!("metrics: remote_write {}: {why}", settings.name);
+        }
+        reports.send_modify(|report| report.disk = Some(why));
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = sleep(backoff.next_delay()) => {}
         }
     }
 }

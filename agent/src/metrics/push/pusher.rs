@@ -7,7 +7,6 @@ use crate::metrics::scraper::{Refusal, Scraper, Wanted};
 use anyhow::Context as _;
 use hostwright_core::config::metrics::remote_write::{MetricNames, RemoteWrite};
 use jiff::Timestamp;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -44,28 +43,20 @@ impl Drop for Pusher {
 }
 
 impl Pusher {
-    /// Opens the buffer and sets off the courier.
-    ///
-    /// # Errors
-    /// The buffer's folder cannot be used.
-    pub fn start(
+    /// Sets off the courier.
+    pub fn new(
         settings: RemoteWrite,
         host_name: &str,
-        folder: &Path,
+        queue: Queue,
         (scraper, reports): (Arc<Scraper>, watch::Sender<Report>),
-    ) -> anyhow::Result<Self> {
-        let folder = folder.join(&settings.name);
-        let queue = Queue::open(&folder, settings.buffer.0).with_context(|| {
-            let folder = folder.display();
-            format!("cannot use the buffer of remote_write in {folder}; see that it can be written and has space")
-        })?;
+    ) -> Self {
         let (to_courier, batches) = mpsc::channel(1);
         let (tell, told) = mpsc::channel(TOLD);
         let courier = tokio::spawn(Courier::new(&settings).run(batches, tell)).abort_handle();
         let report = reports.borrow().clone();
         let batches = Batches::new(Identity::new(&settings, host_name));
         let most = settings.max_samples_per_send;
-        Ok(Self { settings, scraper, queue, batches, to_courier, told, courier, flight: None, most, report, reports })
+        Self { settings, scraper, queue, batches, to_courier, told, courier, flight: None, most, report, reports }
     }
 
     /// Runs until told to stop.

@@ -68,6 +68,13 @@ pub struct MetricNames {
 }
 
 impl MetricNames {
+    /// Reads the keys `keep` and `drop`.
+    fn read(section: &mut Section<'_>) -> Self {
+        let mut expressions =
+            |key| section.list::<WholeName>(key).unwrap_or_default().into_iter().map(|name| name.0).collect::<Vec<_>>();
+        Self { keep: expressions("keep"), drop: expressions("drop") }
+    }
+
     /// Whether every metric is taken, whatever its name.
     pub fn takes_all(&self) -> bool {
         self.keep.is_empty() && self.drop.is_empty()
@@ -112,35 +119,17 @@ impl RemoteWrite {
         let job = section.or("job", "node".to_owned());
         let instance = section.optional("instance");
         let external_labels = section.or("external_labels", Labels::default());
-        let mut expressions =
-            |key| section.list::<WholeName>(key).unwrap_or_default().into_iter().map(|name| name.0).collect::<Vec<_>>();
-        let names = MetricNames { keep: expressions("keep"), drop: expressions("drop") };
+        let names = MetricNames::read(&mut section);
         let buffer = section.or("buffer", ByteSize(128 << 20));
         let max_samples = section.or("max_samples_per_send", 5000_u64);
-        if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval) {
-            section.problem_with("interval", "between 1s and 1h");
-        }
-        if buffer.0 < LEAST_BUFFER {
-            section.problem_with("buffer", "at least 1MiB: a sample of a host takes some tens of kilobytes");
+        if let Some(wrong) = name.as_ref().filter(|name| !is_name(name)) {
+            section.problem_with("name", &format!("{wrong:?} cannot be a name: {NAMES}"));
         }
         if !(1..=MOST_PER_REQUEST).contains(&max_samples) {
             section.problem_with("max_samples_per_send", &format!("between 1 and {MOST_PER_REQUEST}"));
         }
-        for own in external_labels.0.keys().filter(|name| name.starts_with("__")) {
-            section
-                .problem_with("external_labels", &format!("{own:?}: names with two underscores are Prometheus' own"));
-        }
-        for own in endpoint.iter().flat_map(|endpoint| endpoint.headers.keys()) {
-            if RESERVED.contains(&own.to_ascii_lowercase().as_str()) {
-                section.problem_with("headers", &format!("{own:?} is reserved by the protocol"));
-            }
-        }
-        if let Some(wrong) = name.as_ref().filter(|name| !is_name(name)) {
-            section.problem_with("name", &format!("{wrong:?} cannot be a name: {NAMES}"));
-        }
-        section.finish();
-        let endpoint = endpoint?;
-        Some(Self {
+        let max_samples_per_send = usize::try_from(max_samples).unwrap_or(usize::MAX);
+        let read = endpoint.map(|endpoint| Self {
             name: name.unwrap_or_else(|| host_of(&endpoint.url.0)),
             endpoint,
             protocol,
@@ -150,8 +139,29 @@ impl RemoteWrite {
             external_labels,
             names,
             buffer,
-            max_samples_per_send: usize::try_from(max_samples).unwrap_or(usize::MAX),
-        })
+            max_samples_per_send,
+        });
+        if let Some(read) = &read {
+            read.check(&section);
+        }
+        section.finish();
+        read
+    }
+
+    fn check(&self, section: &Section<'_>) {
+        if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.interval) {
+            section.problem_with("interval", "between 1s and 1h");
+        }
+        if self.buffer.0 < LEAST_BUFFER {
+            section.problem_with("buffer", "at least 1MiB: a sample of a host takes some tens of kilobytes");
+        }
+        for own in self.external_labels.0.keys().filter(|name| name.starts_with("__")) {
+            section
+                .problem_with("external_labels", &format!("{own:?}: names with two underscores are Prometheus' own"));
+        }
+        for own in self.endpoint.headers.keys().filter(|name| RESERVED.contains(&name.to_ascii_lowercase().as_str())) {
+            section.problem_with("headers", &format!("{own:?} is reserved by the protocol"));
+        }
     }
 
     /// Reads the list under `remote_write`, or one receiver in place of a list of one.

@@ -31,8 +31,7 @@ pub struct Queue {
     position: PositionFile,
     /// The oldest first.
     entries: VecDeque<Entry>,
-    /// What is on the way: where it began, and where it ends.
-    flight: Option<(Option<Position>, Option<Position>)>,
+    flight: Flight,
     /// The most bytes on the disk.
     limit: u64,
 }
@@ -49,6 +48,15 @@ struct Entry {
 enum Place {
     Disk(Spot),
     Memory(Vec<u8>),
+}
+
+/// What is on the way, as far as it lies on the disk.
+#[derive(Debug, Default)]
+struct Flight {
+    /// Its first segment.
+    segment: Option<u64>,
+    /// Where it ends.
+    end: Option<Position>,
 }
 
 /// What was given up.
@@ -80,6 +88,17 @@ impl Entry {
     }
 }
 
+impl Flight {
+    fn extend(&mut self, entry: &Entry) {
+        let Place::Disk(Spot { segment, offset, length }) = entry.place else { return };
+        self.segment.get_or_insert(segment);
+        self.end = Some(match entry.rest() {
+            0 => Position { segment, offset: offset + length, done: 0 },
+            _ => Position { segment, offset, done: entry.taken as u64 },
+        });
+    }
+}
+
 impl Lost {
     fn add(&mut self, entry: &Entry) {
         self.records += 1;
@@ -106,7 +125,7 @@ impl Queue {
             let taken = if is_first { usize::try_from(start.done).unwrap_or(samples).min(samples) } else { 0 };
             entries.push_back(Entry { place: Place::Disk(spot), samples, taken });
         }
-        let mut queue = Self { segments, position, entries, flight: None, limit };
+        let mut queue = Self { segments, position, entries, flight: Flight::default(), limit };
         queue.forget_segments();
         Ok(queue)
     }
@@ -155,12 +174,11 @@ impl Queue {
     /// Takes the oldest records with up to so many samples; of one that has more, the next part. What cannot be read
     /// is lost. What was taken before must be acknowledged.
     pub fn take(&mut self, most: usize) -> (Option<Taken>, Lost) {
-        let (mut records, mut lost, mut samples) = (Vec::new(), Lost::default(), 0);
-        let mut part = 0..0;
-        let (mut began, mut ends) = (None, None);
+        let (mut taken, mut lost) = (Taken { records: Vec::new(), part: 0..0 }, Lost::default());
+        let (mut samples, mut flight) = (0, Flight::default());
         while let Some(entry) = self.entries.front_mut() {
-            let rest = entry.rest();
-            if !records.is_empty() && (samples + rest > most || part.start > 0) {
+            let begins = taken.records.is_empty();
+            if !begins && (samples + entry.rest() > most || taken.part.start > 0) {
                 break;
             }
             let record = match &entry.place {
@@ -172,29 +190,21 @@ impl Queue {
                 self.entries.pop_front();
                 continue;
             };
-            records.push(record);
-            samples += rest;
-            part = entry.taken..entry.samples.min(entry.taken + most);
-            entry.taken = part.end;
-            let is_whole = entry.rest() == 0;
-            if let Place::Disk(spot) = &entry.place {
-                let at = |offset, done| Some(Position { segment: spot.segment, offset, done });
-                began = began.or(at(spot.offset, 0));
-                ends = match is_whole {
-                    true => at(spot.offset + spot.length, 0),
-                    false => at(spot.offset, entry.taken as u64),
-                };
-            }
-            if !is_whole {
+            taken.records.push(record);
+            samples += entry.rest();
+            taken.part = entry.taken..entry.samples.min(entry.taken + most);
+            entry.taken = taken.part.end;
+            flight.extend(entry);
+            if entry.rest() > 0 {
                 break;
             }
             self.entries.pop_front();
         }
-        if records.is_empty() {
+        if taken.records.is_empty() {
             return (None, lost);
         }
-        self.flight = Some((began, ends));
-        (Some(Taken { records, part }), lost)
+        self.flight = flight;
+        (Some(taken), lost)
     }
 
     /// Forgets what was taken, on the disk too: the receiver has it.
@@ -202,10 +212,8 @@ impl Queue {
     /// # Errors
     /// The disk's; after a restart it would be sent again.
     pub fn acknowledge(&mut self) -> io::Result<()> {
-        let stored = match self.flight.take() {
-            Some((_, Some(end))) => self.position.store(end),
-            _ => Ok(()),
-        };
+        let end = std::mem::take(&mut self.flight).end;
+        let stored = end.map_or(Ok(()), |end| self.position.store(end));
         self.forget_segments();
         stored
     }
@@ -228,9 +236,8 @@ impl Queue {
 
     /// Deletes segments of which nothing waits.
     fn forget_segments(&mut self) {
-        let on_the_way = self.flight.as_ref().and_then(|(began, _)| began.map(|began| began.segment));
-        let first = self.entries.iter().find_map(Entry::segment);
-        self.segments.forget_before(on_the_way.or(first));
+        let first = self.flight.segment.or_else(|| self.entries.iter().find_map(Entry::segment));
+        self.segments.forget_before(first);
     }
 }
 
