@@ -1,6 +1,6 @@
-use super::named::Named;
+use super::grid::Grid;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, words};
-use crate::metrics::encode::{Family, Labels};
+use crate::metrics::encode::Family;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,14 +10,13 @@ use std::path::PathBuf;
 pub struct Lnstat {
     folder: PathBuf,
     files: Vec<(OsString, KernelFile)>,
-    families: Named,
-    /// A file's name and a CPU, in place of a new one for each.
-    place: Vec<u8>,
+    /// A row for each file and CPU.
+    rows: Grid,
 }
 
 impl Lnstat {
     pub fn new(roots: &Roots) -> Self {
-        Self { folder: roots.procfs.join("net/stat"), files: Vec::new(), families: Named::default(), place: Vec::new() }
+        Self { folder: roots.procfs.join("net/stat"), files: Vec::new(), rows: Grid::new(family) }
     }
 
     /// Modules bring and take files.
@@ -40,7 +39,7 @@ impl Collector for Lnstat {
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         self.list()?;
-        self.families.begin();
+        self.rows.begin();
         for (name, file) in &mut self.files {
             let text = match file.read() {
                 // Its module went meanwhile.
@@ -50,27 +49,22 @@ impl Collector for Lnstat {
             let mut lines = text.lines();
             let columns = lines.next().unwrap_or_default();
             for (cpu, line) in lines.enumerate() {
-                self.place.clear();
-                self.place.extend_from_slice(name.as_bytes());
-                self.place.extend_from_slice(&cpu.to_ne_bytes());
+                let cpu = cpu.to_string();
+                self.rows.row(&[("subsystem", name.as_bytes()), ("cpu", cpu.as_bytes())]);
                 for (column, word) in words(columns).zip(words(line)) {
                     let value = std::str::from_utf8(word).ok().and_then(|word| u64::from_str_radix(word, 16).ok());
                     let value = value.ok_or_else(|| text.malformed("hexadecimal numbers", line))?;
-                    self.families.family(column, || family(column)).put(&self.place, value, || {
-                        let cpu = cpu.to_string();
-                        Labels::new(&[("subsystem", name.as_bytes()), ("cpu", cpu.as_bytes())])
-                    });
+                    self.rows.put(column, value);
                 }
             }
         }
-        self.families.write(scrape.out);
+        self.rows.write(scrape.out);
         Ok(())
     }
 }
 
-fn family(column: &[u8]) -> Family {
-    let name = format!("node_lnstat_{}_total", String::from_utf8_lossy(column));
-    Family::counter(&name, "linux network cache stats")
+fn family(column: &str) -> Family {
+    Family::counter(&format!("node_lnstat_{column}_total"), "linux network cache stats")
 }
 
 #[cfg(test)]

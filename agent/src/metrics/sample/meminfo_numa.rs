@@ -1,6 +1,6 @@
-use super::named::Named;
+use super::grid::Grid;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
-use crate::metrics::encode::{Family, Labels};
+use crate::metrics::encode::Family;
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,7 +8,10 @@ use std::path::PathBuf;
 pub struct MeminfoNuma {
     folder: PathBuf,
     nodes: Vec<Node>,
-    families: Named,
+    sizes: Grid,
+    counters: Grid,
+    /// A field's name as part of a metric's.
+    field: Vec<u8>,
 }
 
 struct Node {
@@ -20,7 +23,7 @@ struct Node {
 impl MeminfoNuma {
     pub fn new(roots: &Roots) -> Self {
         let folder = roots.sysfs.join("devices/system/node");
-        Self { folder, nodes: Vec::new(), families: Named::default() }
+        Self { folder, nodes: Vec::new(), sizes: Grid::new(gauge), counters: Grid::new(counter), field: Vec::new() }
     }
 
     /// Nodes come and go with their memory. As in the original, a host without any has no samples, and no trouble.
@@ -60,11 +63,12 @@ fn parse(line: &[u8]) -> Option<(&[u8], u64)> {
     }
 }
 
-fn family(field: &[u8], is_counter: bool) -> Family {
-    let field = String::from_utf8_lossy(field).replace('(', "_").replace(')', "");
-    let field = if is_counter { field + "_total" } else { field };
-    let (name, help) = (format!("node_memory_numa_{field}"), format!("Memory information field {field}."));
-    if is_counter { Family::counter(&name, &help) } else { Family::gauge(&name, &help) }
+fn gauge(field: &str) -> Family {
+    Family::gauge(&format!("node_memory_numa_{field}"), &format!("Memory information field {field}."))
+}
+
+fn counter(field: &str) -> Family {
+    Family::counter(&format!("node_memory_numa_{field}_total"), &format!("Memory information field {field}_total."))
 }
 
 impl Collector for MeminfoNuma {
@@ -74,23 +78,29 @@ impl Collector for MeminfoNuma {
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         self.list();
-        self.families.begin();
+        self.sizes.begin();
+        self.counters.begin();
         for Node { name, meminfo, numastat } in &mut self.nodes {
-            let labels = || Labels::new(&[("node", name)]);
+            self.sizes.row(&[("node", name)]);
+            self.counters.row(&[("node", name)]);
             let text = meminfo.read()?;
             for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
                 let (field, value) = parse(line).ok_or_else(|| text.malformed("a field with its size", line))?;
-                self.families.family(field, || family(field, false)).put(name, value, labels);
+                self.field.clear();
+                let parts = field.iter().filter(|byte| **byte != b')');
+                self.field.extend(parts.map(|byte| if *byte == b'(' { b'_' } else { *byte }));
+                self.sizes.put(&self.field, value);
             }
             let text = numastat.read()?;
             for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
                 let mut words = words(line);
                 let pair = words.next().zip(words.next().and_then(number));
                 let (field, value) = pair.ok_or_else(|| text.malformed("a name with a number", line))?;
-                self.families.family(field, || family(field, true)).put(name, value, labels);
+                self.counters.put(field, value);
             }
         }
-        self.families.write(scrape.out);
+        self.sizes.write(scrape.out);
+        self.counters.write(scrape.out);
         Ok(())
     }
 }
@@ -114,9 +124,9 @@ mod tests {
             r#"node_memory_numa_MemTotal{node="0"} 137402368"#,
             r#"node_memory_numa_MemTotal{node="1"} 1024"#,
             r#"node_memory_numa_HugePages_Free{node="0"} 7"#,
+            r#"node_memory_numa_Active_anon{node="1"} 2048"#,
             r#"node_memory_numa_numa_hit_total{node="0"} 193460"#,
             r#"node_memory_numa_numa_hit_total{node="1"} 5"#,
-            r#"node_memory_numa_Active_anon{node="1"} 2048"#,
         ];
         assert_eq!(samples(&mut numa, &roots), want);
         assert_eq!(samples(&mut numa, &roots), want, "the second time, with what is kept");

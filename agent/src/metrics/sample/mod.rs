@@ -69,8 +69,6 @@ mod meminfo;
 mod meminfo_numa;
 /// The mounts of the host, without those that nobody asks for.
 mod mounts;
-/// Families whose names the kernel chooses.
-mod named;
 /// Names of families that are made from the kernel's own words.
 mod names;
 /// `node_network_*`: what network devices are.
