@@ -34,6 +34,7 @@ const ADDED: &[&str] = &[
     "node_softnet_cpu_collision_total",
     "node_softnet_flow_limit_count_total",
     "node_softnet_received_rps_total",
+    "node_systemd_virtualization_info",
     "node_watchdog_",
     "node_zfs_arc_arc_need_free",
     "node_zfs_arc_memory_available_bytes",

@@ -120,17 +120,19 @@ impl Boot {
         Ok(())
     }
 
-    /// The kernel kills everything in a container whose first process ends; killing nspawn would leave it running.
-    fn kill_init(&mut self) -> Result<()> {
-        if self.server.has_ended()? {
-            return Ok(());
-        }
+    /// Sends its first process a signal.
+    pub fn signal_init(&self, signal: Signal) -> Result<()> {
         let nspawn = self.server.pid();
         let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"))?;
         for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-            kill(Pid::from_raw(child), Signal::SIGKILL)?;
+            kill(Pid::from_raw(child), signal)?;
         }
         Ok(())
+    }
+
+    /// The kernel kills everything in a container whose first process ends; killing nspawn would leave it running.
+    fn kill_init(&mut self) -> Result<()> {
+        if self.server.has_ended()? { Ok(()) } else { self.signal_init(Signal::SIGKILL) }
     }
 }
 

@@ -245,6 +245,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "version_codename",
     "version_id",
     "vg_name",
+    "virtualization_type",
     "wwn",
     "zone",
     "zpool",

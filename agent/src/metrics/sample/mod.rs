@@ -21,6 +21,8 @@ mod cpu;
 mod cpu_vulnerabilities;
 /// `node_cpu_frequency_*`, `node_cpu_scaling_*`: how fast the CPUs run.
 mod cpufreq;
+/// Questions to services of the system's message bus.
+mod dbus;
 /// `node_disk_*`: block devices.
 mod diskstats;
 /// `node_dmi_info`: what the firmware says of the machine.
@@ -123,6 +125,8 @@ mod swap;
 mod sysctl;
 /// Devices and their small files under sysfs.
 mod sysfs;
+/// `node_systemd_*`: systemd's units.
+mod systemd;
 /// `node_tape_*`: tape drives.
 mod tapestats;
 /// `node_textfile_*`, and what other programs write to files.
@@ -285,6 +289,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("stat", |_, options| Box::new(stat::Stat::new(&options.stat))),
     ("swap", |roots, _| Box::new(swap::Swap::new(roots))),
     ("sysctl", |roots, options| Box::new(sysctl::Sysctl::new(roots, &options.sysctl))),
+    ("systemd", |_, options| Box::new(systemd::Systemd::new(&options.systemd))),
     ("tapestats", |roots, options| Box::new(tapestats::Tapestats::new(roots, &options.tapestats))),
     ("textfile", |_, options| Box::new(textfile::Textfile::new(&options.textfile))),
     ("thermal_zone", |roots, _| Box::new(thermal_zone::ThermalZone::new(roots))),
@@ -398,7 +403,6 @@ mod tests {
         "pcidevice",
         "perf",
         "qdisc",
-        "systemd",
         "tcpstat",
     ];
 

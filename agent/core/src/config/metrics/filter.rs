@@ -40,6 +40,23 @@ impl FromNode for NamePattern {
     }
 }
 
+/// A regular expression that must match the whole name.
+struct WholePattern(NamePattern);
+
+impl FromNode for WholePattern {
+    const EXPECTED: &'static str = NamePattern::EXPECTED;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let NamePattern(pattern) = NamePattern::from_node(node)?;
+        // What is valid by itself is so as a group.
+        NamePattern::new(&whole(pattern.as_str())).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+fn whole(expression: &str) -> String {
+    format!("^(?:{expression})$")
+}
+
 /// Which names are taken: those that `include` matches, without those that `exclude` matches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
@@ -56,6 +73,12 @@ impl Filter {
     /// Takes what the expression matches; one that is none takes everything.
     pub fn including(expression: &str) -> Self {
         Self { include: NamePattern::new(expression).ok(), exclude: None }
+    }
+
+    /// Takes whole names that one expression matches, without those that the other does.
+    pub fn whole(include: &str, exclude: &str) -> Self {
+        let pattern = |expression| NamePattern::new(&whole(expression)).ok();
+        Self { include: pattern(include), exclude: pattern(exclude) }
     }
 
     /// Whether the name is taken.
@@ -85,6 +108,15 @@ impl Filter {
         for (key, slot) in [(include, &mut self.include), (exclude, &mut self.exclude)] {
             if let Some(pattern) = section.optional::<NamePattern>(key) {
                 *slot = Some(pattern).filter(|pattern| !pattern.0.as_str().is_empty());
+            }
+        }
+    }
+
+    /// Reads the two keys, of which each has its own default, as expressions that match whole names.
+    pub fn read_whole(&mut self, section: &mut Section<'_>, include: &'static str, exclude: &'static str) {
+        for (key, slot) in [(include, &mut self.include), (exclude, &mut self.exclude)] {
+            if let Some(WholePattern(pattern)) = section.optional(key) {
+                *slot = Some(pattern);
             }
         }
     }

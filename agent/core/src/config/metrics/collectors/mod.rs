@@ -36,6 +36,8 @@ pub mod slabinfo;
 pub mod stat;
 /// Of `sysctl`.
 pub mod sysctl;
+/// Of `systemd`.
+pub mod systemd;
 /// Of `tapestats`.
 pub mod tapestats;
 /// Of `textfile`.
@@ -83,6 +85,8 @@ pub struct Options {
     pub stat: stat::Stat,
     /// Of `sysctl`.
     pub sysctl: sysctl::Sysctl,
+    /// Of `systemd`.
+    pub systemd: systemd::Systemd,
     /// Of `tapestats`.
     pub tapestats: tapestats::Tapestats,
     /// Of `textfile`.
@@ -173,7 +177,7 @@ pub const TABLE: &[Known] = &[
     on("stat", |options, section| options.stat.read(section)),
     off("swap", NO_OPTIONS),
     off("sysctl", |options, section| options.sysctl.read(section)),
-    off("systemd", NO_OPTIONS),
+    off("systemd", |options, section| options.systemd.read(section)),
     on("tapestats", |options, section| options.tapestats.read(section)),
     off("tcpstat", NO_OPTIONS),
     on("textfile", |options, section| options.textfile.read(section)),
