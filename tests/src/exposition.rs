@@ -47,6 +47,7 @@ const ADDED: &[&str] = &[
 const LABELLED: &[(&str, &str)] = &[
     ("node_disk_info", "rotational"),
     ("node_filesystem_", "device_error"),
+    ("node_mountstats_nfs_transport_", "transport"),
     ("node_network_info", "adminstate"),
     ("node_nvme_info", "cntlid"),
 ];

@@ -27,6 +27,8 @@ mod dbus;
 mod diskstats;
 /// `node_dmi_info`: what the firmware says of the machine.
 mod dmi;
+/// `node_drbd_*`: disks that are mirrored to another host.
+mod drbd;
 /// `node_edac_*`: memory errors.
 mod edac;
 /// `node_entropy_*`.
@@ -71,6 +73,8 @@ mod meminfo;
 mod meminfo_numa;
 /// The mounts of the host, without those that nobody asks for.
 mod mounts;
+/// `node_mountstats_nfs_*`: what mounts of NFS did.
+mod mountstats;
 /// Names of families that are made from the kernel's own words.
 mod names;
 /// `node_network_*`: what network devices are.
@@ -251,6 +255,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("cpufreq", |roots, options| Box::new(cpufreq::Cpufreq::new(roots, &options.cpu))),
     ("diskstats", |roots, options| Box::new(diskstats::Diskstats::new(roots, &options.diskstats))),
     ("dmi", |roots, _| Box::new(dmi::Dmi::new(roots))),
+    ("drbd", |roots, _| Box::new(drbd::Drbd::new(roots))),
     ("edac", |roots, _| Box::new(edac::Edac::new(roots))),
     ("entropy", |roots, _| Box::new(entropy::Entropy::new(roots))),
     ("fibrechannel", |roots, _| Box::new(fibrechannel::Fibrechannel::new(roots))),
@@ -267,6 +272,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("mdadm", |roots, _| Box::new(mdadm::Mdadm::new(roots))),
     ("meminfo", |roots, _| Box::new(meminfo::Meminfo::new(roots))),
     ("meminfo_numa", |roots, _| Box::new(meminfo_numa::MeminfoNuma::new(roots))),
+    ("mountstats", |roots, _| Box::new(mountstats::Mountstats::new(roots))),
     ("netclass", |roots, options| Box::new(netclass::Netclass::new(roots, &options.netclass))),
     ("netdev", |roots, options| Box::new(netdev::Netdev::new(roots, &options.netdev))),
     ("netstat", |roots, options| Box::new(netstat::Netstat::new(roots, &options.netstat))),
@@ -394,11 +400,9 @@ mod tests {
         "bcache",
         "bcachefs",
         "btrfs",
-        "drbd",
         "drm",
         "ethtool",
         "logind",
-        "mountstats",
         "network_route",
         "pcidevice",
         "perf",
