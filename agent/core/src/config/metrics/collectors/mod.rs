@@ -285,6 +285,49 @@ mod tests {
         assert!(!collectors.options.netdev.devices.admits(b"lo"));
     }
 
+    /// The keys that a collector takes, as the message about one that is none lists them.
+    fn options(name: &str) -> Vec<String> {
+        let error = read(&format!("{{{name}: {{not-one-of-its-options: 1}}}}")).expect_err("refused");
+        let (_, keys) = error.rsplit_once("known here: ").expect("a list");
+        let mut keys: Vec<_> = keys.split(", ").filter(|key| !key.is_empty()).map(str::to_owned).collect();
+        keys.sort();
+        keys
+    }
+
+    /// The words in backquotes, of which a default is no part.
+    fn quoted(text: &str) -> Vec<String> {
+        text.split('`').skip(1).step_by(2).map(|word| word.split(':').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_guide_names_every_collector_with_its_options() {
+        let guide = include_str!("../../../../../../docs/metrics.md");
+        let between = |start: &str, end: &str| {
+            let (_, rest) = guide.split_once(start).expect(start);
+            rest.split_once(end).expect(end).0
+        };
+        for (start, on) in [("On by default: ", true), ("Off by default: ", false)] {
+            let names: Vec<_> = TABLE.iter().filter(|known| known.on == on).map(|known| known.name).collect();
+            assert_eq!(quoted(between(start, "\n\n")), names, "{start}");
+        }
+        let rows = between("| collector | options |\n| --- | --- |\n", "\n\n");
+        let mut told = std::collections::BTreeMap::new();
+        for (names, keys) in rows.lines().filter_map(|row| row.strip_prefix("| ")?.split_once(" | ")) {
+            let (names, keys) = (quoted(names), quoted(keys));
+            // Where each of several collectors has one option, these stand in the same order.
+            for (at, name) in names.iter().enumerate() {
+                let own = if keys.len() == names.len() && names.len() > 1 { &keys[at..=at] } else { &keys[..] };
+                let mut own = own.to_vec();
+                own.sort();
+                told.insert(name.clone(), own);
+            }
+        }
+        for known in TABLE {
+            assert_eq!(told.remove(known.name).unwrap_or_default(), options(known.name), "{}", known.name);
+        }
+        assert!(told.is_empty(), "{told:?}");
+    }
+
     #[test]
     fn what_is_no_collector_and_what_is_no_option_is_refused_with_the_nearest_name() {
         for (text, want) in [
