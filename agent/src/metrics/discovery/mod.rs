@@ -13,7 +13,7 @@ use hostwright_core::atomic_file;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::metrics::file_sd::FileSd;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -38,8 +38,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// The address that others best reach this host at: one of its own, else all of them, else what it has.
+    fn address(&self) -> Option<&SocketAddr> {
+        let of = |wanted: fn(IpAddr) -> bool| self.addresses.iter().find(|address| wanted(address.ip()));
+        of(|ip| !ip.is_unspecified() && !ip.is_loopback()).or(of(|ip| ip.is_unspecified())).or(self.addresses.first())
+    }
+
     fn port(&self) -> u16 {
-        self.addresses.first().map_or(PORT, SocketAddr::port)
+        self.address().map_or(PORT, SocketAddr::port)
     }
 }
 

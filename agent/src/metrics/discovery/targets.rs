@@ -1,7 +1,6 @@
 use super::Place;
 use hostwright_core::config::metrics::file_sd::FileSd;
 use serde_json::{Map, Value, json};
-use std::net::SocketAddr;
 
 /// The content of the file: <https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config>.
 pub fn of(place: &Place, file: &FileSd) -> String {
@@ -12,14 +11,11 @@ pub fn of(place: &Place, file: &FileSd) -> String {
     text.unwrap_or_default() + "\n"
 }
 
-/// The first address, under the host's name where it is all of them.
+/// The host's address, or its name where it listens on all of them.
 fn default(place: &Place) -> String {
-    match place.addresses.iter().find(|address| !address.ip().is_unspecified()).or(place.addresses.first()) {
-        Some(SocketAddr::V6(address)) if !address.ip().is_unspecified() => {
-            format!("[{}]:{}", address.ip(), address.port())
-        }
-        Some(SocketAddr::V4(address)) if !address.ip().is_unspecified() => address.to_string(),
-        _ => format!("{}:{}", place.host_name, place.port()),
+    match place.address().filter(|address| !address.ip().is_unspecified()) {
+        Some(address) => address.to_string(),
+        None => format!("{}:{}", place.host_name, place.port()),
     }
 }
 
@@ -65,6 +61,8 @@ mod tests {
             (&["0.0.0.0:9100"][..], &[][..], json!(["h1:9100"])),
             (&["[::]:9101"], &[], json!(["h1:9101"])),
             (&["0.0.0.0:9100", "10.0.0.5:9101"], &[], json!(["10.0.0.5:9101"])),
+            (&["127.0.0.1:9101", "0.0.0.0:9100"], &[], json!(["h1:9100"])),
+            (&["127.0.0.1:9101"], &[], json!(["127.0.0.1:9101"])),
             (&["[fd00::5]:9100"], &[], json!(["[fd00::5]:9100"])),
             (&[], &[], json!(["h1:9100"])),
             (&["0.0.0.0:9100"], &["nat.example:19100", "other:1"], json!(["nat.example:19100", "other:1"])),

@@ -76,14 +76,10 @@ impl Pusher {
                 told = self.told.recv() => self.heed(told.context("a task of remote_write ended, which is a defect of this program")?),
             }
         }
-        let settling = async {
-            while self.flight.is_some() {
-                let Some(told) = self.told.recv().await else { return };
-                self.heed(told);
-            }
-        };
         // What is not settled then is sent again after the next start.
-        let _ = timeout(GRACE, settling).await;
+        if self.report.hindered.is_none() {
+            let _ = timeout(GRACE, self.settle()).await;
+        }
         if let Err(error) = block_in_place(|| self.queue.sync()) {
             log::warn!(
                 "metrics: the buffer of remote_write {} may not outlive a power cut: {error}",
@@ -91,6 +87,14 @@ impl Pusher {
             );
         }
         Ok(())
+    }
+
+    /// Waits for what is on the way.
+    async fn settle(&mut self) {
+        while self.flight.is_some() {
+            let Some(told) = self.told.recv().await else { return };
+            self.heed(told);
+        }
     }
 
     /// Takes a sample and keeps it.
