@@ -13,6 +13,9 @@ pub const NEWEST: Version = (1, 11);
 /// How the names of families begin that versions after 1.5 added.
 const ADDED: &[&str] = &[
     "node_bcachefs_",
+    "node_btrfs_commit",
+    "node_btrfs_last_commit_seconds",
+    "node_btrfs_max_commit_seconds",
     "node_cpu_online",
     "node_cpu_scaling_governor",
     "node_filesystem_mount_info",

@@ -66,7 +66,9 @@ fn agent_on(tree: &Tree, collectors: &str) -> Result<(AgentProcess, Port)> {
 #[test]
 fn a_server_with_one_of_nearly_everything_is_told_as_the_original_does() -> Result<()> {
     let collectors = [
+        ("bcache", "true"),
         ("bonding", "true"),
+        ("btrfs", "true"),
         ("cpu_vulnerabilities", "true"),
         ("cpufreq", "true"),
         ("diskstats", "true"),
@@ -125,6 +127,7 @@ fn a_load_balancers_network_and_kernel_are_told_as_the_original_does() -> Result
 #[test]
 fn options_have_the_same_effect_as_the_originals_flags() -> Result<()> {
     let collectors = [
+        ("bcache", "{priority_stats: true}"),
         ("diskstats", "{device_exclude: '^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\\d+n\\d+p)\\d+$'}"),
         ("netclass", "{ignored_devices: '^(lo|veth.*)$', ignore_invalid_speed: true}"),
         ("powersupplyclass", "{ignored_supplies: '^hidpp'}"),
@@ -132,6 +135,7 @@ fn options_have_the_same_effect_as_the_originals_flags() -> Result<()> {
         ("tapestats", "{ignored_devices: '^st1'}"),
     ];
     let flags = [
+        "--collector.bcache.priorityStats",
         "--collector.netclass.ignored-devices=^(lo|veth.*)$",
         "--collector.netclass.ignore-invalid-speed",
         "--collector.powersupply.ignored-supplies=^hidpp",
@@ -146,6 +150,8 @@ fn options_have_the_same_effect_as_the_originals_flags() -> Result<()> {
 fn what_only_newer_versions_understand_is_told_as_they_do() -> Result<()> {
     let info = "{info: true, info_flags_include: '^(aes|avx.?|constant_tsc)$', info_bugs_include: '^(cpu_meltdown|spectre_.*|mds)$'}";
     let collectors = [
+        ("bcachefs", "true"),
+        ("btrfs", "true"),
         ("cpu", info),
         ("diskstats", "true"),
         ("fibrechannel", "true"),

@@ -15,6 +15,43 @@ const FIELDS: usize = 17;
 /// The kernel's unit in this file, whatever the device's own sectors are.
 const SECTOR: u64 = 512;
 
+/// What the original wants to find of a queue beside `rotational`.
+const QUEUE_FILES: [&str; 33] = [
+    "add_random",
+    "chunk_sectors",
+    "dax",
+    "discard_granularity",
+    "discard_max_bytes",
+    "discard_max_hw_bytes",
+    "fua",
+    "hw_sector_size",
+    "io_poll",
+    "io_poll_delay",
+    "io_timeout",
+    "iostats",
+    "logical_block_size",
+    "max_discard_segments",
+    "max_hw_sectors_kb",
+    "max_integrity_segments",
+    "max_sectors_kb",
+    "max_segment_size",
+    "max_segments",
+    "minimum_io_size",
+    "nomerges",
+    "nr_requests",
+    "nr_zones",
+    "optimal_io_size",
+    "physical_block_size",
+    "read_ahead_kb",
+    "rq_affinity",
+    "scheduler",
+    "wbt_lat_usec",
+    "write_cache",
+    "write_same_max_bytes",
+    "write_zeroes_max_bytes",
+    "zoned",
+];
+
 #[derive(Clone, Copy)]
 enum Unit {
     Count,
@@ -137,10 +174,13 @@ impl Disk {
 }
 
 impl Places {
-    /// Whether the disk turns; one that does not say so does not.
+    /// Whether the disk turns. The original says so only of a disk whose queue has every file that it knows, and so do
+    /// we: otherwise its disks would have another label here.
     fn rotates(&self, name: &[u8]) -> bool {
-        let file = self.block.join(OsStr::from_bytes(name)).join("queue/rotational");
-        Attribute::new(file).read(&mut Page::default()).is_ok_and(|text| text == b"1")
+        let queue = self.block.join(OsStr::from_bytes(name)).join("queue");
+        let mut page = Page::default();
+        let mut says = |file: &str| Some(Attribute::new(queue.join(file)).read(&mut page).ok()? == b"1");
+        says("rotational") == Some(true) && QUEUE_FILES.iter().all(|file| says(file).is_some())
     }
 }
 

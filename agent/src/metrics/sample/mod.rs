@@ -7,8 +7,14 @@
 mod addresses;
 /// `node_arp_*`: neighbours of IPv4 by device.
 mod arp;
+/// `node_bcache_*`: disks with a faster one before them.
+mod bcache;
+/// `node_bcachefs_*`.
+mod bcachefs;
 /// `node_bonding_*`: network devices that are bonded to one.
 mod bonding;
+/// `node_btrfs_*`.
+mod btrfs;
 /// `node_buddyinfo_*`: free blocks of memory.
 mod buddyinfo;
 /// `node_cgroups_*`: control groups by controller.
@@ -246,7 +252,10 @@ type Build = fn(&Roots, &Options) -> Box<dyn Collector>;
 /// How each collector of core's table is made.
 const BUILDERS: &[(&str, Build)] = &[
     ("arp", |roots, options| Box::new(arp::Arp::new(roots, &options.arp))),
+    ("bcache", |roots, options| Box::new(bcache::Bcache::new(roots, &options.bcache))),
+    ("bcachefs", |roots, _| Box::new(bcachefs::Bcachefs::new(roots))),
     ("bonding", |roots, _| Box::new(bonding::Bonding::new(roots))),
+    ("btrfs", |roots, _| Box::new(btrfs::Btrfs::new(roots))),
     ("buddyinfo", |roots, _| Box::new(buddyinfo::Buddyinfo::new(roots))),
     ("cgroups", |roots, _| Box::new(cgroups::Cgroups::new(roots))),
     ("conntrack", |roots, _| Box::new(conntrack::Conntrack::new(roots))),
@@ -396,19 +405,7 @@ mod tests {
     use hostwright_core::config::metrics::collectors::{Options, TABLE};
 
     /// Collectors that the table has and nothing here makes yet.
-    const NOT_YET: &[&str] = &[
-        "bcache",
-        "bcachefs",
-        "btrfs",
-        "drm",
-        "ethtool",
-        "logind",
-        "network_route",
-        "pcidevice",
-        "perf",
-        "qdisc",
-        "tcpstat",
-    ];
+    const NOT_YET: &[&str] = &["drm", "ethtool", "logind", "network_route", "pcidevice", "perf", "qdisc", "tcpstat"];
 
     #[test]
     fn every_collector_of_the_table_is_made_and_has_the_tables_name() {

@@ -13,7 +13,7 @@ mod table;
 mod texts;
 
 pub use attribute::{Attribute, Page};
-pub use devices::{Devices, list};
+pub use devices::{Devices, Entry, list};
 pub use table::{Column, Columns, Row, Unit, write};
 pub use texts::Texts;
 
