@@ -54,8 +54,16 @@ type Parse = fn(&[u8], &mut Sink<'_>) -> Option<()>;
 /// What was read, with labels that stay where the same is read again.
 #[derive(Default)]
 struct Values {
-    all: Vec<(Measure, Vec<(&'static str, Vec<u8>)>, Labels, f64)>,
+    all: Vec<Value>,
     used: usize,
+}
+
+struct Value {
+    measure: Measure,
+    /// Labels of its own, beside those of the file system or device.
+    own: Vec<(&'static str, Vec<u8>)>,
+    labels: Labels,
+    value: f64,
 }
 
 /// Where a text's numbers go.
@@ -67,27 +75,27 @@ struct Sink<'v> {
 impl Sink<'_> {
     fn put(&mut self, measure: Measure, own: &[(&'static str, &[u8])], value: f64) {
         let values = &mut *self.values;
-        let is_same = |known: &(Measure, Vec<(&'static str, Vec<u8>)>, Labels, f64)| {
-            let names = known.1.iter().map(|(label, text)| (*label, &text[..]));
-            known.0 == measure && names.eq(own.iter().copied())
+        let is_same = |known: &Value| {
+            let names = known.own.iter().map(|(label, text)| (*label, &text[..]));
+            known.measure == measure && names.eq(own.iter().copied())
         };
         if !values.all.get(values.used).is_some_and(is_same) {
             values.all.truncate(values.used);
             let mut pairs: Vec<(&str, &[u8])> = self.names.iter().map(|(label, text)| (*label, &text[..])).collect();
             pairs.extend_from_slice(own);
             pairs.sort_by_key(|(label, _)| *label);
-            let names = own.iter().map(|(label, text)| (*label, text.to_vec())).collect();
-            values.all.push((measure, names, Labels::new(&pairs), value));
+            let own = own.iter().map(|(label, text)| (*label, text.to_vec())).collect();
+            values.all.push(Value { measure, own, labels: Labels::new(&pairs), value });
         }
-        values.all[values.used].3 = value;
+        values.all[values.used].value = value;
         values.used += 1;
     }
 }
 
 impl Values {
     fn of(&self, measure: Measure) -> impl Iterator<Item = (&Labels, f64)> {
-        let all = self.all[..self.used].iter().filter(move |one| one.0 == measure);
-        all.map(|(_, _, labels, value)| (labels, *value))
+        let all = self.all[..self.used].iter().filter(move |one| one.measure == measure);
+        all.map(|one| (&one.labels, one.value))
     }
 }
 
