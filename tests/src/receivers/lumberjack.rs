@@ -142,8 +142,8 @@ impl Shared {
 
     fn take_windows(&self, mut stream: impl Read + Write) -> Result<()> {
         loop {
-            let count = header(&mut stream, b'W')?;
-            let events = read_window(&mut stream, count)?;
+            let events = next_window(&mut stream)?;
+            let count = u32::try_from(events.len())?;
             let fault = lock(&self.faults).pop_front();
             match fault {
                 None => self.acknowledge(&mut stream, &events, 0..count)?,
@@ -159,7 +159,7 @@ impl Shared {
                 Some(Fault::Busy(time)) => {
                     for _ in 0..4 {
                         thread::sleep(time / 4);
-                        stream.write_all(b"2A\0\0\0\0").and_then(|()| stream.flush())?;
+                        acknowledge(&mut stream, 0)?;
                     }
                     self.acknowledge(&mut stream, &events, 0..count)?;
                 }
@@ -179,10 +179,24 @@ impl Shared {
         }
         let kept = events.get(range.start as usize..range.end as usize).context("an acknowledgement of too much")?;
         lock(&self.events).extend_from_slice(kept);
-        let mut frame = b"2A".to_vec();
-        frame.extend_from_slice(&range.end.to_be_bytes());
-        Ok(stream.write_all(&frame).and_then(|()| stream.flush())?)
+        acknowledge(stream, range.end as usize)
     }
+}
+
+/// Waits for a window; its events.
+///
+/// # Errors
+/// The connection ended ([`is_end`]), or what came is no window.
+pub fn next_window(stream: &mut impl Read) -> Result<Vec<Value>> {
+    let count = header(stream, b'W')?;
+    read_window(stream, count)
+}
+
+/// Says that so many events of the window are there.
+pub fn acknowledge(stream: &mut impl Write, events: usize) -> Result<()> {
+    let mut frame = b"2A".to_vec();
+    frame.extend_from_slice(&u32::try_from(events)?.to_be_bytes());
+    Ok(stream.write_all(&frame).and_then(|()| stream.flush())?)
 }
 
 /// The events of a window: frames of one event each, or one compressed frame with all of them.
@@ -255,7 +269,7 @@ fn length(stream: &mut impl Read) -> Result<usize> {
 }
 
 /// Whether a connection only ended, or was ended.
-fn is_end(error: &anyhow::Error) -> bool {
+pub fn is_end(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| {
         matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
     })

@@ -62,6 +62,11 @@ impl Arrivals {
         }
     }
 
+    /// Notes something that came and is nothing that can be taken in.
+    pub fn complain(&self, why: String) {
+        keep(&mut lock(&self.state).broken, || why);
+    }
+
     pub fn counted(&self) -> Counted {
         lock(&self.state).counted
     }

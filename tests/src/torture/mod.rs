@@ -16,7 +16,7 @@
 //!   known.
 //! - The last line of a rotated file without its newline is complete as it is after two quiet seconds: nobody leaves
 //!   half a line for as long.
-//! - A stream without acknowledgement of its own (syslog) may break with bytes that its receiver's kernel took and the
+//! - A stream without acknowledgement of its own (syslog, GELF over TCP) may break with bytes that its receiver's kernel took and the
 //!   receiver never read: as much as a receive buffer (of Linux' default, 6 MiB with overhead) and ten seconds are sent
 //!   again, so no receiver here has more or is deaf for longer before it resets. And what a reset took along is known
 //!   to the agent alone until its positions are durable: for two seconds after a reset the agent is not ended, and what
@@ -40,7 +40,13 @@ pub mod disk;
 pub mod gate;
 /// Numbered lines that can be checked byte for byte.
 pub mod line;
-/// A syslog receiver that misbehaves.
+/// A platform that takes lines with a POST and misbehaves.
+pub mod lines;
+/// A receiver of Lumberjack that misbehaves.
+pub mod lumberjack;
+/// A platform that answers, one of several kinds.
+pub mod platform;
+/// A receiver of syslog or GELF over TCP that misbehaves.
 pub mod receiver;
 /// How rotated files are named, and where they are.
 pub mod rotated;

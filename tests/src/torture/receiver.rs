@@ -9,15 +9,25 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A receiver of syslog messages over TCP with octet counting (RFC 6587, 3.4.1), one connection after the other, that
-/// stalls, reads slowly, resets, closes, accepts and reads nothing, and refuses.
+/// A receiver of messages over TCP, one connection after the other, that stalls, reads slowly, resets, closes, accepts
+/// and reads nothing, and refuses.
 #[derive(Debug)]
 pub struct Receiver {
     pub port: Port,
+    pub protocol: Protocol,
     /// Connections that were broken with bytes unread.
     pub resets: AtomicU64,
     /// Connections that were closed in order.
     pub closes: AtomicU64,
+}
+
+/// What a run's receiver without acknowledgements takes, by the run's seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// With octet counting (RFC 6587, 3.4.1).
+    Syslog,
+    /// GELF 1.1, each message with a NUL behind it.
+    Gelf,
 }
 
 /// Twice as much, which the kernel makes of it, is what a connection gets by default, overhead included.
@@ -35,8 +45,18 @@ enum Whim {
 }
 
 impl Receiver {
-    pub fn new() -> anyhow::Result<Self> {
-        Ok(Self { port: Port::reserve()?, resets: AtomicU64::new(0), closes: AtomicU64::new(0) })
+    pub fn new(world: &World) -> anyhow::Result<Self> {
+        let protocol = if world.rng("protocol").bool() { Protocol::Gelf } else { Protocol::Syslog };
+        Ok(Self { port: Port::reserve()?, protocol, resets: AtomicU64::new(0), closes: AtomicU64::new(0) })
+    }
+
+    /// As an output of the agent.
+    pub fn settings(&self) -> String {
+        let address = self.port.address();
+        match self.protocol {
+            Protocol::Syslog => format!("{{syslog: {{address: '{address}'}}}}"),
+            Protocol::Gelf => format!("{{gelf: {{address: '{address}'}}}}"),
+        }
     }
 
     /// Receives until the run is over.
@@ -125,7 +145,7 @@ impl Serving<'_> {
         connection.set_nonblocking(false)?;
         connection.set_read_timeout(Some(Duration::from_millis(20)))?;
         self.world.story.tell("receiver accepts");
-        let mut messages = Messages::default();
+        let mut messages = Messages::of(self.receiver.protocol);
         let mut next_whim = Instant::now() + Duration::from_millis(self.rng.u64(50..2000));
         let mut slow_until = Instant::now();
         while !self.world.calm.is_over() {
@@ -206,13 +226,17 @@ fn ended(error: io::Error) -> io::Result<()> {
 }
 
 /// Messages out of a stream.
-#[derive(Default)]
 struct Messages {
+    protocol: Protocol,
     buffer: Vec<u8>,
     room: Vec<u8>,
 }
 
 impl Messages {
+    fn of(protocol: Protocol) -> Self {
+        Self { protocol, buffer: Vec::new(), room: Vec::new() }
+    }
+
     /// Reads once and takes in the messages that are complete; whether the stream goes on.
     fn read(&mut self, mut connection: &TcpStream, most: usize, arrivals: &Arrivals) -> io::Result<bool> {
         self.room.resize(most, 0);
@@ -224,8 +248,11 @@ impl Messages {
         };
         self.buffer.extend_from_slice(&self.room[..length]);
         let mut rest = self.buffer.as_slice();
-        while let Some((message, further)) = split(rest)? {
-            arrivals.take(message);
+        while let Some((message, further)) = self.protocol.split(rest)? {
+            match self.protocol {
+                Protocol::Syslog => arrivals.take(message),
+                Protocol::Gelf => take_gelf(message, arrivals),
+            }
             rest = further;
         }
         let done = self.buffer.len() - rest.len();
@@ -234,8 +261,30 @@ impl Messages {
     }
 }
 
-/// The first message and what follows it.
-fn split(bytes: &[u8]) -> io::Result<Option<(&[u8], &[u8])>> {
+impl Protocol {
+    /// The first message and what follows it.
+    fn split(self, bytes: &[u8]) -> io::Result<Option<(&[u8], &[u8])>> {
+        match self {
+            Self::Syslog => split_counted(bytes),
+            Self::Gelf => {
+                let end = memchr::memchr(0, bytes);
+                Ok(end.map(|end| (&bytes[..end], &bytes[end + 1..])))
+            }
+        }
+    }
+}
+
+/// A line without a message of its own is one as a whole.
+fn take_gelf(message: &[u8], arrivals: &Arrivals) {
+    let message: Result<serde_json::Value, _> = serde_json::from_slice(message);
+    match message.as_ref().map(|message| message["short_message"].as_str()) {
+        Ok(Some(line)) => arrivals.take(line.as_bytes()),
+        Ok(None) => arrivals.complain("a GELF message without a text".into()),
+        Err(error) => arrivals.complain(format!("no GELF: {error}")),
+    }
+}
+
+fn split_counted(bytes: &[u8]) -> io::Result<Option<(&[u8], &[u8])>> {
     let Some(space) = bytes.iter().take(12).position(|byte| *byte == b' ') else {
         return if bytes.len() < 12 { Ok(None) } else { Err(not_framed(bytes)) };
     };

@@ -1,10 +1,10 @@
 use super::application::{self, Plan};
 use super::archive;
 use super::arrivals::{Arrivals, Counted};
-use super::bulk::Bulk;
 use super::calm::Calm;
 use super::disk::{self, Disk};
 use super::line::Form;
+use super::platform::Platform;
 use super::receiver::Receiver;
 use super::rotated::Naming;
 use super::story::Story;
@@ -48,7 +48,7 @@ struct Run {
     agent: AgentProcess,
     urges: Urges<Duration>,
     receiver: Arc<Receiver>,
-    bulk: Bulk,
+    platform: Platform,
     state: Disk,
     out: Disk,
     /// The agent is to be ended, by SIGKILL or not, as soon as it may be.
@@ -61,6 +61,8 @@ struct Run {
     unstored: Vec<u64>,
     full_since: Option<FullState>,
     most_memory: u64,
+    /// The agent's, when something did not arrive.
+    status: String,
     threads: Vec<JoinHandle<Result<()>>>,
     _folder: TempDir,
 }
@@ -103,9 +105,9 @@ impl Run {
             urges: Mutex::new(urge),
             written: Mutex::default(),
         });
-        let receiver = Arc::new(Receiver::new()?);
-        let bulk = Bulk::start(world.arrivals[2].clone(), world.clone())?;
-        let config = config(folder.path(), &receiver, &bulk);
+        let receiver = Arc::new(Receiver::new(&world)?);
+        let platform = Platform::start(world.arrivals[2].clone(), world.clone())?;
+        let config = config(folder.path(), &receiver, &platform);
         let state_folder = state.path.to_string_lossy().into_owned();
         let agent = AgentProcess::start_with_env(&config, &[("STATE_DIRECTORY", &state_folder)])?;
         world.gate.started(agent.pid());
@@ -117,7 +119,7 @@ impl Run {
             agent,
             urges,
             receiver,
-            bulk,
+            platform,
             state,
             out,
             owed: None,
@@ -126,6 +128,7 @@ impl Run {
             unstored,
             full_since,
             most_memory,
+            status: String::new(),
             threads,
             _folder: folder,
         };
@@ -173,7 +176,7 @@ impl Run {
             5 if self.world.has("full") => self.fill_state(),
             6 if self.world.has("full") => self.fill_archive(),
             7 if self.world.has("whims") => {
-                self.bulk.cut(self.rng.bool());
+                self.platform.cut(self.rng.bool());
                 Ok(())
             }
             _ => Ok(()),
@@ -265,6 +268,10 @@ impl Run {
         };
         let complete = eventually("every line at every output", PATIENCE, complete);
         self.note_memory();
+        if complete.is_err() {
+            // What it thinks of what is missing.
+            self.status = self.agent.status().map_or_else(|error| format!("{error:#}"), |status| format!("{status:#}"));
+        }
         let code = self.agent.terminate()?;
         self.world.calm.end();
         for thread in self.threads.drain(..) {
@@ -288,7 +295,8 @@ impl Run {
     /// What was not as it was written, or out of order where all or nothing of a batch is taken.
     fn oddities(&self) -> Vec<String> {
         let broken = self.world.arrivals.iter().flat_map(|output| output.broken());
-        broken.chain(self.world.arrivals.iter().take(2).flat_map(|output| output.skips())).collect()
+        let ordered = if self.platform.keeps_order() { 3 } else { 2 };
+        broken.chain(self.world.arrivals.iter().take(ordered).flat_map(|output| output.skips())).collect()
     }
 
     /// Bytes for each output. Where documents have ids, only one of a content of which nothing was acknowledged is there
@@ -298,14 +306,16 @@ impl Run {
         let (resets, closes) = (of(&self.receiver.resets), of(&self.receiver.closes));
         let platform = (self.ends + closes) * BATCH + resets * (BATCH + DOUBT) + self.unstored[0];
         let archive = (self.ends + self.full) * BATCH + self.unstored[1];
-        let search = self.ends * BATCH + self.unstored[2];
+        let search = (self.ends + self.platform.breaks()) * BATCH + self.unstored[2];
         [platform, archive, search]
     }
 
     fn report(&self) -> String {
         let written: u64 = lock(&self.world.written).values().map(|lines| u64::from(*lines)).sum();
         let mut report = format!(
-            "{written} lines in {} contents of files; the agent ended {} times, at most {} kB resident; {} resets, {} closes; the archive's disk full {} times\n",
+            "outputs: {:?}, file, {}; {written} lines in {} contents of files; the agent ended {} times, at most {} kB resident; {} resets, {} closes; the archive's disk full {} times\n",
+            self.receiver.protocol,
+            self.platform,
             lock(&self.world.written).len(),
             self.ends,
             self.most_memory,
@@ -331,9 +341,10 @@ impl Run {
         let folder = std::env::temp_dir().join(format!("hostwright-torture-{seed}"));
         let kept = fs::create_dir_all(&folder)
             .and_then(|()| fs::copy(self.world.story.path(), folder.join("story")))
-            .and_then(|_| fs::write(folder.join("agent"), self.agent.output()));
+            .and_then(|_| fs::write(folder.join("agent"), self.agent.output()))
+            .and_then(|()| fs::write(folder.join("status"), &self.status));
         let place = kept.map_or_else(|error| format!("(not kept: {error})"), |()| folder.display().to_string());
-        format!("TORTURE_SEED={seed}\n{report}the story and the agent's log: {place}")
+        format!("TORTURE_SEED={seed}\n{report}the story, the agent's log and status: {place}")
     }
 }
 
@@ -365,7 +376,7 @@ fn plans(folder: &Path) -> Result<Vec<Plan>> {
 }
 
 /// Some logs are named alone, others with what they are rotated to.
-fn config(folder: &Path, receiver: &Receiver, bulk: &Bulk) -> String {
+fn config(folder: &Path, receiver: &Receiver, platform: &Platform) -> String {
     let path = |path: &str| PathBuf::from(folder).join(path).display().to_string();
     format!(
         "host: {{name: testhost}}\nlogs:\n  sources:\n    \
@@ -373,8 +384,8 @@ fn config(folder: &Path, receiver: &Receiver, bulk: &Bulk) -> String {
          all: {{files: ['{}', '{}'], outputs: [platform, archive, search]}}\n    \
          two: {{files: ['{}', '{}'], parse: json, outputs: [platform, archive, search]}}\n    \
          links: {{files: ['{}'], outputs: [platform, archive, search]}}\n  \
-         outputs:\n    platform: {{syslog: {{address: '{}'}}}}\n    archive: {{file: {{path: '{}'}}}}\n    \
-         search: {{bulk: {{url: '{}', index: logs}}}}\n",
+         outputs:\n    platform: {}\n    archive: {{file: {{path: '{}'}}}}\n    \
+         search: {}\n",
         path("one/a.log"),
         path("one/b.log"),
         path("one/g.log"),
@@ -383,8 +394,8 @@ fn config(folder: &Path, receiver: &Receiver, bulk: &Bulk) -> String {
         path("two/e.log"),
         path("two/old/e.log*"),
         path("links/f.log"),
-        receiver.port.address(),
+        receiver.settings(),
         path("out/archive.ndjson"),
-        bulk.url(),
+        platform.settings(),
     )
 }
