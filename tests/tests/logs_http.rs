@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use hostwright_tests::engines::Moto;
 use hostwright_tests::numbered_log::{NumberedLog, wait_hindered, wait_well};
 use hostwright_tests::process::AgentProcess;
-use hostwright_tests::receivers::http_server::Fault;
+use hostwright_tests::receivers::http_server::{Fault, HttpServer, Reply, Request};
 use hostwright_tests::receivers::loki::{Labels, LokiPlatform, Setup};
 use hostwright_tests::receivers::{Lines, OtlpCollector};
 use hostwright_tests::wait::eventually;
@@ -202,13 +202,59 @@ fn cloudwatch_gets_each_line_in_a_stream_that_is_made_for_it() -> Result<()> {
     Ok(())
 }
 
+/// Gives credentials as an instance's metadata service does (IMDSv2), and as a container's does.
+fn role(request: &Request) -> Reply {
+    let given = json!({"AccessKeyId": "ASIATEST", "SecretAccessKey": "hunter2", "Token": "t", "Expiration": "2100-01-01T00:00:00Z"});
+    let in_session = request.header("x-aws-ec2-metadata-token") == Some("session");
+    match (request.method.as_str(), request.path.as_str()) {
+        ("PUT", "/latest/api/token") if request.header("x-aws-ec2-metadata-token-ttl-seconds").is_some() => {
+            Reply::new(200, "session")
+        }
+        ("GET", "/latest/meta-data/iam/security-credentials/") if in_session => Reply::new(200, "logger"),
+        ("GET", "/latest/meta-data/iam/security-credentials/logger") if in_session => Reply::json(200, &given),
+        ("GET", "/task") if request.header("authorization") == Some("token") => Reply::json(200, &given),
+        _ => Reply::new(401, ""),
+    }
+}
+
+#[test]
+fn cloudwatch_is_reached_with_the_role_of_the_instance_or_container() -> Result<()> {
+    let moto = Moto::start()?;
+    let service = HttpServer::start(role)?;
+    let (url, task) = (service.url(), format!("{}/task", service.url()));
+    let container =
+        [("AWS_CONTAINER_CREDENTIALS_FULL_URI", task.as_str()), ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token")];
+    let instance = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.as_str())];
+    for (group, env) in [("instance", &instance[..]), ("container", &container[..])] {
+        for given in ["", &format!(", credentials: {{role: {group}}}")] {
+            let mut app = NumberedLog::new()?;
+            app.write(100)?;
+            let group = format!("{group}{}", given.len());
+            let output = format!(
+                "{{cloudwatch: {{region: eu-west-3, url: 'http://{}', group: {group}, create: true{given}}}}}",
+                moto.address()
+            );
+            let agent = AgentProcess::start_with_env(&app.config("plain", &output), env)?;
+            eventually("all of them", SOON, || {
+                let count = moto.events(&group, "testhost/backend")?.len();
+                ensure!(count == 100, "{count} of 100");
+                Ok(())
+            })?;
+            wait_well(&agent)?;
+            ensure!(!agent.output().contains("hunter2"), "{}", agent.output());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn cloudwatch_without_credentials_or_a_group_says_what_to_do() -> Result<()> {
     let mut app = NumberedLog::new()?;
     let moto = Moto::start()?;
     app.write(10)?;
     let output = format!("{{cloudwatch: {{region: eu-west-3, url: 'http://{}', group: g}}}}", moto.address());
-    let agent = AgentProcess::start(&app.config("plain", &output))?;
+    let nobody = [("AWS_EC2_METADATA_DISABLED", "true")];
+    let agent = AgentProcess::start_with_env(&app.config("plain", &output), &nobody)?;
     wait_hindered(&agent, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")?;
     drop(agent);
     let keys = [("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "hunter2")];

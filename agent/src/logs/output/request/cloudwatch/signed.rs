@@ -1,12 +1,12 @@
 use super::answer::kind;
+use super::identity::Identity;
 use crate::logs::output::request::Undelivered;
 use crate::logs::output::request::http::{Answer, Client, Request, again};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use hostwright_core::config::logs::output::cloudwatch::{self, CloudWatch};
-use hostwright_core::secret::SecretRef;
+use hostwright_core::config::logs::output::cloudwatch::CloudWatch;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::time::SystemTime;
 
@@ -18,9 +18,7 @@ pub struct Signed {
     client: Client,
     url: String,
     region: String,
-    references: cloudwatch::Credentials,
-    /// Read when they are needed first, and again when they were not accepted.
-    credentials: Option<Credentials>,
+    identity: Identity,
 }
 
 impl Signed {
@@ -29,8 +27,7 @@ impl Signed {
             client: Client::new(&settings.endpoint, "/".into()),
             url: format!("{}/", settings.endpoint.url.0),
             region: settings.region.clone(),
-            references: settings.credentials.clone(),
-            credentials: None,
+            identity: Identity::new(settings.credentials.clone()),
         }
     }
 
@@ -39,7 +36,8 @@ impl Signed {
     }
 
     pub async fn call(&mut self, action: &str, body: Bytes, items: usize) -> Result<Answer, Undelivered> {
-        let headers = self.headers(action, &body).map_err(|why| again(why, None))?;
+        let credentials = self.identity.credentials().await.map_err(|why| again(why, None))?;
+        let headers = self.headers(action, &body, credentials).map_err(|why| again(why, None))?;
         self.client.post(Request { content_type: CONTENT_TYPE, headers, body, items }).await
     }
 
@@ -66,7 +64,7 @@ impl Signed {
             | "InvalidClientTokenId"
             | "MissingAuthenticationTokenException"
             | "OptInRequired" => {
-                self.credentials = None;
+                self.identity.forget();
                 again(
                     format!(
                         "{said}; see that the credentials are right and allow logs:PutLogEvents, and the clock too"
@@ -78,12 +76,8 @@ impl Signed {
         }
     }
 
-    fn headers(&mut self, action: &str, body: &[u8]) -> Result<HeaderMap, String> {
-        let credentials = match self.credentials.take() {
-            Some(credentials) => credentials,
-            None => resolved(&self.references)?,
-        };
-        let identity = self.credentials.insert(credentials).clone().into();
+    fn headers(&self, action: &str, body: &[u8], credentials: Credentials) -> Result<HeaderMap, String> {
+        let identity = credentials.into();
         let target = format!("Logs_20140328.{action}");
         let unsigned = |error: &dyn std::error::Error| format!("cannot sign a request for {}: {error}", self.url);
         let params = v4::SigningParams::builder()
@@ -107,23 +101,4 @@ impl Signed {
         }
         Ok(headers)
     }
-}
-
-fn resolved(references: &cloudwatch::Credentials) -> Result<Credentials, String> {
-    let read = |reference: &SecretRef| match reference.resolve() {
-        Ok(secret) => Ok(secret.expose().to_owned()),
-        Err(_) if references.is_default => Err(
-            "there are no credentials: give credentials: {access_key: …, secret_key: …}, or set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY for the agent (roles of instances and containers are not asked)"
-                .to_owned(),
-        ),
-        Err(error) => Err(error.to_string()),
-    };
-    let (access_key, secret_key) = (read(&references.access_key)?, read(&references.secret_key)?);
-    let token = match &references.session_token {
-        Some(reference) if references.is_default => read(reference).ok(),
-        Some(reference) => Some(read(reference)?),
-        None => None,
-    };
-    Ok(Credentials::new(access_key, secret_key, token, None, "hostwright"))
 }
