@@ -125,6 +125,11 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
+/// Whether a word of the kernel can be part of a metric's name.
+pub fn is_name(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
 /// A whole word that is a number without sign.
 pub fn number(word: &[u8]) -> Option<u64> {
     if word.is_empty() {

@@ -1,4 +1,4 @@
-use super::kernel_file::float;
+use super::kernel_file::{float, is_name};
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Kind, Samples};
 use hostwright_core::config::metrics::collectors::netstat as options;
@@ -36,7 +36,7 @@ impl Netstat {
 
 /// The expression is on protocol and field: `Tcp_InSegs`.
 fn is_taken(protocol: &[u8], field: &[u8], taken: &Filter) -> bool {
-    taken.admits(&[protocol, b"_", field].concat())
+    is_name(protocol) && is_name(field) && taken.admits(&[protocol, b"_", field].concat())
 }
 
 /// `Udp6InErrors` is of the protocol `Udp6`.
@@ -106,9 +106,11 @@ impl Collector for Netstat {
             Err(CollectError::NoData { .. }) => return Ok(()),
             text => text?,
         };
-        for (at, line) in text.lines().enumerate() {
+        let pairs = text.lines().filter_map(|line| {
             let mut words = words(line);
-            let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
+            Some((line, words.next()?, words.next()?))
+        });
+        for (at, (line, name, value)) in pairs.enumerate() {
             if self.fields6.get(at).is_none_or(|(field, _)| field != name) {
                 self.fields6.truncate(at);
                 self.fields6.push((name.to_owned(), family6(name, &self.taken)));

@@ -1,3 +1,4 @@
+use super::kernel_file::is_name;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, words};
 use crate::metrics::encode::Family;
 use nix::unistd::{SysconfVar, sysconf};
@@ -64,7 +65,8 @@ impl Collector for Sockstat {
             for line in text.lines() {
                 let mut words = words(line);
                 let protocol = words.next().and_then(|word| word.strip_suffix(b":"));
-                let protocol = protocol.ok_or_else(|| text.malformed("a protocol", line))?;
+                let protocol =
+                    protocol.filter(|name| is_name(name)).ok_or_else(|| text.malformed("a protocol", line))?;
                 let mut has_inuse = protocol == b"sockets";
                 while let (Some(name), Some(value)) = (words.next(), words.next()) {
                     let value = signed(value).ok_or_else(|| text.malformed("names with numbers", line))?;
@@ -92,7 +94,7 @@ impl Collector for Sockstat {
 #[cfg(test)]
 mod tests {
     use super::Sockstat;
-    use crate::metrics::sample::testing::{assert_has, captured, samples, tree};
+    use crate::metrics::sample::testing::{assert_has, captured, collect, samples, tree};
 
     #[test]
     fn sockets_of_each_protocol_are_taken_and_memory_in_pages_and_bytes() {
@@ -127,5 +129,11 @@ mod tests {
         ];
         assert_eq!(samples(&mut sockstat, &roots), want);
         assert_eq!(samples(&mut sockstat, &roots), want);
+    }
+
+    #[test]
+    fn a_protocol_that_cannot_be_part_of_a_name_is_refused() {
+        let (_folder, roots) = tree(&[("proc/net/sockstat", "T P: inuse 3\nT{}: inuse 3\n")]);
+        assert!(collect(&mut Sockstat::new(&roots), &roots).is_err());
     }
 }

@@ -1,3 +1,4 @@
+use super::kernel_file::is_name;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number};
 use crate::metrics::encode::{Family, Kind};
 use hostwright_core::config::metrics::collectors::vmstat as options;
@@ -30,7 +31,8 @@ impl Collector for Vmstat {
             let key = &line[..end];
             if self.fields.get(at).is_none_or(|(field, _)| field != key) {
                 self.fields.truncate(at);
-                self.fields.push((key.to_owned(), self.taken.admits(key).then(|| family(key))));
+                let is_taken = is_name(key) && self.taken.admits(key);
+                self.fields.push((key.to_owned(), is_taken.then(|| family(key))));
             }
             let Some(family) = &self.fields[at].1 else { continue };
             let value = line.get(end + 1..).and_then(number);
