@@ -112,6 +112,7 @@ impl Pusher {
             Err(Refusal::Gone) => anyhow::bail!("the thread that samples ended, which is a defect of this program"),
         };
         let took = began.elapsed();
+        self.report.scrapes += 1;
         let is_behind = self.flight.is_some() || !self.queue.is_empty();
         block_in_place(|| {
             let text = taken(&String::from_utf8_lossy(&text), &self.settings.names, took);

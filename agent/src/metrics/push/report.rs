@@ -10,6 +10,8 @@ pub struct Report {
     pub address: String,
     /// The version that the receiver took last.
     pub version: Option<Version>,
+    /// How often the host was sampled for it.
+    pub scrapes: u64,
     /// Samples that it took.
     pub written: u64,
     /// Samples that it will never take.
@@ -55,6 +57,7 @@ impl Report {
             "name": self.name,
             "address": self.address,
             "protocol": self.version.map(Version::name),
+            "scrapes": self.scrapes,
             "samples_written": self.written,
             "samples_refused": self.refused,
             "samples_lost": self.lost,

@@ -8,7 +8,7 @@ pub struct RemoteWrite {
     watch: Watch,
     /// For each receiver.
     labels: Vec<Labels>,
-    families: [(Family, Value); 8],
+    families: [(Family, Value); 9],
 }
 
 /// What a family has of a receiver, if there is something yet.
@@ -23,6 +23,9 @@ impl RemoteWrite {
             watch,
             labels,
             families: [
+                (counter("scrapes_total", "How often the host was sampled for each receiver."), |r| {
+                    Some(r.scrapes as f64)
+                }),
                 (counter("samples_total", "Samples that each receiver of remote_write took."), |r| {
                     Some(r.written as f64)
                 }),
