@@ -161,3 +161,9 @@ fn what_only_newer_versions_understand_is_told_as_they_do() -> Result<()> {
     ];
     same_as_recorded("newer", &collectors)
 }
+
+#[test]
+fn what_only_newer_versions_understand_of_storage_is_told_as_they_do() -> Result<()> {
+    let collectors = ["kernel_hung", "mdadm", "mountstats", "nfs", "nfsd", "softnet", "xfs", "zfs"];
+    same_as_recorded("newer-storage", &collectors.map(|name| (name, "true")))
+}
