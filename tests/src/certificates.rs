@@ -38,6 +38,18 @@ impl Certificates {
         Ok(Self { folder })
     }
 
+    /// Adds two clients that OpenSSL makes where nobody asks for more: `bare`, which the authority signs without any
+    /// extension, and `own`, which signs itself.
+    pub fn add_plain_clients(&self) -> Result<()> {
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=client";
+        openssl(self.folder.path(), &format!("req {key} -keyout bare.key -out bare.csr"))?;
+        openssl(
+            self.folder.path(),
+            "x509 -req -in bare.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out bare.pem",
+        )?;
+        openssl(self.folder.path(), &format!("req -x509 {key} -days 2 -keyout own.key -out own.pem"))
+    }
+
     /// `ca`, `server` or `client`, with `.pem` or `.key`.
     pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()

@@ -138,6 +138,30 @@ fn each_kind_of_client_certificate_is_demanded_as_its_name_says_and_a_change_is_
 }
 
 #[test]
+fn clients_with_the_certificates_that_openssl_makes_by_itself_are_known_too() -> Result<()> {
+    let guarded = Guarded::start(&demanding(""))?;
+    let certificates = Certificates::make()?;
+    certificates.add_plain_clients()?;
+    install(&guarded.folder, &certificates)?;
+    for name in ["bare", "own"] {
+        for ending in ["pem", "key"] {
+            let file = format!("{name}.{ending}");
+            fs::copy(certificates.path(&file), guarded.file(&file))?;
+        }
+    }
+    for version in ["--tlsv1.3", "--tls-max=1.2"] {
+        let version: Vec<&str> = version.split('=').collect();
+        guarded.write(&demanding(""))?;
+        let asked = [guarded.ask_as("bare", &version), guarded.ask_as("own", &version)];
+        assert_eq!(asked.each_ref().map(Result::is_ok), [true, false], "{version:?}");
+        guarded.write(&demanding("").replace("ca.pem", "own.pem"))?;
+        let asked = [guarded.ask_as("bare", &version), guarded.ask_as("own", &version)];
+        assert_eq!(asked.each_ref().map(Result::is_ok), [false, true], "{version:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_new_certificate_is_shown_at_once_and_a_broken_file_is_told_and_changes_nothing() -> Result<()> {
     let web =
         |user: &str, hash: &str| format!("tls_server_config: {{{SERVER}}}\nbasic_auth_users: {{{user}: {hash}}}\n");

@@ -2,6 +2,8 @@
 
 /// Which names clients' certificates have.
 mod client_names;
+/// Clients' certificates that webpki does not know.
+mod directly_signed;
 /// Servers as `web-config.yml` describes them.
 mod web;
 

@@ -1,3 +1,4 @@
+use super::directly_signed;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -12,7 +13,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 #[derive(Debug)]
 pub struct ClientVerifier {
     /// Who checks the signatures of authorities; nobody: any certificate is taken whose key the client has.
-    pub authorities: Option<Arc<dyn ClientCertVerifier>>,
+    pub authorities: Option<Authorities>,
     /// Whether a client without a certificate is sent away.
     pub required: bool,
     /// Of these the certificate must have one.
@@ -21,13 +22,22 @@ pub struct ClientVerifier {
     pub algorithms: WebPkiSupportedAlgorithms,
 }
 
+/// Who may have signed clients' certificates.
+#[derive(Debug)]
+pub struct Authorities {
+    /// Their own certificates.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// Who checks their signatures, but for what webpki does not know.
+    pub verifier: Arc<dyn ClientCertVerifier>,
+}
+
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
         self.required
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.authorities.as_ref().map_or(&[], |authorities| authorities.root_hint_subjects())
+        self.authorities.as_ref().map_or(&[], |authorities| authorities.verifier.root_hint_subjects())
     }
 
     fn verify_client_cert(
@@ -36,8 +46,12 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if let Some(authorities) = &self.authorities {
-            authorities.verify_client_cert(certificate, intermediates, now)?;
+        if let Some(Authorities { certificates, verifier }) = &self.authorities {
+            if directly_signed::is_beyond_webpki(certificate) {
+                directly_signed::verify(certificate, certificates, now, &self.algorithms)?;
+            } else {
+                verifier.verify_client_cert(certificate, intermediates, now)?;
+            }
         }
         match &self.names {
             Some(allowed) if !names(certificate)?.iter().any(|name| allowed.contains(name)) => {
@@ -53,6 +67,9 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if directly_signed::is_version_1(certificate) {
+            return directly_signed::verify_tls12(message, certificate, signature, &self.algorithms);
+        }
         verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
@@ -62,6 +79,9 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if directly_signed::is_version_1(certificate) {
+            return directly_signed::verify_tls13(message, certificate, signature, &self.algorithms);
+        }
         verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 

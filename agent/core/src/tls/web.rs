@@ -1,11 +1,13 @@
-use super::{TlsError, certificates_of, private_key_of, provider, system_roots};
+use super::client_names::{Authorities, ClientVerifier};
+use super::{TlsError, certificates_of, directly_signed, private_key_of, provider, system_roots};
 use crate::config::metrics::web::{ClientAuth, Pem, ServerTls, Version};
-use crate::tls::client_names::ClientVerifier;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{CipherSuite, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
-use std::path::PathBuf;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CipherSuite, Error, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Go's names for the suites of TLS 1.2 that are spoken here.
@@ -49,10 +51,26 @@ pub fn web_server(settings: &ServerTls, http2: bool) -> Result<Arc<ServerConfig>
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+    let pair = certified(chain, key, &provider).map_err(pair)?;
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     config.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     config.ignore_client_order = settings.prefer_server_cipher_suites && !settings.cipher_suites.is_empty();
     Ok(Arc::new(config))
+}
+
+/// The pair, if the key is the certificate's, whatever version that has.
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Error> {
+    let key = provider.key_provider.load_private_key(key)?;
+    let leaf = chain.first().ok_or(Error::NoCertificatesPresented)?;
+    let shown = directly_signed::public_key(leaf)?;
+    match key.public_key() {
+        Some(own) if own != shown => Err(InconsistentKeys::KeyMismatch.into()),
+        _ => Ok(CertifiedKey::new(chain, key)),
+    }
 }
 
 fn name_of(pem: &Pem) -> PathBuf {
@@ -125,10 +143,14 @@ fn client_verifier(
     let authorities = match &settings.client_ca {
         _ if !auth.is_verified() => None,
         Some(pem) => {
-            let roots = super::roots_of("the authority", &name_of(pem), certificates_of("the authority", pem)?)?;
-            Some(verifier_by(roots, provider.clone(), &name_of(pem))?)
+            let certificates = certificates_of("the authority", pem)?;
+            let roots = super::roots_of("the authority", &name_of(pem), certificates.clone())?;
+            Some(Authorities { certificates, verifier: verifier_by(roots, provider.clone(), &name_of(pem))? })
         }
-        None => Some(verifier_by(system_roots()?, provider.clone(), &PathBuf::from("the system's authorities"))?),
+        None => {
+            let verifier = verifier_by(system_roots()?, provider.clone(), Path::new("the system's authorities"))?;
+            Some(Authorities { certificates: Vec::new(), verifier })
+        }
     };
     Ok(Some(Arc::new(ClientVerifier {
         authorities,
@@ -141,7 +163,7 @@ fn client_verifier(
 fn verifier_by(
     roots: RootCertStore,
     provider: Arc<CryptoProvider>,
-    name: &std::path::Path,
+    name: &Path,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let unusable = |reason: String| TlsError::Pem { what: "the authority", path: name.to_owned(), reason };
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
