@@ -167,3 +167,30 @@ fn what_only_newer_versions_understand_of_storage_is_told_as_they_do() -> Result
     let collectors = ["kernel_hung", "mdadm", "mountstats", "nfs", "nfsd", "softnet", "xfs", "zfs"];
     same_as_recorded("newer-storage", &collectors.map(|name| (name, "true")))
 }
+
+#[test]
+fn optional_collectors_tell_of_nodes_processes_and_interrupts_as_the_originals_do() -> Result<()> {
+    let collectors = [
+        ("buddyinfo", "true"),
+        ("cgroups", "true"),
+        ("interrupts", "true"),
+        ("ksmd", "true"),
+        ("lnstat", "true"),
+        ("meminfo_numa", "true"),
+        ("processes", "true"),
+        ("slabinfo", "true"),
+        (
+            "sysctl",
+            "{include: ['net.ipv4.tcp_rmem:min,default,max', fs.file-nr], include_info: kernel.seccomp.actions_avail}",
+        ),
+        ("zoneinfo", "true"),
+    ];
+    let flags = [
+        "--collector.sysctl.include=net.ipv4.tcp_rmem:min,default,max",
+        "--collector.sysctl.include=fs.file-nr",
+        "--collector.sysctl.include-info=kernel.seccomp.actions_avail",
+    ];
+    let series = same_on(&Tree::unpack("numa")?, &Wanted { collectors: &collectors, flags: &flags })?;
+    ensure!(series > 130, "only {series} series");
+    Ok(())
+}

@@ -67,6 +67,8 @@ mod ksmd;
 mod lnstat;
 /// `node_load*`.
 mod loadavg;
+/// `node_logind_sessions`: who is logged in.
+mod logind;
 /// `node_md_*`: software RAID.
 mod mdadm;
 /// Software RAID, as sysfs tells it.
@@ -87,8 +89,12 @@ mod names;
 mod netclass;
 /// `node_network_*_total`: network devices' traffic.
 mod netdev;
+/// Lists that the kernel gives over netlink.
+mod netlink;
 /// `node_netstat_*`: protocol counters.
 mod netstat;
+/// `node_network_route*`: the kernel's routes.
+mod network_route;
 /// `node_nfs_*`: this host as a client of NFS.
 mod nfs;
 /// `node_nfsd_*`: the NFS server of this host.
@@ -103,13 +109,15 @@ mod powersupplyclass;
 mod pressure;
 /// `node_processes_*`: processes and threads by state.
 mod processes;
+/// `node_qdisc_*`: queueing disciplines.
+mod qdisc;
 /// `node_rapl_*`: energy that was used.
 mod rapl;
 /// Devices with labels that are rendered once.
 mod rows;
 /// The files of both ends of NFS.
 mod rpc;
-/// Network devices' counters from rtnetlink.
+/// Network devices from rtnetlink.
 mod rtnetlink;
 /// `node_schedstat_*`: what the scheduler did on each CPU.
 mod schedstat;
@@ -139,6 +147,8 @@ mod sysfs;
 mod systemd;
 /// `node_tape_*`: tape drives.
 mod tapestats;
+/// `node_tcp_connection_states`: TCP's sockets.
+mod tcpstat;
 /// `node_textfile_*`, and what other programs write to files.
 mod textfile;
 /// `node_thermal_zone_*`, `node_cooling_device_*`: temperatures, and what is done about them.
@@ -278,6 +288,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("ksmd", |roots, _| Box::new(ksmd::Ksmd::new(roots))),
     ("lnstat", |roots, _| Box::new(lnstat::Lnstat::new(roots))),
     ("loadavg", |roots, _| Box::new(loadavg::Loadavg::new(roots))),
+    ("logind", |_, _| Box::new(logind::Logind::new())),
     ("mdadm", |roots, _| Box::new(mdadm::Mdadm::new(roots))),
     ("meminfo", |roots, _| Box::new(meminfo::Meminfo::new(roots))),
     ("meminfo_numa", |roots, _| Box::new(meminfo_numa::MeminfoNuma::new(roots))),
@@ -285,6 +296,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("netclass", |roots, options| Box::new(netclass::Netclass::new(roots, &options.netclass))),
     ("netdev", |roots, options| Box::new(netdev::Netdev::new(roots, &options.netdev))),
     ("netstat", |roots, options| Box::new(netstat::Netstat::new(roots, &options.netstat))),
+    ("network_route", |_, _| Box::new(network_route::NetworkRoute::new())),
     ("nfs", |roots, _| Box::new(nfs::Nfs::new(roots))),
     ("nfsd", |roots, _| Box::new(nfsd::Nfsd::new(roots))),
     ("nvme", |roots, _| Box::new(nvme::Nvme::new(roots))),
@@ -294,6 +306,7 @@ const BUILDERS: &[(&str, Build)] = &[
     }),
     ("pressure", |roots, _| Box::new(pressure::Pressure::new(roots))),
     ("processes", |roots, _| Box::new(processes::Processes::new(roots))),
+    ("qdisc", |_, options| Box::new(qdisc::Qdisc::new(&options.qdisc))),
     ("rapl", |roots, options| Box::new(rapl::Rapl::new(roots, &options.rapl))),
     ("schedstat", |roots, _| Box::new(schedstat::Schedstat::new(roots))),
     ("selinux", |roots, _| Box::new(selinux::Selinux::new(roots))),
@@ -306,6 +319,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("sysctl", |roots, options| Box::new(sysctl::Sysctl::new(roots, &options.sysctl))),
     ("systemd", |_, options| Box::new(systemd::Systemd::new(&options.systemd))),
     ("tapestats", |roots, options| Box::new(tapestats::Tapestats::new(roots, &options.tapestats))),
+    ("tcpstat", |roots, _| Box::new(tcpstat::Tcpstat::new(roots))),
     ("textfile", |_, options| Box::new(textfile::Textfile::new(&options.textfile))),
     ("thermal_zone", |roots, _| Box::new(thermal_zone::ThermalZone::new(roots))),
     ("time", |roots, _| Box::new(time::Time::new(roots))),
@@ -405,7 +419,7 @@ mod tests {
     use hostwright_core::config::metrics::collectors::{Options, TABLE};
 
     /// Collectors that the table has and nothing here makes yet.
-    const NOT_YET: &[&str] = &["drm", "ethtool", "logind", "network_route", "pcidevice", "perf", "qdisc", "tcpstat"];
+    const NOT_YET: &[&str] = &["drm", "ethtool", "pcidevice", "perf"];
 
     #[test]
     fn every_collector_of_the_table_is_made_and_has_the_tables_name() {

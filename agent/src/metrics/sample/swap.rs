@@ -52,7 +52,7 @@ impl Collector for Swap {
         self.rows.begin();
         for line in text.lines().skip(1) {
             let (device, kind, values) = parse(line).ok_or_else(|| text.malformed("a swap device", line))?;
-            *self.rows.row_with(device, |labels| labels.set(&[("device", device), ("type", kind)])) = values;
+            *self.rows.row_with(device, |labels| labels.set(&[("device", device), ("swap_type", kind)])) = values;
         }
         let mut samples = scrape.out.family(&self.size);
         self.rows.iter().for_each(|row| samples.with(&row.labels, row.values.size));
@@ -75,9 +75,9 @@ mod tests {
         let (_folder, roots) = tree(&[("proc/swaps", text)]);
         let mut swap = Swap::new(&roots);
         let want = [
-            r#"node_swap_size_bytes{device="/dev/vdb",type="partition"} 134213632"#,
-            r#"node_swap_used_bytes{device="/dev/vdb",type="partition"} 180224"#,
-            r#"node_swap_priority{device="/dev/vdb",type="partition"} -2"#,
+            r#"node_swap_size_bytes{device="/dev/vdb",swap_type="partition"} 134213632"#,
+            r#"node_swap_used_bytes{device="/dev/vdb",swap_type="partition"} 180224"#,
+            r#"node_swap_priority{device="/dev/vdb",swap_type="partition"} -2"#,
         ];
         assert_eq!(samples(&mut swap, &roots), want);
         std::fs::write(roots.procfs.join("swaps"), "Filename\n/dev/vdb partition 1\n").expect("written");

@@ -28,6 +28,8 @@ pub mod netdev;
 pub mod netstat;
 /// Of `powersupplyclass`.
 pub mod powersupplyclass;
+/// Of `qdisc`.
+pub mod qdisc;
 /// Of `rapl`.
 pub mod rapl;
 /// Of `slabinfo`.
@@ -77,6 +79,8 @@ pub struct Options {
     pub netstat: netstat::Netstat,
     /// Of `powersupplyclass`.
     pub powersupplyclass: powersupplyclass::Powersupplyclass,
+    /// Of `qdisc`.
+    pub qdisc: qdisc::Qdisc,
     /// Of `rapl`.
     pub rapl: rapl::Rapl,
     /// Of `slabinfo`.
@@ -166,7 +170,7 @@ pub const TABLE: &[Known] = &[
     on("powersupplyclass", |options, section| options.powersupplyclass.read(section)),
     on("pressure", NO_OPTIONS),
     off("processes", NO_OPTIONS),
-    off("qdisc", NO_OPTIONS),
+    off("qdisc", |options, section| options.qdisc.read(section)),
     on("rapl", |options, section| options.rapl.read(section)),
     on("schedstat", NO_OPTIONS),
     on("selinux", NO_OPTIONS),
