@@ -10,7 +10,7 @@ packages="
   swift-proxy swift-account swift-container swift-object memcached
   systemd-container systemd-journal-remote mmdebstrap busybox-static
   qemu-system-x86 qemu-utils genisoimage mtools dosfstools
-  curl jq openssl openssh-client iproute2 procps xz-utils zstd
+  wrk curl jq openssl openssh-client iproute2 procps xz-utils zstd
   e2fsprogs fdisk grub-pc-bin grub-common
   make gcc libc6-dev binutils git pkg-config libssl-dev python3-venv
 "

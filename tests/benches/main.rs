@@ -5,6 +5,8 @@
 
 /// The logs duty beside rsyslog's imfile.
 mod logs;
+/// The metrics duty beside node_exporter.
+mod metrics;
 /// Works, figures, goals.
 mod table;
 /// CPU time and memory of a process.
@@ -26,7 +28,7 @@ pub struct Settings {
 
 type Bench = fn(&Settings, &mut Table);
 
-const DUTIES: [(&str, Bench); 1] = [("logs", logs::run)];
+const DUTIES: [(&str, Bench); 2] = [("logs", logs::run), ("metrics", metrics::run)];
 
 fn main() -> Result<()> {
     let size = env::var("SIZE_MB").ok().map(|text| text.parse::<u64>().context("SIZE_MB")).transpose()?.unwrap_or(200);

@@ -8,6 +8,8 @@ pub enum Goal {
     AtLeast(f64),
     AtMost(f64),
     TimesPeer(f64),
+    /// At most one part in so many of the peer's.
+    ShareOfPeer(u32),
     /// It is told beside another figure.
     None,
 }
@@ -109,6 +111,7 @@ impl Row {
             Goal::AtLeast(goal) => Some(ours >= goal),
             Goal::AtMost(goal) => Some(ours <= goal),
             Goal::TimesPeer(times) => Some(self.ratio()? >= times),
+            Goal::ShareOfPeer(parts) => Some(self.ratio()? <= 1.0 / f64::from(parts)),
             Goal::None => None,
         }
     }
@@ -118,6 +121,7 @@ impl Row {
             Goal::AtLeast(goal) => format!(">= {}", rounded(goal)),
             Goal::AtMost(goal) => format!("<= {}", rounded(goal)),
             Goal::TimesPeer(times) => format!(">= {times} x peer"),
+            Goal::ShareOfPeer(parts) => format!("<= peer / {parts}"),
             Goal::None => "-".into(),
         }
     }

@@ -32,7 +32,7 @@ const DEFAULTS: [&str; 5] = [
 /// A node_exporter with the collectors of a test.
 #[derive(Debug)]
 pub struct NodeExporter {
-    _server: Server,
+    server: Server,
     port: Port,
     _folder: TempDir,
     version: Version,
@@ -75,12 +75,17 @@ impl NodeExporter {
         let version = version_of(&said("--version")?)?;
         let mut server = Server::start(&command, &folder.path().join("node-exporter.log"))?;
         server.wait_until("GET / answers 200", START_TIMEOUT, || http::get(port.address(), "/")?.success())?;
-        Ok(Self { _server: server, port, _folder: folder, version, collectors: known })
+        Ok(Self { server, port, _folder: folder, version, collectors: known })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// Its process.
+    pub fn process(&self) -> i32 {
+        self.server.pid().as_raw()
     }
 
     /// Those of the collectors it was to run that it has.
