@@ -1,5 +1,10 @@
 //! How memory goes back to the system.
 
+use nix::sys::mman::{MmapAdvise, madvise};
+use std::ffi::c_void;
+use std::io;
+use std::ptr::NonNull;
+
 /// From this size on, a buffer is a mapping of its own, which goes back to the system as a whole when it is freed.
 #[cfg(target_env = "gnu")]
 const OWN_MAPPING: nix::libc::c_int = 128 << 10;
@@ -12,5 +17,61 @@ pub fn give_back_large_buffers() {
         #![expect(unsafe_code, reason = "mallopt only sets numbers of the allocator; no other thread runs yet")]
         // SAFETY: the parameter is one that mallopt knows, and the value within its bounds.
         unsafe { nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, OWN_MAPPING) };
+    }
+}
+
+/// Lets go of the pages of the program that were needed at its start: reading the configuration, setting up TLS. Those
+/// that are needed again are mapped again from the file, a few microseconds each.
+///
+/// # Errors
+/// The kernel does not tell what is mapped, or refuses.
+pub fn give_back_start_code() -> io::Result<()> {
+    let program = std::env::current_exe()?;
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    for (start, length) in maps.lines().filter_map(|line| code_of(line, program.to_str()?)) {
+        let Some(address) = NonNull::new(std::ptr::with_exposed_provenance_mut::<c_void>(start)) else { continue };
+        #[expect(unsafe_code, reason = "code that is never written is the same when it is mapped from the file again")]
+        // SAFETY: a private mapping of a file that cannot be written: the kernel maps the same bytes at the next use.
+        unsafe {
+            madvise(address, length, MmapAdvise::MADV_DONTNEED)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a line of proc_pid_maps(5) has the program's code.
+fn code_of(line: &str, program: &str) -> Option<(usize, usize)> {
+    let (range, rest) = line.split_once(" r-xp ")?;
+    // Without relocations: those are in mappings that are not executable.
+    let path = rest.find('/').map(|at| &rest[at..])?;
+    let (start, end) = range.split_once('-')?;
+    let start = usize::from_str_radix(start, 16).ok()?;
+    let end = usize::from_str_radix(end, 16).ok()?;
+    (path == program).then(|| Some((start, end.checked_sub(start)?)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{code_of, give_back_start_code};
+
+    #[test]
+    fn only_the_programs_own_code_is_let_go() {
+        let of = |line| code_of(line, "/usr/bin/a");
+        assert_eq!(of("55d0000-55d2000 r-xp 00001000 fe:00 1 /usr/bin/a"), Some((0x55d_0000, 0x2000)));
+        assert_eq!(of("55d0000-55d2000 r--p 00001000 fe:00 1 /usr/bin/a"), None);
+        assert_eq!(of("55d0000-55d2000 r-xp 00001000 fe:00 1 /usr/lib/libc.so.6"), None);
+        assert_eq!(of("7fff0000-7fff2000 r-xp 00000000 00:00 0 [vdso]"), None);
+        assert_eq!(of("x"), None);
+    }
+
+    #[test]
+    fn the_program_goes_on_afterwards() {
+        let resident = || {
+            let statm = std::fs::read_to_string("/proc/self/statm").expect("read");
+            statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number")
+        };
+        let before = resident();
+        give_back_start_code().expect("given back");
+        assert!(resident() < before, "{} pages", resident());
     }
 }

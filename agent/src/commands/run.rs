@@ -1,5 +1,5 @@
 use crate::supervisor::{Environment, Supervisor};
-use crate::{duties, systemd};
+use crate::{duties, memory, systemd};
 use anyhow::Context as _;
 use hostwright_core::config::Config;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -9,6 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Below the unit's TimeoutStopSec (60 s), so that laggards are named before systemd kills the process.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// When the duties have started and their first work is done.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Runs the duties until SIGTERM or SIGINT. SIGHUP reads the file again and touches only what changed; a file with
 /// problems changes nothing.
@@ -26,8 +29,17 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     supervisor.apply(environment(&config), duties(&config), GRACE).await;
     systemd::ready();
     log::info!("started with {}", path.display());
+    let settled = tokio::time::sleep(SETTLED);
+    tokio::pin!(settled);
+    let mut is_settled = false;
     loop {
         tokio::select! {
+            () = &mut settled, if !is_settled => {
+                is_settled = true;
+                if let Err(error) = memory::give_back_start_code() {
+                    log::debug!("the pages of the start stay in memory: {error}");
+                }
+            }
             // Receiving a signal is cancel-safe (tokio documents it so).
             _ = hang_up.recv() => reload(path, &mut supervisor).await,
             _ = terminate.recv() => break,

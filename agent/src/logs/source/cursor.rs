@@ -1,4 +1,5 @@
 use super::compressed::Reader;
+use super::entry::QUIET;
 use super::followed::{FollowedFile, Opened};
 use super::identity::{self, Content, Digest, HEAD, Point, WINDOW};
 use super::ledger::Ledger;
@@ -120,7 +121,7 @@ impl Cursor {
     pub fn read(&mut self, buffer: &mut Vec<u8>, each: impl FnMut(Line<'_>)) -> io::Result<Step> {
         // Before the read: what is written during it makes the file ready again.
         self.seen = self.file.version();
-        let last = self.file.has_ended();
+        let last = self.file.has_ended() && self.is_still_quiet()?;
         if self.drained && !self.check_head()? {
             return Ok(self.replaced());
         }
@@ -168,6 +169,19 @@ impl Cursor {
             inside_cut_line,
         };
         Ok(Step::Advanced(done as u64))
+    }
+
+    /// Whether a file that had ended was not written since: half of a line may be there by now.
+    fn is_still_quiet(&self) -> io::Result<bool> {
+        if self.file.is_compressed() {
+            return Ok(true);
+        }
+        let written = SystemTime::now().duration_since(self.file.file.metadata()?.modified()?);
+        let is_quiet = written.is_ok_and(|ago| ago >= QUIET);
+        if !is_quiet {
+            self.file.set_ended(false);
+        }
+        Ok(is_quiet)
     }
 
     /// Whether the event that ends the file is complete because nothing came for a time.

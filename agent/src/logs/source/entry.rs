@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A rotated file to which nothing was written for this long has ended. The writer still has the old descriptor for a
 /// moment after a rename.
-const QUIET: Duration = Duration::from_secs(2);
+pub const QUIET: Duration = Duration::from_secs(2);
 /// A deleted file stays open this long after it was read, for what an output may have to send again.
 const LINGER: Duration = Duration::from_secs(60);
 /// A rotated file that is asked for no more and was read is followed this much longer, for late writes.
