@@ -39,10 +39,10 @@ pub fn give_back_start_code() -> io::Result<()> {
     Ok(())
 }
 
-/// Where a line of proc_pid_maps(5) has the program's code.
+/// Where a line of proc_pid_maps(5) has the program's code, or its constants: the beginning of the file. What the loader
+/// has relocated, and what must not be mapped anew, is in other mappings.
 fn code_of(line: &str, program: &str) -> Option<(usize, usize)> {
-    let (range, rest) = line.split_once(" r-xp ")?;
-    // Without relocations: those are in mappings that are not executable.
+    let (range, rest) = line.split_once(" r-xp ").or_else(|| line.split_once(" r--p 00000000 "))?;
     let path = rest.find('/').map(|at| &rest[at..])?;
     let (start, end) = range.split_once('-')?;
     let start = usize::from_str_radix(start, 16).ok()?;
@@ -59,6 +59,7 @@ mod tests {
         let of = |line| code_of(line, "/usr/bin/a");
         assert_eq!(of("55d0000-55d2000 r-xp 00001000 fe:00 1 /usr/bin/a"), Some((0x55d_0000, 0x2000)));
         assert_eq!(of("55d0000-55d2000 r--p 00001000 fe:00 1 /usr/bin/a"), None);
+        assert_eq!(of("55d0000-55d2000 r--p 00000000 fe:00 1 /usr/bin/a"), Some((0x55d_0000, 0x2000)));
         assert_eq!(of("55d0000-55d2000 r-xp 00001000 fe:00 1 /usr/lib/libc.so.6"), None);
         assert_eq!(of("7fff0000-7fff2000 r-xp 00000000 00:00 0 [vdso]"), None);
         assert_eq!(of("x"), None);
