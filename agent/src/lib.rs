@@ -6,6 +6,8 @@ pub mod api;
 pub mod commands;
 /// A Compose file that converges on a container engine.
 pub mod containers;
+/// What the Docker Engine keeps of a container, for those who only read.
+mod docker_root;
 /// Requests to servers behind HTTP, the same for all duties.
 mod http;
 /// Log files that reach log platforms.

@@ -8,6 +8,8 @@
 
 /// gzip and zstd.
 mod compress;
+/// Containers' resources with cAdvisor's names.
+mod containers;
 /// How a Prometheus finds this host.
 mod discovery;
 /// The text format on a byte buffer.
@@ -121,6 +123,9 @@ const SAMPLE_LABELS: &[&str] = &[
     "cntlid",
     "codename",
     "collector",
+    "container_label_com_docker_compose_container_number",
+    "container_label_com_docker_compose_project",
+    "container_label_com_docker_compose_service",
     "controller",
     "core",
     "cpu",
@@ -141,6 +146,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "expansion_rom_version",
     "export",
     "fabric_name",
+    "failure_type",
     "family",
     "fc_host",
     "file",
@@ -156,10 +162,12 @@ const SAMPLE_LABELS: &[&str] = &[
     "id_like",
     "identity",
     "ifalias",
+    "image",
     "image_id",
     "image_version",
     "index",
     "info",
+    "interface",
     "ip",
     "kind",
     "label",

@@ -1,10 +1,12 @@
 use super::compress::{Coding, Compressors};
+use super::containers::Containers;
 use super::encode::{Encoder, Format, Labels};
 use super::openmetrics::openmetrics;
 use super::own::Own;
-use super::sample::{Sampler, Selection};
+use super::sample::{CONTAINERS, Sampler, Selection};
 use anyhow::Context as _;
 use hostwright_core::config::metrics::Metrics;
+use hostwright_core::config::metrics::containers::Containers as Engine;
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use std::sync::mpsc;
@@ -71,9 +73,14 @@ impl Scraper {
         let (reports, last) = watch::channel(None);
         let places = settings.max_requests.unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         let (roots, collectors) = (settings.roots.clone(), settings.collectors.clone());
+        let engine = match &settings.containers {
+            Engine::Of(folder) => Some(folder.clone()),
+            Engine::Off => None,
+        };
         let work = move || {
             let sampler = Sampler::new(&roots, &collectors);
-            answer(&inbox, &reports, (sampler, own, Encoder::new(host)));
+            let containers = engine.map(|folder| Containers::new(&folder, &roots));
+            answer(&inbox, &reports, (sampler, containers, own, Encoder::new(host)));
         };
         std::thread::Builder::new()
             .name("metrics".into())
@@ -97,7 +104,7 @@ impl Scraper {
 fn answer(
     inbox: &mpsc::Receiver<Request>,
     reports: &watch::Sender<Option<Report>>,
-    (mut sampler, mut own, mut out): (Sampler, Own, Encoder),
+    (mut sampler, mut containers, mut own, mut out): (Sampler, Option<Containers>, Own, Encoder),
 ) {
     let (mut compressors, mut scrapes) = (Compressors::default(), 0);
     while let Ok(Request { wanted, reply }) = inbox.recv() {
@@ -107,6 +114,9 @@ fn answer(
         }
         let began = Instant::now();
         let mut troubles = sampler.sample(&wanted.selection, &mut out);
+        if let Some(containers) = containers.as_mut().filter(|_| wanted.selection.takes(CONTAINERS)) {
+            containers.write(&mut out);
+        }
         own.write(&mut out);
         sampler.finish(&wanted.selection, &mut out, &mut troubles);
         let text = out.take();

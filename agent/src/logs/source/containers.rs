@@ -1,7 +1,8 @@
+use crate::docker_root::{self, Description};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use hostwright_core::config::logs::containers::Containers as Settings;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -22,21 +23,6 @@ pub struct Containers {
     names: Option<GlobSet>,
     labels: BTreeMap<String, String>,
     unreadable: Mutex<Option<(Instant, Vec<String>)>>,
-}
-
-/// What the engine keeps of a container beside its log (`config.v2.json`), as far as it matters here.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Description {
-    name: String,
-    config: Config,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Config {
-    image: String,
-    labels: Option<HashMap<String, String>>,
 }
 
 /// `hostconfig.json`, as far as it matters here.
@@ -85,7 +71,7 @@ impl Containers {
         let description = Description::of(folder);
         let id = folder.file_name().map(|id| id.to_string_lossy().into_owned()).unwrap_or_default();
         let mut fields = BTreeMap::from([("container_id".to_owned(), id)]);
-        let known = [("container_name", description.name()), ("image_name", description.config.image.as_str())];
+        let known = [("container_name", description.name()), ("image_name", description.image())];
         let labels = LABELS.iter().filter_map(|(label, name)| Some((*name, description.label(label)?)));
         let known = known.into_iter().chain(labels).filter(|(_, value)| !value.is_empty());
         fields.extend(known.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -118,7 +104,7 @@ impl Containers {
         };
         let complaint = |entry: fs::DirEntry| {
             let folder = entry.path();
-            let host: HostConfig = read(&folder.join("hostconfig.json"))?;
+            let host: HostConfig = docker_root::read(&folder.join("hostconfig.json"))?;
             let driver = host.log_config.r#type;
             let description = Description::of(&folder);
             if driver.is_empty() || READABLE.contains(&driver.as_str()) || !self.mean(&description) {
@@ -144,25 +130,6 @@ impl Containers {
         };
         self.names.as_ref().is_none_or(|names| names.is_match(description.name())) && self.labels.iter().all(has)
     }
-}
-
-impl Description {
-    /// Nothing is known of a container that is gone.
-    fn of(folder: &Path) -> Self {
-        read(&folder.join("config.v2.json")).unwrap_or_default()
-    }
-
-    fn name(&self) -> &str {
-        self.name.trim_start_matches('/')
-    }
-
-    fn label(&self, name: &str) -> Option<&str> {
-        self.config.labels.as_ref()?.get(name).map(String::as_str)
-    }
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 #[cfg(test)]

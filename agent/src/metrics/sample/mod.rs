@@ -176,8 +176,9 @@ mod zoneinfo;
 
 pub use hostwright_core::config::metrics::roots::Roots;
 use kernel_file::Text;
-pub use kernel_file::{KernelFile, number, words};
-pub use selection::Selection;
+pub use kernel_file::{KernelFile, Reader, lines, number, words};
+pub use selection::{CONTAINERS, Selection};
+pub use sysfs::{Attribute, Page};
 
 use super::encode::{Encoder, Family, Labels};
 use hostwright_core::config::metrics::collectors::{Collectors, Options};

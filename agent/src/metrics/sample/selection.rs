@@ -1,5 +1,8 @@
 use hostwright_core::config::metrics::collectors::{Collectors, TABLE};
 
+/// What the metrics of containers are called beside the collectors.
+pub const CONTAINERS: &str = "containers";
+
 /// Which collectors a scrape is of: `?collect[]=` and `?exclude[]=`, as node_exporter takes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection(Option<Vec<String>>);
@@ -23,6 +26,7 @@ impl Selection {
             }
             (collect, exclude) if collect.is_empty() => {
                 let on = TABLE.iter().map(|known| known.name).filter(|name| collectors.is_on(name));
+                let on = on.chain([CONTAINERS]);
                 Ok(Self(Some(on.filter(|name| !exclude.iter().any(|no| no == name)).map(str::to_owned).collect())))
             }
             _ => Err("Combined collect and exclude queries are not allowed.".to_owned()),
@@ -36,7 +40,7 @@ impl Selection {
 }
 
 fn check(name: &str, collectors: &Collectors) -> Result<(), String> {
-    let why = if collectors.is_on(name) {
+    let why = if collectors.is_on(name) || name == CONTAINERS {
         return Ok(());
     } else if TABLE.iter().any(|known| known.name == name) {
         "disabled"

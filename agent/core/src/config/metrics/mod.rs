@@ -5,6 +5,8 @@
 
 /// Which collectors run, and with which options.
 pub mod collectors;
+/// Metrics of containers.
+pub mod containers;
 /// A file by which a Prometheus finds this host.
 pub mod file_sd;
 /// Which names are taken, by regular expressions.
@@ -23,6 +25,7 @@ use super::section::Section;
 use super::values::{AbsolutePath, FromNode, mismatch};
 use crate::yaml::Node;
 use collectors::Collectors;
+use containers::Containers;
 use file_sd::FileSd;
 use listen::Listen;
 use remote_write::RemoteWrite;
@@ -47,6 +50,8 @@ pub struct Metrics {
     pub roots: Roots,
     /// Which collectors run, and with which options.
     pub collectors: Collectors,
+    /// Whose containers are told.
+    pub containers: Containers,
     /// Receivers that are sent the same as a scrape.
     pub remote_write: Vec<RemoteWrite>,
     /// A file by which a Prometheus finds this host.
@@ -74,11 +79,12 @@ impl Metrics {
         let max_requests = section.or("max_requests", MOST_REQUESTS);
         let roots = section.section("roots", Roots::read).unwrap_or_default();
         let collectors = section.section("collectors", Collectors::read).unwrap_or_default();
+        let containers = section.or("containers", Containers::default());
         let remote_write = RemoteWrite::read_all(&mut section);
         let file_sd = section.section_or_value("file_sd", FileSd::read);
         section.finish();
         let max_requests = usize::try_from(max_requests).ok().filter(|most| *most > 0);
-        Some(Self { listen, path, web_config, max_requests, roots, collectors, remote_write, file_sd })
+        Some(Self { listen, path, web_config, max_requests, roots, collectors, containers, remote_write, file_sd })
     }
 }
 

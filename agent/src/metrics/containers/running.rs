@@ -1,0 +1,183 @@
+use super::cgroup::{Groups, Place};
+use super::devices::Devices;
+use super::usage::{Source, Usage, VERSION_1, VERSION_2};
+use crate::docker_root::Description;
+use crate::metrics::encode::Labels;
+use crate::metrics::sample::{Attribute, Page, Reader, Roots, number, words};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Compose's labels, as cAdvisor writes them.
+const COMPOSE: [(&str, &str); 3] = [
+    ("container_label_com_docker_compose_container_number", "com.docker.compose.container-number"),
+    ("container_label_com_docker_compose_project", "com.docker.compose.project"),
+    ("container_label_com_docker_compose_service", "com.docker.compose.service"),
+];
+/// Devices in a container that are not its way out, as in cAdvisor.
+const NOT_OUTSIDE: [&[u8]; 4] = [b"lo", b"veth", b"docker", b"nerdctl"];
+
+/// What files are read into, one after the other, and the names of what they tell.
+#[derive(Debug)]
+pub struct Buffers {
+    pub page: Page,
+    pub reader: Reader,
+    pub devices: Devices,
+}
+
+type Take = fn(&[u8], &mut Usage);
+
+/// A container that runs: its labels, rendered once, its files, kept open, and what they said last.
+pub struct Running {
+    pairs: Vec<(&'static str, String)>,
+    pub labels: Labels,
+    /// With `cpu="total"`.
+    pub cpu: Labels,
+    /// For faults in the container and below it, then major ones.
+    pub faults: [Labels; 4],
+    pub started: Option<f64>,
+    pub usage: Usage,
+    pub processes: Option<f64>,
+    pub open_files: Option<f64>,
+    pub networks: Vec<Network>,
+    /// The labels of each disk of the usage.
+    pub disks: Vec<Labels>,
+    /// Whether its files could be read.
+    pub is_there: bool,
+    files: Vec<(Attribute, Take)>,
+    procs: PathBuf,
+    procfs: PathBuf,
+    net: Option<PathBuf>,
+}
+
+/// A network device of a container.
+#[derive(Debug)]
+pub struct Network {
+    name: Vec<u8>,
+    pub labels: Labels,
+    /// In the order of `/proc/net/dev`.
+    pub numbers: [u64; 16],
+    seen: bool,
+}
+
+impl Running {
+    /// A container that the engine says runs, if its control groups are there.
+    pub fn of(id: &str, description: &Description, roots: &Roots) -> Option<Self> {
+        let process = description.pid()?;
+        let groups = Groups::of(process, id, (&roots.procfs, &roots.sysfs))?;
+        let mut pairs: Vec<(&str, String)> =
+            COMPOSE.iter().filter_map(|(name, label)| Some((*name, description.label(label)?.to_owned()))).collect();
+        pairs.extend([
+            ("id", groups.id),
+            ("image", description.image().to_owned()),
+            ("name", description.name().to_owned()),
+        ]);
+        let folder_of = |controller: &str| match &groups.place {
+            Place::Unified(folder) => Some(folder.clone()),
+            Place::Each(each) => each.iter().find(|(name, _)| name == controller).map(|(_, folder)| folder.clone()),
+        };
+        let sources = if matches!(groups.place, Place::Unified(_)) { VERSION_2 } else { VERSION_1 };
+        let file =
+            |source: &Source| Some((Attribute::new(folder_of(source.controller)?.join(source.file)), source.take));
+        let of_process = roots.procfs.join(process.to_string());
+        // With the host's network, its devices are none of the container's.
+        let network = |process: &Path| fs::read_link(process.join("ns/net")).ok();
+        let has_own = network(&of_process).is_none_or(|own| Some(own) != network(&roots.procfs.join("1")));
+        let failure = |kind: &str, scope: &str| with(&pairs, &[("failure_type", kind), ("scope", scope)]);
+        Some(Self {
+            labels: with(&pairs, &[]),
+            cpu: with(&pairs, &[("cpu", "total")]),
+            faults: [
+                failure("pgfault", "container"),
+                failure("pgfault", "hierarchy"),
+                failure("pgmajfault", "container"),
+                failure("pgmajfault", "hierarchy"),
+            ],
+            started: description.started().map(|at| at.as_millisecond() as f64 / 1000.0),
+            usage: Usage::default(),
+            processes: None,
+            open_files: None,
+            networks: Vec::new(),
+            disks: Vec::new(),
+            is_there: true,
+            files: sources.iter().filter_map(file).collect(),
+            procs: folder_of("pids").or_else(|| folder_of("memory"))?.join("cgroup.procs"),
+            procfs: roots.procfs.clone(),
+            net: has_own.then(|| of_process.join("net/dev")),
+            pairs,
+        })
+    }
+
+    /// Reads it anew.
+    pub fn read(&mut self, buffers: &mut Buffers) {
+        let disks = std::mem::take(&mut self.usage.disks);
+        self.usage = Usage { disks, ..Usage::default() };
+        for (file, take) in &mut self.files {
+            // Not every kernel has all of them.
+            if let Ok(text) = file.read_whole(&mut buffers.page) {
+                take(text, &mut self.usage);
+            }
+        }
+        for disk in &self.usage.disks[self.disks.len()..] {
+            let device = buffers.devices.name(&disk.number);
+            self.disks.push(with(&self.pairs, &[("device", &device)]));
+        }
+        self.is_there = self.count_processes(buffers);
+        self.read_networks(buffers);
+    }
+
+    /// Whether its group is there and has a process.
+    fn count_processes(&mut self, buffers: &mut Buffers) -> bool {
+        let Ok(text) = buffers.reader.read(&self.procs) else { return false };
+        let (mut processes, mut open) = (0_u32, None);
+        for process in text.lines().filter_map(number) {
+            processes += 1;
+            // One that has ended meanwhile has none.
+            if let Some(files) = open_files(&self.procfs.join(process.to_string()).join("fd")) {
+                open = Some(open.unwrap_or(0) + files);
+            }
+        }
+        self.processes = Some(f64::from(processes));
+        self.open_files = open.map(|open| open as f64);
+        processes > 0
+    }
+
+    fn read_networks(&mut self, buffers: &mut Buffers) {
+        self.networks.iter_mut().for_each(|network| network.seen = false);
+        let text = self.net.as_ref().and_then(|path| buffers.reader.read(path).ok());
+        for line in text.into_iter().flat_map(|text| text.lines().skip(2)) {
+            let Some(colon) = memchr::memrchr(b':', line) else { continue };
+            let name = line[..colon].trim_ascii();
+            if NOT_OUTSIDE.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            let at = self.networks.iter().position(|network| network.name == name).unwrap_or_else(|| {
+                let interface = String::from_utf8_lossy(name);
+                let labels = with(&self.pairs, &[("interface", &interface)]);
+                self.networks.push(Network { name: name.to_owned(), labels, numbers: [0; 16], seen: false });
+                self.networks.len() - 1
+            });
+            let network = &mut self.networks[at];
+            network.seen = true;
+            for (slot, word) in network.numbers.iter_mut().zip(words(&line[colon + 1..])) {
+                *slot = number(word).unwrap_or(0);
+            }
+        }
+        self.networks.retain(|network| network.seen);
+    }
+}
+
+/// Labels in the order of their names.
+fn with(pairs: &[(&'static str, String)], more: &[(&'static str, &str)]) -> Labels {
+    let mut all: Vec<(&str, &[u8])> = pairs.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    all.extend(more.iter().map(|(name, value)| (*name, value.as_bytes())));
+    all.sort_unstable_by_key(|(name, _)| *name);
+    Labels::new(&all)
+}
+
+/// Since Linux 6.2 the folder's size is the number of its entries.
+fn open_files(folder: &Path) -> Option<u64> {
+    match fs::metadata(folder).ok()?.len() {
+        0 => fs::read_dir(folder).ok().map(|entries| entries.count() as u64),
+        size => Some(size),
+    }
+}
