@@ -29,6 +29,7 @@ const ADDED: &[&str] = &[
     r#"node_nfsd_requests_total{method="SetClientID"#,
     r#"node_nfsd_requests_total{method="WdelegGetattr"#,
     "node_nvme_namespace_",
+    "node_os_support_end_timestamp_seconds",
     "node_pressure_irq_stalled_seconds_total",
     // Of collectors that it does not have.
     "node_scrape_collector_",

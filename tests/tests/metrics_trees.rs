@@ -69,6 +69,7 @@ fn a_server_with_one_of_nearly_everything_is_told_as_the_original_does() -> Resu
         ("bcache", "true"),
         ("bonding", "true"),
         ("btrfs", "true"),
+        ("cpu", "true"),
         ("cpu_vulnerabilities", "true"),
         ("cpufreq", "true"),
         ("diskstats", "true"),
@@ -79,6 +80,7 @@ fn a_server_with_one_of_nearly_everything_is_told_as_the_original_does() -> Resu
         ("infiniband", "true"),
         ("netclass", "true"),
         ("nvme", "true"),
+        ("os", "true"),
         ("powersupplyclass", "true"),
         ("rapl", "true"),
         ("tapestats", "true"),
@@ -154,9 +156,11 @@ fn what_only_newer_versions_understand_is_told_as_they_do() -> Result<()> {
         ("btrfs", "true"),
         ("cpu", info),
         ("diskstats", "true"),
+        ("drm", "true"),
         ("fibrechannel", "true"),
         ("hwmon", "true"),
         ("infiniband", "true"),
+        ("pcidevice", "true"),
         ("thermal_zone", "true"),
     ];
     same_as_recorded("newer", &collectors)

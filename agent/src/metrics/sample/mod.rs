@@ -35,6 +35,8 @@ mod diskstats;
 mod dmi;
 /// `node_drbd_*`: disks that are mirrored to another host.
 mod drbd;
+/// `node_drm_*`: graphics cards.
+mod drm;
 /// `node_edac_*`: memory errors.
 mod edac;
 /// `node_entropy_*`.
@@ -103,6 +105,8 @@ mod nfsd;
 mod nvme;
 /// `node_os_*`: which distribution this is.
 mod os;
+/// `node_pcidevice_*`.
+mod pcidevice;
 /// `node_power_supply_*`: batteries and mains.
 mod powersupplyclass;
 /// `node_pressure_*`: time lost waiting for CPU, memory, disks.
@@ -276,6 +280,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("diskstats", |roots, options| Box::new(diskstats::Diskstats::new(roots, &options.diskstats))),
     ("dmi", |roots, _| Box::new(dmi::Dmi::new(roots))),
     ("drbd", |roots, _| Box::new(drbd::Drbd::new(roots))),
+    ("drm", |roots, _| Box::new(drm::Drm::new(roots))),
     ("edac", |roots, _| Box::new(edac::Edac::new(roots))),
     ("entropy", |roots, _| Box::new(entropy::Entropy::new(roots))),
     ("fibrechannel", |roots, _| Box::new(fibrechannel::Fibrechannel::new(roots))),
@@ -302,6 +307,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("nfsd", |roots, _| Box::new(nfsd::Nfsd::new(roots))),
     ("nvme", |roots, _| Box::new(nvme::Nvme::new(roots))),
     ("os", |roots, _| Box::new(os::Os::new(roots))),
+    ("pcidevice", |roots, _| Box::new(pcidevice::Pcidevice::new(roots))),
     ("powersupplyclass", |roots, options| {
         Box::new(powersupplyclass::Powersupplyclass::new(roots, &options.powersupplyclass))
     }),
@@ -420,7 +426,7 @@ mod tests {
     use hostwright_core::config::metrics::collectors::{Options, TABLE};
 
     /// Collectors that the table has and nothing here makes yet.
-    const NOT_YET: &[&str] = &["drm", "ethtool", "pcidevice", "perf"];
+    const NOT_YET: &[&str] = &["ethtool", "perf"];
 
     #[test]
     fn every_collector_of_the_table_is_made_and_has_the_tables_name() {
