@@ -121,7 +121,6 @@ impl Cursor {
     pub fn read(&mut self, buffer: &mut Vec<u8>, each: impl FnMut(Line<'_>)) -> io::Result<Step> {
         // Before the read: what is written during it makes the file ready again.
         self.seen = self.file.version();
-        let last = self.file.has_ended() && self.is_still_quiet()?;
         if self.drained && !self.check_head()? {
             return Ok(self.replaced());
         }
@@ -135,6 +134,8 @@ impl Cursor {
         }
         let room = &mut buffer[..before + self.want];
         let Some(length) = self.fill(room, before)? else { return Ok(Step::Drained) };
+        // After the read: half of a line may have come since the file was found quiet.
+        let last = self.file.has_ended() && self.is_still_quiet()?;
         let Some((window, content)) = room[..length].split_at_checked(before) else { return Ok(self.missed()) };
         if !self.sent.window.matches(window) {
             return Ok(self.replaced());
