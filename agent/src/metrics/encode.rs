@@ -210,9 +210,21 @@ impl Samples<'_> {
         self.write("", &labels.0, value);
     }
 
-    /// A sample of a part of a summary or histogram: `_bucket`, `_sum`, `_count`.
+    /// A sample with labels that others chose, of a part of a summary or histogram (`_bucket`, `_sum`, `_count`) or of
+    /// none. A label of the host's that it has itself is left out: Prometheus refuses two of one name.
     pub fn part(&mut self, suffix: &str, labels: &Labels, value: impl Value) {
+        let has = |pair: &[u8]| {
+            let name = pair.split_inclusive(|byte| *byte == b'=').next().unwrap_or_default();
+            pairs(&labels.0).any(|own| own.starts_with(name))
+        };
+        if !pairs(&self.encoder.host.0).any(has) {
+            return self.write(suffix, &labels.0, value);
+        }
+        let others: Vec<&[u8]> = pairs(&self.encoder.host.0).filter(|pair| !has(pair)).collect();
+        let others = Labels(others.join(&b','));
+        let host = std::mem::replace(&mut self.encoder.host, others);
         self.write(suffix, &labels.0, value);
+        self.encoder.host = host;
     }
 
     fn write(&mut self, suffix: &str, labels: &[u8], value: impl Value) {
@@ -251,19 +263,27 @@ impl<'a> Series<'a> {
         let end = memchr::memrchr(b' ', line).unwrap_or(line.len());
         let series = line[..end].strip_suffix(b"}").unwrap_or(&line[..end]);
         let Some(brace) = memchr::memchr(b'{', series) else { return Self { name: series, labels: BTreeSet::new() } };
-        let (name, mut rest) = (&series[..brace], &series[brace + 1..]);
-        let mut labels = BTreeSet::new();
-        while !rest.is_empty() {
-            let quote = memchr::memchr(b'"', rest).unwrap_or(rest.len());
-            let mut end = quote + 1;
-            while rest.get(end).is_some_and(|byte| *byte != b'"') {
-                end += if rest[end] == b'\\' { 2 } else { 1 };
-            }
-            labels.insert(&rest[..end.min(rest.len())]);
-            rest = rest.get(end + 2..).unwrap_or_default();
-        }
+        let (name, labels) = (&series[..brace], pairs(&series[brace + 1..]).collect());
         Self { name, labels }
     }
+}
+
+/// Labels with their values, as they are written: `cpu="0"`.
+fn pairs(labels: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = labels;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let quote = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+        let mut end = quote + 1;
+        while rest.get(end).is_some_and(|byte| *byte != b'"') {
+            end += if rest[end] == b'\\' { 2 } else { 1 };
+        }
+        let pair = &rest[..rest.len().min(end + 1)];
+        rest = rest.get(end + 2..).unwrap_or_default();
+        Some(pair)
+    })
 }
 
 /// A number as the format writes it.
@@ -361,6 +381,18 @@ mod tests {
         samples.with(&Labels::new(&[("cpu", b"0")]), true);
         let text = String::from_utf8(encoder.take()).expect("UTF-8");
         assert_eq!(text, "# HELP b B.\n# TYPE b gauge\nb{role=\"backend\"} 1\nb{cpu=\"0\",role=\"backend\"} 1\n");
+    }
+
+    #[test]
+    fn a_label_that_others_chose_is_in_place_of_the_hosts() {
+        let mut encoder = Encoder::new(Labels::new(&[("role", b"a\"b"), ("zone", b"x")]));
+        let family = Family::gauge("a", "A.");
+        let mut samples = encoder.family(&family);
+        samples.part("_sum", &Labels::new(&[("x", b",role=\""), ("zone", b"own")]), 1_u64);
+        samples.part("", &Labels::new(&[("x", b",role=\"")]), 2_u64);
+        let text = String::from_utf8(encoder.take()).expect("UTF-8");
+        let want = [r#"a_sum{x=",role=\"",zone="own",role="a\"b"} 1"#, r#"a{x=",role=\"",role="a\"b",zone="x"} 2"#];
+        assert_eq!(text.lines().skip(2).collect::<Vec<_>>(), want);
     }
 
     #[test]
