@@ -10,8 +10,6 @@ pub mod bcache;
 pub mod cpu;
 /// Of `diskstats`.
 pub mod diskstats;
-/// Of `ethtool`.
-pub mod ethtool;
 /// Of `filesystem`.
 pub mod filesystem;
 /// Of `hwmon`.
@@ -61,8 +59,6 @@ pub struct Options {
     pub cpu: cpu::Cpu,
     /// Of `diskstats`.
     pub diskstats: diskstats::Diskstats,
-    /// Of `ethtool`.
-    pub ethtool: ethtool::Ethtool,
     /// Of `filesystem`.
     pub filesystem: filesystem::Filesystem,
     /// Of `hwmon`.
@@ -140,7 +136,6 @@ pub const TABLE: &[Known] = &[
     off("drm", NO_OPTIONS),
     on("edac", NO_OPTIONS),
     on("entropy", NO_OPTIONS),
-    off("ethtool", |options, section| options.ethtool.read(section)),
     on("fibrechannel", NO_OPTIONS),
     on("filefd", NO_OPTIONS),
     on("filesystem", |options, section| options.filesystem.read(section)),
@@ -166,7 +161,6 @@ pub const TABLE: &[Known] = &[
     on("nvme", NO_OPTIONS),
     on("os", NO_OPTIONS),
     off("pcidevice", NO_OPTIONS),
-    off("perf", NO_OPTIONS),
     on("powersupplyclass", |options, section| options.powersupplyclass.read(section)),
     on("pressure", NO_OPTIONS),
     off("processes", NO_OPTIONS),
@@ -198,8 +192,8 @@ pub const TABLE: &[Known] = &[
     off("zoneinfo", NO_OPTIONS),
 ];
 
-/// node_exporter has these too, for programs that few hosts have; they may be turned off.
-const NOT_PROVIDED: [&str; 4] = ["ntp", "runit", "supervisord", "wifi"];
+/// node_exporter has these too, for what few hosts have; they may be turned off.
+const NOT_PROVIDED: [&str; 6] = ["ethtool", "ntp", "perf", "runit", "supervisord", "wifi"];
 
 /// Which collectors run, and with which options.
 #[derive(Clone, Debug, PartialEq)]
