@@ -12,6 +12,8 @@ mod docker_root;
 mod http;
 /// Log files that reach log platforms.
 pub mod logs;
+/// What duties measure of themselves.
+pub mod measures;
 /// How memory goes back to the system.
 pub mod memory;
 /// Node metrics with node_exporter's names.

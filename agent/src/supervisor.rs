@@ -4,6 +4,7 @@
 //! that ends in an error, or panics, is started again after a jittered delay while the others go on. What duties say
 //! of themselves flows over one `watch` channel, which the API, systemd's STATUS and the metrics read.
 
+use crate::measures::Measures;
 use crate::orders::{Desk, Orders};
 use anyhow::anyhow;
 use futures_util::future::BoxFuture;
@@ -61,6 +62,8 @@ pub struct Statuses {
     pub started: Timestamp,
     /// A row for each duty.
     pub duties: BTreeMap<&'static str, DutyStatus>,
+    /// What duties measure of themselves.
+    pub measures: BTreeMap<&'static str, Arc<Measures>>,
     /// The latch of readiness: the duties that have not been ok yet since they came with the configuration.
     pub not_yet_ok: BTreeSet<&'static str>,
     /// Whether the agent is on its way out.
@@ -129,6 +132,16 @@ impl Reporter {
         });
     }
 
+    /// What it measures of itself; nobody is woken for it.
+    pub fn measures(&self, measures: Measures) {
+        self.statuses.send_if_modified(|statuses| {
+            if statuses.duties.contains_key(self.name) {
+                statuses.measures.insert(self.name, Arc::new(measures));
+            }
+            false
+        });
+    }
+
     fn set(&self, status: Status) {
         self.update(|row, not_yet_ok| {
             let unlatched = matches!(status, Status::Ok { .. }) && not_yet_ok.remove(self.name);
@@ -181,6 +194,7 @@ impl Supervisor {
         let statuses = Statuses {
             started: Timestamp::now(),
             duties: BTreeMap::new(),
+            measures: BTreeMap::new(),
             not_yet_ok: BTreeSet::new(),
             draining: false,
         };
@@ -212,6 +226,7 @@ impl Supervisor {
         gone.iter().for_each(|name| self.desk.close(name));
         self.statuses.send_modify(|statuses| {
             statuses.duties.retain(|name, _| !gone.contains(name));
+            statuses.measures.retain(|name, _| !gone.contains(name));
             statuses.not_yet_ok.retain(|name| !gone.contains(name));
             // All at once: one that is ok before the next one is started would make the agent ready for a moment.
             let new = duties.iter().map(|duty| duty.name).filter(|name| !self.running.contains_key(name));

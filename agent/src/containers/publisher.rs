@@ -38,6 +38,7 @@ impl Publisher {
         let (project, observed) = (work.project, work.observed);
         let round = Round { project, observed, plan, memory, last_lines: &last_lines };
         self.details = round.details();
+        self.status.measures(round.measures());
         match round.verdict(file) {
             Verdict::Ok(summary) => {
                 self.said = Said::WellOnce;

@@ -2,6 +2,7 @@ use super::compose::{Project, Restart};
 use super::memory::Memory;
 use super::observed::{Container, Health, Observed, State};
 use super::plan::Plan;
+use crate::measures::Measures;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -84,6 +85,29 @@ impl Round<'_> {
             details["notes"] = json!(notes);
         }
         details
+    }
+
+    /// For metrics.
+    pub fn measures(&self) -> Measures {
+        let mut measures = Measures::default();
+        for name in self.project.services.keys() {
+            let labels = [("service", name.as_str())];
+            let container = self.observed.of_service(name);
+            let is_up = container.is_some_and(|c| c.state == State::Running && c.health != Health::Unhealthy);
+            let what = ("service_up", "Whether the service's container runs and is not unhealthy, 1 is true.");
+            measures.gauge(what, &labels, if is_up { 1.0 } else { 0.0 });
+            let restarts = container.map_or(0, |container| container.restarts);
+            let what = ("service_restarts", "How often the engine restarted the service's container.");
+            measures.gauge(what, &labels, restarts as f64);
+        }
+        let failures = self.failures().len();
+        measures.gauge(("failures", "What could not be done in the last round."), &[], failures as f64);
+        measures.gauge(
+            ("drift", "What differs from the Compose file and is left alone."),
+            &[],
+            self.plan.drift.len() as f64,
+        );
+        measures
     }
 
     fn failures(&self) -> Vec<String> {

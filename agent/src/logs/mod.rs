@@ -192,6 +192,7 @@ fn tasks(
 
 fn tell(context: &Context, report: status::Report) {
     context.status.details(report.details);
+    context.status.measures(report.measures);
     match (report.trouble, report.summary) {
         (Some(why), _) => context.status.degraded(why),
         (None, Some(summary)) => context.status.ok(summary),

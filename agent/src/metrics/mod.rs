@@ -14,6 +14,8 @@ mod containers;
 mod discovery;
 /// The text format on a byte buffer.
 mod encode;
+/// What duties measure of themselves.
+mod measured;
 /// The text format as OpenMetrics.
 mod openmetrics;
 /// The agent's own metrics.
@@ -202,6 +204,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "operation",
     "operstate",
     "options",
+    "output",
     "package",
     "parent_bus",
     "parent_device",
@@ -218,6 +221,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "pretimeout_governor",
     "pretty_name",
     "priority",
+    "product",
     "product_family",
     "product_name",
     "product_serial",
@@ -241,8 +245,10 @@ const SAMPLE_LABELS: &[&str] = &[
     "sensor",
     "serial",
     "serial_number",
+    "service",
     "size",
     "slab",
+    "source",
     "speed",
     "src",
     "state",

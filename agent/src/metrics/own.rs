@@ -1,4 +1,5 @@
 use super::encode::{Encoder, Family, Labels};
+use super::measured::Measured;
 use super::push::{self, RemoteWrite};
 use super::sample::{KernelFile, number, words};
 use crate::supervisor::Statuses;
@@ -20,6 +21,7 @@ pub struct Own {
     restarts: Family,
     /// For each duty: its own labels, then those with each state.
     labels: BTreeMap<&'static str, (Labels, [Labels; STATES.len()])>,
+    measured: Measured,
     process: Process,
     remote_write: RemoteWrite,
 }
@@ -48,6 +50,7 @@ impl Own {
                 "How often each duty was started again after an error.",
             ),
             labels: BTreeMap::new(),
+            measured: Measured::default(),
             process: Process::new(),
             remote_write: RemoteWrite::new(receivers),
         }
@@ -72,6 +75,7 @@ impl Own {
         for (duty, row) in &statuses.duties {
             samples.with(&self.labels[duty].0, u64::from(row.restarts));
         }
+        self.measured.write(&statuses.measures, out);
         drop(statuses);
         self.process.write(out);
         self.remote_write.write(out);
@@ -193,8 +197,13 @@ mod tests {
             ("logs", row(Status::Degraded { why: "x".into() }, 3)),
             ("metrics", row(Status::Ok { summary: String::new() }, 0)),
         ];
-        let statuses =
-            Statuses { started: Timestamp::now(), duties: duties.into(), not_yet_ok: ["logs"].into(), draining: false };
+        let statuses = Statuses {
+            started: Timestamp::now(),
+            duties: duties.into(),
+            measures: [].into(),
+            not_yet_ok: ["logs"].into(),
+            draining: false,
+        };
         let (_sender, receiver) = watch::channel(statuses);
         let mut out = Encoder::default();
         Own::new(receiver, Watch::default()).write(&mut out);

@@ -1,4 +1,5 @@
 use super::ledger::Record;
+use crate::measures::Measures;
 use crate::supervisor::Reporter;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -105,6 +106,7 @@ impl Row {
 pub(super) fn publish(all: &Overviews, status: &Reporter) {
     let details: serde_json::Map<_, _> = all.iter().map(|(name, one)| (name.clone(), one.details())).collect();
     status.details(Value::Object(details));
+    status.measures(measures(all));
     let troubles: Vec<_> = all
         .iter()
         .flat_map(|(name, one)| one.troubles().into_iter().map(move |why| format!("{name}: {why}")))
@@ -118,6 +120,26 @@ pub(super) fn publish(all: &Overviews, status: &Reporter) {
         let unfinished = if unfinished == 0 { String::new() } else { format!(", {unfinished} not finished yet") };
         status.ok(format!("{uploaded} products uploaded, {waiting} waiting{unfinished}"));
     }
+}
+
+/// For metrics.
+fn measures(all: &Overviews) -> Measures {
+    let mut measures = Measures::default();
+    for (name, one) in all {
+        let labels = [("product", name.as_str())];
+        measures.counter(("uploaded_total", "Products that the bucket confirmed."), &labels, one.uploaded);
+        for (what, count) in [
+            (("waiting", "Finished products that wait for their upload."), one.waiting),
+            (("uploading", "Products that are being uploaded."), one.uploading.len()),
+            (("unfinished", "Files that are not finished yet."), one.unfinished),
+            (("in_use", "Files that are finished but for somebody who has them open."), one.in_use.count),
+            (("failed", "Products whose upload failed and is tried again."), one.failed.count),
+            (("refused", "Files that cannot be taken under their name or key."), one.refused.count),
+        ] {
+            measures.gauge(what, &labels, count as f64);
+        }
+    }
+    measures
 }
 
 impl Overview {

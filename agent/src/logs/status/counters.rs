@@ -1,4 +1,5 @@
 use crate::logs::record::Tally;
+use crate::measures::Measures;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -63,6 +64,29 @@ impl Counters {
     /// Lines that were sent again.
     pub(super) fn resent(&self) -> u64 {
         self.resent.load(Ordering::Relaxed)
+    }
+
+    /// For metrics.
+    pub(super) fn measure(&self, labels: &[(&'static str, &str)], all: &mut Measures) {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        all.counter(("lines_total", "Lines that the output acknowledged."), labels, of(&self.lines));
+        all.counter(("bytes_total", "Bytes of lines that the output acknowledged."), labels, of(&self.bytes));
+        all.counter(("cut_lines_total", "Lines that were longer than the limit, and cut."), labels, of(&self.cut));
+        all.counter(
+            ("invalid_utf8_lines_total", "Lines with bytes that are not UTF-8, and were replaced."),
+            labels,
+            of(&self.invalid_utf8),
+        );
+        all.counter(("unparsed_lines_total", "Lines that are not as `parse` says."), labels, of(&self.unparsed));
+        all.counter(("filtered_lines_total", "Lines that filters dropped."), labels, of(&self.filtered));
+        all.counter(("skipped_bytes_total", "Bytes that were not to be shipped."), labels, of(&self.skipped_bytes));
+        all.counter(("dead_letters_total", "Records that the platform refused for good."), labels, of(&self.dead));
+        all.counter(("resent_lines_total", "Lines that were sent again."), labels, of(&self.resent));
+        all.counter(
+            ("truncations_total", "Files whose content was replaced while it was followed."),
+            labels,
+            of(&self.replaced),
+        );
     }
 
     pub(super) fn to_json(&self) -> Value {

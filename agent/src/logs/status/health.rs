@@ -1,3 +1,4 @@
+use crate::measures::Measures;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,12 +15,23 @@ pub enum Hindrance {
     State,
 }
 
+/// All kinds, with their names in metrics.
+const KINDS: [(Hindrance, &str); 5] = [
+    (Hindrance::Connection, "connection"),
+    (Hindrance::Acknowledgement, "acknowledgement"),
+    (Hindrance::Reading, "reading"),
+    (Hindrance::DeadLetters, "dead_letters"),
+    (Hindrance::State, "state"),
+];
+
 /// How an output is.
 #[derive(Debug, Default)]
 pub struct Health {
     hindrances: Mutex<BTreeMap<Hindrance, String>>,
     last_error: Mutex<Option<(Timestamp, String)>>,
     was_reached: AtomicBool,
+    /// How often each kind of hindrance began, in the order of [`KINDS`].
+    errors: [AtomicU64; KINDS.len()],
     thrown_away: AtomicU64,
 }
 
@@ -29,6 +41,9 @@ impl Health {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((Timestamp::now(), why.clone()));
         let mut hindrances = self.hindrances.lock().unwrap_or_else(PoisonError::into_inner);
         if !hindrances.contains_key(&by) {
+            if let Some(at) = KINDS.iter().position(|(kind, _)| *kind == by) {
+                self.errors[at].fetch_add(1, Ordering::Relaxed);
+            }
             log::warn!(output; "logs: output {output}: {why}");
         }
         hindrances.insert(by, why);
@@ -73,6 +88,22 @@ impl Health {
 
     pub(super) fn was_reached(&self) -> bool {
         self.was_reached.load(Ordering::Relaxed)
+    }
+
+    /// For metrics.
+    pub(super) fn measure(&self, output: &str, all: &mut Measures) {
+        let labels = [("output", output)];
+        let is_up = if self.why().is_some() { 0.0 } else { 1.0 };
+        all.gauge(("output_up", "Whether nothing hinders the output, 1 is true."), &labels, is_up);
+        for ((_, kind), count) in KINDS.iter().zip(&self.errors) {
+            let what = ("errors_total", "How often something began to hinder the output.");
+            all.counter(what, &[("kind", kind), ("output", output)], count.load(Ordering::Relaxed));
+        }
+        all.counter(
+            ("thrown_away_records_total", "Records that the platform took and threw away, as it says."),
+            &labels,
+            self.thrown_away.load(Ordering::Relaxed),
+        );
     }
 
     pub(super) fn to_json(&self) -> Value {

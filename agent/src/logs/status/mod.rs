@@ -16,6 +16,7 @@ pub use health::{Health, Hindrance};
 use super::source::Source;
 use super::source::discover::Files;
 use super::source::followed::FollowedFile;
+use crate::measures::Measures;
 use counters::Rate;
 use forecast::{Forecast, time_ahead};
 use jiff::{SignedDuration, Timestamp};
@@ -27,6 +28,10 @@ use std::time::Instant;
 
 /// So many files are listed in the details, those that are furthest behind first; totals cover all.
 const LISTED: usize = 100;
+const LOST_AT: (&str, &str) = (
+    "lost_at_timestamp_seconds",
+    "When unread lines will begin to be lost if it goes on like this, in seconds since 1970; absent if they will not.",
+);
 /// So long before lines will be lost it is trouble.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
 
@@ -53,6 +58,7 @@ pub struct Report {
     /// None before every output was reached once.
     pub summary: Option<String>,
     pub details: Value,
+    pub measures: Measures,
 }
 
 impl Reporting {
@@ -106,18 +112,21 @@ impl Reporting {
         }
         self.behind = behind;
         let totals = Totals::of(files);
-        let mut losing = Vec::new();
+        let (mut losing, mut measures) = (Vec::new(), Measures::default());
         let mut sources = serde_json::Map::new();
         for source in self.sources.clone() {
             let totals = totals.get(&*source.name).cloned().unwrap_or_default();
             let mut about = self.source_report(&source, &totals);
             about["files_by_lag"] = listed.remove(&*source.name).into();
+            measure(&source, &totals, &about, &mut measures);
             if let Some(at) = self.lost_at(&source, totals.unread) {
+                measures.gauge(LOST_AT, &[("source", &source.name)], at.as_second() as f64);
                 about["will_be_lost_at"] = at.to_string().into();
                 losing.extend(is_soon(at).then(|| will_be_lost(&source, totals.unread, at)));
             }
             sources.insert(source.name.clone(), about);
         }
+        self.outputs.iter().for_each(|(name, health)| health.measure(name, &mut measures));
         let outputs: serde_json::Map<_, _> =
             self.outputs.iter().map(|(name, health)| (name.clone(), health.to_json())).collect();
         let all_reached = self.outputs.values().all(|health| health.was_reached());
@@ -129,6 +138,7 @@ impl Reporting {
                 format!("{files}, {lines} shipped, lag {}", size(lag))
             }),
             details: json!({"sources": sources, "outputs": outputs, "problems": problems}),
+            measures,
         }
     }
 
@@ -234,6 +244,32 @@ impl Totals {
             }
         }
         all
+    }
+}
+
+/// A source's numbers for metrics; the ages of lags are among what is said of its files.
+fn measure(source: &Source, totals: &Totals, about: &Value, all: &mut Measures) {
+    let of_source = [("source", source.name.as_str())];
+    all.gauge(("files", "Files that are followed."), &of_source, totals.files as f64);
+    all.gauge(("unread_bytes", "Bytes that an output lacks."), &of_source, totals.unread as f64);
+    all.gauge(
+        ("pinned_files", "Files that have a second name until every output has them."),
+        &of_source,
+        totals.pinned as f64,
+    );
+    all.counter(
+        ("lost_bytes_total", "Bytes that were gone before every output had them."),
+        &of_source,
+        source.lost_bytes(),
+    );
+    for (slot, (output, counters)) in source.outputs.iter().zip(&source.counters).enumerate() {
+        let labels = [("output", output.as_str()), ("source", source.name.as_str())];
+        let lag = totals.lag.get(slot).copied().unwrap_or(0);
+        all.gauge(("lag_bytes", "Bytes that the output lacks."), &labels, lag as f64);
+        let files = about["files_by_lag"].as_array().into_iter().flatten();
+        let seconds = files.filter_map(|file| file["outputs"][output]["lag_seconds"].as_u64()).max().unwrap_or(0);
+        all.gauge(("lag_seconds", "How long the oldest line waits that the output lacks."), &labels, seconds as f64);
+        counters.measure(&labels, all);
     }
 }
 
