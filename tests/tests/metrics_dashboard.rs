@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hostwright_tests::engines::Prometheus;
+use hostwright_tests::engines::docker::unique;
+use hostwright_tests::engines::{Docker, Prometheus};
 use hostwright_tests::http;
 use hostwright_tests::port::Port;
 use hostwright_tests::process::AgentProcess;
@@ -17,6 +18,9 @@ use hostwright_tests::wait::eventually;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
+
+/// What is told only where it is true; logs_operator.rs has its test.
+const IN_TROUBLE: [&str; 1] = ["hostwright_logs_lost_at_timestamp_seconds"];
 
 fn packaging() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
@@ -71,12 +75,25 @@ fn promtool_takes_the_alerts_and_each_of_them_is_tested_to_fire_and_not_to() -> 
 
 #[test]
 fn every_metric_that_the_dashboard_and_the_alerts_name_is_in_a_scrape_and_every_panel_has_an_answer() -> Result<()> {
-    let receiver = RemoteWriteReceiver::start(Knows::Both)?;
-    let port = Port::reserve()?;
+    let (receiver, docker, folder) = (RemoteWriteReceiver::start(Knows::Both)?, Docker::start()?, tempfile::tempdir()?);
+    let (project, image, port) = (docker.project("dashboard"), unique("hostwright-busybox"), Port::reserve()?);
+    docker.busybox_image(&image)?;
+    let path = folder.path().display();
+    let compose = format!("services: {{web: {{image: '{image}', command: [sleep, '600'], init: true}}}}\n");
+    fs::write(folder.path().join("compose.yaml"), compose)?;
+    fs::write(folder.path().join("app.log"), "one\n")?;
+    fs::create_dir(folder.path().join("out"))?;
     let config = format!(
-        "metrics: {{listen: \"{}\", remote_write: {{url: '{}', interval: 1s}}}}\n",
+        "metrics: {{listen: \"{}\", remote_write: {{url: '{}', interval: 1s}}}}\n\
+         containers: {{compose: {path}/compose.yaml, project: {}, engine: {}}}\n\
+         logs:\n  sources:\n    app: {{files: ['{path}/app.log'], outputs: [archive]}}\n  outputs:\n    \
+         archive: {{file: {{path: '{path}/archive'}}}}\n\
+         buckets: {{b: {{endpoint: 'file://{path}/bucket'}}}}\n\
+         products: {{images: {{watch: '{path}/out', bucket: b, key: '{{path}}'}}}}\n",
         port.address(),
-        receiver.url()
+        receiver.url(),
+        project.name(),
+        docker.socket().display(),
     );
     let mut agent = AgentProcess::start(&config)?;
     agent.wait_ready(SOON)?;
@@ -86,7 +103,7 @@ fn every_metric_that_the_dashboard_and_the_alerts_name_is_in_a_scrape_and_every_
     ensure!(named.len() > 15, "{named:?}");
     eventually("every metric in a scrape", SOON, || {
         let scraped = names(&http::get(port.address(), "/metrics")?.success()?.text());
-        let missing: Vec<_> = named.difference(&scraped).collect();
+        let missing: Vec<_> = named.difference(&scraped).filter(|name| !IN_TROUBLE.contains(&name.as_str())).collect();
         ensure!(missing.is_empty(), "there is no {missing:?}");
         Ok(())
     })?;
