@@ -106,7 +106,8 @@ impl Rsyslog {
     }
 }
 
-/// Bytes are kept as they came: no escapes, no DNS, one line per message.
+/// Bytes are kept as they came: no escapes, no DNS, one line per message. What it has read it writes before it ends: on
+/// a busy machine its defaults throw away what waits in its queue, which nobody but itself could tell of.
 fn config(address: SocketAddr, folder: &Path, raw: &Path, messages: &Path) -> String {
     format!(
         r#"global(
@@ -114,6 +115,7 @@ fn config(address: SocketAddr, folder: &Path, raw: &Path, messages: &Path) -> St
   parser.escapeControlCharactersOnReceive="off"
   processInternalMessages="on" @FILES@
 )
+main_queue(queue.timeoutShutdown="30000" queue.timeoutActionCompletion="30000" queue.timeoutEnqueue="30000")
 module(load="imtcp" @DRIVER@)
 template(name="raw" type="string" string="%rawmsg%\n")
 template(name="message" type="string" string="%msg%\n")
