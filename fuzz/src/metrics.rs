@@ -1,2 +1,2 @@
-#[path = "../../agent/src/metrics/sample/textfile/text_format.rs"]
+#[path = "../../agent/src/metrics/sample/textfile/text_format/mod.rs"]
 pub mod text_format;

@@ -1,3 +1,10 @@
+//! Prometheus' text format 0.0.4 as text files have it: in comes a file's text, out go families, or the line that is not
+//! understood. Nothing is kept.
+
+/// The rest of a line.
+mod cursor;
+
+use cursor::{Cursor, is_blank, quoted, unescape};
 use std::collections::HashMap;
 
 /// What a family's samples are.
@@ -295,126 +302,6 @@ fn kind(text: &[u8]) -> Result<Type, String> {
     found.map(|(_, kind)| kind).ok_or_else(|| {
         format!("expected counter, gauge, untyped, summary or histogram as the type, found {}", quoted(text))
     })
-}
-
-/// Resolves the escape sequences of HELP lines and label values.
-fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(byte) = bytes.next() {
-        plain.push(match byte {
-            b'\\' => match bytes.next() {
-                Some(b'n') => b'\n',
-                Some(escaped @ (b'\\' | b'"')) => *escaped,
-                other => {
-                    let other = other.map_or(String::new(), |byte| byte.escape_ascii().to_string());
-                    return Err(format!("\\{other} is no escape sequence; there are \\\\, \\\" and \\n"));
-                }
-            },
-            byte => *byte,
-        });
-    }
-    Ok(plain)
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// For messages: not all of a text that goes on and on.
-fn quoted(text: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(&text[..text.len().min(80)]))
-}
-
-/// The rest of a line.
-struct Cursor<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Cursor<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.rest.first().copied()
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
-    }
-
-    fn found(&self) -> String {
-        if self.rest.is_empty() { "the end of the line".into() } else { quoted(self.rest) }
-    }
-
-    fn take_while(&mut self, is_part: impl Fn(usize, u8) -> bool) -> &'a [u8] {
-        let length = self.rest.iter().enumerate().take_while(|(at, byte)| is_part(*at, **byte)).count();
-        let (taken, rest) = self.rest.split_at(length);
-        self.rest = rest;
-        taken
-    }
-
-    fn skip_blanks(&mut self) {
-        self.take_while(|_, byte| is_blank(byte));
-    }
-
-    fn word(&mut self) -> &'a [u8] {
-        self.take_while(|_, byte| !is_blank(byte))
-    }
-
-    /// As much as is a metric's or a label's name; nothing if it does not begin like one.
-    fn name(&mut self, of_metric: bool) -> &'a [u8] {
-        self.take_while(|at, byte| {
-            byte.is_ascii_alphabetic()
-                || byte == b'_'
-                || (of_metric && byte == b':')
-                || (at > 0 && byte.is_ascii_digit())
-        })
-    }
-
-    /// The next label; none at the brace that ends them.
-    fn label(&mut self) -> Result<Option<(String, String)>, String> {
-        self.skip_blanks();
-        if self.peek() == Some(b'}') {
-            self.next();
-            return Ok(None);
-        }
-        let name = self.name(false);
-        if name.is_empty() {
-            return Err(format!("expected a label's name or '}}', found {}", self.found()));
-        }
-        let name = String::from_utf8_lossy(name).into_owned();
-        if name == "__name__" {
-            return Err("the label __name__ is reserved".into());
-        }
-        for expected in [b'=', b'"'] {
-            self.skip_blanks();
-            if self.peek() != Some(expected) {
-                let expected = char::from(expected);
-                return Err(format!("expected '{expected}' after the label's name {name}, found {}", self.found()));
-            }
-            self.next();
-        }
-        let value = self.label_value(&name)?;
-        self.skip_blanks();
-        match self.peek() {
-            Some(b',') => {
-                self.next();
-            }
-            Some(b'}') => {}
-            _ => return Err(format!("expected ',' or '}}' after the label {name}, found {}", self.found())),
-        }
-        Ok(Some((name, value)))
-    }
-
-    fn label_value(&mut self, name: &str) -> Result<String, String> {
-        let mut end = 0;
-        while *self.rest.get(end).ok_or_else(|| format!("the value of the label {name} has no end quote"))? != b'"' {
-            end += if self.rest[end] == b'\\' { 2 } else { 1 };
-        }
-        let value = unescape(&self.rest[..end])?;
-        self.rest = &self.rest[end + 1..];
-        String::from_utf8(value).map_err(|_| format!("the value of the label {name} is not UTF-8"))
-    }
 }
 
 #[cfg(test)]
