@@ -69,16 +69,22 @@ impl Original {
     }
 }
 
-#[test]
-fn a_log_that_is_followed_through_a_bind_mount_is_rotated_in_its_own_place() -> Result<()> {
-    if !may_mount() {
-        return Ok(());
-    }
+/// A host that sees the application's folder through a bind mount, with some lines in it.
+fn bound() -> Result<(Host, Original, PathBuf)> {
     let mut host = Host::new()?;
     let original = Original::of(&host)?;
     let seen = host.folder.path().join("log");
     bind(&original.0, &seen)?;
     original.write(&mut host, 500)?;
+    Ok((host, original, seen))
+}
+
+#[test]
+fn a_log_that_is_followed_through_a_bind_mount_is_rotated_in_its_own_place() -> Result<()> {
+    if !may_mount() {
+        return Ok(());
+    }
+    let (mut host, original, seen) = bound()?;
     let mut agent = host.agent("log.json", "")?;
     complete(&host)?;
     // With a backlog at one output, in each way.
@@ -115,11 +121,7 @@ fn a_bind_mount_that_goes_and_comes_back_costs_no_line() -> Result<()> {
     if !may_mount() {
         return Ok(());
     }
-    let mut host = Host::new()?;
-    let original = Original::of(&host)?;
-    let seen = host.folder.path().join("log");
-    bind(&original.0, &seen)?;
-    original.write(&mut host, 500)?;
+    let (mut host, original, seen) = bound()?;
     let mut agent = host.agent("log.json*", "")?;
     complete(&host)?;
     for round in 0..4 {
