@@ -287,8 +287,8 @@ impl Lanes {
         true
     }
 
-    /// Goes back to the beginning of a piece that is to be sent again; whether it is still in the file that it was read
-    /// from. If it is not, copies of the content are gone back in: they have the same bytes at the same offsets.
+    /// Goes back to the beginning of a piece that is to be sent again; whether all who have its content did. Of one that
+    /// is not in its file any more copies may come up later, and go on from its position: that goes back too.
     pub fn take_back(&mut self, mark: &Mark, was_acknowledged: bool) -> bool {
         let back = |cursor: &mut Cursor| {
             if mark.from.offset < cursor.sent.offset {
@@ -305,8 +305,8 @@ impl Lanes {
                 return true;
             }
         }
-        let of_content = self.lanes.iter_mut().map(|lane| &mut lane.cursor);
-        of_content.filter(|c| c.content == mark.content && !c.file.is_replaced()).for_each(back);
+        // Copies have the same bytes at the same offsets.
+        self.lanes.iter_mut().map(|lane| &mut lane.cursor).filter(|c| c.content == mark.content).for_each(back);
         false
     }
 

@@ -210,7 +210,8 @@ impl Cursor {
         self.sent = to;
         self.acknowledge(to);
         self.held = None;
-        (self.drained, self.seen) = (true, 0);
+        // What follows in the family waits for it once more.
+        (self.drained, self.was_drained, self.seen) = (true, false, 0);
     }
 
     /// A way through the same content from its beginning, for somebody who only looks: it moves no position.
