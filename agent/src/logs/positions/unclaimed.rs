@@ -43,15 +43,39 @@ impl Unclaimed {
     /// The position in this very file.
     pub fn same(&self, file: &FollowedFile) -> Option<u32> {
         let names = self.by_inode.get(&file.key.inode)?.iter();
-        let mut same: Vec<_> = names.filter_map(|name| Some((*name, self.positions.get(name)?))).collect();
-        same.retain(|(_, p)| p.may_be(&file.source.name, file.key.inode, file.born));
-        // Device numbers may change with a reboot.
-        same.sort_by_key(|(_, p)| p.device != file.key.device);
-        same.into_iter().find(|(_, p)| p.is_in(&file.file)).map(|(name, _)| name)
+        let same = names.filter_map(|name| Some((*name, self.positions.get(name)?)));
+        let is_in = |p: &Position| p.may_be(&file.source.name, file.key.inode, file.born) && p.is_in(&file.file);
+        own(same.filter(|(_, p)| is_in(p)).collect(), file.key.device)
     }
 
     /// The positions of files that were written under this path.
     pub fn at(&self, path: &Path) -> impl Iterator<Item = &Position> {
         self.by_path.get(path).into_iter().flatten().filter_map(|name| self.positions.get(name))
+    }
+}
+
+/// Of positions that a file continues, its own. Of several contents that begin alike (as empty ones do) it is the one
+/// that the file continues furthest; of several positions in that, the first loses nothing.
+fn own(mut continued: Vec<(u32, &Position)>, device: u64) -> Option<u32> {
+    // Device numbers may change with a reboot.
+    let further = |(_, p): &&(u32, &Position)| (p.device == device, p.point.offset, p.head.length());
+    let content = continued.iter().max_by_key(further)?.1.content;
+    continued.retain(|(_, p)| p.content == content);
+    continued.iter().min_by_key(|(_, p)| p.point.offset).map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Position, own};
+
+    #[test]
+    fn of_what_an_inode_had_the_content_that_goes_on_furthest_is_its_own_from_its_first_position() {
+        let at = |content, bytes: &[u8]| Position { content, ..Position::at_end_of(bytes) };
+        let (empty, stale, true_one) = (at(1, b""), at(2, b"one\ntwo\n"), at(2, b"one\n"));
+        let of_another_device = Position { device: 9, ..at(3, b"one\ntwo\nthree\n") };
+        let all = vec![(1, &empty), (2, &stale), (3, &true_one), (4, &of_another_device)];
+        assert_eq!(own(all, 1), Some(3));
+        assert_eq!(own(vec![(1, &empty)], 1), Some(1));
+        assert_eq!(own(Vec::new(), 1), None);
     }
 }
