@@ -63,7 +63,7 @@ impl Uploader {
     }
 
     async fn store(&self, bucket: &Bucket, entry: &Entry, content: &Content) -> Result<Option<String>, BucketError> {
-        let put = Put { key: &entry.key, content, metadata: &self.metadata };
+        let put = Put { metadata: &self.metadata, ..Put::new(&entry.key, content) };
         if let Some(earlier) = self.ledger.begun(&entry.found.path) {
             self.clear(bucket, &entry.found.path, &earlier.key, &earlier.upload).await;
         }

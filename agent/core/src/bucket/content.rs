@@ -1,3 +1,4 @@
+use super::error::Reason;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
@@ -57,6 +58,28 @@ impl Content {
         self.md5.len()
     }
 
+    /// Whether a part of the file still is what it was when its checksum was computed.
+    pub(super) async fn part_is_unchanged(&self, index: usize) -> Result<(), Reason> {
+        let (offset, length, md5) = self.part(index);
+        let file = self.file.clone();
+        let now = interruptible(move |interrupted| {
+            let mut digest = Md5::new();
+            let mut buffer = vec![0; READ];
+            let (mut at, end) = (offset, offset + length);
+            while at < end {
+                let piece = read_piece(&file, &mut buffer, at, end - at, interrupted)?;
+                digest.update(piece);
+                at += piece.len() as u64;
+            }
+            Ok(<[u8; 16]>::from(digest.finalize()))
+        });
+        match now.await {
+            Ok(now) if now == md5 => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(Reason::Local(error)),
+            _ => Err(Reason::Changed),
+        }
+    }
+
     pub(super) fn file(&self) -> &Arc<File> {
         &self.file
     }
@@ -76,12 +99,20 @@ impl Content {
     }
 }
 
-fn part_size(size: u64) -> u64 {
+/// The sizes of parts of a content: a function of its size alone, so that a later process finds the same.
+pub(super) fn part_size(size: u64) -> u64 {
     if size <= SINGLE_AT_MOST {
         return SINGLE_AT_MOST;
     }
     let part = size.div_ceil(PARTS_AIMED_AT).next_multiple_of(MIB);
     part.clamp(SMALLEST_PART, LARGEST_PART)
+}
+
+/// The sizes of parts that other tools use, and the one that divides a content evenly.
+pub(super) fn part_sizes_of_others(size: u64, number: u64) -> impl Iterator<Item = u64> {
+    let usual = [5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 512, 1024].into_iter().map(|size| size * MIB);
+    let even = size.div_ceil(number.max(1)).max(1);
+    usual.chain([even.next_multiple_of(MIB), even])
 }
 
 fn checksums(file: &File, size: u64, part_size: u64, interrupted: &AtomicBool) -> io::Result<(Vec<[u8; 16]>, String)> {

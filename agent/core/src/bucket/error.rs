@@ -17,6 +17,20 @@ pub enum Reason {
     /// A credential cannot be read.
     #[error("{0}")]
     Credentials(SecretError),
+    /// A source of keys gives none.
+    #[error("{place} gives no access key: {why}")]
+    Keys {
+        /// The file, credential or role.
+        place: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The client cannot be set up.
+    #[error("the connection cannot be set up: {cause}")]
+    Setup {
+        /// Which file or proxy, and why.
+        cause: String,
+    },
     /// No connection, or no answer.
     #[error("the store does not answer ({cause}); see that its endpoint is right and that the network reaches it")]
     Unreachable {
@@ -25,7 +39,7 @@ pub enum Reason {
     },
     /// The store's certificate is not trusted.
     #[error(
-        "the store's certificate is not trusted ({cause}); install the CA that signed it among the system's, or correct the endpoint"
+        "the store's certificate is not trusted ({cause}); name the CA that signed it with tls: {{ca: /path}}, install it among the system's, or correct the endpoint"
     )]
     Untrusted {
         /// What rustls said.
@@ -63,6 +77,24 @@ pub enum Reason {
     /// This host's clock.
     #[error("this host's clock differs too much from the store's; see that time is synchronised")]
     ClockSkew,
+    /// The store cannot do what the configuration asks for.
+    #[error("the store does not support {what}; leave it out for this bucket, or take another store")]
+    Unsupported {
+        /// The option.
+        what: String,
+    },
+    /// The condition of a conditional write.
+    #[error("there is an object already")]
+    Exists,
+    /// A part that the store had acknowledged is not there any more.
+    #[error("the store has lost parts that it had acknowledged ({code}); they are sent again")]
+    PartsLost {
+        /// The store's code.
+        code: String,
+    },
+    /// The file is not what it was when its checksums were computed.
+    #[error("the file changed while it was sent; it is taken anew")]
+    Changed,
     /// No space.
     #[error("there is no space left ({code}); make room or raise the quota")]
     Full {
@@ -99,6 +131,15 @@ pub enum Reason {
     /// The file on this host.
     #[error("the local file cannot be read: {0}")]
     Local(std::io::Error),
+    /// A file that is brought down.
+    #[error("cannot write the local file: {0}")]
+    Write(std::io::Error),
+    /// What arrived is not what the bucket tells of.
+    #[error("what arrived is not what the bucket told of, by its {by}; it is fetched again")]
+    Fetched {
+        /// The checksum.
+        by: String,
+    },
     /// The folder that is the bucket.
     #[error("{0}")]
     Folder(std::io::Error),
@@ -130,6 +171,10 @@ impl Reason {
     fn is_permanent(&self) -> bool {
         match self {
             Self::Credentials(_)
+            | Self::Keys { .. }
+            | Self::Setup { .. }
+            | Self::Unsupported { .. }
+            | Self::Exists
             | Self::Untrusted { .. }
             | Self::NoSuchBucket
             | Self::NoSuchObject
@@ -141,18 +186,29 @@ impl Reason {
             Self::Unreachable { .. }
             | Self::Stalled { .. }
             | Self::NoSuchUpload
+            | Self::PartsLost { .. }
+            | Self::Changed
             | Self::ClockSkew
             | Self::Full { .. }
             | Self::Busy { .. }
             | Self::Damaged { .. }
             | Self::Local(_)
+            | Self::Write(_)
+            | Self::Fetched { .. }
             | Self::Folder(_) => false,
         }
+    }
+
+    /// Whether the same request may well succeed within seconds.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Stalled { .. } | Self::Busy { .. } | Self::ClockSkew)
     }
 
     fn concerns_bucket(&self) -> bool {
         match self {
             Self::Credentials(_)
+            | Self::Keys { .. }
+            | Self::Setup { .. }
             | Self::Unreachable { .. }
             | Self::Untrusted { .. }
             | Self::Stalled { .. }
@@ -164,11 +220,17 @@ impl Reason {
             | Self::Busy { .. } => true,
             Self::NoSuchObject
             | Self::NoSuchUpload
+            | Self::Unsupported { .. }
+            | Self::Exists
+            | Self::PartsLost { .. }
+            | Self::Changed
             | Self::Refused { .. }
             | Self::Key(..)
             | Self::Damaged { .. }
             | Self::TooLarge { .. }
             | Self::Local(_)
+            | Self::Write(_)
+            | Self::Fetched { .. }
             | Self::Folder(_) => false,
         }
     }

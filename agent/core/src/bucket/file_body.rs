@@ -1,6 +1,7 @@
 use super::content::read_bytes;
 use super::error::Reason;
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use super::limiter::Limiter;
+use super::put::Progress;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::fs::File;
@@ -8,9 +9,8 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// How long a request may go without anything moving.
 #[derive(Clone, Copy, Debug)]
@@ -27,77 +27,139 @@ impl Default for Patience {
     }
 }
 
+/// How much is read at a time: large enough that system calls do not count, small enough for many at once.
+const READ: u64 = 256 << 10;
+/// With a limit so little is read at a time that others get their turn within a second.
+const LEAST_READ: u64 = 4 << 10;
+
 /// A range of a file, sent straight from disk; each attempt of a request reads it anew.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FileRange {
     file: Arc<File>,
     offset: u64,
     length: u64,
-    progress: Arc<Progress>,
+    limiter: Option<Arc<Limiter>>,
+    state: Arc<State>,
 }
 
 #[derive(Debug, Default)]
-struct Progress {
+struct State {
     /// Grows with every byte given out, over all attempts.
     moved: AtomicU64,
     left: AtomicU64,
+    /// What the caller was told of this range.
+    told: AtomicU64,
+    progress: Option<Progress>,
     failure: Mutex<Option<io::Error>>,
+}
+
+impl State {
+    fn begin(&self, length: u64) {
+        self.left.store(length, Ordering::Relaxed);
+        if let Some(progress) = &self.progress {
+            progress.take_back(self.told.swap(0, Ordering::Relaxed));
+        }
+    }
+
+    fn given_out(&self, bytes: u64, left: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.left.store(left, Ordering::Relaxed);
+        if let Some(progress) = &self.progress {
+            self.told.fetch_add(bytes, Ordering::Relaxed);
+            progress.add(bytes);
+        }
+    }
 }
 
 impl FileRange {
     pub(super) fn new(file: Arc<File>, offset: u64, length: u64) -> Self {
-        Self { file, offset, length, progress: Arc::default() }
+        Self { file, offset, length, limiter: None, state: Arc::default() }
     }
 
-    /// The body of a request.
-    pub(super) fn body(&self) -> ByteStream {
-        let (file, offset, length, progress) = (self.file.clone(), self.offset, self.length, self.progress.clone());
-        ByteStream::new(SdkBody::retryable(move || {
-            progress.left.store(length, Ordering::Relaxed);
-            SdkBody::from_body_1_x(Reading {
-                file: file.clone(),
-                offset,
-                left: length,
-                progress: progress.clone(),
-                piece: None,
-            })
-        }))
+    /// As slow as a limiter says.
+    pub(super) fn limited(mut self, limiter: Option<Arc<Limiter>>) -> Self {
+        self.limiter = limiter;
+        self
+    }
+
+    /// Tells `progress` what is sent.
+    pub(super) fn watched(mut self, progress: Option<&Progress>) -> Self {
+        self.state = Arc::new(State { progress: progress.cloned(), ..State::default() });
+        self
+    }
+
+    /// The body of one attempt of a request.
+    pub(super) fn body(&self) -> Reading {
+        self.state.begin(self.length);
+        Reading {
+            file: self.file.clone(),
+            offset: self.offset,
+            left: self.length,
+            limiter: self.limiter.clone(),
+            state: self.state.clone(),
+            piece: None,
+        }
     }
 
     /// Waits for the request that sends the body, as long as something moves.
     pub(super) async fn sent_by<T>(
         &self,
         patience: Patience,
-        request: impl Future<Output = Result<T, Reason>>,
+        request: impl Future<Output = Result<T, Reason>> + Send,
     ) -> Result<T, Reason> {
         // Boxed, because the SDK's futures are of several kilobytes.
         let mut request = Box::pin(request);
-        loop {
-            let before = self.progress.moved.load(Ordering::Relaxed);
-            let all_sent = before > 0 && self.progress.left.load(Ordering::Relaxed) == 0;
+        let result = loop {
+            let before = self.state.moved.load(Ordering::Relaxed);
+            let all_sent = before > 0 && self.state.left.load(Ordering::Relaxed) == 0;
             let limit = if all_sent { patience.answer } else { patience.sending };
             tokio::select! {
-                result = &mut request => return result.map_err(|reason| self.local_failure().unwrap_or(reason)),
+                result = &mut request => break result.map_err(|reason| self.local_failure().unwrap_or(reason)),
                 () = tokio::time::sleep(limit) => {}
             }
-            if self.progress.moved.load(Ordering::Relaxed) == before {
-                return Err(Reason::Stalled { after: limit });
+            if self.state.moved.load(Ordering::Relaxed) == before {
+                break Err(Reason::Stalled { after: limit });
             }
+        };
+        if result.is_err() {
+            self.state.begin(self.length);
         }
+        result
     }
 
     /// A file that could not be read fails the request with words about the connection: this is the true reason.
     fn local_failure(&self) -> Option<Reason> {
-        self.progress.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map(Reason::Local)
+        let failure = self.state.failure.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(if failure.kind() == io::ErrorKind::UnexpectedEof { Reason::Changed } else { Reason::Local(failure) })
     }
 }
 
-struct Reading {
+type Piece = Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send + Sync>>;
+
+/// The body of a request.
+pub(super) struct Reading {
     file: Arc<File>,
     offset: u64,
     left: u64,
-    progress: Arc<Progress>,
-    piece: Option<JoinHandle<io::Result<Bytes>>>,
+    limiter: Option<Arc<Limiter>>,
+    state: Arc<State>,
+    piece: Option<Piece>,
+}
+
+impl Reading {
+    fn next_piece(&self) -> Piece {
+        let (file, offset, left, limiter) = (self.file.clone(), self.offset, self.left, self.limiter.clone());
+        Box::pin(async move {
+            let mut most = left.min(READ);
+            if let Some(limiter) = limiter {
+                if let Some(rate) = limiter.rate() {
+                    most = most.min((rate / 8).max(LEAST_READ));
+                }
+                limiter.pass(most).await;
+            }
+            tokio::task::spawn_blocking(move || read_bytes(&file, offset, most)).await.map_err(io::Error::other)?
+        })
+    }
 }
 
 impl Body for Reading {
@@ -108,23 +170,22 @@ impl Body for Reading {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let (file, offset, left) = (self.file.clone(), self.offset, self.left);
-        let piece =
-            self.piece.get_or_insert_with(|| tokio::task::spawn_blocking(move || read_bytes(&file, offset, left)));
-        let result = ready!(Pin::new(piece).poll(cx)).map_err(io::Error::other).flatten();
-        self.piece = None;
+        let mut piece = self.piece.take().unwrap_or_else(|| self.next_piece());
+        let Poll::Ready(result) = piece.as_mut().poll(cx) else {
+            self.piece = Some(piece);
+            return Poll::Pending;
+        };
         match result {
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 self.offset += length;
                 self.left -= length;
-                self.progress.moved.fetch_add(length, Ordering::Relaxed);
-                self.progress.left.store(self.left, Ordering::Relaxed);
+                self.state.given_out(length, self.left);
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Err(error) => {
                 let told = io::Error::new(error.kind(), "the file cannot be read");
-                *self.progress.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                *self.state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 Poll::Ready(Some(Err(told)))
             }
         }

@@ -1,4 +1,5 @@
 use super::content::{interruptible, read_piece, sha256_of};
+use super::download::Incoming;
 use super::error::Reason;
 use super::{Object, Put};
 use crate::atomic_file::sync_parent;
@@ -36,6 +37,10 @@ impl Folder {
     }
 
     pub(super) async fn put(&self, put: Put<'_>) -> Result<Object, Reason> {
+        let options = put.options;
+        if !options.tags.is_empty() || options.encryption.is_some() || options.acl.is_some() {
+            return Err(Reason::Unsupported { what: "tags, encryption and ACLs: it is a folder".into() });
+        }
         let path = self.path(put.key)?;
         let root = self.root.clone();
         let (source, size, sha256) = (put.content.file().clone(), put.content.size(), put.content.sha256().to_owned());
@@ -55,7 +60,10 @@ impl Folder {
         })
         .await?;
         if copied != put.content.sha256() {
-            return Err(Reason::Damaged { what: "the file changed while it was copied".into() });
+            return Err(Reason::Changed);
+        }
+        if let Some(progress) = put.progress {
+            progress.add(put.content.size());
         }
         Ok(Object { key: put.key.to_owned(), size: put.content.size(), etag: None, sha256: Some(copied) })
     }
@@ -76,6 +84,12 @@ impl Folder {
             Err(Reason::Folder(error)) if is_absent(&error) => Ok(None),
             other => other,
         }
+    }
+
+    pub(super) async fn open_object(&self, key: &str, from: u64, size: u64) -> Result<Incoming, Reason> {
+        let path = self.path(key)?;
+        let file = blocking(move |_| File::open(path)).await?;
+        Ok(Incoming::of_file(file, from, size))
     }
 
     pub(super) async fn get(&self, key: &str, at_most: u64) -> Result<Vec<u8>, Reason> {
@@ -240,7 +254,7 @@ mod tests {
     }
 
     async fn put(bucket: &Bucket, key: &str, bytes: &[u8]) -> Result<(), super::super::BucketError> {
-        bucket.put(Put { key, content: &content(bytes).await, metadata: &[] }, None).await.map(|_| ())
+        bucket.put(Put::new(key, &content(bytes).await), None).await.map(|_| ())
     }
 
     #[tokio::test]

@@ -4,20 +4,45 @@
 //! are whole: they appear at once, and count as stored only when the bucket, asked afterwards, tells the size and
 //! checksum that were sent. A folder (`file:///path`) is a bucket with the same promises. Nothing is kept on this host.
 
+/// A file with its checksums.
 mod content;
+/// Objects brought down into files.
+mod download;
+/// Why a bucket did not do something.
 mod error;
+/// Files as bodies of requests.
 mod file_body;
+/// A folder as a bucket.
 mod folder;
-mod multipart;
+/// The one HTTP client of a bucket.
+mod http;
+/// How many bytes a second may go.
+mod limiter;
+/// What a bucket was found to do.
+mod profile;
+/// What is to be stored.
+mod put;
+/// A bucket behind an S3 API.
 mod s3;
-mod s3_error;
 
 pub use content::Content;
+pub use download::{Download, Downloaded, Verified};
 pub use error::{BucketError, Reason};
+pub use limiter::Limiter;
+pub use profile::{Checks, Profile, Rights};
+pub use put::{Progress, Put};
 
-use crate::config::buckets;
+use crate::backoff::Backoff;
+use crate::config::buckets::{self, Connection, Encryption};
+use download::{Incoming, Partial};
 use folder::Folder;
+use jiff::Timestamp;
 use s3::S3;
+use std::path::Path;
+use std::time::Duration;
+
+/// How often a download goes on after it was cut off without anything having arrived.
+const FRUITLESS: usize = 4;
 
 /// A bucket that can be used: its credentials are read, nothing was asked of it yet.
 #[derive(Debug)]
@@ -30,7 +55,7 @@ pub struct Bucket {
 #[derive(Debug)]
 enum Store {
     Folder(Folder),
-    S3(S3),
+    S3(Box<S3>),
 }
 
 /// What a bucket tells of an object.
@@ -46,15 +71,15 @@ pub struct Object {
     pub sha256: Option<String>,
 }
 
-/// What is to be stored, and under which key.
-#[derive(Clone, Copy, Debug)]
-pub struct Put<'a> {
+/// An upload in parts that was begun and not completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
     /// The key.
-    pub key: &'a str,
-    /// The file and its checksums.
-    pub content: &'a Content,
-    /// Further metadata (`x-amz-meta-…`): visible ASCII. A folder has no place for it.
-    pub metadata: &'a [(String, String)],
+    pub key: String,
+    /// Its id, for [`Bucket::abort`].
+    pub upload: String,
+    /// When it was begun, by the store's clock.
+    pub begun: Timestamp,
 }
 
 impl Bucket {
@@ -64,9 +89,15 @@ impl Bucket {
     /// A credential is missing; the error says which.
     pub fn open(name: &str, settings: &buckets::Bucket) -> Result<Self, BucketError> {
         let place = Self::place_of(settings);
+        let limiter = |connection: &Connection| {
+            connection.bandwidth.as_ref().map(|timetable| Limiter::of_place(&place, timetable))
+        };
         let store = match settings {
             buckets::Bucket::Folder(path) => Ok(Store::Folder(Folder::new(path.clone()))),
-            buckets::Bucket::S3(settings) => S3::open(settings).map(Store::S3),
+            buckets::Bucket::S3(settings) => {
+                S3::open(settings, limiter(&settings.connection)).map(|s3| Store::S3(Box::new(s3)))
+            }
+            buckets::Bucket::Swift(_) => Err(Reason::Setup { cause: "Swift's own API is not there yet".into() }),
         };
         let store = store.map_err(|reason| BucketError::new(name, &place, "open".into(), reason))?;
         Ok(Self { name: name.to_owned(), place, store })
@@ -82,6 +113,7 @@ impl Bucket {
         match settings {
             buckets::Bucket::Folder(path) => format!("file://{}", path.display()),
             buckets::Bucket::S3(s3) => format!("{}/{}", s3.endpoint, s3.bucket),
+            buckets::Bucket::Swift(swift) => format!("swift:{}", swift.bucket),
         }
     }
 
@@ -95,6 +127,52 @@ impl Bucket {
             Store::S3(s3) => s3.check().await,
         };
         result.map_err(|reason| self.error("use".into(), reason))
+    }
+
+    /// Checks the bucket, and tries out what the store does where that is not known yet: what was found is kept in
+    /// `state` (a folder) and is asked again after a month. Whatever is missing is in [`Profile::missing`].
+    ///
+    /// # Errors
+    /// As [`Self::check`], but for a right to list that is missing.
+    pub async fn prepare(&self, state: &Path) -> Result<Profile, BucketError> {
+        let result = match &self.store {
+            Store::Folder(folder) => folder.check().await.map(|()| Profile::of_folder(&self.place)),
+            Store::S3(s3) => self.prepare_s3(s3, state).await,
+        };
+        result.map_err(|reason| self.error("use".into(), reason))
+    }
+
+    async fn prepare_s3(&self, s3: &S3, state: &Path) -> Result<Profile, Reason> {
+        let file = state.join(format!("bucket-{}.json", self.name));
+        let profile = match Profile::load(&file, &self.place) {
+            Some(profile) => {
+                s3.check().await?;
+                profile
+            }
+            None => {
+                let profile = Box::pin(s3.probe(&self.place)).await?;
+                profile.keep(&file);
+                profile
+            }
+        };
+        Ok(s3.profile.get_or_init(|| profile).clone())
+    }
+
+    /// What the bucket was found to do, once [`Self::prepare`] was called.
+    pub fn profile(&self) -> Option<&Profile> {
+        match &self.store {
+            Store::Folder(_) => None,
+            Store::S3(s3) => s3.profile.get(),
+        }
+    }
+
+    /// Seconds that the store's clock is ahead of this host's, where that is so much that requests are signed with the
+    /// store's time; else 0.
+    pub fn clock_ahead(&self) -> i64 {
+        match &self.store {
+            Store::Folder(_) => 0,
+            Store::S3(s3) => s3.clock_ahead(),
+        }
     }
 
     /// Opens an upload in parts where the content needs one, and gives its id: kept durably before [`Self::put`], it
@@ -122,6 +200,30 @@ impl Bucket {
         result.map_err(|reason| self.error(format!("store {:?} in", put.key), reason))
     }
 
+    /// Goes on with an upload in parts that [`Self::begin`] opened, maybe in an earlier process: the parts that the store
+    /// has and that are those of the content are not sent again.
+    ///
+    /// # Errors
+    /// As [`Self::put`]; [`Reason::NoSuchUpload`] where the store has dropped it: then it is begun anew.
+    pub async fn resume(&self, put: Put<'_>, upload: &str) -> Result<Object, BucketError> {
+        let result = match &self.store {
+            Store::Folder(folder) => folder.put(put).await,
+            Store::S3(s3) => Box::pin(s3.resume(put, upload)).await,
+        };
+        result.map_err(|reason| self.error(format!("go on with storing {:?} in", put.key), reason))
+    }
+
+    /// Uploads in parts under a prefix that were begun before a time and never completed.
+    ///
+    /// # Errors
+    /// The bucket does not answer or refuses; some stores cannot list them ([`Profile::lists_uploads`]).
+    pub async fn unfinished(&self, prefix: &str, before: Timestamp) -> Result<Vec<Unfinished>, BucketError> {
+        let Store::S3(s3) = &self.store else { return Ok(Vec::new()) };
+        s3.unfinished(prefix, before)
+            .await
+            .map_err(|reason| self.error(format!("list the unfinished uploads under {prefix:?} in"), reason))
+    }
+
     /// Clears the parts of an upload that will not be completed; one that is gone already is fine.
     ///
     /// # Errors
@@ -138,9 +240,21 @@ impl Bucket {
     /// # Errors
     /// The bucket does not answer or refuses.
     pub async fn head(&self, key: &str) -> Result<Option<Object>, BucketError> {
+        self.head_encrypted(key, None).await
+    }
+
+    /// As [`Self::head`], of an object that may be encrypted with a customer's key.
+    ///
+    /// # Errors
+    /// As [`Self::head`].
+    pub async fn head_encrypted(
+        &self,
+        key: &str,
+        encryption: Option<&Encryption>,
+    ) -> Result<Option<Object>, BucketError> {
         let result = match &self.store {
             Store::Folder(folder) => folder.head(key).await,
-            Store::S3(s3) => s3.head(key).await,
+            Store::S3(s3) => s3.head(key, encryption).await,
         };
         result.map_err(|reason| self.error(format!("ask for {key:?} in"), reason))
     }
@@ -155,6 +269,73 @@ impl Bucket {
             Store::S3(s3) => s3.get(key, at_most).await,
         };
         result.map_err(|reason| self.error(format!("read {key:?} from"), reason))
+    }
+
+    /// Brings an object down into a file, which appears whole, verified and under its name at once. What a process that
+    /// was killed has got of the same object is not fetched again.
+    ///
+    /// # Errors
+    /// There is no such object, what arrived is not what the bucket tells of, the file cannot be written, or the bucket
+    /// does not answer or refuses.
+    pub async fn download(&self, download: Download<'_>) -> Result<Downloaded, BucketError> {
+        let fetched = Box::pin(self.fetch_file(download)).await;
+        fetched.map_err(|reason| self.error(format!("fetch {:?} from", download.key), reason))
+    }
+
+    async fn fetch_file(&self, download: Download<'_>) -> Result<Downloaded, Reason> {
+        let found = match &self.store {
+            Store::Folder(folder) => folder.head(download.key).await?,
+            Store::S3(s3) => s3.head(download.key, download.encryption).await?,
+        };
+        let object = found.ok_or(Reason::NoSuchObject)?;
+        let (to, of) = (download.to.to_owned(), object.clone());
+        let opened = tokio::task::spawn_blocking(move || Partial::open(&to, &of)).await;
+        let mut partial = opened.map_err(std::io::Error::other).flatten().map_err(Reason::Write)?;
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+        let mut fruitless = 0;
+        while partial.length < object.size {
+            let before = partial.length;
+            match self.fetch_rest(&object, &mut partial, download).await {
+                Ok(()) => break,
+                Err(reason) if reason.may_pass() && fruitless < FRUITLESS => {
+                    fruitless = if partial.length > before { 0 } else { fruitless + 1 };
+                    log::info!("fetching {:?} goes on from byte {}: {reason}", download.key, partial.length);
+                    tokio::time::sleep(backoff.next_delay()).await;
+                }
+                Err(reason) => return Err(reason),
+            }
+        }
+        let verified = partial.verify(&object, download.sha256).await?;
+        partial.place(&download).await?;
+        Ok(Downloaded { object, verified })
+    }
+
+    async fn fetch_rest(&self, object: &Object, partial: &mut Partial, download: Download<'_>) -> Result<(), Reason> {
+        let opened = match &self.store {
+            Store::Folder(folder) => folder.open_object(&object.key, partial.length, object.size).await,
+            Store::S3(s3) => s3.open_object(object, partial.length, download.encryption).await,
+        };
+        let mut incoming = match opened {
+            Err(Reason::Exists) => return Err(Reason::Changed),
+            other => other?,
+        };
+        if incoming.from != partial.length {
+            partial.start_over()?;
+        }
+        while let Some(piece) = Incoming::next(&mut incoming).await? {
+            if partial.length + piece.len() as u64 > object.size {
+                return Err(Reason::Fetched { by: "size".into() });
+            }
+            let length = piece.len() as u64;
+            partial.append(piece).await?;
+            if let Some(progress) = download.progress {
+                progress.add(length);
+            }
+        }
+        if partial.length < object.size {
+            return Err(Reason::Unreachable { cause: "the connection ended before the object did".into() });
+        }
+        Ok(())
     }
 
     /// The objects whose keys begin with `prefix`, in the order of keys, and no more than `at_most`.

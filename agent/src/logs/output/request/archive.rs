@@ -77,7 +77,7 @@ impl Archive {
             |error: io::Error| format!("cannot make an object of lines: {error} (lines wait in their files)");
         let (file, size) = block_in_place(|| self.compress(items, segment)).map_err(in_memory)?;
         let content = Content::read(file, size).await.map_err(in_memory)?;
-        let put = Put { key: &key, content: &content, metadata: &[] };
+        let put = Put::new(&key, &content);
         let upload = self.bucket.begin(put).await.map_err(|error| with_sources(&error))?;
         let stored = self.bucket.put(put, upload.as_deref()).await;
         if let (Err(_), Some(upload)) = (&stored, &upload) {

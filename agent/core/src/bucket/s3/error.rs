@@ -1,9 +1,10 @@
-use super::error::Reason;
+use crate::bucket::error::Reason;
+use crate::bucket::http::no_answer;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
 
 /// What the SDK's error means to us. The one place that knows the stores' codes.
-pub(super) fn reason<E>(error: &SdkError<E>) -> Reason
+pub(in crate::bucket) fn reason<E>(error: &SdkError<E>) -> Reason
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -17,8 +18,11 @@ where
         SdkError::TimeoutError(_) => Reason::Unreachable { cause: "no answer in time".into() },
         SdkError::ConstructionFailure(_) => Reason::Refused { code: causes(error) },
         _ => match causes(error) {
-            cause if cause.contains("certificate") => Reason::Untrusted { cause },
-            cause => Reason::Unreachable { cause },
+            // What a source of keys says of itself comes through the SDK's words.
+            cause if cause.contains("gives no access key") || cause.contains("credential") => {
+                Reason::BadCredentials { code: cause }
+            }
+            _ => no_answer(error),
         },
     }
 }
@@ -30,12 +34,14 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> Reason {
         "NoSuchBucket" => Reason::NoSuchBucket,
         "NoSuchKey" | "NotFound" => Reason::NoSuchObject,
         "NoSuchUpload" => Reason::NoSuchUpload,
+        "InvalidPart" | "InvalidPartOrder" => Reason::PartsLost { code },
+        "PreconditionFailed" => Reason::Exists,
         "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" => {
             Reason::BadCredentials { code }
         }
         "RequestTimeTooSkewed" => Reason::ClockSkew,
-        "QuotaExceeded" => Reason::Full { code },
-        "BadDigest" => {
+        "QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity" => Reason::Full { code },
+        "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" => {
             Reason::Damaged { what: "the store found another MD5 than the file had when it was read".into() }
         }
         // The store waited for the body in vain.
@@ -43,6 +49,7 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> Reason {
         _ => match status {
             401 | 403 => Reason::Denied { code },
             404 => Reason::NoSuchObject,
+            412 => Reason::Exists,
             408 | 409 | 425 | 429 => Reason::Busy { code },
             // Some operations are not there on every store; that will not change by asking again.
             501 => Reason::Refused { code },

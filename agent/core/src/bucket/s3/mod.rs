@@ -1,40 +1,72 @@
+//! A bucket behind an S3 API.
+
+/// The time that requests are signed with.
+pub(super) mod clock;
+/// The SDK's requests over the bucket's own HTTP client.
+mod connector;
+/// Where keys come from.
+mod credentials;
+/// What the SDK's errors mean.
+pub(super) mod error;
+/// Uploads in parts.
+mod multipart;
+/// Tags, encryption and the like.
+mod options;
+/// What the store can do, tried out.
+mod probe;
+
 use super::content::hex;
+use super::download::Incoming;
 use super::error::Reason;
 use super::file_body::{FileRange, Patience};
-use super::s3_error::reason;
+use super::http;
+use super::limiter::Limiter;
+use super::profile::Profile;
 use super::{Object, Put};
-use crate::config::buckets::S3Bucket;
+use crate::config::buckets::{Encryption, S3Bucket};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig,
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{EncodingType, ServerSideEncryption};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use clock::{Clock, SignAnew};
+use connector::Connector;
+use error::reason;
 use futures_util::future::BoxFuture;
+use options::{CustomerKey, with_customer_key, with_options};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A bucket behind an S3 API.
 #[derive(Debug)]
 pub(super) struct S3 {
-    pub(super) client: Client,
-    pub(super) bucket: String,
-    pub(super) patience: Patience,
+    client: Client,
+    http: reqwest::Client,
+    endpoint: String,
+    bucket: String,
+    patience: Patience,
+    limiter: Option<Arc<Limiter>>,
+    clock: Arc<Clock>,
+    probe_key: String,
+    aws: bool,
+    pub(super) profile: OnceLock<Profile>,
 }
 
 impl S3 {
-    pub(super) fn open(settings: &S3Bucket) -> Result<Self, Reason> {
-        let access_key = settings.credentials.access_key.resolve().map_err(Reason::Credentials)?;
-        let secret_key = settings.credentials.secret_key.resolve().map_err(Reason::Credentials)?;
-        let credentials = Credentials::new(access_key.expose(), secret_key.expose(), None, None, "hostwright");
+    pub(super) fn open(settings: &S3Bucket, limiter: Option<Arc<Limiter>>) -> Result<Self, Reason> {
+        let clock = Arc::new(Clock::default());
+        let http = http::client(&settings.connection, &settings.endpoint)?;
+        let connector = Connector { client: http.clone(), clock: clock.clone() };
         // Built from nothing, so that no environment variable, profile or instance role is ever used for a bucket.
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .credentials_provider(credentials)
+            .http_client(connector)
             .region(Region::new(settings.region.clone()))
             .endpoint_url(&settings.endpoint)
             .force_path_style(settings.path_style)
@@ -44,10 +76,31 @@ impl S3 {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // Its 5 s are too few for a store that writes to slow disks; `Patience` takes its place.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().connect_timeout(Duration::from_secs(10)).build())
-            .retry_config(RetryConfig::standard().with_max_attempts(3).with_max_backoff(Duration::from_secs(5)))
-            .build();
-        Ok(Self { client: Client::from_conf(config), bucket: settings.bucket.clone(), patience: Patience::default() })
+            .timeout_config(TimeoutConfig::disabled())
+            .time_source(ClockOf(clock.clone()))
+            .retry_classifier(SignAnew)
+            .retry_config(RetryConfig::standard().with_max_attempts(3).with_max_backoff(Duration::from_secs(5)));
+        let config = match credentials::provider(&settings.credentials)? {
+            Some(provider) => config.credentials_provider(provider),
+            None => config.allow_no_auth(),
+        };
+        Ok(Self {
+            client: Client::from_conf(config.build()),
+            http,
+            endpoint: settings.endpoint.clone(),
+            bucket: settings.bucket.clone(),
+            patience: Patience::default(),
+            limiter,
+            clock,
+            probe_key: settings.probe_key.clone(),
+            aws: settings.is_aws(),
+            profile: OnceLock::new(),
+        })
+    }
+
+    /// Seconds that the store's clock is ahead of this host's, if they differ much.
+    pub(super) fn clock_ahead(&self) -> i64 {
+        self.clock.ahead()
     }
 
     pub(super) async fn check(&self) -> Result<(), Reason> {
@@ -59,32 +112,43 @@ impl S3 {
         }
     }
 
-    pub(super) async fn head(&self, key: &str) -> Result<Option<Object>, Reason> {
-        match self.head_output(key).await {
+    pub(super) async fn head(&self, key: &str, encryption: Option<&Encryption>) -> Result<Option<Object>, Reason> {
+        match self.head_output(key, encryption).await {
             Ok(head) => Ok(Some(object(key, &head))),
             Err(Reason::NoSuchObject) => Ok(None),
             Err(reason) => Err(reason),
         }
     }
 
-    async fn head_output(&self, key: &str) -> Result<HeadObjectOutput, Reason> {
+    async fn head_output(&self, key: &str, encryption: Option<&Encryption>) -> Result<HeadObjectOutput, Reason> {
+        let customer = CustomerKey::of(encryption)?;
         let request = self.client.head_object().bucket(&self.bucket).key(key);
+        let request = with_customer_key!(request, customer.as_ref());
         self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await
+    }
+
+    /// Opens an object from a byte on, if it is still the one that has this ETag.
+    pub(super) async fn open_object(
+        &self,
+        object: &Object,
+        from: u64,
+        encryption: Option<&Encryption>,
+    ) -> Result<Incoming, Reason> {
+        let customer = CustomerKey::of(encryption)?;
+        let request = self.client.get_object().bucket(&self.bucket).key(&object.key);
+        let request = with_customer_key!(request, customer.as_ref())
+            .set_range((from > 0).then(|| format!("bytes={from}-")))
+            .set_if_match(object.etag.as_ref().map(|etag| format!("\"{etag}\"")));
+        let answer = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await?;
+        // A store that does not know ranges begins at the beginning.
+        let from = if answer.content_range().is_some() { from } else { 0 };
+        Ok(Incoming::of_s3(answer.body, from, self.patience.sending, self.limiter.clone()))
     }
 
     pub(super) async fn get(&self, key: &str, at_most: u64) -> Result<Vec<u8>, Reason> {
         let request = self.client.get_object().bucket(&self.bucket).key(key);
-        let mut answer = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await?;
-        let mut all = Vec::new();
-        loop {
-            let piece = tokio::time::timeout(self.patience.sending, answer.body.next()).await;
-            let piece = piece.map_err(|_| Reason::Stalled { after: self.patience.sending })?;
-            match piece.transpose().map_err(|e| Reason::Unreachable { cause: e.to_string() })? {
-                Some(piece) if (all.len() + piece.len()) as u64 > at_most => return Err(Reason::TooLarge { at_most }),
-                Some(piece) => all.extend_from_slice(&piece),
-                None => return Ok(all),
-            }
-        }
+        let answer = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await?;
+        Incoming::of_s3(answer.body, 0, self.patience.sending, None).collect(at_most).await
     }
 
     pub(super) async fn list(&self, prefix: &str, at_most: usize) -> Result<Vec<Object>, Reason> {
@@ -120,27 +184,37 @@ impl S3 {
 
     pub(super) async fn put(&self, put: Put<'_>, upload: Option<&str>) -> Result<Object, Reason> {
         match upload {
-            Some(upload) => self.put_parts(put, upload).await?,
+            Some(upload) => self.put_parts(put, upload, multipart::Held::new()).await?,
             None => self.put_single(put).await?,
         }
         self.verify(put).await
     }
 
     async fn put_single(&self, put: Put<'_>) -> Result<(), Reason> {
+        self.supports(put)?;
+        let customer = CustomerKey::of(put.options.encryption.as_ref())?;
         let (offset, length, md5) = put.content.part(0);
         let range = FileRange::new(put.content.file().clone(), offset, length);
-        let mut request = self.client.put_object().bucket(&self.bucket).key(put.key);
-        for (name, value) in metadata(put) {
-            request = request.metadata(name, value);
+        let range = range.limited(self.limiter.clone()).watched(put.progress);
+        let request = self.client.put_object().bucket(&self.bucket).key(put.key);
+        let request = with_customer_key!(with_options!(request, put), customer.as_ref());
+        let request =
+            request.content_length(length.cast_signed()).content_md5(BASE64.encode(md5)).body(stream_of(&range));
+        let sent = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await;
+        if let Err(Reason::Damaged { .. }) = sent {
+            put.content.part_is_unchanged(0).await?;
         }
-        let request = request.content_length(length.cast_signed()).content_md5(BASE64.encode(md5)).body(range.body());
-        range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
-        Ok(())
+        sent.map(|_| ())
+    }
+
+    /// Refuses by name what the store is known not to do, before anything is sent.
+    fn supports(&self, put: Put<'_>) -> Result<(), Reason> {
+        self.profile.get().map_or(Ok(()), |profile| profile.supports(put))
     }
 
     /// Asks the store what it holds now: a success that was answered is not yet an object that is whole.
     async fn verify(&self, put: Put<'_>) -> Result<Object, Reason> {
-        let head = match self.head_output(put.key).await {
+        let head = match self.head_output(put.key, put.options.encryption.as_ref()).await {
             Err(Reason::NoSuchObject) => {
                 return Err(Reason::Damaged { what: "it is not there although the store said so".into() });
             }
@@ -154,19 +228,17 @@ impl S3 {
             let what = format!("{} bytes in place of {}", stored.size, put.content.size());
             return Err(Reason::Damaged { what });
         }
-        // With keys of KMS or the customer's, and on stores with their own idea of it, the ETag is no MD5.
-        let plain = !matches!(head.server_side_encryption(), Some(ServerSideEncryption::AwsKms))
-            && head.sse_customer_algorithm().is_none();
+        let plain = has_md5_etag(head.server_side_encryption()) && head.sse_customer_algorithm().is_none();
         match stored.etag.as_deref() {
             Some(etag) if plain && is_md5(etag, put.content.parts()) && etag != put.content.etag() => {
                 Err(Reason::Damaged { what: format!("ETag {etag} in place of {}", put.content.etag()) })
             }
-            _ => Ok(stored),
+            _ => options::are_applied(put, &head).map(|()| stored),
         }
     }
 
     /// Waits for a request without a body, but not for ever.
-    pub(super) fn answered<'f, T>(
+    fn answered<'f, T>(
         &self,
         request: impl Future<Output = Result<T, Reason>> + Send + 'f,
     ) -> BoxFuture<'f, Result<T, Reason>> {
@@ -178,10 +250,25 @@ impl S3 {
     }
 }
 
-/// The metadata of an object: ours, then the caller's.
-pub(super) fn metadata(put: Put<'_>) -> impl Iterator<Item = (String, String)> {
-    let ours = ("sha256".to_owned(), put.content.sha256().to_owned());
-    std::iter::once(ours).chain(put.metadata.iter().cloned())
+/// The SDK wants a clock of its own.
+#[derive(Debug)]
+struct ClockOf(Arc<Clock>);
+
+impl aws_smithy_async::time::TimeSource for ClockOf {
+    fn now(&self) -> std::time::SystemTime {
+        self.0.now()
+    }
+}
+
+/// The body of a request, read anew for each attempt.
+fn stream_of(range: &FileRange) -> ByteStream {
+    let range = range.clone();
+    ByteStream::new(SdkBody::retryable(move || SdkBody::from_body_1_x(range.body())))
+}
+
+/// Under keys of a key management service an ETag is no MD5.
+fn has_md5_etag(encryption: Option<&ServerSideEncryption>) -> bool {
+    matches!(encryption, None | Some(ServerSideEncryption::Aes256))
 }
 
 fn object(key: &str, head: &HeadObjectOutput) -> Object {
@@ -236,7 +323,7 @@ mod tests {
     use super::{S3, decode, is_md5};
     use crate::bucket::file_body::Patience;
     use crate::bucket::{Content, Put, Reason};
-    use crate::config::buckets::{Credentials, S3Bucket};
+    use crate::config::buckets::{Connection, Credentials, S3Bucket};
     use crate::secret::SecretRef;
     use std::time::Duration;
     use tokio::net::TcpListener;
@@ -252,9 +339,15 @@ mod tests {
             bucket: "images".into(),
             region: "us-east-1".into(),
             path_style: true,
-            credentials: Credentials { access_key: SecretRef::File(key.clone()), secret_key: SecretRef::File(key) },
+            credentials: Credentials::Keys {
+                access_key: SecretRef::File(key.clone()),
+                secret_key: SecretRef::File(key),
+                session_token: None,
+            },
+            connection: Connection::default(),
+            probe_key: "probe".into(),
         };
-        let mut s3 = S3::open(&settings).expect("opened");
+        let mut s3 = S3::open(&settings, None).expect("opened");
         s3.patience = Patience { sending: Duration::from_millis(300), answer: Duration::from_millis(600) };
         (s3, listener)
     }
@@ -268,7 +361,7 @@ mod tests {
             let file = tempfile::tempfile().expect("temporary file");
             file.set_len(size).expect("sized");
             let content = Content::read(file, size).await.expect("read");
-            let put = Put { key: "k", content: &content, metadata: &[] };
+            let put = Put::new("k", &content);
             let stalled = Box::pin(s3.put(put, None)).await;
             let Err(Reason::Stalled { after: waited }) = stalled else { panic!("{stalled:?}") };
             assert_eq!(waited, Duration::from_millis(after), "{size} bytes");

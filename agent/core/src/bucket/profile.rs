@@ -1,0 +1,138 @@
+use super::error::Reason;
+use super::put::Put;
+use crate::state::StateFile;
+use jiff::{Timestamp, ToSpan as _};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const VERSION: u32 = 1;
+/// Stores are updated and rights are granted: after this time a bucket is tried out again.
+const DAYS: i64 = 30;
+
+/// What a bucket was found to do when it was tried out. Nothing here is believed from a success alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Where the bucket is.
+    pub place: String,
+    /// When it was tried out.
+    pub probed: Timestamp,
+    /// What the store says that it is.
+    pub server: Option<String>,
+    /// What the credentials may do.
+    pub rights: Rights,
+    /// Which wrong checksums are refused.
+    pub checks: Checks,
+    /// How many parts an upload may have.
+    pub most_parts: u32,
+    /// Whether a second write under `If-None-Match: *` is refused.
+    pub conditional_writes: bool,
+    /// Whether tags can be read back.
+    pub tags: bool,
+    /// Whether several objects can be deleted by one request.
+    pub batch_delete: bool,
+    /// Whether the bucket says that object lock is enabled.
+    pub object_lock: bool,
+    /// Whether uploads that were not completed can be listed.
+    pub lists_uploads: bool,
+}
+
+/// What the credentials may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
+    /// List objects.
+    pub list: bool,
+    /// Store objects.
+    pub put: bool,
+    /// Read back what was stored.
+    pub head: bool,
+    /// Upload in parts.
+    pub multipart: bool,
+    /// Delete objects.
+    pub delete: bool,
+}
+
+/// Which wrong checksums the store refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checks {
+    /// Content-MD5.
+    pub md5: bool,
+    /// `x-amz-checksum-sha256`.
+    pub sha256: bool,
+    /// `x-amz-checksum-crc64nvme`.
+    pub crc64nvme: bool,
+}
+
+impl Rights {
+    /// All of them.
+    pub const ALL: Self = Self { list: true, put: true, head: true, multipart: true, delete: true };
+}
+
+impl Profile {
+    /// A folder's.
+    pub(super) fn of_folder(place: &str) -> Self {
+        Self {
+            place: place.to_owned(),
+            probed: Timestamp::now(),
+            server: None,
+            rights: Rights::ALL,
+            checks: Checks { md5: true, sha256: true, crc64nvme: false },
+            most_parts: u32::MAX,
+            conditional_writes: false,
+            tags: false,
+            batch_delete: false,
+            object_lock: false,
+            lists_uploads: false,
+        }
+    }
+
+    /// What is missing for uploads, in words; empty where nothing is.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let Rights { list, put, head, multipart, delete: _ } = self.rights;
+        let all = [
+            (put, "the right to store objects (PutObject)"),
+            (head, "the right to read back what was stored (GetObject)"),
+            (multipart, "the right to upload in parts (PutObject, AbortMultipartUpload)"),
+            (list, "the right to list (ListBucket)"),
+        ];
+        let mut missing: Vec<_> = all.into_iter().filter(|(there, _)| !there).map(|(_, words)| words).collect();
+        if put && !self.checks.md5 {
+            missing.push("a check of what arrives: it takes content under a wrong Content-MD5");
+        }
+        missing
+    }
+
+    /// Refuses by name what the store is known not to do.
+    pub(super) fn supports(&self, put: Put<'_>) -> Result<(), Reason> {
+        let refused = |what: String| Err(Reason::Unsupported { what });
+        if !put.options.tags.is_empty() && !self.tags {
+            return refused("tags (it does not give back what it takes); metadata does the same".into());
+        }
+        let parts = put.content.parts();
+        if parts > usize::try_from(self.most_parts).unwrap_or(usize::MAX) {
+            return refused(format!(
+                "an object of {} bytes: it takes {} parts at most",
+                put.content.size(),
+                self.most_parts
+            ));
+        }
+        Ok(())
+    }
+
+    /// The profile that was kept of the bucket, if it is of this place, not old, and nothing was missing in it.
+    pub(super) fn load(path: &Path, place: &str) -> Option<Self> {
+        let loaded = StateFile::<Self>::new(path.to_owned(), VERSION).load();
+        let profile = loaded.unwrap_or_else(|error| {
+            // It can be had again.
+            log::warn!("{error}");
+            None
+        })?;
+        let fresh = Timestamp::now() < profile.probed + (24 * DAYS).hours();
+        (profile.place == place && fresh && profile.missing().is_empty()).then_some(profile)
+    }
+
+    pub(super) fn keep(&self, path: &Path) {
+        if let Err(error) = StateFile::new(path.to_owned(), VERSION).store(self) {
+            log::warn!("{error}");
+        }
+    }
+}
