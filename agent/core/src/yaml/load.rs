@@ -69,13 +69,34 @@ pub fn load(text: &str, duplicates: Duplicates) -> Result<Document, LoadError> {
     };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|e| scan_error(&e))?;
+        let (mut event, span) = event.map_err(|e| scan_error(&e))?;
+        if let Event::Scalar(content, ScalarStyle::Literal | ScalarStyle::Folded, ..) = &mut event
+            && ends_in_its_last_line(text, &span.start)
+        {
+            // The parser takes the end of the file for a line break, which readers of YAML 1.1 do not.
+            let end = content.strip_suffix('\n').map_or(content.len(), str::len);
+            content.to_mut().truncate(end);
+        }
         if !loader.event(event, place(&span.start))? {
             break;
         }
     }
     let root = loader.root.unwrap_or_else(|| null(start));
     Ok(Document { root, warnings: loader.warnings })
+}
+
+/// Whether a block of text that begins in this line reaches a file's end that is no line's end.
+fn ends_in_its_last_line(text: &str, start: &Marker) -> bool {
+    if text.ends_with('\n') {
+        return false;
+    }
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    // The line with its `|` does not count: the mark may stand there or in the first line of the text.
+    let mut lines = text.lines().skip(start.line().saturating_sub(1)).peekable();
+    lines.next_if(|line| line.trim_start().len() > 1 && indent(line) < start.col());
+    let lines: Vec<&str> = lines.filter(|line| !line.trim().is_empty()).collect();
+    let first = lines.first().map_or(0, |line| indent(line));
+    first > 0 && lines.iter().all(|line| indent(line) >= first)
 }
 
 struct Loader {
@@ -209,8 +230,11 @@ impl Loader {
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, place: Place) -> Node {
+    let kind = tag.as_ref().filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.clone());
     let (tag, is_string) = custom_tag(tag);
-    let plain = style == ScalarStyle::Plain && !is_string;
+    // `!!int "12"` is a number, in quotes or not.
+    let is_typed = matches!(kind.as_deref(), Some("int" | "float" | "bool" | "null"));
+    let plain = is_typed || style == ScalarStyle::Plain && !is_string;
     Node { place, tag, value: Value::Scalar { text: text.to_owned(), plain } }
 }
 
@@ -260,7 +284,8 @@ fn merge(mapping: &mut Mapping, merges: Vec<Node>) -> Result<(), LoadError> {
 fn custom_tag(tag: Option<Cow<'_, Tag>>) -> (Option<String>, bool) {
     match tag {
         None => (None, false),
-        Some(tag) if tag.is_yaml_core_schema() => (None, tag.suffix == "str" || tag.suffix == "binary"),
+        Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "binary" => (Some("!!binary".to_owned()), true),
+        Some(tag) if tag.is_yaml_core_schema() => (None, tag.suffix == "str"),
         Some(tag) => (Some(format!("{}{}", tag.handle, tag.suffix)), tag.handle == "!" && tag.suffix.is_empty()),
     }
 }

@@ -5,12 +5,19 @@
 //! builds the tree from its events under limits on size, depth and alias expansion, and merges `<<` keys
 //! (<https://yaml.org/type/merge.html>).
 
+/// A node as text.
 mod emit;
+/// A tree as YAML 1.1 readers see it.
+mod json;
+/// Text as a tree.
 mod load;
+/// The tree.
 mod node;
+/// The types of plain scalars.
 mod scalar;
 
 pub use emit::emit;
+pub use json::to_json;
 pub use load::{Document, Duplicates, LoadError, Warning, load};
 pub use node::{Entry, Mapping, Node, Place, Value};
 pub use scalar::Scalar;
