@@ -1,7 +1,7 @@
 //! `hostwright-bootstrap`: arguments → command → exit code.
 
 use clap::{Parser, Subcommand};
-use hostwright_bootstrap::boot::{self, BootArguments, CheckArguments};
+use hostwright_bootstrap::boot::{self, BootArguments, CheckArguments, RenderArguments};
 use hostwright_bootstrap::instances::{self, DownArguments, ShowArguments, UpArguments};
 use std::process::ExitCode;
 
@@ -19,6 +19,8 @@ enum Command {
     Boot(BootArguments),
     /// Check a user-data or agent.yaml without touching anything; every problem is reported with line and column.
     Check(CheckArguments),
+    /// Print what a user-data of several parts comes to: one merged cloud-config, and the scripts in their order.
+    Render(RenderArguments),
     /// Create a VM from an image and a user-data.
     Up(UpArguments),
     /// List the VMs that `up` created.
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Command::Boot(arguments) => boot::boot(arguments),
         Command::Check(arguments) => boot::check(arguments),
+        Command::Render(arguments) => boot::render(arguments),
         Command::Up(arguments) => instances::up(arguments),
         Command::Show(arguments) => instances::show(arguments),
         Command::Down(arguments) => instances::down(arguments),

@@ -43,8 +43,11 @@ fn check_user_data(path: &Path, content: &[u8]) -> ExitCode {
     if !tell(path, user_data.findings) {
         return ExitCode::from(PROBLEMS);
     }
-    let what =
-        if user_data.script.is_some() { "a script, which is run once for each instance" } else { "a #cloud-config" };
+    let what = if user_data.scripts.is_empty() {
+        "a #cloud-config"
+    } else {
+        "with a script, which is run once for each instance"
+    };
     println!("{} is valid: {what}", path.display());
     ExitCode::SUCCESS
 }

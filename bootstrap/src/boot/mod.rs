@@ -13,6 +13,8 @@ pub mod datasource;
 pub mod host;
 mod http;
 mod instance;
+/// What a user-data comes to, printed.
+mod render;
 /// What became of a boot.
 pub mod report;
 /// What is done to the host.
@@ -21,6 +23,7 @@ pub mod steps;
 pub mod userdata;
 
 pub use check::{CheckArguments, check, is_sound_user_data};
+pub use render::{RenderArguments, render};
 
 use anyhow::Context as _;
 use console::Console;

@@ -14,17 +14,35 @@ use super::{Frequency, Step};
 use crate::boot::datasource::Metadata;
 use crate::boot::host::Host;
 use crate::boot::userdata::names::ManageHosts;
+use crate::boot::userdata::parts::When;
 use crate::boot::userdata::users::{Entry, User};
-use crate::boot::userdata::{CloudConfig, UserData};
+use crate::boot::userdata::{CloudConfig, Script as UserScript, UserData};
 use std::time::Duration;
 
 /// The steps of an instance, in their order. Its only look at the host is the distribution's name.
 pub fn plan(host: &Host, metadata: &Metadata, user_data: UserData, patience: Duration) -> Vec<Step> {
-    let UserData { config, script, findings } = user_data;
-    let mut steps = vec![Step::new("user-data", Validity::new(&findings.errors)).with_frequency(Frequency::Boot)];
-    early(host, metadata, &config, &mut steps);
-    last(config, script, patience, &mut steps);
+    let mut steps =
+        vec![Step::new("user-data", Validity::new(&user_data.findings.errors)).with_frequency(Frequency::Boot)];
+    for hook in &user_data.boothooks {
+        let name = format!("{}boothook {}", if hook.is_vendors { "vendor " } else { "" }, hook.name);
+        steps.push(Step::new(&name, Script::new(&name, hook)).with_frequency(Frequency::Boot));
+    }
+    early(host, metadata, &user_data.config, &mut steps);
+    last(user_data, patience, &mut steps);
     steps
+}
+
+/// Scripts are operators' commands: each a step of its own, by the name of its file.
+fn script(script: &UserScript) -> Step {
+    let often = match script.when {
+        When::WithCommands => "",
+        When::Instance => "per-instance ",
+        When::Boot => "per-boot ",
+        When::Once => "per-once ",
+    };
+    let name = format!("{}script {often}{}", if script.is_vendors { "vendor " } else { "" }, script.name);
+    let step = Step::new(&name, Script::new(&name, script)).of_a_command();
+    if script.when == When::Boot { step.with_frequency(Frequency::Boot) } else { step }
 }
 
 fn early(host: &Host, metadata: &Metadata, config: &CloudConfig, steps: &mut Vec<Step>) {
@@ -69,7 +87,12 @@ fn early(host: &Host, metadata: &Metadata, config: &CloudConfig, steps: &mut Vec
     }
 }
 
-fn last(config: CloudConfig, script: Option<String>, patience: Duration, steps: &mut Vec<Step>) {
+fn last(user_data: UserData, patience: Duration, steps: &mut Vec<Step>) {
+    let [before, after]: [Vec<Step>; 2] = [
+        user_data.scripts_before_commands().map(script).collect(),
+        user_data.scripts_after_commands().map(script).collect(),
+    ];
+    let config = user_data.config;
     let mut push = |step: Step| steps.push(step.in_the_final_stage());
     let packages = config.packages;
     if packages.update || packages.upgrade || !packages.install.is_empty() {
@@ -81,13 +104,12 @@ fn last(config: CloudConfig, script: Option<String>, patience: Duration, steps: 
             WriteFiles::new("deferred files", config.files.iter().filter(|file| file.defer)),
         ));
     }
+    before.into_iter().for_each(&mut push);
     for (number, line) in config.runcmd.iter().enumerate() {
         let name = format!("runcmd {}", number + 1);
         push(Step::new(&name, ShellCommand::new(&name, line)).of_a_command());
     }
-    if let Some(script) = script {
-        push(Step::new("script", Script::new(script)).of_a_command());
-    }
+    after.into_iter().for_each(&mut push);
     if let Some(agent) = config.agent {
         if let Some(program) = agent.from {
             push(Step::new("agent program", InstallProgram::new(program)));

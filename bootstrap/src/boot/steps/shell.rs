@@ -1,5 +1,7 @@
 use super::command::Run;
 use super::{Action, Context, Failure, Outcome};
+use crate::boot::userdata::Script as UserScript;
+use crate::boot::userdata::parts::When;
 use serde::Serialize;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -66,37 +68,58 @@ fn make_private_folder(path: &std::path::Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// A user-data that is a script.
+/// A script of the user-data or of the cloud.
 #[derive(Serialize)]
 pub struct Script {
-    script: String,
+    name: String,
+    text: String,
+    once: bool,
 }
 
 impl Script {
-    pub fn new(script: String) -> Self {
-        Self { script }
+    /// `name` is the step's.
+    pub fn new(name: &str, script: &UserScript) -> Self {
+        Self { name: name.to_owned(), text: script.text.clone(), once: script.when == When::Once }
     }
 }
 
 impl Action for Script {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let path = context.folder.join("script");
+        let name: String = self.name.chars().map(|c| if c == ' ' || c == '/' { '-' } else { c }).collect();
+        // Beside the instances' folders: another instance of this disk finds it too.
+        let mark = context.folder.parent().unwrap_or(&context.folder).join("once").join(&name);
+        if self.once && mark.exists() {
+            return Ok(Outcome::Skipped("it was run on this machine already, and is for once".to_owned()));
+        }
+        let path = context.folder.join("scripts").join(&name);
         let written = || {
-            std::fs::write(&path, &self.script)?;
+            make_private_folder(&context.folder.join("scripts"))?;
+            std::fs::write(&path, &self.text)?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))
         };
         written().map_err(|e| Failure::io("write the script", &e))?;
-        let mut command = context.host.command(context.host.inside(&path));
+        let inside = context.host.inside(&path);
+        let mut command = if self.text.starts_with("#!") {
+            context.host.command(inside)
+        } else {
+            let mut shell = context.host.command("/bin/sh");
+            shell.arg(inside);
+            shell
+        };
         command.env("INSTANCE_ID", context.instance_id).current_dir("/");
-        Run::new("script", command).succeed(context)?;
+        Run::new(&self.name, command).succeed(context)?;
+        if self.once {
+            let marked = make_private_folder(mark.parent().unwrap_or(&mark)).and_then(|()| std::fs::write(&mark, ""));
+            marked.map_err(|e| Failure::io("note that the script was run", &e))?;
+        }
         Ok(Outcome::Done)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Action as _, Context};
-    use super::{Script, ShellCommand};
+    use super::super::{Action as _, Context, Outcome};
+    use super::{Script, ShellCommand, UserScript, When};
     use crate::boot::host::Host;
 
     /// Runs commands on this machine, in a folder of their own.
@@ -156,13 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn a_script_runs_with_its_own_interpreter() {
+    fn a_script_runs_with_its_own_interpreter_and_one_for_once_is_not_run_again() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let host = Host::new("/".into(), "/proc".into(), "/sys".into()).expect("host");
-        let context = Context { host: &host, instance_id: "i-1", folder: folder.path().to_owned(), resumed: false };
+        let instance = folder.path().join("i-1");
+        std::fs::create_dir(&instance).expect("folder");
+        let context = Context { host: &host, instance_id: "i-1", folder: instance, resumed: false };
         let mark = folder.path().join("mark");
-        let script = Script::new(format!("#!/usr/bin/env -S sh -e\necho $INSTANCE_ID > {}\n", mark.display()));
-        script.run(&context).expect("done");
+        let text = format!("#!/usr/bin/env -S sh -e\necho $INSTANCE_ID >> {}\n", mark.display());
+        let script = UserScript { name: "a.sh".into(), text, when: When::Once, is_vendors: false };
+        let script = Script::new("script per-once a.sh", &script);
+        assert_eq!(script.run(&context), Ok(Outcome::Done));
+        assert!(matches!(script.run(&context), Ok(Outcome::Skipped(_))));
         assert_eq!(std::fs::read_to_string(mark).expect("written"), "i-1\n");
     }
 }

@@ -1,6 +1,9 @@
 use hostwright_core::config::section::{Problem, Problems, Section};
 use hostwright_core::yaml::{Node, Place};
 
+/// Where a file begins.
+pub const START: Place = Place { line: 1, column: 1 };
+
 /// How the message of a key ends that cloud-init carries out and we do not.
 pub const NOT_DONE: &str = "is not done yet";
 
@@ -60,6 +63,20 @@ impl Findings {
         self.errors.extend(errors);
         self.ignored.extend(ignored);
         usable
+    }
+
+    /// Takes over another one's.
+    pub fn append(&mut self, other: Self) {
+        self.errors.extend(other.errors);
+        self.ignored.extend(other.ignored);
+        self.warnings.extend(other.warnings);
+        self.secrets.extend(other.secrets);
+    }
+
+    /// Every problem.
+    pub fn each(&mut self, change: impl Fn(&mut Problem)) {
+        let all = [&mut self.errors, &mut self.ignored, &mut self.warnings, &mut self.secrets];
+        all.into_iter().flatten().for_each(change);
     }
 
     /// Into the order of the file.

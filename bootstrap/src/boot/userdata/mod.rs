@@ -1,14 +1,16 @@
 //! User-data → typed sections and findings.
 //!
-//! In: the bytes that the datasource has. Out: a [`UserData`]: what is valid of them, and what is wrong, with line and
-//! column. A section or item with a wrong value is left out and told; a key that nobody knows is told. Nothing is
-//! touched here and nothing survives a restart. Further formats (MIME, includes, templates) are arms of [`read`];
-//! further keys of cloud-config are a field of [`CloudConfig`] and a file of their own.
+//! In: the bytes that the datasource has, the cloud's and the operator's. Out: a [`UserData`]: what is valid of them, and
+//! what is wrong, with line and column. A section or item with a wrong value is left out and told; a key that nobody
+//! knows is told. Nothing is touched here and nothing survives a restart. Packed, multipart and included user-data is
+//! taken apart in `parts`; further keys of cloud-config are a field of [`CloudConfig`] and a file of their own.
 
 /// `hostwright:`
 pub mod agent;
 /// The keys of `#cloud-config`.
 pub mod cloud_config;
+/// Parts made into one configuration and its scripts.
+mod combine;
 /// `runcmd:` and `bootcmd:`
 pub mod commands;
 /// `write_files:`
@@ -17,78 +19,126 @@ pub mod files;
 pub mod findings;
 /// `groups:`
 pub mod groups;
+/// Documents merged as cloud-init merges them.
+mod merge;
 /// `hostname:` and its kin
 pub mod names;
 /// `packages:` and its kin
 pub mod packages;
+/// A user-data taken apart.
+pub mod parts;
+/// `#cloud-config-jsonp`
+mod patch;
 /// Secrets in clear.
 mod secrets;
 /// `ssh_authorized_keys:` and its kin
 pub mod ssh;
-/// The bytes: compression and encoding undone, the format found.
+/// `## template: jinja`
+mod template;
+/// The bytes: compression and encoding undone.
 mod unpack;
 /// `users:`
 pub mod users;
 /// What single values are made of.
 mod values;
+/// Vendor-data: whether and how it counts.
+mod vendor;
 
 pub use cloud_config::CloudConfig;
+pub use combine::{Combined, Script};
 pub use findings::Findings;
 
-use hostwright_core::yaml::{self, Duplicates, Place};
-use unpack::Format;
+use parts::{Fetch, Include, NotFetched};
 
 /// What an operator wants of this host.
 #[derive(Default)]
 pub struct UserData {
-    /// The valid part of a `#cloud-config`.
+    /// The valid part of the `#cloud-config`, all parts of it merged.
     pub config: CloudConfig,
-    /// A `#!` script.
-    pub script: Option<String>,
+    /// `#!` scripts, in the order in which they are to run.
+    pub scripts: Vec<Script>,
+    /// `#cloud-boothook` scripts: run first, at each boot.
+    pub boothooks: Vec<Script>,
     /// What is wrong or odd.
     pub findings: Findings,
+    /// Included places that only the network reaches: without them nothing is to be done.
+    pub waiting: Vec<String>,
 }
 
-const START: Place = Place { line: 1, column: 1 };
+impl UserData {
+    /// Scripts that run before the commands of `runcmd:`, in their order; cloud-init keeps those as the script `runcmd`.
+    pub fn scripts_before_commands(&self) -> impl Iterator<Item = &Script> {
+        self.scripts.iter().filter(|script| script.runs_before_commands())
+    }
 
-/// Reads a user-data of any format.
-pub fn read(content: &[u8]) -> UserData {
-    match unpack::unpack(content) {
-        Ok(Format::Nothing) => UserData::default(),
-        Ok(Format::Script(script)) => UserData { script: Some(script), ..UserData::default() },
-        Ok(Format::CloudConfig(text)) => read_cloud_config(&text),
-        Err(message) => {
-            let mut user_data = UserData::default();
-            user_data.findings.error(START, "", message);
-            user_data
-        }
+    /// Scripts that run after them.
+    pub fn scripts_after_commands(&self) -> impl Iterator<Item = &Script> {
+        self.scripts.iter().filter(|script| !script.runs_before_commands())
     }
 }
 
-fn read_cloud_config(text: &str) -> UserData {
-    let mut findings = Findings::default();
-    let config = match yaml::load(text, Duplicates::LastWins) {
-        Ok(document) => {
-            for warning in document.warnings {
-                findings.warning(warning.place, "", warning.message);
-            }
-            secrets::find(&document.root, &mut findings);
-            CloudConfig::read(&document.root, &mut findings)
-        }
-        Err(error) => {
-            findings.error(error.place, "", error.message);
-            CloudConfig::default()
-        }
-    };
-    findings.sort();
-    UserData { config, script: None, findings }
+/// Everything that decides what is done.
+#[derive(Default)]
+pub struct Sources<'a> {
+    /// The operator's.
+    pub user_data: &'a [u8],
+    /// The cloud's.
+    pub vendor_data: &'a [Vec<u8>],
+    /// The cloud's for this project.
+    pub vendor_data2: &'a [Vec<u8>],
+    /// For templates.
+    pub instance_data: serde_json::Value,
+    /// Which of several instances that were launched together this is.
+    pub launch_index: Option<i64>,
+}
+
+/// Reads a user-data of any format by itself: nothing is fetched, and templates know no instance.
+pub fn read(content: &[u8]) -> UserData {
+    let sources = Sources { user_data: content, instance_data: serde_json::json!({}), ..Sources::default() };
+    read_all(&sources, &mut Nowhere)
+}
+
+/// Reads user-data and vendor-data of any format.
+pub fn read_all(sources: &Sources<'_>, fetch: &mut dyn Fetch) -> UserData {
+    let operators = combine::combine(&parts::collect(sources.user_data, fetch), sources);
+    vendor::add(operators, sources, fetch).read()
+}
+
+/// What user-data and vendor-data come to, before it is read as typed sections. Nothing is fetched.
+pub fn render(sources: &Sources<'_>) -> Combined {
+    let operators = combine::combine(&parts::collect(sources.user_data, &mut Nowhere), sources);
+    vendor::add(operators, sources, &mut Nowhere)
+}
+
+/// For a look at a user-data that touches nothing.
+struct Nowhere;
+
+impl Fetch for Nowhere {
+    fn fetch(&mut self, _: &Include) -> Result<Vec<u8>, NotFetched> {
+        Err(NotFetched::Later)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{Fetch, Include, NotFetched, Sources, UserData, read, read_all};
+    use std::fmt::Write as _;
 
     const WHOLE: &[u8] = b"#cloud-config\nhostname: a\ngroups: [g, {h: [u]}]\nusers: [default, {name: u, passwd: $6$x, sudo: ['ALL=(ALL) ALL']}]\nwrite_files:\n- {path: /a, content: aGk=, encoding: b64, permissions: 0644}\npackages: [a, [b, 1]]\nruncmd: [a, [b, c]]\nhostwright: {agent: {from: /x}, metrics: {listen: '0.0.0.0:1'}}\n";
+
+    fn multipart(parts: &[(&str, &str)]) -> String {
+        let mut text = "Content-Type: multipart/mixed; boundary=\"B\"\nMIME-Version: 1.0\n\n".to_owned();
+        for (headers, body) in parts {
+            let _ = write!(text, "--B\n{headers}\n\n{body}\n");
+        }
+        text + "--B--\n"
+    }
+
+    fn names(user_data: &UserData) -> Vec<String> {
+        let before = user_data.scripts_before_commands().map(|script| script.name.clone());
+        let after = user_data.scripts_after_commands().map(|script| script.name.clone());
+        before.chain(["runcmd".to_owned()]).chain(after).collect()
+    }
 
     #[test]
     fn whatever_stands_in_it_is_told_and_never_a_panic() {
@@ -101,5 +151,99 @@ mod tests {
                 read(&changed);
             }
         }
+    }
+
+    #[test]
+    fn the_parts_of_a_message_are_merged_and_its_scripts_run_in_the_order_of_names_around_runcmd() {
+        let message = multipart(&[
+            ("Content-Type: text/cloud-config", "hostname: a\nruncmd: [one]"),
+            (
+                "Content-Type: text/x-shellscript; charset=us-ascii\nContent-Disposition: attachment; filename=\"setup.sh\"",
+                "#!/bin/sh\nlast",
+            ),
+            ("Content-Type: text/x-shellscript", "#!/bin/sh\nfirst"),
+            (
+                "Content-Type: text/cloud-config\nX-Merge-Type: list(append)+dict(recurse_list)",
+                "runcmd: [two]\ntimezone: UTC",
+            ),
+            ("Content-Type: text/plain", "#cloud-boothook\n#!/bin/sh\nhook"),
+        ]);
+        let user_data = read(message.as_bytes());
+        assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
+        assert_eq!(user_data.config.runcmd, ["one", "two"]);
+        assert_eq!(user_data.config.timezone.as_deref(), Some("UTC"));
+        assert_eq!(names(&user_data), ["part-003", "runcmd", "setup.sh"]);
+        assert_eq!(user_data.boothooks[0].text, "#!/bin/sh\nhook");
+    }
+
+    #[test]
+    fn places_are_the_files_own_also_inside_a_message() {
+        let message = multipart(&[
+            ("Content-Type: text/cloud-config", "x: 1"),
+            ("Content-Type: text/cloud-config", "hostname: a\nhostnme: b"),
+        ]);
+        let found: Vec<_> = read(message.as_bytes()).findings.ignored.iter().map(ToString::to_string).collect();
+        assert!(found[0].starts_with("7:1: x: unknown key"), "{found:?}");
+        assert_eq!(found[1], "12:1: hostnme: unknown key; did you mean \"hostname\"?");
+    }
+
+    #[test]
+    fn other_formats_are_told_by_their_name() {
+        for (content, name) in [
+            ("#part-handler\n", "Python"),
+            ("hostname: a", "first line"),
+            ("#cloud-config-archive\na: b", "list"),
+            ("## template: jinja\n#cloud-config\nhostname: {{ a b }}", "template"),
+            ("Content-Type: multipart/mixed\nMIME-Version: 1.0\n\nx", "boundary"),
+        ] {
+            let errors = read(content.as_bytes()).findings.errors;
+            assert!(errors.iter().any(|error| error.message.contains(name)), "{name}: {errors:?}");
+        }
+        assert!(read(b" \n").findings.errors.is_empty());
+        assert_eq!(read(b"#!/bin/sh\ntrue\n").scripts[0].text, "#!/bin/sh\ntrue\n");
+    }
+
+    struct Web;
+
+    impl Fetch for Web {
+        fn fetch(&mut self, include: &Include) -> Result<Vec<u8>, NotFetched> {
+            match include.url.as_str() {
+                "https://x/a" => Ok(b"#cloud-config\nhostname: a\n".to_vec()),
+                "https://x/loop" => Ok(b"#include\nhttps://x/loop\nhttps://x/loop\n".to_vec()),
+                "https://x/later" => Err(NotFetched::Later),
+                _ => Err(NotFetched::Never("404".into())),
+            }
+        }
+    }
+
+    fn included(text: &str) -> UserData {
+        read_all(&Sources { user_data: text.as_bytes(), ..Sources::default() }, &mut Web)
+    }
+
+    #[test]
+    fn included_places_are_taken_in_and_their_number_is_bounded() {
+        let user_data = included("#include\n# a comment\nhttps://x/a\n");
+        assert_eq!(user_data.config.names.hostname.as_deref(), Some("a"));
+        assert_eq!(included("#include https://x/a").config.names.hostname.as_deref(), Some("a"));
+        assert_eq!(included("#include-once\nhttps://x/later\n").waiting, ["https://x/later"]);
+        let user_data = included("#include\nhttps://x/a\nhttps://x/b?key=secret\n");
+        assert!(user_data.config.names.hostname.is_none(), "an incomplete user-data is not carried out");
+        assert_eq!(user_data.findings.errors[0].to_string(), "3:1: cannot include https://x/b: 404");
+        assert!(included("#include\nhttps://x/loop\n").findings.errors[0].message.contains("deep"));
+    }
+
+    #[test]
+    fn vendor_data_fills_up_what_the_user_data_leaves_open() {
+        let vendor = [b"#cloud-config\nhostname: v\ntimezone: UTC\nruncmd: [v]\n".to_vec()];
+        let with = |user_data: &str| {
+            let sources = Sources { user_data: user_data.as_bytes(), vendor_data: &vendor, ..Sources::default() };
+            read_all(&sources, &mut Web).config
+        };
+        let config = with("#cloud-config\nhostname: u\nruncmd: [u]\n");
+        assert_eq!((config.names.hostname.as_deref(), config.timezone.as_deref()), (Some("u"), Some("UTC")));
+        assert_eq!(config.runcmd, ["u"]);
+        assert!(with("#cloud-config\nvendor_data: {enabled: false}\n").timezone.is_none());
+        assert!(with("#cloud-config\nvendor_data: {disabled_handlers: [text/cloud-config]}\n").timezone.is_none());
+        assert_eq!(with("").names.hostname.as_deref(), Some("v"));
     }
 }

@@ -1,0 +1,77 @@
+use super::host::read_bounded;
+use super::userdata::{self, Sources};
+use anyhow::Context as _;
+use hostwright_core::yaml;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `hostwright-bootstrap render`
+#[derive(clap::Args, Debug)]
+pub struct RenderArguments {
+    /// A user-data of any format.
+    pub file: PathBuf,
+    /// The cloud's vendor-data, which fills up what the user-data leaves open.
+    #[arg(long, value_name = "FILE")]
+    pub vendor_data: Option<PathBuf>,
+    /// What templates know of the instance: a JSON file as cloud-init's instance-data.json.
+    #[arg(long, value_name = "FILE")]
+    pub instance_data: Option<PathBuf>,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = Format::Yaml)]
+    pub format: Format,
+}
+
+/// How it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// The merged cloud-config, with scripts as comments.
+    Yaml,
+    /// Everything, for programs.
+    Json,
+}
+
+/// More than any cloud hands over.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Prints what a user-data comes to: its parts merged, its templates rendered, its scripts in the order of their runs.
+/// Nothing is fetched and nothing touched.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn render(arguments: &RenderArguments) -> anyhow::Result<ExitCode> {
+    let read =
+        |path: &PathBuf| read_bounded(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()));
+    let user_data = read(&arguments.file)?;
+    let vendor_data: Vec<Vec<u8>> = arguments.vendor_data.iter().map(read).collect::<Result<_, _>>()?;
+    let instance_data = match &arguments.instance_data {
+        Some(path) => {
+            serde_json::from_slice(&read(path)?).with_context(|| format!("{} is not JSON", path.display()))?
+        }
+        None => json!({}),
+    };
+    let sources = Sources { user_data: &user_data, vendor_data: &vendor_data, instance_data, ..Sources::default() };
+    let rendered = userdata::render(&sources);
+    let problems: Vec<_> = [&rendered.findings.errors[..], &rendered.findings.warnings].concat();
+    for problem in &problems {
+        eprintln!("{}:{problem}", arguments.file.display());
+    }
+    match arguments.format {
+        Format::Yaml => {
+            print!("#cloud-config\n{}", yaml::emit(&rendered.document));
+            for script in rendered.scripts.iter().chain(&rendered.boothooks) {
+                println!("# script {} ({:?}), {} lines", script.name, script.when, script.text.lines().count());
+            }
+        }
+        Format::Json => println!(
+            "{}",
+            json!({
+                "cloud_config": yaml::to_json(&rendered.document),
+                "scripts": rendered.scripts,
+                "boothooks": rendered.boothooks,
+                "problems": problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        ),
+    }
+    Ok(if rendered.findings.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}

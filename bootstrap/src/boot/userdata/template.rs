@@ -1,0 +1,269 @@
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// What stands in the text for a variable that nobody has set, as cloud-init writes it.
+const MISSING: &str = "CI_MISSING_JINJA_VAR/";
+/// Instructions of a template; a loop over a million things ends here.
+const FUEL: u64 = 5_000_000;
+/// No template that a person wrote yields more.
+const MAX_BYTES: usize = 16 << 20;
+
+/// A rendered template.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// Without the template's first line.
+    pub text: String,
+    /// Variables that nobody has set.
+    pub missing: Vec<String>,
+}
+
+/// Renders a text that begins with `## template: jinja`, with what is known of the instance.
+///
+/// # Errors
+/// It is no template, or uses what is not there in a way that leaves nothing to write.
+pub fn render(text: &str, instance_data: &serde_json::Value) -> Result<Rendered, String> {
+    let template = text.trim_start();
+    let body = template.split_once('\n').map_or("", |(_, body)| body);
+    let body = &keeping_breaks_of_raw(body);
+    let environment = environment().map_err(|error| error.to_string())?;
+    let root = Value::from_object(Root(known(instance_data)));
+    let mut rendered = environment.render_str(body, root).map_err(|error| sentence(&error))?;
+    if rendered.len() > MAX_BYTES {
+        return Err(format!("the template yields more than {} MiB", MAX_BYTES >> 20));
+    }
+    if body.ends_with('\n') {
+        rendered.push('\n');
+    }
+    let missing = rendered.match_indices(MISSING).map(|(at, _)| {
+        let rest = &rendered[at + MISSING.len()..];
+        rest.split(char::is_whitespace).next().unwrap_or_default().to_owned()
+    });
+    Ok(Rendered { missing: missing.collect(), text: rendered })
+}
+
+/// Jinja takes the line break off behind every block but `{% raw %}`.
+fn keeping_breaks_of_raw(body: &str) -> String {
+    let mut pieces = body.split("{%");
+    let mut kept = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (tag, rest) = piece.split_once("%}").unwrap_or((piece, ""));
+        kept.push_str("{%");
+        if tag.trim_start_matches(['-', '+']).trim() == "raw" && rest.starts_with('\n') {
+            kept.push_str(&format!("{tag}+%}}{rest}"));
+        } else {
+            kept.push_str(piece);
+        }
+    }
+    kept
+}
+
+fn sentence(error: &Error) -> String {
+    // The line of the template's body; its first line was taken off.
+    let line = error.line().map_or_else(String::new, |line| format!("line {}: ", line + 1));
+    format!(
+        "{line}{}",
+        error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()))
+    )
+}
+
+fn environment() -> Result<Environment<'static>, Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).build()?);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_formatter(|out, _, value| match value.is_undefined() {
+        true => Err(Error::from(ErrorKind::UndefinedError)),
+        false => write!(out, "{}", Python { value, is_nested: false }).map_err(Error::from),
+    });
+    environment.add_test("defined", |value: &Value| !is_missing(value));
+    environment.add_test("undefined", |value: &Value| is_missing(value));
+    for name in ["default", "d"] {
+        environment.add_filter(name, |value: Value, other: Option<Value>, falsy: Option<bool>| {
+            let is_replaced = is_missing(&value) || falsy == Some(true) && !value.is_true();
+            if is_replaced { other.unwrap_or_else(|| Value::from("")) } else { value }
+        });
+    }
+    Ok(environment)
+}
+
+/// The variables; a name that is not among them stands for itself in the text.
+#[derive(Debug)]
+struct Root(BTreeMap<String, Value>);
+
+impl Object for Root {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let key = key.as_str()?;
+        // Functions of the language are found after the variables.
+        let is_function = ["range", "dict", "namespace", "debug", "loop", "self", "super", "caller"].contains(&key);
+        self.0.get(key).cloned().or_else(|| (!is_function).then(|| missing(key)))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.keys().map(|key| Value::from(key.as_str())).collect())
+    }
+}
+
+/// A mapping of the variables.
+#[derive(Debug)]
+struct Known(BTreeMap<String, Value>);
+
+impl Object for Known {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let key = key.as_str()?;
+        // Methods of Python's mappings are found after the keys.
+        let is_method = ["items", "keys", "values", "get"].contains(&key);
+        self.0.get(key).cloned().or_else(|| (!is_method).then(|| missing(key)))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.keys().map(|key| Value::from(key.as_str())).collect())
+    }
+}
+
+/// What nobody has set: it writes its own name, is false, and has nothing in it.
+#[derive(Debug)]
+struct Missing(String);
+
+impl Object for Missing {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Iterable
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Empty
+    }
+
+    fn is_true(self: &Arc<Self>) -> bool {
+        false
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{MISSING}{}", self.0)
+    }
+}
+
+fn missing(name: &str) -> Value {
+    Value::from_object(Missing(name.to_owned()))
+}
+
+fn is_missing(value: &Value) -> bool {
+    value.is_undefined() || value.downcast_object_ref::<Missing>().is_some()
+}
+
+/// The instance data with cloud-init's aliases: `meta_data` for `meta-data`, and all of `v1` at the top as well.
+fn known(data: &serde_json::Value) -> BTreeMap<String, Value> {
+    let mut known = BTreeMap::new();
+    for (key, value) in data.as_object().into_iter().flatten() {
+        if is_version(key) {
+            known.extend(self::known(value));
+        }
+        let value = value_of(value);
+        let alias: String = key.chars().map(|c| if "-./+*%~[](){}=<>:|,;".contains(c) { '_' } else { c }).collect();
+        if alias != *key {
+            known.insert(alias, value.clone());
+        }
+        known.insert(key.clone(), value);
+    }
+    known
+}
+
+fn is_version(key: &str) -> bool {
+    key.strip_prefix('v').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn value_of(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Object(_) => Value::from_object(Known(known(value))),
+        serde_json::Value::Array(items) => Value::from(items.iter().map(value_of).collect::<Vec<_>>()),
+        serde_json::Value::String(text) => Value::from(text.as_str()),
+        serde_json::Value::Bool(is) => Value::from(*is),
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Number(number) => {
+            number.as_i64().map(Value::from).or_else(|| number.as_f64().map(Value::from)).unwrap_or_default()
+        }
+    }
+}
+
+/// A value as Python writes it.
+struct Python<'a> {
+    value: &'a Value,
+    is_nested: bool,
+}
+
+impl fmt::Display for Python<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { value, is_nested } = *self;
+        let nested = |value: &Value| Python { value, is_nested: true }.to_string();
+        match value.kind() {
+            _ if value.downcast_object_ref::<Missing>().is_some() => write!(f, "{value}"),
+            ValueKind::None => f.write_str("None"),
+            ValueKind::Bool => f.write_str(if value.is_true() { "True" } else { "False" }),
+            ValueKind::String if is_nested => {
+                let text = value.as_str().unwrap_or_default();
+                let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+                let escaped = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\t', "\\t");
+                let escaped = if quote == '\'' { escaped.replace('\'', "\\'") } else { escaped };
+                write!(f, "{quote}{escaped}{quote}")
+            }
+            ValueKind::Seq => {
+                let items: Vec<String> = value.try_iter().into_iter().flatten().map(|item| nested(&item)).collect();
+                write!(f, "[{}]", items.join(", "))
+            }
+            ValueKind::Map => {
+                let keys = value.try_iter().into_iter().flatten();
+                let pairs = keys.map(|key| {
+                    let inner = value.get_item(&key).unwrap_or_default();
+                    format!("{}: {}", nested(&key), nested(&inner))
+                });
+                write!(f, "{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+            }
+            _ => write!(f, "{value}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use serde_json::json;
+
+    fn text(template: &str) -> Result<String, String> {
+        let data = json!({
+            "v1": {"local-hostname": "web-1", "local_hostname": "web-1", "region": null},
+            "ds": {"meta_data": {"instance-id": "i-1", "tags": ["a", "b"], "up": true}}
+        });
+        render(&format!("## template: jinja\n{template}"), &data).map(|rendered| rendered.text)
+    }
+
+    #[test]
+    fn variables_are_found_as_in_cloud_init() {
+        for (template, expected) in [
+            ("#cloud-config\nhostname: {{ v1.local_hostname }}\n", "#cloud-config\nhostname: web-1\n"),
+            (
+                "{{ local_hostname }} {{ ds.meta_data.instance_id }} {{ ds['meta_data']['instance-id'] }}",
+                "web-1 i-1 i-1",
+            ),
+            ("{{ ds.meta_data.nope }} {{ nope }}", "CI_MISSING_JINJA_VAR/nope CI_MISSING_JINJA_VAR/nope"),
+            ("{% if nope %}a{% else %}b{% endif %}{{ nope | default('c') }}{% if v1 is defined %}d{% endif %}", "bcd"),
+            ("{% for tag in ds.meta_data.tags %}\n- {{ tag }}\n{% endfor %}\n", "- a\n- b\n\n"),
+            ("{{ ds.meta_data.tags }} {{ ds.meta_data.up }} {{ v1.region }}", "['a', 'b'] True None"),
+            ("{{ local_hostname.split('-')[0] }}{{ local_hostname.upper() }}{{ range(2) | list }}", "webWEB-1[0, 1]"),
+            ("{% for k, v in v1.items() %}{{ k }},{% endfor %}", "local-hostname,local_hostname,region,"),
+        ] {
+            assert_eq!(text(template).as_deref(), Ok(expected), "{template}");
+        }
+    }
+
+    #[test]
+    fn templates_that_cannot_be_rendered_are_told_with_their_line() {
+        for (template, line) in [("a\n{{ x.y.z }}", "line 3"), ("{% if %}", "line 2"), ("{{ v1.a-b }}", "line 2")] {
+            assert!(text(template).expect_err("refused").starts_with(line), "{template}: {:?}", text(template));
+        }
+        assert!(text("{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}").is_err());
+    }
+}
