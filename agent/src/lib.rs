@@ -2,12 +2,14 @@
 
 /// Routes, health and the status page, on the local socket and over TLS.
 pub mod api;
-/// `hostwright-agent run | check | status | logs`.
+/// `hostwright-agent run | check | status | logs | containers`.
 pub mod commands;
 /// A Compose file that converges on a container engine.
 pub mod containers;
 /// What the Docker Engine keeps of a container, for those who only read.
 mod docker_root;
+/// The ports of the host that services publish, held by a process of its own.
+pub mod host_ports;
 /// Requests to servers behind HTTP, the same for all duties.
 mod http;
 /// Log files that reach log platforms.

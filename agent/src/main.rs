@@ -39,6 +39,43 @@ enum Command {
         #[arg(long, default_value = hostwright_core::local_api::SOCKET)]
         socket: PathBuf,
     },
+    /// Hold the ports that services publish; the service hostwright-ports, or the agent itself, starts it.
+    #[command(hide = true)]
+    Ports {
+        /// Where its socket and table are.
+        #[arg(long, default_value = "/run/hostwright-ports")]
+        folder: PathBuf,
+    },
+    /// Show the containers with health, image and since when; deploy now, go back.
+    Containers {
+        #[command(subcommand)]
+        what: Option<commands::Containers>,
+        /// A table for people, or JSON.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+        /// The agent's local socket.
+        #[arg(long, global = true, default_value = hostwright_core::local_api::SOCKET)]
+        socket: PathBuf,
+    },
+    /// The same as `containers deploy`.
+    Deploy {
+        #[command(flatten)]
+        deploy: commands::Deploy,
+        /// The agent's local socket.
+        #[arg(long, default_value = hostwright_core::local_api::SOCKET)]
+        socket: PathBuf,
+    },
+    /// The same as `containers rollback`.
+    Rollback {
+        /// The service.
+        service: String,
+        /// How long to wait.
+        #[arg(long, default_value = "10m")]
+        timeout: String,
+        /// The agent's local socket.
+        #[arg(long, default_value = hostwright_core::local_api::SOCKET)]
+        socket: PathBuf,
+    },
     /// Show how far each log source is at each output; check, resend, test.
     Logs {
         #[command(subcommand)]
@@ -73,6 +110,15 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(commands::run(&config))?;
         }
         Command::Check { file } => commands::check(&file)?,
+        Command::Ports { folder } => hostwright_agent::host_ports::run(&folder)?,
+        Command::Containers { what, format, socket } => return commands::containers(what, format, &socket),
+        Command::Deploy { deploy, socket } => {
+            return commands::containers(Some(commands::Containers::Deploy(deploy)), Format::Table, &socket);
+        }
+        Command::Rollback { service, timeout, socket } => {
+            let what = commands::Containers::Rollback { service, timeout };
+            return commands::containers(Some(what), Format::Table, &socket);
+        }
         Command::Logs { what, socket } => return commands::logs(what, &socket),
         Command::Status { format, socket } => return commands::status(&socket, format),
     }

@@ -6,6 +6,8 @@
 pub mod basegun;
 /// Certificates for servers on loopback and their clients.
 pub mod certificates;
+/// An agent with the containers duty alone, its Compose file, and who asks its services.
+pub mod container_host;
 /// curl, which speaks TLS, HTTP/2 and compression.
 pub mod curl;
 /// The servers that Hostwright talks to, each the real program on loopback.

@@ -6,85 +6,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hostwright_tests::engines::docker::{Project, unique};
+use hostwright_tests::container_host::{Host, LIMIT};
+use hostwright_tests::engines::docker::unique;
 use hostwright_tests::engines::{Docker, Registry};
 use hostwright_tests::port::Port;
-use hostwright_tests::process::AgentProcess;
 use hostwright_tests::server::{Server, search_path};
 use hostwright_tests::wait::eventually;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// An agent with the containers duty alone, and its Compose file.
-struct Host<'d> {
-    agent: AgentProcess,
-    docker: &'d Docker,
-    image: String,
-    folder: TempDir,
-    // Last, so that the agent is gone before its containers go.
-    project: Project<'d>,
-}
-
-impl<'d> Host<'d> {
-    /// In the file `IMAGE` stands for a busybox.
-    fn start(docker: &'d Docker, word: &str, compose: &str) -> Result<Self> {
-        Self::start_with_env(docker, word, compose, &[])
-    }
-
-    fn start_with_env(docker: &'d Docker, word: &str, compose: &str, env: &[(&str, &str)]) -> Result<Self> {
-        let (project, image) = (docker.project(word), unique("hostwright-busybox"));
-        docker.busybox_image(&image)?;
-        let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("compose.yaml"), compose.replace("IMAGE", &image))?;
-        let config = format!(
-            "containers: {{compose: {}, project: {}, engine: {}, reconcile: 5s}}\n",
-            folder.path().join("compose.yaml").display(),
-            project.name(),
-            docker.socket().display()
-        );
-        Ok(Self { agent: AgentProcess::start_with_env(&config, env)?, docker, image, folder, project })
-    }
-
-    fn write(&self, compose: &str) -> Result<()> {
-        let (path, new) = (self.folder.path().join("compose.yaml"), self.folder.path().join("new"));
-        fs::write(&new, compose.replace("IMAGE", &self.image))?;
-        Ok(fs::rename(new, path)?)
-    }
-
-    fn container(&self, service: &str) -> String {
-        format!("{}-{service}-1", self.project.name())
-    }
-
-    fn inspect(&self, service: &str) -> Result<Value> {
-        self.docker.inspect(&self.container(service))
-    }
-
-    fn id(&self, service: &str) -> Result<String> {
-        Ok(self.inspect(service)?["Id"].as_str().context("no id")?.to_owned())
-    }
-
-    fn is_running(&self, service: &str) -> bool {
-        self.inspect(service).is_ok_and(|container| container["State"]["Running"] == true)
-    }
-
-    fn wait_state(&self, state: &str) -> Result<Value> {
-        self.agent.wait_status(state, LIMIT, |status| status["duties"]["containers"]["state"] == state)
-    }
-
-    /// Waits for "degraded" with these words in its reason.
-    fn wait_why(&self, words: &str) -> Result<String> {
-        let why = |status: &Value| status["duties"]["containers"]["why"].as_str().unwrap_or_default().to_owned();
-        let status = self.agent.wait_status(words, LIMIT, |status| why(status).contains(words))?;
-        Ok(why(&status))
-    }
-
-    /// Waits for "ok" with these words.
-    fn wait_summary(&self, words: &str) -> Result<()> {
-        self.agent.wait_status(words, LIMIT, |status| status["duties"]["containers"]["summary"] == words).map(drop)
-    }
-}
 
 const TWO: &str = "
 services:
@@ -398,7 +327,11 @@ fn an_agent_killed_in_the_middle_of_an_update_finishes_it_afterwards() -> Result
         let wanted = format!("N={}", round + 1);
         host.write(&text.replace("'0'", &format!("'{}'", round + 1)))?;
         let began = eventually("the update begins", LIMIT, || {
-            host.agent.output().matches("replacing the container of slow").nth(round).map(|_| Instant::now())
+            host.agent
+                .output()
+                .matches("stopping slow before its new container is made")
+                .nth(round)
+                .map(|_| Instant::now())
         })?;
         eventually("the moment of the crash", LIMIT, || began.elapsed() >= Duration::from_millis(delay))?;
         host.agent.kill9()?;
@@ -406,8 +339,8 @@ fn an_agent_killed_in_the_middle_of_an_update_finishes_it_afterwards() -> Result
         eventually("the update is finished", LIMIT, || {
             host.is_running("slow")
                 && host.inspect("slow").is_ok_and(|c| c["Config"]["Env"].to_string().contains(&wanted))
+                && host.project.containers().is_ok_and(|all| all == [host.container("slow")])
         })?;
-        assert_eq!(host.project.containers()?, [host.container("slow")]);
     }
     Ok(())
 }

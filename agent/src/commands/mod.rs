@@ -1,11 +1,13 @@
-//! `hostwright-agent run | check | status | logs`.
+//! `hostwright-agent run | check | status | logs | containers`.
 
 mod check;
+mod containers;
 mod logs;
 mod run;
 mod status;
 
 pub use check::check;
+pub use containers::{Containers, Deploy, containers};
 pub use logs::{Logs, logs};
 pub use run::run;
 pub use status::{Format, status};

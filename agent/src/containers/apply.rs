@@ -1,13 +1,19 @@
 use super::compose::Project;
-use super::engine::{Engine, EngineError};
+use super::compose::PullPolicy;
+use super::engine::{Blueprint, Engine, EngineError, Make};
+use super::hash;
 use super::memory::Memory;
 use super::observed::Observed;
-use super::plan::{Action, Plan, Preparation};
+use super::plan::{Action, Plan, Preparation, Step};
+use super::update::versions::{Refused, Versions, Wanted};
 use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 /// Services worked on at the same time: one that stops slowly must not hold the others up.
 const AT_ONCE: usize = 4;
+/// How much of a refused container's log is kept.
+const LAST_LINES: u32 = 10;
 
 /// What applying a plan needs.
 #[derive(Debug)]
@@ -49,14 +55,36 @@ pub async fn apply(work: &Work<'_>, plan: &Plan, memory: &mut Memory, pulling: i
             Err(why) => services.iter().for_each(|service| memory.tried(service, Err(why.clone()))),
         }
     }
-    let actions: Vec<_> =
-        plan.actions.iter().map(|(service, action)| act_unless_stopped(work, service, action)).collect();
-    let results: Vec<_> = stream::iter(actions).buffer_unordered(AT_ONCE).collect().await;
-    for (service, result) in results.into_iter().flatten() {
+    for step in &plan.steps {
+        if let Action::GiveUp { id, why } = &step.action {
+            refuse(work, step, (id, why), &mut memory.versions).await;
+        }
+    }
+    let steps: Vec<_> = plan.steps.iter().map(|step| act_unless_stopped(work, step, &memory.versions)).collect();
+    let results: Vec<_> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
+    for (step, result) in results.into_iter().flatten() {
         progressed |= result.is_ok();
-        memory.tried(service, result.map_err(|error| error.to_string()));
+        if result.is_err() || step.action.is_start() {
+            memory.tried(&step.service, result.map_err(|error| error.to_string()));
+        } else if matches!(step.action, Action::GiveUp { .. }) {
+            // The one that goes on need not wait for the attempts of the other.
+            memory.forget(&step.service);
+        }
     }
     progressed
+}
+
+/// Notes, before anything is done, that a version is not to be tried again: a crash must not make it new.
+async fn refuse(work: &Work<'_>, step: &Step, (id, why): (&str, &str), versions: &mut Versions) {
+    let service = &step.service;
+    let Some(container) = work.observed.containers.iter().find(|container| container.id == id) else { return };
+    let last_lines = work.engine.last_lines(id, LAST_LINES).await;
+    log::error!(service = service.as_str(); "{service}: the new version is not good, {why}; its log ends: {}", last_lines.join(" | "));
+    let (hash, image_id) = (container.hash.clone(), container.image_id.clone());
+    versions.refuse(service, Refused { hash, image_id, why: why.to_owned(), last_lines, at: Timestamp::now() });
+    if let Err(error) = versions.store() {
+        log::error!("{error}; after a restart the agent will try {service}'s refused version again");
+    }
 }
 
 async fn prepare(work: &Work<'_>, preparation: &Preparation) -> Result<(), EngineError> {
@@ -91,29 +119,54 @@ async fn pull(engine: &Engine, image: &str, pulling: &impl Fn(String)) -> Result
 
 async fn act_unless_stopped<'p>(
     work: &Work<'_>,
-    service: &'p str,
-    action: &Action,
-) -> Option<(&'p str, Result<(), EngineError>)> {
+    step: &'p Step,
+    versions: &Versions,
+) -> Option<(&'p Step, Result<(), EngineError>)> {
     if work.stop.is_cancelled() {
         return None;
     }
-    let result = act(work, service, action).await;
-    log_result(service, action.done(), &result);
-    Some((service, result))
+    let result = act(work, step, versions).await;
+    log_result(&step.service, step.action.done(), &result);
+    Some((step, result))
 }
 
-async fn act(work: &Work<'_>, service: &str, action: &Action) -> Result<(), EngineError> {
-    let Work { engine, project, observed, .. } = work;
-    if let Action::Start { id } = action {
-        return engine.start(id).await;
+async fn act(work: &Work<'_>, step: &Step, versions: &Versions) -> Result<(), EngineError> {
+    let (engine, service) = (work.engine, step.service.as_str());
+    match &step.action {
+        Action::Create { name, why } => {
+            log::info!(service; "making {name}: {why}");
+            let (blueprint, by_image_id) = blueprint(work, service, versions);
+            let make = Make { name, number: step.number, by_image_id };
+            let id = engine.create(&blueprint, make).await?;
+            engine.start(&id).await
+        }
+        Action::Start { id } => engine.start(id).await,
+        Action::Restart { id, why } => {
+            log::info!(service; "restarting {service}: {why}");
+            engine.stop(id).await?;
+            engine.start(id).await
+        }
+        Action::Stop { id, why } => {
+            log::info!(service; "stopping {service} before its new container is made: {why}");
+            engine.stop(id).await
+        }
+        Action::Remove { id } | Action::GiveUp { id, .. } => engine.stop_and_remove(id).await,
+        Action::Rename { id, name } => engine.rename(id, name).await,
+        Action::Correct { id } => engine.correct(id, &Blueprint::of(work.project, service, "")).await,
     }
-    if let Action::Replace { id, why } = action {
-        log::info!(service; "replacing the container of {service}: {why}");
-        engine.stop_and_remove(id).await?;
+}
+
+/// What a service's container is made from now, and whether by its image's id.
+fn blueprint(work: &Work<'_>, name: &str, versions: &Versions) -> (Blueprint, bool) {
+    let service = &work.project.services[name];
+    let image = work.observed.images.get(&service.image).map(String::as_str);
+    let must_be_image = service.pull_policy == PullPolicy::Always;
+    match versions.wanted(name, hash::service(work.project, service), (image, must_be_image)) {
+        Wanted::Earlier(version) => (version.blueprint.clone(), true),
+        Wanted::File { .. } | Wanted::WhatIsThere => {
+            (Blueprint::of(work.project, name, image.unwrap_or_default()), false)
+        }
     }
-    let image_id = observed.images.get(&project.services[service].image).map_or("", String::as_str);
-    let id = engine.create(project, service, image_id).await?;
-    engine.start(&id).await
 }
 
 fn log_result(what: &str, done: &str, result: &Result<(), EngineError>) {

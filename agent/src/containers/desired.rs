@@ -56,6 +56,11 @@ impl Desired {
         true
     }
 
+    /// Makes the next `refresh` read them whether they changed or not.
+    pub fn read_again(&mut self) {
+        self.stamps = None;
+    }
+
     /// Returns when one of the files has changed. Cancel-safe: it only looks.
     pub async fn changed(&self) {
         loop {

@@ -1,8 +1,15 @@
 //! Projects and engines for the unit tests.
 
 use super::compose::{Project, load};
+use super::engine::Blueprint;
 use super::hash;
+use super::memory::Memory;
 use super::observed::{Container, Found, Health, Observed, State};
+use super::plan::{Plan, Recent, all_places};
+use super::update::versions::Versions;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The project `app` of a Compose file.
 pub fn project(text: &str) -> Project {
@@ -30,6 +37,7 @@ pub fn converged(project: &Project) -> Observed {
             id: format!("id-{name}"),
             name: project.container_name(name),
             service: name.clone(),
+            number: 1,
             hash: hash::service(project, service),
             state: State::Running,
             health: Health::None,
@@ -39,9 +47,37 @@ pub fn converged(project: &Project) -> Observed {
             image: service.image.clone(),
             image_id: format!("sha256:{}", service.image),
             networks: networks.collect(),
+            addresses: vec!["172.18.0.2".parse().expect("address")],
+            has_host_ports: false,
+            settings: Blueprint::of(project, name, "").settings(),
+            patience: Duration::from_secs(60),
+            created: None,
             started: None,
             finished: None,
         });
     }
     observed
+}
+
+/// A plan for a project of which nothing else is known.
+pub fn planned(project: &Project, observed: &Observed) -> Plan {
+    let nothing = BTreeSet::new();
+    planned_with(project, observed, (&nothing, &nothing, &memory()))
+}
+
+/// The same with what is held and what was pulled.
+pub fn planned_with(
+    project: &Project,
+    observed: &Observed,
+    (held, pulled, memory): (&BTreeSet<String>, &BTreeSet<String>, &Memory),
+) -> Plan {
+    let now = Timestamp::now();
+    let recent = Recent { held, pulled, versions: &memory.versions, busy: &BTreeSet::new(), now };
+    Plan::make(project, observed, &all_places(project, observed, recent), recent)
+}
+
+/// Of an agent that has seen nothing.
+pub fn memory() -> Memory {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    Memory::new(Versions::open(folder.path()).expect("there is none"))
 }

@@ -1,5 +1,6 @@
 use super::observed::{Observed, State};
 use super::plan::Plan;
+use super::update::versions::Versions;
 use hostwright_core::backoff::Backoff;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,12 +9,21 @@ use std::time::{Duration, Instant};
 /// A container that has run this long has not crashed at its start.
 const WELL_AFTER: Duration = Duration::from_secs(10);
 
-/// What happened in earlier rounds and bears on the next; gone at a restart, where a fresh look costs nothing.
-#[derive(Debug, Default)]
+/// A container that is to leave its traffic is given this long; then what still clings to it is cut off.
+const DRAIN: Duration = Duration::from_secs(10);
+/// A connection that was taken a moment before the switch may not be counted yet.
+const LEAST_DRAIN: Duration = Duration::from_millis(300);
+
+/// What happened in earlier rounds and bears on the next. Only the versions survive a restart: for all else a fresh
+/// look costs nothing.
+#[derive(Debug)]
 pub struct Memory {
     attempts: BTreeMap<String, Attempts>,
     /// Images that were pulled since the file was read.
     pub pulled: BTreeSet<String>,
+    pub versions: Versions,
+    /// Since when containers are to leave their traffic, by id.
+    draining: BTreeMap<String, Instant>,
 }
 
 /// What was tried for a service, or for something that services share.
@@ -27,6 +37,34 @@ struct Attempts {
 }
 
 impl Memory {
+    pub fn new(versions: Versions) -> Self {
+        Self { attempts: BTreeMap::new(), pulled: BTreeSet::new(), versions, draining: BTreeMap::new() }
+    }
+
+    /// Those of the containers that are to leave their traffic which still must not be stopped. `attached` says how many
+    /// connections each carries; without it nobody knows.
+    pub fn busy<'c>(
+        &mut self,
+        draining: impl Iterator<Item = &'c str>,
+        attached: Option<&BTreeMap<String, usize>>,
+    ) -> BTreeSet<String> {
+        let now = Instant::now();
+        let draining: BTreeSet<&str> = draining.collect();
+        self.draining.retain(|id, _| draining.contains(id.as_str()));
+        let Some(attached) = attached else { return draining.into_iter().map(str::to_owned).collect() };
+        let is_busy = |id: &&str| {
+            let since = *self.draining.entry((*id).to_owned()).or_insert(now);
+            let age = now.duration_since(since);
+            age < LEAST_DRAIN || (age < DRAIN && attached.contains_key(*id))
+        };
+        draining.into_iter().filter(is_busy).map(str::to_owned).collect()
+    }
+
+    /// Forgets what was tried for a service.
+    pub fn forget(&mut self, service: &str) {
+        self.attempts.remove(service);
+    }
+
     /// Notes that something was tried; the next try comes after a pause that grows.
     pub fn tried(&mut self, what: &str, result: Result<(), String>) {
         let attempts = self.attempts.entry(what.to_owned()).or_insert_with(|| Attempts {
@@ -40,9 +78,10 @@ impl Memory {
         attempts.not_before = Instant::now() + attempts.backoff.next_delay();
     }
 
-    /// Forgets everything: a changed file deserves a fresh start.
+    /// Forgets all attempts: a changed file deserves a fresh start.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.attempts.clear();
+        self.pulled.clear();
     }
 
     /// Forgets what needs no further attempt: a fresh container keeps its count until it has run for a while, so that

@@ -4,8 +4,9 @@
 //! to the engine. Each round is level-triggered: look at what is there, compare it with what the file wants (`plan`,
 //! pure), do what is missing, say how it is, and wait for a change of the files, an event of the engine or the timer.
 //!
-//! Nothing of ours needs to survive a restart: containers carry the hash of what they were made from as a label, and
-//! keep running when the agent stops. After a crash at any moment the next round goes on from what is there.
+//! Containers carry the hash of what they were made from as a label, and keep running when the agent stops; after a
+//! crash at any moment the next round goes on from what is there. What survives a restart in the duty's folder is which
+//! version of each service was good, and which was refused. Published ports are held by another process (`host_ports`).
 //! Containers are the project's by their label; no other is ever touched.
 
 mod apply;
@@ -18,28 +19,40 @@ mod fixture;
 mod hash;
 mod memory;
 mod observed;
+mod orders;
 mod plan;
 mod publisher;
 mod report;
+mod update;
 
+use crate::host_ports;
+use crate::orders::Order;
 use crate::supervisor::Context;
 use apply::{Work, apply};
 use compose::Project;
 use desired::Desired;
-use engine::{Engine, EngineError};
+use engine::{Blueprint, Engine, EngineError};
 use events::Events;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::ConfigError;
 use hostwright_core::config::containers::Containers;
 use jiff::Timestamp;
 use memory::Memory;
-use plan::{Plan, Recent};
+use observed::Observed;
+use plan::{Plan, Recent, all_places};
 use publisher::Publisher;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use update::switchboard::Switchboard;
+use update::traffic;
+use update::versions::Versions;
 
 /// Events come in bursts; one look after a burst is enough.
 const BURST: Duration = Duration::from_millis(100);
+
+/// How often is looked at a container that is to leave its traffic.
+const DRAIN_LOOK: Duration = Duration::from_millis(200);
 
 /// The API version that brought a health check's `start_interval`; older engines ignore it.
 const START_INTERVAL_SINCE: (usize, usize) = (1, 44);
@@ -53,14 +66,20 @@ pub fn check(path: &Path) -> Result<(), ConfigError> {
 }
 
 /// Runs the duty until it is told to stop. Containers go on when it ends.
+///
+/// # Errors
+/// The state of an earlier run cannot be read.
 pub async fn run(settings: Containers, context: Context) -> anyhow::Result<()> {
-    let mut reconciler = Reconciler::new(settings, context.clone());
+    let versions = Versions::open(&context.state)?;
+    let mut reconciler = Reconciler::new(settings, context.clone(), versions);
     while !context.stop.is_cancelled() {
         let next = match reconciler.round().await {
             Ok(next) => next,
             Err(error) => reconciler.without_engine(&error),
         };
-        reconciler.wait(next).await;
+        if let Some(order) = reconciler.wait(next).await {
+            reconciler.take(order);
+        }
     }
     Ok(())
 }
@@ -76,6 +95,7 @@ struct Reconciler {
     context: Context,
     desired: Desired,
     memory: Memory,
+    switchboard: Switchboard,
     publisher: Publisher,
     /// The engine and its events, while it answers.
     connection: Option<(Engine, Events)>,
@@ -83,13 +103,14 @@ struct Reconciler {
 }
 
 impl Reconciler {
-    fn new(settings: Containers, context: Context) -> Self {
+    fn new(settings: Containers, context: Context, versions: Versions) -> Self {
         Self {
             desired: Desired::new(&settings),
             settings,
             publisher: Publisher::new(context.status.clone()),
+            memory: Memory::new(versions),
+            switchboard: Switchboard::new(host_ports::socket(&context.environment.runtime)),
             context,
-            memory: Memory::default(),
             connection: None,
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(15)),
         }
@@ -97,6 +118,7 @@ impl Reconciler {
 
     /// Snapshot, plan, apply, publish.
     async fn round(&mut self) -> Result<Next, EngineError> {
+        self.publisher.begin();
         if self.desired.refresh() {
             self.memory.clear();
             // The project may have another name now.
@@ -116,19 +138,68 @@ impl Reconciler {
         let Some(looked) = stop.run_until_cancelled(look).await else { return Ok(Next::Now) };
         let (engine, observed) = looked?;
         self.backoff.reset();
-        let recent = Recent { held: &self.memory.held(), pulled: &self.memory.pulled };
-        let plan = Plan::make(&project, &observed, recent);
+        self.memory.versions.settle(|name| {
+            let service = project.services.get(name)?;
+            Some((hash::service(&project, service), observed.images.get(&service.image).map(String::as_str)))
+        });
+        let plan = self.plan(&project, &observed).await;
         self.memory.settle(&plan, &observed);
+        self.note_good(&project, &observed, &plan);
 
         let work = Work { engine: &engine, project: &project, observed: &observed, stop: &stop };
-        self.publisher.publish(&work, &plan, &self.memory, self.desired.problem.as_deref()).await;
+        let problem = self.problem();
+        self.publisher.publish(&work, &plan, &self.memory, problem.as_deref()).await;
         if !plan.is_idle() {
             if apply(&work, &plan, &mut self.memory, |now| self.publisher.now(now)).await {
                 return Ok(Next::Now);
             }
-            self.publisher.publish(&work, &plan, &self.memory, self.desired.problem.as_deref()).await;
+            self.publisher.publish(&work, &plan, &self.memory, problem.as_deref()).await;
         }
-        Ok(Next::At(self.memory.next_try().map_or(timer, |retry| retry.min(timer))))
+        let soon = plan.next_look.map(|wait| Instant::now() + wait);
+        let next = self.memory.next_try().into_iter().chain(soon).fold(timer, Instant::min);
+        Ok(Next::At(next))
+    }
+
+    /// Sends traffic where it belongs now, then finds out what is to be done.
+    async fn plan(&mut self, project: &Project, observed: &Observed) -> Plan {
+        let (held, pulled, now) = (self.memory.held(), self.memory.pulled.clone(), Timestamp::now());
+        let nobody = BTreeSet::new();
+        // The places borrow the versions, and the drain changes the memory beside them.
+        let (busy, is_draining) = {
+            let recent = Recent { held: &held, pulled: &pulled, versions: &self.memory.versions, busy: &nobody, now };
+            let places = all_places(project, observed, recent);
+            let attached = self.switchboard.send(project, (observed, &places)).await;
+            let held = places.iter().filter(|place| traffic::is_held(&project.services[place.service]));
+            let draining: Vec<String> = held.filter_map(traffic::draining).map(|old| old.id.clone()).collect();
+            let busy = self.memory.busy(draining.iter().map(String::as_str), attached.as_ref());
+            (busy, !draining.is_empty())
+        };
+        let recent = Recent { held: &held, pulled: &pulled, versions: &self.memory.versions, busy: &busy, now };
+        let mut plan = Plan::make(project, observed, &all_places(project, observed, recent), recent);
+        if is_draining {
+            plan.next_look = Some(plan.next_look.unwrap_or(DRAIN_LOOK).min(DRAIN_LOOK));
+        }
+        plan
+    }
+
+    /// Makes durable what has shown that it is good.
+    fn note_good(&mut self, project: &Project, observed: &Observed, plan: &Plan) {
+        for name in &plan.good {
+            let Some(container) = observed.of_service(name) else { continue };
+            if !self.memory.versions.is_good(name, &container.hash, &container.image_id) {
+                self.memory.versions.good(name, Blueprint::of(project, name, &container.image_id));
+            }
+        }
+        if let Err(error) = self.memory.versions.store() {
+            log::error!("{error}; what was good is not known after a restart");
+        }
+    }
+
+    /// What is wrong with what everything stands on.
+    fn problem(&self) -> Option<String> {
+        let problems: Vec<&str> =
+            [&self.desired.problem, &self.switchboard.problem].into_iter().flatten().map(String::as_str).collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
     }
 
     /// The connected engine; connects, and follows its events, where there is none.
@@ -169,14 +240,21 @@ impl Reconciler {
     }
 
     /// Waits for a reason to look again. Each arm only waits, so each is cancel-safe.
-    async fn wait(&self, next: Next) {
-        let Next::At(next) = next else { return };
+    async fn wait(&self, next: Next) -> Option<Order> {
+        // An order that is there is taken between any two rounds.
+        let next = match next {
+            Next::Now => Instant::now(),
+            Next::At(next) => next,
+        };
         tokio::select! {
+            biased;
             () = self.context.stop.cancelled() => {}
+            order = self.context.orders.next() => return Some(order),
             () = self.desired.changed() => {}
             () = tokio::time::sleep_until(next.into()) => {}
             () = self.event() => tokio::time::sleep(BURST).await,
         }
+        None
     }
 
     async fn event(&self) {

@@ -1,5 +1,7 @@
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
 
 /// What the engine has of a project, and what the project refers to.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,8 @@ pub struct Container {
     pub id: String,
     pub name: String,
     pub service: String,
+    /// Which of the service's containers it is: 1 to the number of replicas.
+    pub number: u32,
     /// The hash on its label.
     pub hash: String,
     pub state: State,
@@ -43,8 +47,30 @@ pub struct Container {
     pub image_id: String,
     /// Networks by name, with their ids where the engine says them.
     pub networks: BTreeMap<String, String>,
+    /// Where it can be reached from the host, while it runs.
+    pub addresses: Vec<IpAddr>,
+    /// Whether the engine itself publishes fixed ports of the host for it.
+    pub has_host_ports: bool,
+    /// What `docker update` can change.
+    pub settings: Settings,
+    /// How long its health check may take to come to a result.
+    pub patience: Duration,
+    pub created: Option<Timestamp>,
     pub started: Option<Timestamp>,
     pub finished: Option<Timestamp>,
+}
+
+/// What can be changed of a container without making it anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub memory: i64,
+    pub memory_reservation: i64,
+    pub nano_cpus: i64,
+    pub cpu_shares: i64,
+    pub cpuset_cpus: String,
+    pub pids: i64,
+    /// `on-failure:3`.
+    pub restart: String,
 }
 
 /// The engine's word for what a container does.
@@ -95,10 +121,14 @@ impl Health {
 }
 
 impl Observed {
-    /// A service's container; the running one, or the first, where a crash left several.
+    /// All containers of a service.
+    pub fn all_of(&self, service: &str) -> impl Iterator<Item = &Container> {
+        self.containers.iter().filter(move |container| container.service == service)
+    }
+
+    /// A service's container that speaks for it; the running one, or the first, where there are several.
     pub fn of_service(&self, service: &str) -> Option<&Container> {
-        let mut own = self.containers.iter().filter(|container| container.service == service);
-        let first = own.clone().next();
-        own.find(|container| container.state == State::Running).or(first)
+        let first = self.all_of(service).next();
+        self.all_of(service).find(|container| container.state == State::Running).or(first)
     }
 }

@@ -1,7 +1,13 @@
 use super::compose::{Condition, Project, PullPolicy, Restart, Service, Source};
+use super::engine::Blueprint;
 use super::hash;
 use super::observed::{Container, Health, Observed, State};
+use super::update::place::{Phase, Place, is_active, places};
+use super::update::trial::{self, Trial, trial};
+use super::update::versions::{Versions, Wanted};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// What is to be done to make the engine run what the file says. Empty when it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,8 +16,8 @@ pub struct Plan {
     pub preparations: Vec<Preparation>,
     /// Images to pull, with the services that want them.
     pub pulls: BTreeMap<String, Vec<String>>,
-    /// At most one action a service; they do not depend on each other.
-    pub actions: BTreeMap<String, Action>,
+    /// At most one for each place of a service; they do not depend on each other.
+    pub steps: Vec<Step>,
     /// Services that have something to do and wait, with what for.
     pub waiting: BTreeMap<String, String>,
     /// Services that have something to do but were tried a moment ago.
@@ -20,6 +26,12 @@ pub struct Plan {
     pub blocked: BTreeMap<String, String>,
     /// Differences that are left alone because changing them could lose data.
     pub drift: Vec<String>,
+    /// Services whose containers are being exchanged, with what that waits for.
+    pub exchanges: BTreeMap<String, &'static str>,
+    /// Services that run as wanted and have shown that they are good.
+    pub good: BTreeSet<String>,
+    /// When something may be due without an event of the engine.
+    pub next_look: Option<Duration>,
 }
 
 /// What services share, and what nobody names any more.
@@ -39,17 +51,50 @@ pub enum Preparation {
     CreateVolume(String),
 }
 
-/// What is done for one service.
+/// What is done for one place of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub service: String,
+    pub number: u32,
+    pub action: Action,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    Create,
+    /// Creates and starts one of this name.
+    Create {
+        name: String,
+        why: &'static str,
+    },
     Start {
         id: String,
     },
-    /// Stops and removes the old container, then creates and starts the new one.
-    Replace {
+    /// Stops and starts it again.
+    Restart {
         id: String,
         why: &'static str,
+    },
+    /// So that its successor can be made.
+    Stop {
+        id: String,
+        why: &'static str,
+    },
+    /// Its successor has its traffic.
+    Remove {
+        id: String,
+    },
+    Rename {
+        id: String,
+        name: String,
+    },
+    /// Sets right what was changed by hand.
+    Correct {
+        id: String,
+    },
+    /// Removes a new container that is not good, and notes that its version is not to be tried again.
+    GiveUp {
+        id: String,
+        why: String,
     },
 }
 
@@ -60,6 +105,10 @@ pub struct Recent<'a> {
     pub held: &'a BTreeSet<String>,
     /// Images that were pulled since the file was read.
     pub pulled: &'a BTreeSet<String>,
+    pub versions: &'a Versions,
+    /// Containers that still have traffic which must not be cut off.
+    pub busy: &'a BTreeSet<String>,
+    pub now: Timestamp,
 }
 
 /// What a plan is made from.
@@ -68,8 +117,9 @@ struct Look<'a> {
     project: &'a Project,
     observed: &'a Observed,
     recent: Recent<'a>,
-    /// What each service needs, looked at for itself alone.
-    wanted: &'a BTreeMap<&'a String, Action>,
+    places: &'a [Place<'a>],
+    /// What each place needs, looked at for itself alone.
+    wanted: &'a [Step],
 }
 
 /// A condition that does not hold.
@@ -83,12 +133,17 @@ impl Look<'_> {
         if !self.project.services.contains_key(other) {
             return None;
         }
-        let busy = self.wanted.contains_key(other);
-        let container = self.observed.of_service(other).filter(|_| !busy);
-        let without_check = container.is_some_and(|c| c.state == State::Running && c.health == Health::None);
+        let is_busy = self.wanted.iter().any(|step| step.service == *other);
+        let mut containers = self
+            .places
+            .iter()
+            .filter(|place| place.service == other)
+            .map(|place| place.new.filter(|_| place.phase == Phase::Settled && !is_busy));
+        let is_fulfilled = containers.clone().all(|container| container.is_some_and(|c| fulfils(c, condition)));
+        let lacks_check = |container: &Container| container.state == State::Running && container.health == Health::None;
         match condition {
-            _ if container.is_some_and(|container| fulfils(container, condition)) => None,
-            Condition::Healthy if without_check => {
+            _ if is_fulfilled => None,
+            Condition::Healthy if containers.any(|container| container.is_some_and(lacks_check)) => {
                 Some(Unmet::Never(format!("it waits until {other} is healthy, but {other} has no healthcheck")))
             }
             Condition::Healthy => Some(Unmet::NotYet(format!("until {other} is healthy"))),
@@ -96,17 +151,28 @@ impl Look<'_> {
             Condition::CompletedSuccessfully => Some(Unmet::NotYet(format!("until {other} has ended well"))),
         }
     }
+
+    /// Whether another place of the same service is being exchanged, or comes before this one.
+    fn is_after_another(&self, service: &str, number: u32) -> bool {
+        self.places.iter().filter(|place| place.service == service && place.number != number).any(|place| {
+            match place.phase {
+                Phase::Trial | Phase::Exchange | Phase::Failed(_) => true,
+                Phase::Begin | Phase::StopOld => place.number < number,
+                Phase::Settled | Phase::Empty => false,
+            }
+        })
+    }
 }
 
 impl Plan {
     /// Whether there is anything to do now.
     pub fn is_idle(&self) -> bool {
-        self.preparations.is_empty() && self.pulls.is_empty() && self.actions.is_empty()
+        self.preparations.is_empty() && self.pulls.is_empty() && self.steps.is_empty()
     }
 
     /// Whether there is something to do for a service, or for what has this name, now or later.
     pub fn is_pending(&self, name: &str) -> bool {
-        self.actions.contains_key(name)
+        self.steps.iter().any(|step| step.service == name)
             || self.held.contains(name)
             || self.waiting.contains_key(name)
             || self.blocked.contains_key(name)
@@ -114,37 +180,66 @@ impl Plan {
             || self.preparations.iter().any(|preparation| preparation.name() == name)
     }
 
-    /// Compares what is wanted with what is there.
-    pub fn make(project: &Project, observed: &Observed, recent: Recent<'_>) -> Self {
+    /// Compares what is wanted with what is there, place by place.
+    pub fn make(project: &Project, observed: &Observed, places: &[Place<'_>], recent: Recent<'_>) -> Self {
         let mut plan = Self::default();
-        plan.remove_unnamed(project, observed);
+        plan.remove_unnamed(project, observed, places);
         plan.prepare_networks(project, observed);
         plan.prepare_volumes(project, observed);
-        let wanted: BTreeMap<&String, Action> = project
-            .services
+        let wanted: Vec<Step> = places
             .iter()
-            .filter_map(|(name, service)| Some((name, needed(project, name, service, observed)?)))
+            .filter_map(|place| {
+                let action = needed((project, observed), place, recent)?;
+                Some(Step { service: place.service.to_owned(), number: place.number, action })
+            })
             .collect();
-        let look = Look { project, observed, recent, wanted: &wanted };
+        let look = Look { project, observed, recent, places, wanted: &wanted };
         for name in project.services.keys() {
             plan.pull(look, name);
         }
-        for name in wanted.keys() {
-            plan.decide(look, name);
+        for step in &wanted {
+            plan.decide(look, step);
         }
         if plan.preparations.iter().any(|preparation| matches!(preparation, Preparation::RemoveNetwork { .. })) {
             // What would be created now would find its network gone.
-            plan.actions.clear();
+            plan.steps.clear();
         }
+        plan.conclude(look);
         plan
     }
 
-    fn remove_unnamed(&mut self, project: &Project, observed: &Observed) {
+    /// Which services are good, and when to look again.
+    fn conclude(&mut self, look: Look<'_>) {
+        for (name, service) in &look.project.services {
+            let own = look.places.iter().filter(|place| place.service == name);
+            let is_good = |place: &Place<'_>| {
+                let new = place.new.filter(|_| place.phase == Phase::Settled);
+                new.is_some_and(|new| trial(service, new, look.recent.now) == Trial::Good)
+            };
+            let waits = |place: &Place<'_>| match place.phase {
+                Phase::Trial => Some("its new container has yet to show that it is good"),
+                Phase::Exchange | Phase::StopOld => Some("its old container is left by its connections"),
+                _ => None,
+            };
+            self.exchanges.extend(own.clone().find_map(waits).map(|wait| (name.clone(), wait)));
+            if own.clone().all(is_good) && !self.is_pending(name) {
+                self.good.insert(name.clone());
+            }
+            let looks = own.filter_map(|place| trial::next_look(service, place.new?, look.recent.now));
+            self.next_look = looks.chain(self.next_look).min();
+        }
+    }
+
+    fn remove_unnamed(&mut self, project: &Project, observed: &Observed, places: &[Place<'_>]) {
         for container in &observed.containers {
-            let why = match observed.of_service(&container.service) {
-                _ if !project.services.contains_key(&container.service) => "its service is no longer in the file",
-                Some(chosen) if chosen.id != container.id => "its service has another one",
-                _ => continue,
+            let is_surplus = |place: &Place<'_>| place.surplus.iter().any(|other| other.id == container.id);
+            let why = match project.services.get(&container.service) {
+                None => "its service is no longer in the file",
+                Some(service) if !(1..=service.rollout.replicas).contains(&container.number) => {
+                    "the file wants fewer of its service"
+                }
+                Some(_) if places.iter().any(is_surplus) => "its service has another one",
+                Some(_) => continue,
             };
             if container.state != State::Removing {
                 self.remove_container(container, why);
@@ -202,8 +297,9 @@ impl Plan {
     /// An image is pulled before anything is stopped, and whatever its service waits for.
     fn pull(&mut self, look: Look<'_>, name: &String) {
         let service = &look.project.services[name];
+        let wants_image = |place: &Place<'_>| matches!(place.phase, Phase::Empty | Phase::Begin | Phase::StopOld);
         let missing = !look.observed.images.contains_key(&service.image)
-            && matches!(look.wanted.get(name), Some(Action::Create | Action::Replace { .. }));
+            && look.places.iter().any(|place| place.service == name && wants_image(place));
         let again = service.pull_policy == PullPolicy::Always && !look.recent.pulled.contains(&service.image);
         if missing && service.pull_policy == PullPolicy::Never {
             let why = format!("the image {:?} is not here and pull_policy is never; load it", service.image);
@@ -215,11 +311,20 @@ impl Plan {
         }
     }
 
-    /// Lets a service's action happen now, or says what it waits for.
-    fn decide(&mut self, look: Look<'_>, name: &String) {
-        let (service, action) = (&look.project.services[name], &look.wanted[name]);
-        let pulling = self.pulls.contains_key(&service.image) && !matches!(action, Action::Start { .. });
-        if self.blocked.contains_key(name) || self.held.contains(name) || pulling {
+    /// Lets a place's action happen now, or says what it waits for.
+    fn decide(&mut self, look: Look<'_>, step: &Step) {
+        let (name, service) = (&step.service, &look.project.services[&step.service]);
+        let is_first = matches!(step.action, Action::Create { .. } | Action::Stop { .. });
+        if is_first && (self.pulls.contains_key(&service.image) || look.is_after_another(name, step.number)) {
+            return;
+        }
+        // What only tidies up, or goes back, waits for nothing.
+        let is_start = matches!(step.action, Action::Start { .. } | Action::Restart { .. });
+        if !is_first && !is_start {
+            self.steps.push(step.clone());
+            return;
+        }
+        if self.blocked.contains_key(name) || self.held.contains(name) {
             return;
         }
         let unmet = service.depends_on.iter().find_map(|(other, dependency)| look.unmet(other, dependency.condition));
@@ -233,9 +338,7 @@ impl Plan {
             None if look.recent.held.contains(name) => {
                 self.held.insert(name.clone());
             }
-            None => {
-                self.actions.insert(name.clone(), action.clone());
-            }
+            None => self.steps.push(step.clone()),
         }
     }
 
@@ -258,10 +361,20 @@ impl Action {
     /// What has happened when it is done.
     pub fn done(&self) -> &'static str {
         match self {
-            Self::Create => "created and started",
+            Self::Create { .. } => "created and started",
             Self::Start { .. } => "started",
-            Self::Replace { .. } => "replaced",
+            Self::Restart { .. } => "restarted",
+            Self::Stop { .. } => "stopped, the new one comes next",
+            Self::Remove { .. } => "exchanged",
+            Self::Rename { .. } => "renamed",
+            Self::Correct { .. } => "set right",
+            Self::GiveUp { .. } => "given up, the last good one goes on",
         }
+    }
+
+    /// Whether the next try must wait a while, whatever came of this one.
+    pub fn is_start(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Start { .. } | Self::Restart { .. })
     }
 }
 
@@ -282,29 +395,76 @@ fn users(project: &Project, uses: impl Fn(&Service) -> bool) -> Vec<String> {
     users.map(|(name, _)| name.clone()).collect()
 }
 
-/// What a service needs, looked at for itself alone.
-fn needed(project: &Project, name: &str, service: &Service, observed: &Observed) -> Option<Action> {
-    let Some(container) = observed.of_service(name) else { return Some(Action::Create) };
-    let id = container.id.clone();
-    if container.state == State::Removing {
-        return None;
-    }
-    if let Some(why) = outdated(project, service, container, observed) {
-        return Some(Action::Replace { id, why });
-    }
-    is_to_start(project, name, service, container).then_some(Action::Start { id })
+/// The places of all services.
+pub fn all_places<'o>(project: &'o Project, observed: &'o Observed, recent: Recent<'o>) -> Vec<Place<'o>> {
+    let of_service = |(name, service): (&'o String, &'o Service)| {
+        let image = observed.images.get(&service.image).map(String::as_str);
+        let must_be_image = service.pull_policy == PullPolicy::Always;
+        let hash = hash::service(project, service);
+        let wanted: Wanted<'_> = recent.versions.wanted(name, hash, (image, must_be_image));
+        let fits = |container: &Container| {
+            wanted.is_met_by(container) && broken(project, service, (container, observed)).is_none()
+        };
+        places(project, name, (observed, &fits), recent.now)
+    };
+    project.services.iter().flat_map(of_service).collect()
 }
 
-fn outdated(project: &Project, service: &Service, container: &Container, observed: &Observed) -> Option<&'static str> {
-    if container.hash != hash::service(project, service) {
-        return Some("it changed in the file");
+/// What a place needs, looked at for itself alone.
+fn needed((project, observed): (&Project, &Observed), place: &Place<'_>, recent: Recent<'_>) -> Option<Action> {
+    let is_leaving = |container: &Container| container.number == place.number && container.state == State::Removing;
+    if observed.all_of(place.service).any(is_leaving) {
+        return None;
     }
+    let service = &project.services[place.service];
+    let is_busy = |container: &Container| recent.busy.contains(&container.id);
+    match (&place.phase, place.new, place.old) {
+        (Phase::Empty, ..) => Some(Action::Create { name: place.name.clone(), why: "there is none" }),
+        (Phase::Begin, _, Some(old)) => {
+            let why = broken(project, service, (old, observed)).unwrap_or("it changed");
+            Some(Action::Create { name: place.name_for_now(), why })
+        }
+        (Phase::StopOld, _, Some(old)) => {
+            let why = "it must not run twice";
+            (!is_busy(old)).then(|| Action::Stop { id: old.id.clone(), why })
+        }
+        (Phase::Trial, Some(new), _) => {
+            is_to_start(project, place.service, service, new).then(|| Action::Start { id: new.id.clone() })
+        }
+        (Phase::Exchange, _, Some(old)) => (!is_busy(old)).then(|| Action::Remove { id: old.id.clone() }),
+        (Phase::Failed(why), Some(new), _) => Some(Action::GiveUp { id: new.id.clone(), why: why.clone() }),
+        (Phase::Settled, Some(new), _) => settle(project, place, new),
+        _ => None,
+    }
+}
+
+/// What the right container of a place needs.
+fn settle(project: &Project, place: &Place<'_>, container: &Container) -> Option<Action> {
+    let (id, service) = (container.id.clone(), &project.services[place.service]);
+    if container.name != place.name {
+        return Some(Action::Rename { id, name: place.name.clone() });
+    }
+    if is_to_start(project, place.service, service, container) {
+        return Some(Action::Start { id });
+    }
+    // Of an earlier version the file says nothing.
+    let is_of_file = container.hash == hash::service(project, service);
+    if is_of_file && is_active(container) && container.settings != Blueprint::of(project, place.service, "").settings()
+    {
+        return Some(Action::Correct { id });
+    }
+    let is_sick = container.state == State::Running && container.health == Health::Unhealthy;
+    (is_sick && service.restart != Some(Restart::No)).then_some(Action::Restart { id, why: "it is unhealthy" })
+}
+
+/// Why a container cannot be the right one, whatever it was made from.
+fn broken(
+    project: &Project,
+    service: &Service,
+    (container, observed): (&Container, &Observed),
+) -> Option<&'static str> {
     if container.state == State::Dead {
         return Some("the engine could not remove it");
-    }
-    let image = observed.images.get(&service.image);
-    if service.pull_policy == PullPolicy::Always && image.is_some_and(|id| *id != container.image_id) {
-        return Some("its image was updated");
     }
     for (key, _) in service.attachment.networks() {
         let name = &project.networks[key].name;

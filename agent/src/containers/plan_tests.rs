@@ -1,6 +1,5 @@
-use super::{Action, Plan, Preparation, Recent};
-use crate::containers::compose::Project;
-use crate::containers::fixture::{converged, project};
+use super::{Action, Plan, Preparation};
+use crate::containers::fixture::{converged, memory, planned as plan, planned_with, project};
 use crate::containers::observed::{Container, Found, Health, Observed, State};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +11,12 @@ fn remove(observed: &mut Observed, service: &str) {
     observed.containers.retain(|container| container.service != service);
 }
 
-fn plan(project: &Project, observed: &Observed) -> Plan {
-    Plan::make(project, observed, Recent { held: &BTreeSet::new(), pulled: &BTreeSet::new() })
+fn actions(plan: &Plan) -> Vec<(&str, &Action)> {
+    plan.steps.iter().map(|step| (step.service.as_str(), &step.action)).collect()
 }
 
-fn actions(plan: &Plan) -> Vec<(&str, &Action)> {
-    plan.actions.iter().map(|(service, action)| (service.as_str(), action)).collect()
+fn create(name: &str) -> Action {
+    Action::Create { name: name.into(), why: "there is none" }
 }
 
 const TWO: &str = "services:\n  db: {image: db}\n  web: {image: web, depends_on: [db]}\n";
@@ -25,7 +24,7 @@ const TWO: &str = "services:\n  db: {image: db}\n  web: {image: web, depends_on:
 #[test]
 fn nothing_is_done_when_all_is_as_the_file_says() {
     let project = project(TWO);
-    assert_eq!(plan(&project, &converged(&project)), Plan::default());
+    assert!(plan(&project, &converged(&project)).is_idle());
 }
 
 #[test]
@@ -35,10 +34,10 @@ fn the_first_round_prepares_and_pulls_and_dependents_wait() {
     let first = plan(&project, &observed);
     assert_eq!(first.preparations, [Preparation::CreateNetwork("default".into())]);
     assert_eq!(first.pulls.keys().collect::<Vec<_>>(), ["db", "web"]);
-    assert!(first.actions.is_empty());
+    assert!(first.steps.is_empty());
     observed.images = BTreeMap::from([("db".into(), "1".into()), ("web".into(), "2".into())]);
     let second = plan(&project, &observed);
-    assert_eq!(actions(&second), [("db", &Action::Create)]);
+    assert_eq!(actions(&second), [("db", &create("app-db-1"))]);
     assert_eq!(second.waiting, BTreeMap::from([("web".into(), "until db is started".into())]));
 }
 
@@ -47,14 +46,14 @@ fn a_changed_service_is_replaced_and_no_other() {
     let before = project(TWO);
     let after = project(&TWO.replace("image: db}", "image: db, init: true}"));
     let plan = plan(&after, &converged(&before));
-    assert_eq!(actions(&plan), [("db", &Action::Replace { id: "id-db".into(), why: "it changed in the file" })]);
+    assert_eq!(actions(&plan), [("db", &Action::Stop { id: "id-db".into(), why: "it must not run twice" })]);
 }
 
 #[test]
 fn what_bears_on_no_container_changes_none() {
     let before = project(TWO);
     let after = project("x-a: 1\nservices:\n  web: {image: web, pull_policy: never}\n  db: {image: db}\n");
-    assert_eq!(plan(&after, &converged(&before)), Plan::default());
+    assert!(plan(&after, &converged(&before)).is_idle());
 }
 
 #[test]
@@ -70,7 +69,7 @@ fn a_service_that_is_no_longer_named_is_removed() {
         plan.preparations,
         [Preparation::RemoveContainer { id: "id-old".into(), name: "app-old-1".into(), why }]
     );
-    assert!(plan.actions.is_empty());
+    assert!(plan.steps.is_empty());
 }
 
 #[test]
@@ -82,7 +81,7 @@ fn of_two_containers_of_a_service_the_running_one_stays() {
     observed.containers.insert(0, double);
     let plan = plan(&project, &observed);
     assert!(matches!(&plan.preparations[..], [Preparation::RemoveContainer { id, .. }] if id == "id-double"));
-    assert!(plan.actions.is_empty());
+    assert!(plan.steps.is_empty());
 }
 
 #[test]
@@ -92,7 +91,7 @@ fn what_was_killed_or_removed_by_hand_is_repaired() {
     container(&mut observed, "web").state = State::Exited;
     assert_eq!(actions(&plan(&project, &observed)), [("web", &Action::Start { id: "id-web".into() })]);
     remove(&mut observed, "web");
-    assert_eq!(actions(&plan(&project, &observed)), [("web", &Action::Create)]);
+    assert_eq!(actions(&plan(&project, &observed)), [("web", &create("app-web-1"))]);
 }
 
 #[test]
@@ -122,7 +121,7 @@ fn a_dependent_waits_until_the_other_is_healthy() {
     container(&mut observed, "db").health = Health::Starting;
     assert_eq!(plan(&project, &observed).waiting["web"], "until db is healthy");
     container(&mut observed, "db").health = Health::Healthy;
-    assert_eq!(actions(&plan(&project, &observed)), [("web", &Action::Create)]);
+    assert_eq!(actions(&plan(&project, &observed)), [("web", &create("app-web-1"))]);
     container(&mut observed, "db").health = Health::None;
     assert!(plan(&project, &observed).blocked["web"].contains("db has no healthcheck"));
 }
@@ -136,7 +135,7 @@ fn a_job_runs_once_and_its_dependents_wait_for_its_end() {
     remove(&mut observed, "web");
     assert_eq!(plan(&project, &observed).waiting["web"], "until job has ended well");
     container(&mut observed, "job").state = State::Exited;
-    assert_eq!(actions(&plan(&project, &observed)), [("web", &Action::Create)]);
+    assert_eq!(actions(&plan(&project, &observed)), [("web", &create("app-web-1"))]);
     container(&mut observed, "job").exit_code = 1;
     assert_eq!(actions(&plan(&project, &observed)), [("job", &Action::Start { id: "id-job".into() })]);
 }
@@ -148,8 +147,8 @@ fn a_moved_tag_counts_with_pull_policy_always_alone() {
         let mut observed = converged(&project);
         observed.images.insert("web".into(), "sha256:newer".into());
         let pulled = BTreeSet::from(["web".to_owned()]);
-        let plan = Plan::make(&project, &observed, Recent { held: &BTreeSet::new(), pulled: &pulled });
-        assert_eq!(!plan.actions.is_empty(), replaced, "{policy}");
+        let plan = planned_with(&project, &observed, (&BTreeSet::new(), &pulled, &memory()));
+        assert_eq!(!plan.steps.is_empty(), replaced, "{policy}");
     }
 }
 
@@ -159,7 +158,7 @@ fn an_image_is_pulled_before_the_old_container_is_touched() {
     let after = project("services: {web: {image: 'web:2'}}\n");
     let plan_now = plan(&after, &converged(&before));
     assert_eq!(plan_now.pulls, BTreeMap::from([("web:2".to_owned(), vec!["web".to_owned()])]));
-    assert!(plan_now.actions.is_empty() && plan_now.preparations.is_empty());
+    assert!(plan_now.steps.is_empty() && plan_now.preparations.is_empty());
     let never = project("services: {web: {image: 'web:2', pull_policy: never}}\n");
     assert!(plan(&never, &converged(&before)).blocked["web"].contains("is not here and pull_policy is never"));
 }
@@ -171,7 +170,7 @@ fn always_pulls_once_and_does_not_stop_a_start() {
     container(&mut observed, "web").state = State::Exited;
     let plan_now = plan(&project, &observed);
     assert_eq!(plan_now.pulls.len(), 1);
-    assert_eq!(plan_now.actions.len(), 1);
+    assert_eq!(plan_now.steps.len(), 1);
 }
 
 #[test]
@@ -180,7 +179,7 @@ fn what_was_just_tried_is_held() {
     let mut observed = converged(&project);
     remove(&mut observed, "db");
     let held = BTreeSet::from(["db".to_owned()]);
-    let plan = Plan::make(&project, &observed, Recent { held: &held, pulled: &BTreeSet::new() });
+    let plan = planned_with(&project, &observed, (&held, &BTreeSet::new(), &memory()));
     assert!(plan.is_idle() && plan.is_pending("db") && !plan.is_pending("web"));
 }
 
@@ -189,9 +188,9 @@ fn a_container_off_its_network_is_replaced() {
     let project = project("services: {web: {image: web}}\n");
     let mut observed = converged(&project);
     container(&mut observed, "web").networks.insert("app_default".into(), "gone".into());
-    assert!(matches!(plan(&project, &observed).actions["web"], Action::Replace { .. }));
+    assert!(matches!(actions(&plan(&project, &observed))[..], [("web", Action::Stop { .. })]));
     container(&mut observed, "web").networks.clear();
-    assert!(matches!(plan(&project, &observed).actions["web"], Action::Replace { .. }));
+    assert!(matches!(actions(&plan(&project, &observed))[..], [("web", Action::Stop { .. })]));
 }
 
 #[test]

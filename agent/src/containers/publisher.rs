@@ -15,6 +15,7 @@ pub struct Publisher {
     status: Reporter,
     details: Value,
     said: Said,
+    rounds: u64,
 }
 
 /// What the duty last said of itself.
@@ -29,7 +30,17 @@ enum Said {
 
 impl Publisher {
     pub fn new(status: Reporter) -> Self {
-        Self { status, details: Value::Null, said: Said::Nothing }
+        Self { status, details: Value::Null, said: Said::Nothing, rounds: 0 }
+    }
+
+    /// A round begins.
+    pub fn begin(&mut self) {
+        self.rounds += 1;
+    }
+
+    /// How many have begun.
+    pub fn rounds(&self) -> u64 {
+        self.rounds
     }
 
     /// Says what a round has found; `file` is what is wrong with the Compose file.
@@ -38,6 +49,7 @@ impl Publisher {
         let (project, observed) = (work.project, work.observed);
         let round = Round { project, observed, plan, memory, last_lines: &last_lines };
         self.details = round.details();
+        self.details["round"] = self.rounds.into();
         self.status.measures(round.measures());
         match round.verdict(file) {
             Verdict::Ok(summary) => {

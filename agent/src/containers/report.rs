@@ -2,6 +2,9 @@ use super::compose::{Project, Restart};
 use super::memory::Memory;
 use super::observed::{Container, Health, Observed, State};
 use super::plan::Plan;
+use super::update::order::order;
+use super::update::traffic;
+use super::update::versions::Refused;
 use crate::measures::Measures;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -50,6 +53,7 @@ impl Round<'_> {
             let (count, all) = (failures.len(), self.project.services.len());
             complaints.push(format!("failed {count} of {all}: {}", shortened(failures, "; ")));
         }
+        complaints.extend(self.project.services.keys().filter_map(|service| self.refusal(service)));
         complaints.extend(self.project.services.keys().filter_map(|service| self.complaint(service)));
         complaints.extend(self.plan.drift.iter().cloned());
         if complaints.is_empty() { self.summary() } else { Verdict::Degraded(shortened(complaints, "; ")) }
@@ -59,6 +63,7 @@ impl Round<'_> {
     pub fn details(&self) -> Value {
         let rows = self.project.services.iter().map(|(name, service)| {
             let container = self.observed.of_service(name);
+            let versions = &self.memory.versions;
             let row = container.map_or_else(
                 || json!({"container": Value::Null, "state": "absent", "image": service.image}),
                 |container| {
@@ -73,6 +78,26 @@ impl Round<'_> {
                     })
                 },
             );
+            let mut row = row;
+            row["order"] = json!(order(self.project, name, None).0.name());
+            row["settled"] = json!(self.is_settled(name));
+            let containers = self.observed.all_of(name).map(one).collect::<Vec<_>>();
+            row["containers"] = json!(containers);
+            if traffic::is_held(service) {
+                row["ports"] = json!(traffic::label(service));
+            }
+            if let Some(exchange) = self.plan.exchanges.get(name) {
+                row["exchange"] = json!(exchange);
+            }
+            if let Some(problem) = self.plan.blocked.get(name) {
+                row["blocked"] = json!(problem);
+            }
+            if let Some((_, failure)) = self.memory.failures().find(|(what, _)| what == name) {
+                row["failure"] = json!(failure);
+            }
+            if let Some(refused) = versions.refused(name) {
+                row["refused"] = json!(refused);
+            }
             (name.clone(), row)
         });
         let notes: Vec<String> = self.project.notes.iter().map(ToString::to_string).collect();
@@ -85,6 +110,14 @@ impl Round<'_> {
             details["notes"] = json!(notes);
         }
         details
+    }
+
+    /// Whether nothing is left to do for a service.
+    fn is_settled(&self, name: &str) -> bool {
+        let starts = |container: &Container| container.health == Health::Starting;
+        !self.plan.is_pending(name)
+            && !self.plan.exchanges.contains_key(name)
+            && !self.observed.all_of(name).any(starts)
     }
 
     /// For metrics.
@@ -114,6 +147,16 @@ impl Round<'_> {
         let failed = self.memory.failures().map(|(what, why)| format!("{what}: {why}"));
         let blocked = self.plan.blocked.iter().map(|(service, why)| format!("{service}: {why}"));
         failed.chain(blocked).collect()
+    }
+
+    fn refusal(&self, service: &str) -> Option<String> {
+        let Refused { why, last_lines, .. } = self.memory.versions.refused(service)?;
+        let log =
+            if last_lines.is_empty() { String::new() } else { format!("; its log ended: {}", last_lines.join(" | ")) };
+        Some(format!(
+            "{service}: the new version was taken back, because {why}{log}; the last good one goes on. It is tried again \
+             when its image or the file changes, or by `hostwright-agent deploy {service}`"
+        ))
     }
 
     fn complaint(&self, service: &str) -> Option<String> {
@@ -155,7 +198,8 @@ impl Round<'_> {
         let plural = if running == 1 { "container runs" } else { "containers run" };
         let mut summary = format!("{running} {plural}, {healthy} healthy");
         let pending = self.project.services.keys().filter(|service| self.plan.is_pending(service)).count();
-        if pending == 0 && starting == 0 && self.plan.is_idle() && running + ended == all {
+        let exchanges = &self.plan.exchanges;
+        if pending == 0 && starting == 0 && exchanges.is_empty() && self.plan.is_idle() && running + ended == all {
             if ended > 0 {
                 summary.push_str(&format!(", {ended} ended as wanted"));
             }
@@ -163,10 +207,26 @@ impl Round<'_> {
         }
         let waiting = self.plan.waiting.iter().map(|(service, wait)| format!("{service} waits {wait}"));
         let starting = (starting > 0).then(|| format!("{starting} not yet healthy"));
-        let parts: Vec<String> = starting.into_iter().chain(waiting).collect();
+        let exchanges = exchanges.iter().map(|(service, wait)| format!("{service}: {wait}"));
+        let parts: Vec<String> = starting.into_iter().chain(waiting).chain(exchanges).collect();
         let detail = if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) };
         Verdict::Underway(format!("{running} of {all} containers run{detail}"))
     }
+}
+
+/// A container in the status.
+fn one(container: &Container) -> Value {
+    json!({
+        "name": container.name,
+        "id": container.id,
+        "number": container.number,
+        "state": container.state.name(),
+        "health": container.health.name(),
+        "image": container.image,
+        "image_id": container.image_id,
+        "since": since(container).map(|time| time.to_string()),
+        "restarts": container.restarts,
+    })
 }
 
 /// Since when a container is in its state.
@@ -188,11 +248,10 @@ pub fn shortened(mut parts: Vec<String>, between: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Round, Verdict, shortened};
-    use crate::containers::fixture::{converged, project};
+    use crate::containers::fixture::{converged, memory, planned, project};
     use crate::containers::memory::Memory;
     use crate::containers::observed::{Health, Observed, State};
-    use crate::containers::plan::{Plan, Recent};
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     const TWO: &str = "services:\n  db: {image: db}\n  web: {image: web, restart: always}\n";
 
@@ -200,22 +259,22 @@ mod tests {
         let project = project(TWO);
         let mut observed = converged(&project);
         change(&mut observed);
-        let plan = Plan::make(&project, &observed, Recent { held: &BTreeSet::new(), pulled: &BTreeSet::new() });
+        let plan = planned(&project, &observed);
         let last_lines = BTreeMap::from([("web".to_owned(), vec!["one".to_owned(), "two".to_owned()])]);
         Round { project: &project, observed: &observed, plan: &plan, memory, last_lines: &last_lines }.verdict(file)
     }
 
     #[test]
     fn all_well_is_counted() {
-        let well = verdict(|observed| observed.containers[1].health = Health::Healthy, &Memory::default(), None);
+        let well = verdict(|observed| observed.containers[1].health = Health::Healthy, &memory(), None);
         assert_eq!(well, Verdict::Ok("2 containers run, 1 healthy".into()));
     }
 
     #[test]
     fn what_is_not_there_yet_is_no_complaint() {
-        let starting = verdict(|observed| observed.containers[1].health = Health::Starting, &Memory::default(), None);
+        let starting = verdict(|observed| observed.containers[1].health = Health::Starting, &memory(), None);
         assert_eq!(starting, Verdict::Underway("2 of 2 containers run: 1 not yet healthy".into()));
-        let absent = verdict(|observed| drop(observed.containers.pop()), &Memory::default(), None);
+        let absent = verdict(|observed| drop(observed.containers.pop()), &memory(), None);
         assert_eq!(absent, Verdict::Underway("1 of 2 containers run".into()));
     }
 
@@ -226,12 +285,12 @@ mod tests {
             (web.state, web.restarts, web.exit_code) = (State::Restarting, 4, 1);
         };
         let why = "web ends soon after each start, 4 restarts so far, exit code 1; its log ends: one | two";
-        assert_eq!(verdict(restarting, &Memory::default(), None), Verdict::Degraded(why.into()));
+        assert_eq!(verdict(restarting, &memory(), None), Verdict::Degraded(why.into()));
     }
 
     #[test]
     fn failures_are_counted_and_stand_behind_a_wrong_file() {
-        let mut memory = Memory::default();
+        let mut memory = memory();
         memory.tried("web", Err("no such program".into()));
         let why = "the file is wrong; failed 1 of 2: web: no such program";
         assert_eq!(verdict(|_| {}, &memory, Some("the file is wrong")), Verdict::Degraded(why.into()));

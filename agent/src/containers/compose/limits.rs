@@ -1,3 +1,4 @@
+use super::rollout::Rollout;
 use super::values::{Bytes, Integer, NanoCpus};
 use hostwright_core::config::section::Section;
 use hostwright_core::yaml::Node;
@@ -18,15 +19,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Reads them from both places; the same limit in both is refused.
-    pub fn read(section: &mut Section<'_>) -> Self {
+    /// Reads them from both places, with the rest of `deploy`; the same limit in both is refused.
+    pub fn read(section: &mut Section<'_>) -> (Self, Rollout) {
         let own = Self {
             memory: section.optional::<Bytes>("mem_limit").map(|bytes| bytes.0),
             memory_reservation: section.optional::<Bytes>("mem_reservation").map(|bytes| bytes.0),
             nano_cpus: section.optional::<NanoCpus>("cpus").map(|cpus| cpus.0),
             pids: section.optional::<Integer>("pids_limit").map(|pids| pids.0),
         };
-        let deployed = section.section("deploy", deploy).unwrap_or_default();
+        let (deployed, rollout) = section.section("deploy", deploy).unwrap_or_default();
         for (key, twice) in [
             ("mem_limit", own.memory.is_some() && deployed.memory.is_some()),
             ("mem_reservation", own.memory_reservation.is_some() && deployed.memory_reservation.is_some()),
@@ -37,30 +38,29 @@ impl Limits {
                 section.problem_with(key, "is given under deploy.resources too; leave one of them out");
             }
         }
-        Self {
+        let limits = Self {
             memory: own.memory.or(deployed.memory),
             memory_reservation: own.memory_reservation.or(deployed.memory_reservation),
             nano_cpus: own.nano_cpus.or(deployed.nano_cpus),
             pids: own.pids.or(deployed.pids),
-        }
+        };
+        (limits, rollout)
     }
 }
 
-fn deploy(mut section: Section<'_>) -> Option<Limits> {
+fn deploy(mut section: Section<'_>) -> Option<(Limits, Rollout)> {
     let limits = section.section("resources", resources);
     if section.optional::<String>("mode").is_some_and(|mode| mode != "replicated") {
         section.problem_with("mode", "is not supported yet; leave it out");
     }
-    if section.optional::<u64>("replicas").is_some_and(|replicas| replicas != 1) {
-        section.problem_with("replicas", "other than 1 is not supported yet");
-    }
+    let rollout = Rollout::read(&mut section);
     section.refuse("restart_policy", "is not supported yet; use restart");
-    for key in ["endpoint_mode", "labels", "placement", "rollback_config", "update_config"] {
+    for key in ["endpoint_mode", "labels", "placement", "rollback_config"] {
         section.refuse(key, "is not supported yet");
     }
     section.allow_extensions();
     section.finish();
-    Some(limits.unwrap_or_default())
+    Some((limits.unwrap_or_default(), rollout))
 }
 
 fn resources(mut section: Section<'_>) -> Option<Limits> {

@@ -86,10 +86,15 @@ impl Project {
         Some(project)
     }
 
-    /// The name of a service's container.
+    /// The name of a service's first container.
     pub fn container_name(&self, service: &str) -> String {
+        self.name_of(service, 1)
+    }
+
+    /// The name of one of a service's containers.
+    pub fn name_of(&self, service: &str, number: u32) -> String {
         let own = self.services.get(service).and_then(|service| service.container_name.clone());
-        own.unwrap_or_else(|| format!("{}-{service}-1", self.name))
+        own.unwrap_or_else(|| format!("{}-{service}-{number}", self.name))
     }
 
     /// The services whose health check has a `start_interval`.

@@ -6,6 +6,7 @@ use super::healthcheck::Healthcheck;
 use super::limits::{Limits, Ulimit, ulimits};
 use super::mount::{self, Mount};
 use super::port::{self, Port};
+use super::rollout::Rollout;
 use super::unsupported;
 use super::values::{Pairs, Span};
 use super::variables::Variables;
@@ -86,6 +87,8 @@ pub struct Service {
     pub depends_on: BTreeMap<String, Dependency>,
     #[serde(skip)]
     pub profiles: Vec<String>,
+    #[serde(skip)]
+    pub rollout: Rollout,
 }
 
 /// The engine's restart policy.
@@ -135,6 +138,7 @@ impl Service {
     /// Reads one. Every problem is noted; the service is nothing when there is one that leaves it without an image.
     pub fn read(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Self> {
         let image = read_image(&mut section, scope);
+        let (limits, rollout) = Limits::read(&mut section);
         let words = |section: &mut Section<'_>, key| section.optional::<Words>(key).map(|words| words.0);
         let service = Self {
             image: image.unwrap_or_default(),
@@ -161,12 +165,13 @@ impl Service {
             cap_add: section.list("cap_add").unwrap_or_default(),
             cap_drop: section.list("cap_drop").unwrap_or_default(),
             security_opt: read_security_opt(&mut section),
-            limits: Limits::read(&mut section),
+            limits,
             ulimits: ulimits(&mut section),
             logging: section.section("logging", Logging::read),
             pull_policy: read_pull_policy(&mut section),
             depends_on: dependency::read(&mut section, scope.services),
             profiles: section.list("profiles").unwrap_or_default(),
+            rollout,
         };
         unsupported::refuse(&mut section);
         section.allow_extensions();

@@ -3,16 +3,21 @@
 //! The API's version is negotiated at each connection and never pinned: engines refuse versions that are too old and
 //! those that are too new.
 
+mod blueprint;
 mod body;
 mod snapshot;
+
+pub use blueprint::Blueprint;
 
 use super::compose::{Network, Project, Volume};
 use super::hash;
 use bollard::Docker;
-use bollard::models::{Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::models::{
+    Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkingConfig, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use std::collections::{BTreeMap, HashMap};
@@ -30,6 +35,15 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connected engine.
 #[derive(Clone, Debug)]
 pub struct Engine(Docker);
+
+/// How a container is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Make<'a> {
+    pub name: &'a str,
+    pub number: u32,
+    /// From the very image rather than from whatever has its name now.
+    pub by_image_id: bool,
+}
 
 /// Why the engine did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,16 +87,17 @@ impl Engine {
         self.0.events(Some(options)).take_while(|event| std::future::ready(event.is_ok())).map(drop)
     }
 
-    /// Creates a service's container, not yet started, on all its networks.
-    pub async fn create(&self, project: &Project, service: &str, image_id: &str) -> Result<String, EngineError> {
-        let name = project.container_name(service);
-        let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let body = body::container(project, service, image_id);
+    /// Creates a container, not yet started, on all its networks.
+    pub async fn create(&self, blueprint: &Blueprint, make: Make<'_>) -> Result<String, EngineError> {
+        let options = CreateContainerOptionsBuilder::new().name(make.name).build();
+        let mut body = blueprint.body_for(make.number, make.by_image_id);
+        let first = blueprint.networks.iter().take(1).cloned().collect();
+        body.networking_config = Some(NetworkingConfig { endpoints_config: Some(first) });
         let id = self.0.create_container(Some(options), body).await?.id;
         // Engines before API 1.44 take only one network at creation.
-        for (network, endpoint) in body::endpoints(project, service).into_iter().skip(1) {
-            let request = NetworkConnectRequest { container: id.clone(), endpoint_config: Some(endpoint) };
-            self.0.connect_network(&network, request).await?;
+        for (network, endpoint) in blueprint.networks.iter().skip(1) {
+            let request = NetworkConnectRequest { container: id.clone(), endpoint_config: Some(endpoint.clone()) };
+            self.0.connect_network(network, request).await?;
         }
         Ok(id)
     }
@@ -92,8 +107,8 @@ impl Engine {
         Ok(self.0.start_container(id, None).await?)
     }
 
-    /// Stops a container with the grace that it was created with, and removes it. One that is gone is fine.
-    pub async fn stop_and_remove(&self, id: &str) -> Result<(), EngineError> {
+    /// Stops a container with the grace that it was created with. One that is gone is fine.
+    pub async fn stop(&self, id: &str) -> Result<(), EngineError> {
         let found = match self.0.inspect_container(id, None).await.map_err(EngineError::from) {
             Err(error) if error.is_absent() => return Ok(()),
             found => found?,
@@ -102,10 +117,26 @@ impl Engine {
         let grace = grace.map_or(DEFAULT_GRACE, Duration::from_secs);
         let patient = self.0.clone().with_timeout(grace + TIMEOUT);
         let options = StopContainerOptionsBuilder::new().build();
-        absent_is_fine(patient.stop_container(id, Some(options)).await)?;
+        absent_is_fine(patient.stop_container(id, Some(options)).await)
+    }
+
+    /// Stops a container and removes it. One that is gone is fine.
+    pub async fn stop_and_remove(&self, id: &str) -> Result<(), EngineError> {
+        self.stop(id).await?;
         // Volumes without a name go with the container; named ones stay.
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         absent_is_fine(self.0.remove_container(id, Some(options)).await)
+    }
+
+    /// Gives a container another name.
+    pub async fn rename(&self, id: &str, name: &str) -> Result<(), EngineError> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        Ok(self.0.rename_container(id, options).await?)
+    }
+
+    /// Sets right what was changed of a running container.
+    pub async fn correct(&self, id: &str, blueprint: &Blueprint) -> Result<(), EngineError> {
+        Ok(self.0.update_container(id, blueprint.correction()).await?)
     }
 
     /// Creates a network of the file.

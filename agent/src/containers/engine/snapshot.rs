@@ -1,18 +1,26 @@
 //! What the engine has, in this duty's words.
 
-use super::{Engine, EngineError, body};
+use super::{Engine, EngineError, blueprint, body};
 use crate::containers::compose::Project;
 use crate::containers::observed::{Container, Found, Health, Observed, State};
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthConfig, HealthStatusEnum, PortBinding,
+};
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
 
 /// Questions asked of the engine at the same time.
 const AT_ONCE: usize = 8;
 /// What is kept of a health check's words.
 const MOST_HEALTH_CHARACTERS: usize = 300;
+/// The engine's interval and timeout of a health check where none is given.
+const ENGINE_DEFAULT: Duration = Duration::from_secs(30);
+/// What an engine under load may take to start a container.
+const START: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Looks at everything that the project has or refers to.
@@ -96,10 +104,13 @@ fn container(found: ContainerInspectResponse) -> Option<Container> {
     let health = state.health.as_ref();
     let output = health.and_then(|health| health.log.as_ref()?.last()?.output.as_deref()).unwrap_or_default();
     let networks = found.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let host = found.host_config.unwrap_or_default();
     Some(Container {
         id: found.id?,
         name: found.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         service: labels.get(body::SERVICE)?.clone(),
+        // Without a number it is the only one.
+        number: labels.get(body::NUMBER).and_then(|number| number.parse().ok()).unwrap_or(1),
         hash: labels.get(body::HASH).cloned().unwrap_or_default(),
         state: state_of(state.status),
         health: health_of(health.and_then(|health| health.status)),
@@ -108,10 +119,41 @@ fn container(found: ContainerInspectResponse) -> Option<Container> {
         restarts: found.restart_count.unwrap_or_default(),
         image: config.image.unwrap_or_default(),
         image_id: found.image.unwrap_or_default(),
+        addresses: addresses(&networks),
+        has_host_ports: host.port_bindings.as_ref().is_some_and(|ports| ports.values().any(is_fixed)),
+        settings: blueprint::settings_of(&host),
+        patience: patience(config.healthcheck.as_ref()),
         networks: networks.into_iter().map(|(name, end)| (name, end.network_id.unwrap_or_default())).collect(),
+        created: time(found.created.as_deref()),
         started: time(state.started_at.as_deref()),
         finished: time(state.finished_at.as_deref()),
     })
+}
+
+/// IPv4 first: it is there on nearly every network.
+fn addresses(networks: &HashMap<String, EndpointSettings>) -> Vec<IpAddr> {
+    let mut ends: Vec<_> = networks.iter().collect();
+    ends.sort_by_key(|(name, _)| *name);
+    let four = ends.iter().filter_map(|(_, end)| end.ip_address.as_ref());
+    let six = ends.iter().filter_map(|(_, end)| end.global_ipv6_address.as_ref());
+    four.chain(six).filter_map(|text| text.parse().ok()).collect()
+}
+
+fn is_fixed(bindings: &Option<Vec<PortBinding>>) -> bool {
+    let port = |binding: &PortBinding| binding.host_port.as_ref().is_some_and(|port| !port.is_empty() && port != "0");
+    bindings.iter().flatten().any(port)
+}
+
+/// How long until a health check has said "unhealthy", at the latest, and some time for the start.
+fn patience(check: Option<&HealthConfig>) -> Duration {
+    let span = |value: Option<i64>, default: Duration| match value.and_then(|value| u64::try_from(value).ok()) {
+        Some(nanoseconds) if nanoseconds > 0 => Duration::from_nanos(nanoseconds),
+        _ => default,
+    };
+    let check = check.cloned().unwrap_or_default();
+    let retries = check.retries.filter(|retries| *retries > 0).and_then(|n| u32::try_from(n).ok()).unwrap_or(3);
+    let each = span(check.interval, ENGINE_DEFAULT).saturating_add(span(check.timeout, ENGINE_DEFAULT));
+    span(check.start_period, Duration::ZERO).saturating_add(each.saturating_mul(retries + 1)).saturating_add(START)
 }
 
 fn state_of(status: Option<ContainerStateStatusEnum>) -> State {

@@ -1,0 +1,94 @@
+use super::order::order;
+use super::trial::{Trial, trial};
+use crate::containers::compose::{Order, Project};
+use crate::containers::observed::{Container, Observed, State};
+use jiff::Timestamp;
+
+/// One of the places that a service has for containers: its only one, or one for each replica.
+#[derive(Clone, Debug)]
+pub struct Place<'o> {
+    pub service: &'o str,
+    pub number: u32,
+    /// The name that its container is to have.
+    pub name: String,
+    /// Made from what is wanted now.
+    pub new: Option<&'o Container>,
+    /// Made from something else.
+    pub old: Option<&'o Container>,
+    /// What a crash left over.
+    pub surplus: Vec<&'o Container>,
+    pub phase: Phase,
+}
+
+/// How far a place is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// There is no container.
+    Empty,
+    /// There is the right one alone.
+    Settled,
+    /// There is an old one alone, and the new one is to be made beside it.
+    Begin,
+    /// There is an old one alone, which is stopped before the new one is made.
+    StopOld,
+    /// Both are there, and the new one has yet to show that it is good.
+    Trial,
+    /// Both are there, the new one is good: the old one is left by its traffic, and goes.
+    Exchange,
+    /// Both are there, and the new one is not good.
+    Failed(String),
+}
+
+/// Finds the places of a service; `is_wanted` tells the containers that are made from what is wanted now.
+pub fn places<'o>(
+    project: &'o Project,
+    name: &'o str,
+    (observed, is_wanted): (&'o Observed, &dyn Fn(&Container) -> bool),
+    now: Timestamp,
+) -> Vec<Place<'o>> {
+    let service = &project.services[name];
+    let place = |number| {
+        let own = || observed.all_of(name).filter(move |container| container.number == number);
+        let new = best(own().filter(|container| is_wanted(container)));
+        let old = best(own().filter(|container| !is_wanted(container)));
+        let chosen = |container: &&Container| [new, old].iter().flatten().any(|chosen| chosen.id == container.id);
+        let surplus = own().filter(|container| !chosen(container)).collect();
+        let phase = match (new, old) {
+            (None, None) => Phase::Empty,
+            (Some(_), None) => Phase::Settled,
+            (None, Some(old)) => {
+                let stops_first = order(project, name, Some(old)).0 == Order::StopFirst;
+                if stops_first && is_active(old) { Phase::StopOld } else { Phase::Begin }
+            }
+            (Some(new), Some(old)) => match trial(service, new, now) {
+                Trial::Good => Phase::Exchange,
+                Trial::Failed(why) => Phase::Failed(why),
+                // Both run, although only one may: after the engine was started again, say.
+                Trial::NotYet if is_active(old) && order(project, name, Some(old)).0 == Order::StopFirst => {
+                    Phase::StopOld
+                }
+                Trial::NotYet => Phase::Trial,
+            },
+        };
+        Place { service: name, number, name: project.name_of(name, number), new, old, surplus, phase }
+    };
+    (1..=service.rollout.replicas).map(place).collect()
+}
+
+impl Place<'_> {
+    /// What a container is called until the old one has gone.
+    pub fn name_for_now(&self) -> String {
+        format!("{}.new", self.name)
+    }
+}
+
+pub fn is_active(container: &Container) -> bool {
+    matches!(container.state, State::Running | State::Restarting | State::Paused)
+}
+
+/// The one to go on with: one that runs, else the youngest.
+fn best<'o>(containers: impl Iterator<Item = &'o Container>) -> Option<&'o Container> {
+    containers.max_by_key(|container| {
+        (container.state != State::Dead, container.state == State::Running, is_active(container), container.created)
+    })
+}

@@ -1,0 +1,112 @@
+use super::place::{Phase, Place};
+use crate::containers::compose::{Attachment, Order, Port, Project, Service};
+use crate::containers::observed::{Container, Health, Observed, State};
+use crate::host_ports::{Listen, Protocol, Route, Target};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The service's own label by which an operator leaves its ports to the engine, and ours on containers without ports
+/// of the engine, which says what is published for them.
+pub const LABEL: &str = "io.hostwright.ports";
+const LEFT_TO_ENGINE: &str = "engine";
+
+/// Whether the agent holds a service's ports itself, so that its container can be exchanged behind them.
+///
+/// It does where that makes a difference: fixed ports, and a health check or a word of the file that allows a second
+/// container at the same time. All else is left to the engine.
+pub fn is_held(service: &Service) -> bool {
+    let wanted =
+        has_healthcheck(service) || service.rollout.order == Some(Order::StartFirst) || service.rollout.replicas > 1;
+    wanted
+        && !service.ports.is_empty()
+        && matches!(service.attachment, Attachment::Networks(_))
+        && service.labels.get(LABEL).map(String::as_str) != Some(LEFT_TO_ENGINE)
+        && service.ports.iter().all(|port| listen(port).is_some())
+}
+
+/// Whether the file has a health check for a service.
+pub fn has_healthcheck(service: &Service) -> bool {
+    let test = service.healthcheck.as_ref().map(|check| check.test.as_deref());
+    test.is_some_and(|test| test.is_none_or(|words| words.first().is_some_and(|first| first != "NONE")))
+}
+
+/// What the label on a held container says: `0.0.0.0:8080->80/tcp`, as `docker ps` has it.
+pub fn label(service: &Service) -> String {
+    let one = |port: &Port| {
+        let address = port.host_ip.as_deref().unwrap_or("0.0.0.0");
+        format!("{address}:{}->{}/{}", port.host.as_deref().unwrap_or_default(), port.container, port.protocol)
+    };
+    service.ports.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// The routes of a project: each held port with the containers that are to get its traffic.
+pub fn routes(project: &Project, observed: &Observed, places: &[Place<'_>], has_ipv6: bool) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (name, service) in project.services.iter().filter(|(_, service)| is_held(service)) {
+        // Until the engine has given the ports back they cannot be had.
+        if observed.all_of(name).any(|container| container.has_host_ports && container.state != State::Created) {
+            continue;
+        }
+        let own: Vec<&Place<'_>> = places.iter().filter(|place| place.service == name).collect();
+        for port in &service.ports {
+            let targets = targets(&own, port.container);
+            for listen in listens(port, has_ipv6) {
+                routes.push(Route { listen, targets: targets.clone() });
+            }
+        }
+    }
+    routes
+}
+
+fn targets(places: &[&Place<'_>], port: u16) -> Vec<Target> {
+    let target = |container: &Container, draining| {
+        let address = *container.addresses.first()?;
+        let id = container.id.clone();
+        Some(Target { id, address: SocketAddr::new(address, port), draining })
+    };
+    let mut serving: Vec<&Container> = places.iter().filter_map(|place| serving(place)).collect();
+    // One that is sick gets nothing while there is a well one.
+    if serving.iter().any(|container| container.health != Health::Unhealthy) {
+        serving.retain(|container| container.health != Health::Unhealthy);
+    }
+    let draining = places.iter().filter_map(|place| draining(place));
+    let serving = serving.iter().filter_map(|container| target(container, false));
+    serving.chain(draining.filter_map(|container| target(container, true))).collect()
+}
+
+/// Who gets a place's new connections.
+fn serving<'o>(place: &Place<'o>) -> Option<&'o Container> {
+    let runs = |container: &&Container| container.state == State::Running;
+    match place.phase {
+        Phase::Exchange | Phase::StopOld => place.new.filter(runs),
+        Phase::Trial | Phase::Failed(_) => place.old.filter(runs).or(place.new.filter(runs)),
+        Phase::Empty | Phase::Settled | Phase::Begin => place.new.filter(runs).or(place.old.filter(runs)),
+    }
+}
+
+/// Who is to be left by its connections.
+pub fn draining<'o>(place: &Place<'o>) -> Option<&'o Container> {
+    matches!(place.phase, Phase::Exchange | Phase::StopOld).then_some(place.old).flatten()
+}
+
+fn listens(port: &Port, has_ipv6: bool) -> Vec<Listen> {
+    let Some(listen) = listen(port) else { return Vec::new() };
+    // Where the file names no address the engine takes all, of both families.
+    let both = port.host_ip.is_none() && has_ipv6;
+    let second = Listen { address: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), listen.address.port()), ..listen };
+    std::iter::once(listen).chain(both.then_some(second)).collect()
+}
+
+/// The address that a port names; none where the engine is to choose one, or speaks what we do not.
+fn listen(port: &Port) -> Option<Listen> {
+    let protocol = match port.protocol.as_str() {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return None,
+    };
+    let host = port.host.as_deref()?.parse().ok()?;
+    let address: IpAddr = match &port.host_ip {
+        Some(text) => text.parse().ok()?,
+        None => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    Some(Listen { protocol, address: SocketAddr::new(address, host) })
+}

@@ -1,0 +1,340 @@
+use std::cell::RefCell;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+/// Bytes moved at once. One buffer a thread serves all of its connections, so an idle connection costs no buffer.
+const BUFFER: usize = 256 << 10;
+/// A connection whose response is followed by this much silence waits for the client's next request.
+const QUIET_TICKS: u32 = 4;
+const TICK: Duration = Duration::from_millis(250);
+/// After the container has ended its side, a client that says nothing more is let go.
+const AFTER_END: Duration = Duration::from_secs(30);
+
+thread_local! {
+    static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
+}
+
+/// How a relay ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The connection is over.
+    Closed,
+    /// The client goes on, with this first: it was read, but belongs to the next target.
+    Leave(Vec<u8>),
+}
+
+/// What both directions know of the connection.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    /// Who spoke last.
+    last: AtomicU8,
+    /// Whether the client began with a request of HTTP/1.
+    is_http: AtomicBool,
+    /// Whether bytes of the container are held here because the client does not take them.
+    is_held_up: AtomicBool,
+    /// Counts what was said.
+    moves: AtomicU32,
+    is_leaving: AtomicBool,
+}
+
+const NOBODY: u8 = 0;
+const CLIENT: u8 = 1;
+const CONTAINER: u8 = 2;
+
+impl Exchange {
+    /// Whether the client may be about to send its next request: the container spoke last and all of it was passed on.
+    fn is_answered(&self) -> bool {
+        self.is_http.load(Relaxed) && self.last.load(Relaxed) == CONTAINER && !self.is_held_up.load(Relaxed)
+    }
+
+    /// Whether nobody owes anybody anything: before the first word, and after an answer.
+    fn is_idle(&self) -> bool {
+        self.last.load(Relaxed) == NOBODY || self.is_answered()
+    }
+
+    fn hears_client(&self, bytes: &[u8]) {
+        if self.last.load(Relaxed) == NOBODY {
+            self.is_http.store(is_request(bytes), Relaxed);
+        }
+        self.last.store(CLIENT, Relaxed);
+        self.moves.fetch_add(1, Relaxed);
+    }
+
+    fn hears_container(&self) {
+        self.last.store(CONTAINER, Relaxed);
+        self.moves.fetch_add(1, Relaxed);
+    }
+}
+
+/// Carries a connection until it ends; `pending` was read from the client already.
+///
+/// Once `leave` resolves, it also ends at the next border between two requests of HTTP/1: where the client begins a
+/// request after a response, or is silent after one. Anything else stays until one side ends it.
+pub async fn relay(
+    client: &mut TcpStream,
+    mut upstream: TcpStream,
+    pending: Vec<u8>,
+    leave: impl Future<Output = ()>,
+) -> End {
+    let exchange = Exchange::default();
+    let (client_read, mut client_write) = client.split();
+    let (upstream_read, mut upstream_write) = upstream.split();
+    if !pending.is_empty() {
+        exchange.hears_client(&pending);
+        if upstream_write.write_all(&pending).await.is_err() {
+            return End::Closed;
+        }
+    }
+    let both = async {
+        let down = async {
+            let ended = down(&upstream_read, &mut client_write, &exchange).await;
+            ended.is_ok() && client_write.shutdown().await.is_ok()
+        };
+        let up = async {
+            let ended = up(&client_read, &mut upstream_write, &exchange).await;
+            if matches!(ended, Ok(None)) { upstream_write.shutdown().await.map(|()| None) } else { ended }
+        };
+        tokio::pin!(down, up);
+        tokio::select! {
+            is_whole = &mut down => {
+                if is_whole {
+                    // The client may still have something to say, but not for ever.
+                    let _ = tokio::time::timeout(AFTER_END, up).await;
+                }
+                End::Closed
+            }
+            ended = &mut up => match ended {
+                Ok(None) => {
+                    down.await;
+                    End::Closed
+                }
+                Ok(Some(request)) => End::Leave(request),
+                Err(_) => End::Closed,
+            },
+        }
+    };
+    let parted = async {
+        leave.await;
+        exchange.is_leaving.store(true, Relaxed);
+        silence(&exchange).await;
+    };
+    tokio::select! {
+        end = both => end,
+        () = parted => End::Leave(Vec::new()),
+    }
+}
+
+/// Returns when nobody waits for an answer and nothing was said for a while.
+async fn silence(exchange: &Exchange) {
+    let (mut quiet, mut moves) = (0, exchange.moves.load(Relaxed));
+    while quiet < QUIET_TICKS {
+        tokio::time::sleep(TICK).await;
+        let now = exchange.moves.load(Relaxed);
+        quiet = if now == moves && exchange.is_idle() { quiet + 1 } else { 0 };
+        moves = now;
+    }
+}
+
+/// From the client to the container; a request that is the next one's to answer is returned.
+async fn up(from: &ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange) -> io::Result<Option<Vec<u8>>> {
+    loop {
+        from.readable().await?;
+        let step = SHARED.with_borrow_mut(|buffer| {
+            let Some(count) = read(from, buffer)? else { return Ok(Step::Nothing) };
+            let bytes = &buffer[..count];
+            if count > 0 && exchange.is_leaving.load(Relaxed) && exchange.is_answered() && is_request(bytes) {
+                return Ok(Step::Request(bytes.to_vec()));
+            }
+            exchange.hears_client(bytes);
+            write(to, bytes)
+        })?;
+        match step {
+            Step::Nothing => {}
+            Step::End => return Ok(None),
+            Step::Request(request) => return Ok(Some(request)),
+            Step::Left(rest) => to.write_all(&rest).await?,
+        }
+    }
+}
+
+/// From the container to the client.
+async fn down(from: &ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange) -> io::Result<()> {
+    loop {
+        from.readable().await?;
+        let step = SHARED.with_borrow_mut(|buffer| {
+            let Some(count) = read(from, buffer)? else { return Ok(Step::Nothing) };
+            exchange.hears_container();
+            write(to, &buffer[..count])
+        })?;
+        match step {
+            Step::Nothing | Step::Request(_) => {}
+            Step::End => return Ok(()),
+            Step::Left(rest) => {
+                exchange.is_held_up.store(true, Relaxed);
+                to.write_all(&rest).await?;
+                exchange.is_held_up.store(false, Relaxed);
+            }
+        }
+    }
+}
+
+enum Step {
+    Nothing,
+    End,
+    Request(Vec<u8>),
+    /// What the other side did not take at once.
+    Left(Vec<u8>),
+}
+
+/// The bytes that are there, none at the end, nothing when there are none yet.
+fn read(from: &ReadHalf<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match from.try_read(buffer) {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<Step> {
+    if bytes.is_empty() {
+        return Ok(Step::End);
+    }
+    let taken = match to.try_write(bytes) {
+        Ok(taken) => taken,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    Ok(if taken == bytes.len() { Step::Nothing } else { Step::Left(bytes[taken..].to_vec()) })
+}
+
+/// Whether these bytes begin with the request line of HTTP/1 (RFC 9112, section 3).
+///
+/// Asked only where a request may begin: a body, or a frame of another protocol, that looks like one is not possible
+/// there unless the client speaks before it was answered.
+fn is_request(bytes: &[u8]) -> bool {
+    const LONGEST_LINE: usize = 8 << 10;
+    let head = &bytes[..bytes.len().min(LONGEST_LINE)];
+    let Some(end) = memchr::memchr(b'\n', head) else { return false };
+    let mut words = head[..end].trim_ascii_end().split(|byte| *byte == b' ');
+    let (method, target, version) = (words.next(), words.next(), words.next());
+    let is_method = |word: &[u8]| (3..=16).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
+    method.is_some_and(is_method)
+        && target.is_some_and(|target| !target.is_empty())
+        && version.is_some_and(|version| version.starts_with(b"HTTP/1."))
+        && words.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{End, is_request, relay};
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::oneshot;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// Both ends of a connection.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let near = TcpStream::connect(listener.local_addr().expect("address")).await.expect("connected");
+        (near, listener.accept().await.expect("accepted").0)
+    }
+
+    async fn hear(stream: &mut TcpStream, expected: &[u8]) {
+        let mut heard = vec![0; expected.len()];
+        stream.read_exact(&mut heard).await.expect("read");
+        assert_eq!(heard, expected);
+    }
+
+    /// A relay under way: the client's end, the container's end, the order to leave, and how it ends.
+    async fn under_way() -> (TcpStream, TcpStream, oneshot::Sender<()>, tokio::task::JoinHandle<(End, TcpStream)>) {
+        let ((client, mut near), (upstream, container)) = (pair().await, pair().await);
+        let (leave, left) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let end = relay(&mut near, upstream, Vec::new(), async {
+                if left.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            });
+            (end.await, near)
+        });
+        (client, container, leave, task)
+    }
+
+    #[test]
+    fn a_request_line_is_told_from_other_bytes() {
+        for yes in [REQUEST, b"OPTIONS * HTTP/1.0\n", b"DELETE /a?b=c HTTP/1.1\r\nX: y"] {
+            assert!(is_request(yes), "{}", yes.escape_ascii());
+        }
+        for no in
+            [&b""[..], b"GET / HTTP/1.1", b"PRI * HTTP/2.0\r\n\r\n", b"get / HTTP/1.1\r\n", b"\x16\x03\x01\n", b"A\n"]
+        {
+            assert!(!is_request(no), "{}", no.escape_ascii());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_to_leave_does_so_between_two_requests() {
+        let (mut client, mut container, leave, task) = under_way().await;
+        client.write_all(REQUEST).await.expect("sent");
+        hear(&mut container, REQUEST).await;
+        leave.send(()).expect("under way");
+        // The answer is not there yet, so neither is the border.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        container.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("sent");
+        hear(&mut client, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        client.write_all(REQUEST).await.expect("sent");
+        let (end, _near) = task.await.expect("ended");
+        assert_eq!(end, End::Leave(REQUEST.to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_leaves_after_its_response_and_a_waiting_one_stays() {
+        let (mut client, mut container, leave, task) = under_way().await;
+        client.write_all(REQUEST).await.expect("sent");
+        hear(&mut container, REQUEST).await;
+        leave.send(()).expect("under way");
+        // Longer than the silence that counts: but the client waits for its answer.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert!(!task.is_finished());
+        container.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("sent");
+        let (end, _near) = tokio::time::timeout(Duration::from_secs(5), task).await.expect("in time").expect("ended");
+        assert_eq!(end, End::Leave(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn other_protocols_are_never_parted_and_both_directions_end_one_after_the_other() {
+        let (mut client, mut container, leave, task) = under_way().await;
+        client.write_all(b"\x00hello").await.expect("sent");
+        hear(&mut container, b"\x00hello").await;
+        container.write_all(b"world").await.expect("sent");
+        hear(&mut client, b"world").await;
+        leave.send(()).expect("under way");
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert!(!task.is_finished());
+        client.write_all(REQUEST).await.expect("sent");
+        hear(&mut container, REQUEST).await;
+        client.shutdown().await.expect("ended");
+        let mut rest = Vec::new();
+        container.read_to_end(&mut rest).await.expect("the end is passed on");
+        container.write_all(b"bye").await.expect("the other direction goes on");
+        hear(&mut client, b"bye").await;
+        drop(container);
+        assert_eq!(task.await.expect("ended").0, End::Closed);
+    }
+
+    #[tokio::test]
+    async fn more_than_the_client_takes_at_once_arrives_whole() {
+        let (mut client, mut container, _leave, _task) = under_way().await;
+        let sent: Vec<u8> = (0..20_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        let expected = sent.clone();
+        let sender = tokio::spawn(async move { container.write_all(&sent).await });
+        hear(&mut client, &expected).await;
+        sender.await.expect("ended").expect("sent");
+    }
+}

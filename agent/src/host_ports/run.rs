@@ -1,0 +1,87 @@
+use super::control;
+use super::forwarder::Forwarder;
+use super::listening;
+use super::table::Route;
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
+
+/// The socket's name in the process's folder.
+pub const SOCKET_NAME: &str = "ports.sock";
+const TABLE_NAME: &str = "ports.json";
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Forwarding is the kernel's work; more threads than this only wake each other.
+const MOST_THREADS: usize = 4;
+
+/// Holds ports until SIGTERM, or until its folder or socket is gone.
+///
+/// # Errors
+/// The folder cannot be used, or another such process serves it.
+pub fn run(folder: &Path) -> anyhow::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(serve(folder))
+}
+
+async fn serve(folder: &Path) -> anyhow::Result<()> {
+    let path = folder.join(SOCKET_NAME);
+    // The lock is held until the end: of two that are started at once, one goes.
+    let lock = std::fs::File::create(folder.join("ports.lock"))
+        .with_context(|| format!("cannot use the folder {}", folder.display()))?;
+    if lock.try_lock().is_err() {
+        anyhow::bail!("another process holds the ports of {}", folder.display());
+    }
+    raise_file_limit();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let table: Arc<Path> = folder.join(TABLE_NAME).into();
+    let mut forwarder = Forwarder::new(listening::left_with_systemd());
+    for (owner, routes) in kept(&table) {
+        forwarder.set(owner, routes);
+    }
+    let forwarder = Arc::new(Mutex::new(forwarder));
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).with_context(|| format!("cannot bind the socket {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let own = path.metadata()?.ino();
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = ticks.tick() => {
+                if path.metadata().map(|found| found.ino()).ok() != Some(own) {
+                    log::info!("{} is gone, and so are its ports", path.display());
+                    return Ok(());
+                }
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(tokio::spawn(control::answer(stream, forwarder.clone(), table.clone()))),
+                Err(error) => {
+                    log::warn!("cannot take a request: {error}");
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            },
+        }
+    }
+}
+
+/// The table of the process before this one; none where it cannot be read: the agent says it anew.
+fn kept(table: &Path) -> BTreeMap<String, Vec<Route>> {
+    std::fs::read(table).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// Each connection takes two descriptors, and the usual soft limit is 1,024.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::warn!("cannot raise the limit of open files: {error}");
+    }
+}

@@ -1,0 +1,140 @@
+use super::forwarder::{Attached, Targets};
+use super::relay::{End, relay};
+use super::table::Target;
+use nix::sys::socket::{setsockopt, sockopt};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// How long a client waits for a container to take its connection.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For one attempt; a container on the same host answers in microseconds.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// Between two attempts: a server that is starting should not be noticed late.
+const PAUSE: Duration = Duration::from_millis(25);
+/// Connections of one port at the same time; each takes two descriptors.
+const MOST: usize = 20_000;
+
+/// Takes connections for as long as there is a target; else they wait in the socket's queue.
+pub async fn serve(listener: TcpListener, mut targets: Targets, attached: Attached) {
+    let (slots, turn) = (Arc::new(Semaphore::new(MOST)), Arc::new(AtomicUsize::new(0)));
+    loop {
+        // The sender goes when the port is closed.
+        if targets.wait_for(|targets| has_active(targets)).await.is_err() {
+            return;
+        }
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            changed = targets.changed() => if changed.is_ok() { continue } else { return },
+        };
+        match accepted {
+            Ok((client, _)) => {
+                let carrier = Carrier { targets: targets.clone(), attached: attached.clone(), turn: turn.clone() };
+                tokio::spawn(async move {
+                    carrier.carry(client).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, it would fail again at once, for ever.
+                log::warn!("cannot take a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn has_active(targets: &[Target]) -> bool {
+    targets.iter().any(|target| !target.draining)
+}
+
+struct Carrier {
+    targets: Targets,
+    attached: Attached,
+    turn: Arc<AtomicUsize>,
+}
+
+impl Carrier {
+    /// Carries a client from container to container until it ends.
+    async fn carry(mut self, mut client: TcpStream) {
+        if prepare(&client).is_err() {
+            return;
+        }
+        let mut pending = Vec::new();
+        loop {
+            let Some((target, upstream)) = self.connect().await else { return };
+            let counted = self.attached.count(&target.id);
+            let mut leaving = self.targets.clone();
+            let leave = async {
+                let drains = |targets: &Vec<Target>| {
+                    targets
+                        .iter()
+                        .any(|other| other.draining && other.id == target.id && other.address == target.address)
+                };
+                // A closed port leaves its connections alone.
+                if leaving.wait_for(drains).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            match relay(&mut client, upstream, pending, leave).await {
+                End::Closed => return,
+                End::Leave(request) => pending = request,
+            }
+            drop(counted);
+            // A silent client is connected again when it speaks.
+            if pending.is_empty() && (client.readable().await.is_err() || has_ended(&client)) {
+                return;
+            }
+        }
+    }
+
+    /// A connection to one of the containers; none when no one takes it in time.
+    async fn connect(&mut self) -> Option<(Target, TcpStream)> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for target in self.candidates() {
+                let attempt = tokio::time::timeout(ATTEMPT, TcpStream::connect(target.address)).await;
+                match attempt {
+                    Ok(Ok(stream)) if prepare(&stream).is_ok() => return Some((target, stream)),
+                    Ok(Ok(_) | Err(_)) | Err(_) => {}
+                }
+            }
+            if Instant::now() > deadline {
+                return None;
+            }
+            tokio::select! {
+                changed = self.targets.changed() => changed.ok()?,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Those that take connections, each in its turn the first.
+    fn candidates(&mut self) -> Vec<Target> {
+        let targets = self.targets.borrow_and_update();
+        let mut active: Vec<Target> = targets.iter().filter(|target| !target.draining).cloned().collect();
+        if active.len() > 1 {
+            let first = self.turn.fetch_add(1, Relaxed) % active.len();
+            active.rotate_left(first);
+        }
+        active
+    }
+}
+
+/// Nothing waits for more to send, and a peer that is gone without a word is noticed.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    Ok(setsockopt(stream, sockopt::KeepAlive, &true)?)
+}
+
+fn has_ended(client: &TcpStream) -> bool {
+    use nix::sys::socket::{MsgFlags, recv};
+    use std::os::fd::AsRawFd as _;
+    // An error other than "not yet" is an end too, and shows at the next read.
+    matches!(recv(client.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT), Ok(0))
+}
