@@ -20,6 +20,7 @@ const BOOT: Duration = Duration::from_secs(120);
 /// Steps of every kind that a tree without Debian in it can take.
 const RESUMABLE: &str = r#"#cloud-config
 hostname: web
+users: []
 manage_etc_hosts: true
 write_files:
 - {path: /etc/app/a.conf, content: "a=1\n", permissions: '0600'}

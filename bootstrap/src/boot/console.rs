@@ -32,18 +32,28 @@ impl<'a> Console<'a> {
         self.plain(&format!("[{:>5.1}s] {text}", self.host.uptime()));
     }
 
-    /// The user-data's `final_message:` with cloud-init's variables in either of their forms.
+    /// The user-data's `final_message:` with cloud-init's variables in each of their forms: `$UPTIME`, `${uptime}` and,
+    /// below `## template: jinja`, `{{ uptime }}`.
     pub fn final_message(&self, message: &str, report: &Report) {
-        let mut text = message.to_owned();
+        let body = match message.trim_start().split_once('\n') {
+            Some((first, rest)) if first.starts_with("##") && first.contains("template") => rest,
+            _ => message,
+        };
+        let mut text = body.to_owned();
         for (name, value) in [
             ("uptime", format!("{:.2}", self.host.uptime())),
-            ("timestamp", report.written.to_string()),
+            ("timestamp", report.written.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()),
             ("datasource", report.datasource.clone()),
             ("version", report.version.clone()),
         ] {
-            let upper = name.to_ascii_uppercase();
-            for form in [format!("${name}"), format!("${upper}"), format!("${{{name}}}"), format!("${{{upper}}}")] {
-                text = text.replace(&form, &value);
+            for name in [name.to_owned(), name.to_ascii_uppercase()] {
+                let forms = [
+                    format!("${{{name}}}"),
+                    format!("${name}"),
+                    format!("{{{{{name}}}}}"),
+                    format!("{{{{ {name} }}}}"),
+                ];
+                text = forms.iter().fold(text, |text, form| text.replace(form.as_str(), &value));
             }
         }
         self.plain(text.trim_end());

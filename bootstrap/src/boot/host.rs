@@ -3,6 +3,7 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tokio::process::Command;
 
@@ -13,6 +14,7 @@ pub struct Host {
     sys: PathBuf,
     runtime: tokio::runtime::Runtime,
     started: Instant,
+    last: Mutex<Option<Vec<String>>>,
 }
 
 impl Host {
@@ -22,7 +24,7 @@ impl Host {
     /// The operating system gives no event queue.
     pub fn new(root: PathBuf, proc: PathBuf, sys: PathBuf) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { root, proc, sys, runtime, started: Instant::now() })
+        Ok(Self { root, proc, sys, runtime, started: Instant::now(), last: Mutex::new(None) })
     }
 
     /// Where a path of the host is to be found from here.
@@ -54,6 +56,25 @@ impl Host {
     /// Whether systemd is its PID 1, by sd_booted(3)'s own rule.
     pub fn has_systemd(&self) -> bool {
         self.is_this_machine() && self.path("/run/systemd/system").is_dir()
+    }
+
+    /// The distribution's id by os-release(5): `debian`, `ubuntu`, `fedora`.
+    pub fn distribution(&self) -> String {
+        let text = std::fs::read_to_string(self.path("/etc/os-release")).unwrap_or_default();
+        let id = text.lines().find_map(|line| line.strip_prefix("ID="));
+        id.map_or("debian", |id| id.trim_matches(['"', '\''])).to_owned()
+    }
+
+    /// The name of its release by os-release(5): `bookworm`, `noble`.
+    pub fn codename(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.path("/etc/os-release")).unwrap_or_default();
+        let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+        name.map(|name| name.trim_matches(['"', '\'']).to_owned()).filter(|name| !name.is_empty())
+    }
+
+    /// Whether its packages are RPMs.
+    pub fn has_rpm(&self) -> bool {
+        self.program("rpm").is_some() && self.program("dpkg").is_none()
     }
 
     /// Where a program is, by the folders in which an administrator's `PATH` looks.
@@ -91,6 +112,16 @@ impl Host {
         let text = std::fs::read_to_string(self.proc("uptime")).unwrap_or_default();
         let first = text.split_whitespace().next().and_then(|seconds| seconds.parse().ok());
         first.unwrap_or_else(|| self.started.elapsed().as_secs_f64())
+    }
+
+    /// Wants a command, such as a reboot, when everything is done and reported. The first one counts.
+    pub fn run_last(&self, command: Vec<String>) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(command);
+    }
+
+    /// What a step wanted for the end, if any did.
+    pub fn take_last(&self) -> Option<Vec<String>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Since the program started.

@@ -94,6 +94,7 @@ pub fn boot(arguments: &BootArguments) -> anyhow::Result<ExitCode> {
         }
     };
     conclude(&host, &console, &report);
+    end_as_wanted(&host, &console);
     Ok(if report.result == Verdict::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -155,6 +156,17 @@ fn without_seed(
     let report = Report::without_steps(datasource.to_owned(), stage, warnings, result);
     report.write(host, None).context("cannot write the boot's report")?;
     Ok(report)
+}
+
+/// A reboot or the like that a step wanted, now that the report is written.
+fn end_as_wanted(host: &Host, console: &Console<'_>) {
+    let Some(words) = host.take_last() else { return };
+    let Some((program, arguments)) = words.split_first() else { return };
+    console.line(&format!("as the user-data wants it: {}", words.join(" ")));
+    let mut command = host.command(program);
+    if let Err(error) = host.block_on(command.args(arguments).status()) {
+        console.line(&format!("cannot run {program}: {error}"));
+    }
 }
 
 /// The last line, by which people and tests see on the console that the boot is over.

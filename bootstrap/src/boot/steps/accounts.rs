@@ -31,6 +31,13 @@ pub fn group(host: &Host, name: &str) -> Result<Option<(u32, Vec<String>)>, Fail
     Ok(found)
 }
 
+/// Whether nobody can log in by a password of this user.
+pub fn is_locked(host: &Host, name: &str) -> bool {
+    let text = read(host, "/etc/shadow").unwrap_or_default();
+    let field = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split(':').next());
+    field.is_some_and(|field| field.starts_with(['!', '*']))
+}
+
 /// The ids of `user:group`, `user` or `:group`, by name or number; nothing for a part that is not said.
 pub fn owner(host: &Host, text: &str) -> Result<(Option<u32>, Option<u32>), Failure> {
     let (user_name, group_name) = text.split_once(':').unwrap_or((text, ""));
@@ -41,14 +48,14 @@ pub fn owner(host: &Host, text: &str) -> Result<(Option<u32>, Option<u32>), Fail
         )
     };
     let uid = match (user_name, user_name.parse()) {
-        ("", _) => None,
+        ("" | "-1" | "None", _) => None,
         (_, Ok(number)) => Some(number),
         // Root is there whatever the files say.
         ("root", _) => Some(0),
         (name, _) => Some(user(host, name)?.ok_or_else(|| missing("user", name))?.uid),
     };
     let gid = match (group_name, group_name.parse()) {
-        ("", _) => None,
+        ("" | "-1" | "None", _) => None,
         (_, Ok(number)) => Some(number),
         ("root", _) => Some(0),
         (name, _) => Some(group(host, name)?.ok_or_else(|| missing("group", name))?.0),

@@ -1,9 +1,12 @@
 use super::folder::Folder;
+use super::request::Request;
 use super::{Action, Context, Failure, Outcome, accounts, each, hex, place};
+use crate::boot::host::read_bounded;
 use crate::boot::userdata::files::WriteFile;
 use hostwright_core::state::{StateError, StateFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -94,16 +97,39 @@ fn key(index: usize, file: &WriteFile) -> String {
 /// `was_begun`: it may be there already.
 fn write(context: &Context<'_>, file: &WriteFile, was_begun: bool) -> Result<(), Failure> {
     let owner = accounts::owner(context.host, &file.owner)?;
+    let wanted = wanted(context, file)?;
     let mut content = Vec::new();
     if file.append {
         let folder = Folder::open_or_make(context.host, file.path.parent().unwrap_or(Path::new("/")));
         let read = folder.and_then(|folder| folder.read(file.path.file_name().unwrap_or_default(), MAX_APPENDED));
         content = read.map_err(|error| Failure::io("read what it shall be added to", &error))?.unwrap_or_default();
     }
-    if !(file.append && was_begun && content.ends_with(&file.content)) {
-        content.extend_from_slice(&file.content);
+    if !(file.append && was_begun && content.ends_with(&wanted)) {
+        content.extend_from_slice(&wanted);
     }
     place::File { path: &file.path, content: &content, mode: file.mode, owner }.place(context)
+}
+
+/// Its content: from its source, or what is given for when that cannot be had.
+fn wanted<'f>(context: &Context<'_>, file: &'f WriteFile) -> Result<Cow<'f, [u8]>, Failure> {
+    let Some(source) = &file.source else { return Ok(Cow::Borrowed(&file.content)) };
+    let fetched = match source.path() {
+        Some(path) => read_bounded(&context.host.path(path), MAX_APPENDED)
+            .map_err(|e| Failure::io(format!("read {}", source.uri), &e)),
+        None => Request::get(&source.uri, &source.headers, MAX_APPENDED).send(context.host),
+    };
+    let decoded = fetched.and_then(|content| {
+        let remedy = "correct its encoding in the user-data";
+        source.encoding.decode(content).map_err(|why| Failure::new(format!("{}: {why}", source.uri), remedy))
+    });
+    match decoded {
+        Ok(content) => Ok(Cow::Owned(content)),
+        Err(failure) if file.content.is_empty() => Err(failure),
+        Err(failure) => {
+            log::warn!("{}; the content that the user-data gives is taken", failure.why);
+            Ok(Cow::Borrowed(&file.content))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +142,7 @@ mod tests {
 
     fn file(path: &str, content: &str) -> WriteFile {
         let (owner, content) = ("root:root".into(), content.into());
-        WriteFile { path: path.into(), content, owner, mode: 0o640, append: false, defer: false }
+        WriteFile { path: path.into(), content, owner, mode: 0o640, ..WriteFile::default() }
     }
 
     fn write_in(tree: &std::path::Path, file: &WriteFile) -> Result<(), Failure> {
@@ -182,6 +208,25 @@ mod tests {
         std::os::unix::fs::symlink("secret", tree.path().join("log")).expect("linked");
         let failure = write_in(tree.path(), &WriteFile { append: true, ..file("/log", "b\n") }).expect_err("refused");
         assert!(failure.why.contains("it is a link"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_had_leaves_the_content_that_is_given() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(tree.path().join("source"), "aGk=").expect("written");
+        let source = |uri: &str| {
+            let text = format!(
+                "#cloud-config\nwrite_files: [{{path: /a, encoding: b64, content: {}, source: {{uri: '{uri}'}}}}]\n",
+                "b3I="
+            );
+            crate::boot::userdata::read(text.as_bytes()).config.files.remove(0)
+        };
+        write_in(tree.path(), &source("file:///source")).expect("written");
+        assert_eq!(std::fs::read_to_string(tree.path().join("a")).expect("read"), "hi");
+        write_in(tree.path(), &source("file:///none")).expect("written");
+        assert_eq!(std::fs::read_to_string(tree.path().join("a")).expect("read"), "or");
+        write_in(tree.path(), &WriteFile { content: Vec::new(), ..source("file:///none") })
+            .expect_err("nothing to write");
     }
 
     #[test]

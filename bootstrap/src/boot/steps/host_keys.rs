@@ -1,25 +1,24 @@
 use super::command::Run;
 use super::place::File;
 use super::{Action, Context, Failure, Outcome};
-use crate::boot::userdata::ssh::Ssh;
+use crate::boot::host::Host;
+use crate::boot::userdata::ssh::{self, key_file};
 use hostwright_core::atomic_file;
 use serde::Serialize;
 use std::io;
 use std::path::Path;
 
-/// No RSA: generating it takes up to a second, and every client of this decade takes these two.
-const TYPES: [&str; 2] = ["ed25519", "ecdsa"];
 const FOLDER: &str = "/etc/ssh";
 
 /// The keys by which the SSH server is known. An instance that was cloned from another gets its own.
 #[derive(Serialize)]
 pub struct HostKeys {
-    keep: bool,
+    keys: ssh::HostKeys,
 }
 
 impl HostKeys {
-    pub fn new(keep: bool) -> Self {
-        Self { keep }
+    pub fn new(keys: &ssh::HostKeys) -> Self {
+        Self { keys: keys.clone() }
     }
 }
 
@@ -29,39 +28,78 @@ impl Action for HostKeys {
         if host.program("sshd").is_none() {
             return Ok(Outcome::Skipped("there is no SSH server".into()));
         }
-        if !self.keep {
+        if !self.keys.keep {
             remove_keys(&host.path(FOLDER)).map_err(|e| Failure::io("remove the SSH host keys of the image", &e))?;
         }
-        let mut changed = false;
-        for kind in TYPES {
-            let key = host.path(FOLDER).join(format!("ssh_host_{kind}_key"));
-            // An empty file is what a power cut leaves of a key that was being written.
-            if !key.metadata().is_ok_and(|metadata| metadata.len() > 0) {
-                generate(context, kind, &key)?;
-                changed = true;
+        if self.keys.given.is_empty() {
+            // RSA takes up to a second and every client of this decade takes the others: it comes later.
+            for kind in self.keys.types.iter().filter(|kind| *kind != "rsa") {
+                generate(context, kind)?;
             }
+        } else {
+            self.write_given(context)?;
         }
-        if changed {
-            restart_server(context);
-        }
+        restart_server(context);
         Ok(Outcome::Done)
     }
+}
+
+impl HostKeys {
+    fn write_given(&self, context: &Context<'_>) -> Result<(), Failure> {
+        let mut certificates = String::new();
+        for (name, text) in &self.keys.given {
+            let Some((file, is_secret)) = key_file(name) else { continue };
+            let path = format!("{FOLDER}/{file}");
+            let end = if text.ends_with('\n') { "" } else { "\n" };
+            let mode = if is_secret { 0o600 } else { 0o644 };
+            File::new(&path, format!("{text}{end}").as_bytes(), mode).place(context)?;
+            if name.ends_with("_certificate") {
+                certificates.push_str(&format!("HostCertificate {path}\n"));
+            }
+            let public = name.replace("_private", "_public");
+            if is_secret && !self.keys.given.contains_key(&public) {
+                derive_public(context, &path)?;
+            }
+        }
+        if certificates.is_empty() {
+            return Ok(());
+        }
+        let content = format!("# Written by hostwright-bootstrap from the user-data.\n{certificates}");
+        File::new("/etc/ssh/sshd_config.d/50-hostwright-certificates.conf", content.as_bytes(), 0o644).place(context)
+    }
+}
+
+fn derive_public(context: &Context<'_>, private: &str) -> Result<(), Failure> {
+    let mut command = context.host.command("/bin/sh");
+    let script = r#"set -e; ssh-keygen -y -f "$1" >"$1.pub.new"; mv "$1.pub.new" "$1.pub""#;
+    command.args(["-c", script, "sh", private]);
+    Run::new("ssh host keys", command).succeed(context).map_err(|failure| {
+        Failure::new(
+            failure.why,
+            "correct the private key under ssh_keys: of the user-data; it must have no passphrase",
+        )
+    })
 }
 
 fn remove_keys(folder: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("ssh_host_") && (name.ends_with("_key") || name.ends_with("_key.pub")) {
+        if name.starts_with("ssh_host_") && name.contains("key") {
             std::fs::remove_file(&path)?;
         }
     }
     Ok(())
 }
 
-/// Under another name first: half a key must never stand under its own.
-fn generate(context: &Context<'_>, kind: &str, key: &Path) -> Result<(), Failure> {
-    let unfinished = context.host.path(FOLDER).join(".hostwright_unfinished_key");
+/// Unless it is there. Under another name first: half a key must never stand under its own.
+fn generate(context: &Context<'_>, kind: &str) -> Result<(), Failure> {
+    let key = context.host.path(FOLDER).join(format!("ssh_host_{kind}_key"));
+    // An empty file is what a power cut leaves of a key that was being written.
+    if key.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+        return Ok(());
+    }
+    let unfinished = context.host.path(FOLDER).join(format!(".hostwright_unfinished_{kind}_key"));
     let public = |path: &Path| path.with_extension("pub");
     for path in [&unfinished, &public(&unfinished)] {
         let _ = std::fs::remove_file(path); // what matters is that ssh-keygen does not ask, and it says if it cannot
@@ -70,19 +108,41 @@ fn generate(context: &Context<'_>, kind: &str, key: &Path) -> Result<(), Failure
     command.args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(context.host.inside(&unfinished));
     Run::new("ssh host keys", command).succeed(context)?;
     let placed = || {
-        std::fs::rename(public(&unfinished), public(key))?;
-        std::fs::rename(&unfinished, key)?;
-        atomic_file::sync_parent(key)
+        std::fs::rename(public(&unfinished), public(&key))?;
+        std::fs::rename(&unfinished, &key)?;
+        atomic_file::sync_parent(&key)
     };
     placed().map_err(|e| Failure::io("put an SSH host key in place", &e))
 }
 
-/// A server that runs already (the seed came over the network) would go on with the keys that it knows.
-fn restart_server(context: &Context<'_>) {
-    if !context.host.has_systemd() {
-        return;
+/// The RSA key, for clients of the last decade: made when the host is up, by a unit of its own, and never waited for.
+#[derive(Serialize)]
+pub struct RsaKey {}
+
+const LATER: &str = r#"set -e; cd /etc/ssh; test ! -s ssh_host_rsa_key; rm -f .hostwright_rsa .hostwright_rsa.pub
+ssh-keygen -q -t rsa -N '' -C '' -f .hostwright_rsa
+mv .hostwright_rsa.pub ssh_host_rsa_key.pub; mv .hostwright_rsa ssh_host_rsa_key
+systemctl --no-block try-reload-or-restart ssh.service sshd.service || true"#;
+
+impl Action for RsaKey {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        if context.host.program("sshd").is_none() {
+            return Ok(Outcome::Skipped("there is no SSH server".into()));
+        }
+        if !context.host.has_systemd() || context.host.program("systemd-run").is_none() {
+            return generate(context, "rsa").map(|()| Outcome::Done);
+        }
+        let mut command = context.host.command("systemd-run");
+        command.args(["--no-block", "--quiet", "--collect", "--unit=hostwright-ssh-rsa-key", "--nice=19"]);
+        command.args(["/bin/sh", "-c", LATER]);
+        Run::new("ssh rsa key", command).succeed(context)?;
+        Ok(Outcome::Done)
     }
-    for unit in ["ssh.service", "sshd.service"] {
+}
+
+/// A server that runs already (the seed came over the network) would go on with what it knows.
+fn restart_server(context: &Context<'_>) {
+    for unit in ["ssh.service", "sshd.service"].into_iter().filter(|unit| runs(context.host, unit)) {
         let mut command = context.host.command("systemctl");
         command.args(["--no-block", "try-restart", unit]);
         if let Err(failure) = Run::new("ssh host keys", command).succeed(context) {
@@ -91,7 +151,12 @@ fn restart_server(context: &Context<'_>) {
     }
 }
 
-/// `ssh_pwauth:` and `disable_root:`, as a file that the server includes.
+/// A unit that runs has a control group; asking systemd would cost a process.
+fn runs(host: &Host, unit: &str) -> bool {
+    host.has_systemd() && host.sys(&format!("fs/cgroup/system.slice/{unit}")).is_dir()
+}
+
+/// `ssh_pwauth:`, as a file that the server includes.
 #[derive(Serialize)]
 pub struct ServerSwitches {
     content: String,
@@ -99,16 +164,11 @@ pub struct ServerSwitches {
 
 impl ServerSwitches {
     /// Nothing where the user-data says nothing of them.
-    pub fn new(ssh: &Ssh) -> Option<Self> {
-        let mut content = String::new();
-        if let Some(on) = ssh.password_authentication {
-            content.push_str(if on { "PasswordAuthentication yes\n" } else { "PasswordAuthentication no\n" });
-        }
-        if let Some(out) = ssh.disable_root {
-            content.push_str(if out { "PermitRootLogin no\n" } else { "PermitRootLogin prohibit-password\n" });
-        }
-        let header = "# Written by hostwright-bootstrap from the user-data.\n";
-        (!content.is_empty()).then(|| Self { content: format!("{header}{content}") })
+    pub fn new(ssh: &ssh::Ssh) -> Option<Self> {
+        let on = ssh.password_authentication?;
+        let word = if on { "yes" } else { "no" };
+        let content = format!("# Written by hostwright-bootstrap from the user-data.\nPasswordAuthentication {word}\n");
+        Some(Self { content })
     }
 }
 

@@ -9,26 +9,32 @@ use serde::Serialize;
 pub struct SetHostName {
     /// For the kernel and `/etc/hostname`.
     name: String,
-    short: String,
-    fqdn: String,
+    pub(super) short: String,
+    pub(super) fqdn: String,
+    keep_away_from_the_file: bool,
 }
 
 impl SetHostName {
-    /// The user-data's name, else the cloud's; nothing where neither says.
-    pub fn new(names: &Names, metadata: &Metadata) -> Option<Self> {
-        let said = names.hostname.clone().or_else(|| names.fqdn.clone());
-        let whole = said.or_else(|| metadata.local_hostname.clone().filter(|name| is_host_name(name)))?;
-        let short = whole.split('.').next().unwrap_or(&whole).to_owned();
-        let fqdn = names.fqdn.clone().unwrap_or(whole);
-        let name = if names.prefer_fqdn { fqdn.clone() } else { short.clone() };
-        Some(Self { name, short, fqdn })
+    /// The user-data's name, else the cloud's; nothing where neither says. Of a distribution it depends whether the
+    /// name has its domain.
+    pub fn new(names: &Names, metadata: &Metadata, prefers_fqdn: bool) -> Option<Self> {
+        let from_cloud = || metadata.local_hostname.clone().filter(|name| is_host_name(name));
+        let fqdn = names.fqdn.clone().or_else(|| names.hostname.clone()).or_else(from_cloud)?;
+        let short = match (&names.hostname, &names.fqdn) {
+            (Some(hostname), Some(_)) => hostname.clone(),
+            _ => fqdn.split('.').next().unwrap_or(&fqdn).to_owned(),
+        };
+        let name = if names.prefer_fqdn.unwrap_or(prefers_fqdn) { fqdn.clone() } else { short.clone() };
+        Some(Self { name, short, fqdn, keep_away_from_the_file: names.keep_away_from_the_file })
     }
 }
 
 impl Action for SetHostName {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let content = format!("{}\n", self.name);
-        File::new("/etc/hostname", content.as_bytes(), 0o644).place_if_changed(context)?;
+        if !self.keep_away_from_the_file || context.host.path("/etc/hostname").exists() {
+            File::new("/etc/hostname", content.as_bytes(), 0o644).place_if_changed(context)?;
+        }
         if context.host.is_this_machine() {
             nix::unistd::sethostname(&self.name).map_err(|e| Failure::io("set the host name", &e.into()))?;
         }
@@ -90,21 +96,21 @@ mod tests {
             let names = Names {
                 hostname: hostname.map(Into::into),
                 fqdn: fqdn.map(Into::into),
-                prefer_fqdn,
+                prefer_fqdn: Some(prefer_fqdn),
                 ..Names::default()
             };
-            SetHostName::new(&names, &metadata).map(|set| (set.name, set.fqdn)).expect("a name")
+            SetHostName::new(&names, &metadata, false).map(|set| (set.name, set.fqdn)).expect("a name")
         };
         assert_eq!(said(None, None, false), ("vm-1".into(), "vm-1.novalocal".into()));
         assert_eq!(said(Some("web"), Some("web.example.org"), false), ("web".into(), "web.example.org".into()));
         assert_eq!(said(None, Some("web.example.org"), true), ("web.example.org".into(), "web.example.org".into()));
-        assert!(SetHostName::new(&Names::default(), &Metadata::default()).is_none());
+        assert!(SetHostName::new(&Names::default(), &Metadata::default(), false).is_none());
     }
 
     #[test]
     fn localhost_keeps_the_lines_of_others() {
         let names = Names { hostname: Some("web".into()), ..Names::default() };
-        let name = SetHostName::new(&names, &Metadata::default()).expect("a name");
+        let name = SetHostName::new(&names, &Metadata::default(), false).expect("a name");
         let hosts = EtcHosts::new(&name, ManageHosts::Localhost);
         let after = hosts.content("127.0.0.1 localhost\n127.0.1.1 old\n10.0.0.1 db\n");
         assert_eq!(after, "127.0.1.1 web\n127.0.0.1 localhost\n10.0.0.1 db\n");

@@ -11,32 +11,64 @@ mod accounts;
 mod agent_install;
 /// The agent started and waited for.
 mod agent_start;
+/// `apt`
+mod apt;
 /// `~/.ssh/authorized_keys`
 mod authorized_keys;
 /// A program run to its end, with its output kept.
 mod command;
+/// Files of the host's own services, and the commands after which they count.
+mod configure;
+/// `disk_setup` and `fs_setup`
+mod disks;
 /// `write_files`
 mod files;
 /// A folder reached without anybody else's links.
 mod folder;
 /// `groups`
 mod groups;
+/// `growpart` and `resize_rootfs`
+mod growth;
 /// The SSH server's keys and switches.
 mod host_keys;
 /// The host's name and `/etc/hosts`.
 mod host_name;
 /// What has been done, on disk.
 pub mod journal;
+/// `mounts` and `swap`
+mod mounts;
+/// `ntp`
+mod ntp;
 /// `packages`
 mod packages;
+/// `chpasswd` and `password`
+mod passwords;
+/// Who shall be on the host, put together from everything that is said of users.
+mod people;
+/// `phone_home`
+mod phone_home;
 /// A file put in its place.
 mod place;
 /// The steps of an instance.
 pub mod plan;
+/// `power_state`
+mod power;
+/// `random_seed`
+mod random_seed;
+/// Requests over HTTP.
+mod request;
+/// `rsyslog`
+mod rsyslog;
 /// The steps carried out.
 pub mod run;
+/// `locale`, `keyboard`, `ca_certs`, `resolv_conf`, `yum_repos`
+mod services;
 /// `runcmd`, `bootcmd` and `#!` scripts
 mod shell;
+/// The keys of the SSH server on the console.
+mod ssh_keys_told;
+/// What devices are called and what is on them.
+mod storage;
 /// `sudo:` rules of users
 mod sudo;
 /// `timezone`

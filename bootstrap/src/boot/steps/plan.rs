@@ -1,25 +1,36 @@
 use super::agent_install::{InstallConfiguration, InstallProgram, InstallUnit};
 use super::agent_start::{StartAgent, WaitForAgent};
+use super::apt::ConfigureApt;
+use super::disks::{MakeFilesystems, PartitionDisks};
 use super::files::WriteFiles;
 use super::groups::{CreateGroups, JoinGroups};
-use super::host_keys::{HostKeys, ServerSwitches};
+use super::growth::Grow;
+use super::host_keys::{HostKeys, RsaKey, ServerSwitches};
 use super::host_name::{EtcHosts, SetHostName};
+use super::mounts::MountAll;
+use super::ntp::ConfigureNtp;
 use super::packages::InstallPackages;
+use super::passwords::SetPasswords;
+use super::phone_home::CallHome;
+use super::power::ChangePower;
+use super::random_seed::SeedRandom;
+use super::rsyslog::ConfigureRsyslog;
 use super::shell::{Script, ShellCommand};
-use super::sudo::SudoRules;
+use super::ssh_keys_told::TellSshKeys;
+use super::sudo::{DoasRules, SudoRules};
 use super::timezone::SetTimeZone;
-use super::users::{CreateUsers, default_user};
+use super::users::CreateUsers;
 use super::validity::Validity;
-use super::{Frequency, Step};
+use super::{Frequency, Step, people, services};
 use crate::boot::datasource::Metadata;
 use crate::boot::host::Host;
+use crate::boot::userdata::files::{Source, WriteFile};
 use crate::boot::userdata::names::ManageHosts;
 use crate::boot::userdata::parts::When;
-use crate::boot::userdata::users::{Entry, User};
 use crate::boot::userdata::{CloudConfig, Script as UserScript, UserData};
 use std::time::Duration;
 
-/// The steps of an instance, in their order. Its only look at the host is the distribution's name.
+/// The steps of an instance, in their order. All that it looks at on the host are files that say what it is.
 pub fn plan(host: &Host, metadata: &Metadata, user_data: UserData, patience: Duration) -> Vec<Step> {
     let mut steps =
         vec![Step::new("user-data", Validity::new(&user_data.findings.errors)).with_frequency(Frequency::Boot)];
@@ -27,8 +38,20 @@ pub fn plan(host: &Host, metadata: &Metadata, user_data: UserData, patience: Dur
         let name = format!("{}boothook {}", if hook.is_vendors { "vendor " } else { "" }, hook.name);
         steps.push(Step::new(&name, Script::new(&name, hook)).with_frequency(Frequency::Boot));
     }
-    early(host, metadata, &user_data.config, &mut steps);
-    last(user_data, patience, &mut steps);
+    let scripts = [
+        user_data.scripts_before_commands().map(script).collect(),
+        user_data.scripts_after_commands().map(script).collect(),
+    ];
+    let config = user_data.config;
+    let name = SetHostName::new(&config.names, metadata, host.has_rpm());
+    first(host, &config, &mut steps);
+    names(&config, name.as_ref(), &mut steps);
+    accounts(host, metadata, &config, &mut steps);
+    own_services(host, &config, &mut steps);
+    packages(host, &config, name.as_ref(), &mut steps);
+    commands(&config, scripts, &mut steps);
+    agent(&config, patience, &mut steps);
+    farewell(&config, name.as_ref(), &mut steps);
     steps
 }
 
@@ -45,15 +68,36 @@ fn script(script: &UserScript) -> Step {
     if script.when == When::Boot { step.with_frequency(Frequency::Boot) } else { step }
 }
 
-fn early(host: &Host, metadata: &Metadata, config: &CloudConfig, steps: &mut Vec<Step>) {
+/// Commands, and what others lie on: disks.
+fn first(host: &Host, config: &CloudConfig, steps: &mut Vec<Step>) {
+    if let Some(seed) = &config.random_seed {
+        steps.push(Step::new("random seed", SeedRandom::new(seed)));
+    }
     for (number, line) in config.bootcmd.iter().enumerate() {
         let name = format!("bootcmd {}", number + 1);
         steps.push(Step::new(&name, ShellCommand::new(&name, line)).with_frequency(Frequency::Boot));
     }
-    if let Some(name) = SetHostName::new(&config.names, metadata) {
-        let hosts = EtcHosts::new(&name, config.names.manage_hosts);
+    let grow = Grow::new(&config.growth);
+    if config.growth.is_said || grow.is_needed(host) {
+        steps.push(Step::new("growth", grow).with_frequency(Frequency::Boot));
+    }
+    if !config.disks.tables.is_empty() {
+        steps.push(Step::new("disks", PartitionDisks::new(&config.disks)));
+    }
+    if !config.disks.filesystems.is_empty() {
+        steps.push(Step::new("filesystems", MakeFilesystems::new(&config.disks)).needing(&["disks"]));
+    }
+    if !config.mounts.lines.is_empty() || config.mounts.swap.is_some() {
+        let mount = MountAll::new(&config.mounts, &config.disks.aliases);
+        steps.push(Step::new("mounts", mount).needing(&["filesystems"]));
+    }
+}
+
+fn names(config: &CloudConfig, name: Option<&SetHostName>, steps: &mut Vec<Step>) {
+    if let Some(name) = name {
+        let hosts = EtcHosts::new(name, config.names.manage_hosts);
         if !config.names.preserve {
-            steps.push(Step::new("hostname", name));
+            steps.push(Step::new("hostname", name.clone()));
         }
         if config.names.manage_hosts != ManageHosts::No {
             steps.push(Step::new("hosts", hosts).with_frequency(Frequency::Boot));
@@ -62,42 +106,94 @@ fn early(host: &Host, metadata: &Metadata, config: &CloudConfig, steps: &mut Vec
     if let Some(zone) = &config.timezone {
         steps.push(Step::new("timezone", SetTimeZone::new(zone)));
     }
+}
+
+fn accounts(host: &Host, metadata: &Metadata, config: &CloudConfig, steps: &mut Vec<Step>) {
     if !config.groups.is_empty() {
         steps.push(Step::new("groups", CreateGroups::new(&config.groups)));
     }
-    let users = users(host, metadata, config);
-    if !users.is_empty() {
-        steps.push(Step::new("users", CreateUsers::new(&users)));
+    let people = people::people(host, metadata, config);
+    if !people.users.is_empty() {
+        steps.push(Step::new("users", CreateUsers::new(&people.users)));
     }
     if config.groups.iter().any(|group| !group.members.is_empty()) {
         // Users of the image can be members too, so users that failed do not stand in the way of the others.
         steps.push(Step::new("group members", JoinGroups::new(&config.groups)).needing(&["groups"]));
     }
-    if users.iter().any(|user| !user.sudo.is_empty()) {
-        steps.push(Step::new("sudo", SudoRules::new(&users)));
+    if people.users.iter().any(|user| user.sudo.as_ref().is_some_and(|rules| !rules.is_empty())) {
+        steps.push(Step::new("sudo", SudoRules::new(&people.users)));
     }
-    if config.files.iter().any(|file| !file.defer) {
-        steps.push(Step::new("files", WriteFiles::new("files", config.files.iter().filter(|file| !file.defer))));
+    if people.users.iter().any(|user| user.doas.is_some()) {
+        steps.push(Step::new("doas", DoasRules::new(&people.users)));
     }
-    steps.push(
-        Step::new("ssh host keys", HostKeys::new(config.ssh.keep_host_keys)).with_frequency(Frequency::InstanceOnly),
-    );
+    if !people.passwords.is_empty() {
+        steps.push(Step::new("passwords", SetPasswords::new(people.passwords, config.passwords.expire)));
+    }
+    let is_here = |file: &&WriteFile| !file.defer && file.source.as_ref().is_none_or(|source| source.path().is_some());
+    if config.files.iter().any(|file| is_here(&file)) {
+        steps.push(Step::new("files", WriteFiles::new("files", config.files.iter().filter(is_here))));
+    }
+    steps
+        .push(Step::new("ssh host keys", HostKeys::new(&config.ssh.host_keys)).with_frequency(Frequency::InstanceOnly));
     if let Some(switches) = ServerSwitches::new(&config.ssh) {
         steps.push(Step::new("ssh switches", switches));
     }
+    if !people.roots_keys.is_empty() {
+        steps.push(Step::new("root keys", people::RootKeys::new(people.roots_keys)));
+    }
 }
 
-fn last(user_data: UserData, patience: Duration, steps: &mut Vec<Step>) {
-    let [before, after]: [Vec<Step>; 2] = [
-        user_data.scripts_before_commands().map(script).collect(),
-        user_data.scripts_after_commands().map(script).collect(),
-    ];
-    let config = user_data.config;
-    let mut push = |step: Step| steps.push(step.in_the_final_stage());
-    let packages = config.packages;
-    if packages.update || packages.upgrade || !packages.install.is_empty() {
-        push(Step::new("packages", InstallPackages::new(packages)));
+/// Services of the host that are told something before they start.
+fn own_services(host: &Host, config: &CloudConfig, steps: &mut Vec<Step>) {
+    if let Some(keyboard) = &config.keyboard {
+        steps.push(Step::new("keyboard", services::keyboard(host, keyboard)));
     }
+    if let Some(resolvers) = &config.resolvers {
+        steps.push(Step::new("resolvers", services::resolvers(resolvers)));
+    }
+    if let Some(certificates) = &config.certificates {
+        steps.push(
+            Step::new("certificates", services::certificates(host, certificates))
+                .with_frequency(Frequency::InstanceOnly),
+        );
+    }
+}
+
+fn packages(host: &Host, config: &CloudConfig, name: Option<&SetHostName>, steps: &mut Vec<Step>) {
+    let mut push = |step: Step| steps.push(step.in_the_final_stage());
+    let is_fetched =
+        |file: &&WriteFile| !file.defer && file.source.as_ref().is_some_and(|source: &Source| source.path().is_none());
+    if config.files.iter().any(|file| is_fetched(&file)) {
+        push(Step::new("fetched files", WriteFiles::new("fetched files", config.files.iter().filter(is_fetched))));
+    }
+    if let Some(locale) = &config.locale {
+        // What it writes depends on what is there, so its input is no reason to do it again.
+        push(Step::new("locale", services::locale(host, locale)).with_frequency(Frequency::InstanceOnly));
+    }
+    if let Some(apt) = &config.apt {
+        let domain = name.and_then(|name| name.fqdn.split_once('.')).map_or("", |(_, domain)| domain);
+        push(Step::new("apt", ConfigureApt::new(apt, domain)));
+    }
+    if let Some(yum) = &config.yum {
+        push(Step::new("yum", services::yum(host, yum)).with_frequency(Frequency::InstanceOnly));
+    }
+    if let Some(ntp) = &config.ntp {
+        push(Step::new("ntp", ConfigureNtp::new(ntp)));
+    }
+    if let Some(rsyslog) = &config.rsyslog {
+        push(Step::new("rsyslog", ConfigureRsyslog::new(rsyslog)));
+    }
+    if config.metadata_is_cut_off {
+        push(Step::new("metadata route", services::no_metadata()).with_frequency(Frequency::Boot));
+    }
+    let wanted = &config.packages;
+    if wanted.update || wanted.upgrade || !wanted.install.is_empty() {
+        push(Step::new("packages", InstallPackages::new(wanted.clone())));
+    }
+}
+
+fn commands(config: &CloudConfig, [before, after]: [Vec<Step>; 2], steps: &mut Vec<Step>) {
+    let mut push = |step: Step| steps.push(step.in_the_final_stage());
     if config.files.iter().any(|file| file.defer) {
         push(Step::new(
             "deferred files",
@@ -110,7 +206,16 @@ fn last(user_data: UserData, patience: Duration, steps: &mut Vec<Step>) {
         push(Step::new(&name, ShellCommand::new(&name, line)).of_a_command());
     }
     after.into_iter().for_each(&mut push);
-    if let Some(agent) = config.agent {
+    let users = people::names(config);
+    push(Step::new("ssh keys told", TellSshKeys::new(&config.ssh.told, users)).with_frequency(Frequency::InstanceOnly));
+    if config.ssh.host_keys.given.is_empty() && config.ssh.host_keys.types.iter().any(|kind| kind == "rsa") {
+        push(Step::new("ssh rsa key", RsaKey {}).with_frequency(Frequency::InstanceOnly));
+    }
+}
+
+fn agent(config: &CloudConfig, patience: Duration, steps: &mut Vec<Step>) {
+    let mut push = |step: Step| steps.push(step.in_the_final_stage());
+    if let Some(agent) = config.agent.clone() {
         if let Some(program) = agent.from {
             push(Step::new("agent program", InstallProgram::new(program)));
         }
@@ -122,29 +227,15 @@ fn last(user_data: UserData, patience: Duration, steps: &mut Vec<Step>) {
     }
 }
 
-/// The users that shall exist, with the keys that are nobody's by name given to the default user, else to the first.
-///
-/// Where no users are named, the default user is made if there is a key for him: without one nobody could log in.
-fn users(host: &Host, metadata: &Metadata, config: &CloudConfig) -> Vec<User> {
-    let mut loose: Vec<String> = metadata.public_keys.iter().chain(&config.ssh.authorized_keys).cloned().collect();
-    loose.dedup();
-    let entries = match &config.users {
-        Some(entries) => &entries[..],
-        None if loose.is_empty() => &[],
-        None => &[Entry::Default],
-    };
-    let mut users: Vec<User> = entries
-        .iter()
-        .map(|entry| match entry {
-            Entry::Default => default_user(host),
-            Entry::User(user) => (**user).clone(),
-        })
-        .collect();
-    let heir = entries.iter().position(|entry| *entry == Entry::Default).unwrap_or(0);
-    if let Some(heir) = users.get_mut(heir) {
-        heir.keys.extend(loose);
+fn farewell(config: &CloudConfig, name: Option<&SetHostName>, steps: &mut Vec<Step>) {
+    let mut push = |step: Step| steps.push(step.in_the_final_stage());
+    if let Some(phone) = &config.phone_home {
+        let (short, fqdn) = name.map_or(("", ""), |name| (name.short.as_str(), name.fqdn.as_str()));
+        push(Step::new("phone home", CallHome::new(phone, short, fqdn)).with_frequency(Frequency::InstanceOnly));
     }
-    users
+    if let Some(power) = &config.power {
+        push(Step::new("power state", ChangePower::new(power)).of_a_command());
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +269,8 @@ mod tests {
                 "deferred files",
                 "runcmd 1",
                 "runcmd 2",
+                "ssh keys told",
+                "ssh rsa key",
                 "agent program",
                 "agent unit",
                 "agent config",
@@ -194,7 +287,10 @@ mod tests {
             local_hostname: Some("web".into()),
             public_keys: vec!["ssh-ed25519 A".into()],
         };
-        assert_eq!(names("", &metadata), ["user-data", "hostname", "users", "sudo", "ssh host keys"]);
-        assert_eq!(names("", &Metadata::default()), ["user-data", "ssh host keys"]);
+        let with = names("", &metadata);
+        assert_eq!(with[..6], ["user-data", "hostname", "users", "sudo", "ssh host keys", "root keys"]);
+        let without = names("", &Metadata::default());
+        assert_eq!(without[..4], ["user-data", "users", "sudo", "ssh host keys"]);
+        assert_eq!(names("#cloud-config\nusers: []\n", &metadata)[2], "ssh host keys");
     }
 }

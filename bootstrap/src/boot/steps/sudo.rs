@@ -16,7 +16,7 @@ impl SudoRules {
     pub fn new(users: &[User]) -> Self {
         let mut content = "# Written by hostwright-bootstrap from the user-data.\n".to_owned();
         for user in users {
-            for rule in &user.sudo {
+            for rule in user.sudo.iter().flatten() {
                 content.push_str(&format!("{} {rule}\n", user.name));
             }
         }
@@ -36,6 +36,31 @@ impl Action for SudoRules {
             })?;
         }
         File::new(PATH, self.content.as_bytes(), 0o440).place(context)?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// What users may do by doas.
+#[derive(Serialize)]
+pub struct DoasRules {
+    rules: Vec<String>,
+}
+
+const DOAS: &str = "/etc/doas.conf";
+
+impl DoasRules {
+    pub fn new(users: &[User]) -> Self {
+        Self { rules: users.iter().flat_map(|user| user.doas.iter().flatten().cloned()).collect() }
+    }
+}
+
+impl Action for DoasRules {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let before = std::fs::read_to_string(context.host.path(DOAS)).unwrap_or_default();
+        let missing = self.rules.iter().filter(|rule| !before.lines().any(|line| line == **rule));
+        let added: String = missing.map(|rule| format!("{rule}\n")).collect();
+        let between = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+        File::new(DOAS, format!("{before}{between}{added}").as_bytes(), 0o440).place_if_changed(context)?;
         Ok(Outcome::Done)
     }
 }

@@ -1,7 +1,7 @@
 use super::accounts::{self, Account};
 use super::command::Run;
 use super::folder::Folder;
-use super::{Action, Context, Failure, Outcome, authorized_keys, each, groups};
+use super::{Action, Context, Failure, Outcome, authorized_keys, each, groups, passwords};
 use crate::boot::host::Host;
 use crate::boot::userdata::users::User;
 use hostwright_core::atomic_file;
@@ -29,41 +29,49 @@ impl Action for CreateUsers {
     }
 }
 
-/// The distribution's first user, as cloud images have it: may do everything by sudo, has no password.
+/// The distribution's first user, as cloud-init has it there: may do everything by sudo, has no password.
 pub fn default_user(host: &Host) -> User {
-    let text = std::fs::read_to_string(host.path("/etc/os-release")).unwrap_or_default();
-    let id = text.lines().find_map(|line| line.strip_prefix("ID=")).map_or("debian", |id| id.trim_matches('"'));
-    let (name, groups): (_, &[&str]) = match id {
-        "debian" => {
-            ("debian", &["adm", "audio", "cdrom", "dialout", "dip", "floppy", "netdev", "plugdev", "sudo", "video"])
-        }
-        "ubuntu" => ("ubuntu", &["adm", "cdrom", "dip", "lxd", "sudo"]),
-        "fedora" => ("fedora", &["wheel", "adm", "systemd-journal"]),
-        "rhel" | "centos" | "rocky" | "almalinux" => ("cloud-user", &["wheel", "adm", "systemd-journal"]),
-        _ => ("hostwright", &["adm", "sudo", "wheel"]),
+    let id = host.distribution();
+    let wheel: &[&str] = &["wheel", "adm", "systemd-journal"];
+    let (name, gecos, groups): (_, _, &[&str]) = match id.as_str() {
+        "debian" => (
+            "debian",
+            "Debian",
+            &["adm", "audio", "cdrom", "dialout", "dip", "floppy", "netdev", "plugdev", "sudo", "video"],
+        ),
+        "ubuntu" => ("ubuntu", "Ubuntu", &["adm", "cdrom", "dip", "lxd", "sudo"]),
+        "amzn" => ("ec2-user", "EC2 Default User", wheel),
+        "fedora" => ("fedora", "fedora Cloud User", wheel),
+        "rocky" => ("rocky", "rocky Cloud User", wheel),
+        "almalinux" => ("almalinux", "almalinux Cloud User", wheel),
+        "rhel" | "centos" => ("cloud-user", "Cloud User", wheel),
+        "arch" => ("arch", "arch Cloud User", &["wheel", "users"]),
+        _ => ("hostwright", "Default user", &["adm", "sudo", "wheel"]),
     };
     // Which of them there are is the image's choice.
     let there = |name: &&&str| accounts::group(host, name).is_ok_and(|group| group.is_some());
     User {
         name: name.to_owned(),
-        gecos: Some("Default user".to_owned()),
+        gecos: Some(gecos.to_owned()),
         shell: Some("/bin/bash".into()),
-        groups: groups.iter().filter(there).map(|name| (*name).to_owned()).collect(),
-        sudo: vec!["ALL=(ALL) NOPASSWD:ALL".to_owned()],
+        groups: Some(groups.iter().filter(there).map(|name| (*name).to_owned()).collect()),
+        sudo: Some(vec!["ALL=(ALL) NOPASSWD:ALL".to_owned()]),
         ..User::default()
     }
 }
 
 fn ensure(context: &Context<'_>, user: &User) -> Result<(), Failure> {
-    for group in user.groups.iter().chain(&user.primary_group) {
-        groups::create(context, "users", group, user.system)?;
+    if user.create_groups != Some(false) {
+        for group in user.groups.iter().flatten().chain(&user.primary_group) {
+            groups::create(context, "users", group, user.system == Some(true))?;
+        }
     }
-    let owed = context.folder.join("homes-owed").join(&user.name);
+    let [owed, made] = ["homes-owed", "accounts-made"].map(|folder| context.folder.join(folder).join(&user.name));
     match accounts::user(context.host, &user.name)? {
         None => {
-            let wants_home = !(user.no_create_home || user.system);
-            if wants_home {
-                note(&owed).map_err(|e| Failure::io("note that a home folder is to be made", &e))?;
+            let notes = [(!user.is_homeless(), &owed), (user.first_password_hash.is_some(), &made)];
+            for (_, path) in notes.into_iter().filter(|(wanted, _)| *wanted) {
+                note(path).map_err(|e| Failure::io("note that an account is made", &e))?;
             }
             add(context, user)?;
         }
@@ -78,8 +86,8 @@ fn ensure(context: &Context<'_>, user: &User) -> Result<(), Failure> {
             .and_then(|()| std::fs::remove_file(&owed))
             .map_err(|e| Failure::io(format!("make the home folder of {}", user.name), &e))?;
     }
-    set_password(context, user)?;
-    authorized_keys::add(context.host, &account, &user.keys)
+    set_password(context, user, made.exists())?;
+    authorized_keys::add(context.host, &account, user.keys.as_deref().unwrap_or_default())
 }
 
 fn add(context: &Context<'_>, user: &User) -> Result<(), Failure> {
@@ -97,19 +105,22 @@ fn add(context: &Context<'_>, user: &User) -> Result<(), Failure> {
         // A group of the user's name that is there already (from an interrupted try, say) is taken.
         ("--gid", option(&user.primary_group).or(own_group)),
         ("--expiredate", option(&user.expires)),
-        ("--groups", Some(user.groups.join(",")).filter(|groups| !groups.is_empty())),
+        ("--inactive", option(&user.inactive)),
+        ("--selinux-user", option(&user.selinux_user)),
+        (
+            "--groups",
+            Some(user.groups.iter().flatten().cloned().collect::<Vec<_>>().join(","))
+                .filter(|groups| !groups.is_empty()),
+        ),
     ];
     for (name, value) in values {
         if let Some(value) = value {
             command.args([name, &value]);
         }
     }
-    if user.no_user_group {
-        command.arg("--no-user-group");
-    }
-    if user.system {
-        command.arg("--system");
-    }
+    let flags =
+        [(user.no_user_group, "--no-user-group"), (user.no_log_init, "--no-log-init"), (user.system, "--system")];
+    command.args(flags.into_iter().filter(|(flag, _)| *flag == Some(true)).map(|(_, option)| option));
     command.arg(&user.name);
     Run::new("users", command).succeed(context)
 }
@@ -131,7 +142,7 @@ fn modify(context: &Context<'_>, user: &User, account: &Account) -> Result<(), F
     let is_missing = |name: &&String| {
         accounts::group(context.host, name).ok().flatten().is_none_or(|(_, members)| !members.contains(&user.name))
     };
-    let missing: Vec<_> = user.groups.iter().filter(is_missing).cloned().collect();
+    let missing: Vec<_> = user.groups.iter().flatten().filter(is_missing).cloned().collect();
     if !missing.is_empty() {
         command.args(["--append", "--groups", &missing.join(",")]);
     }
@@ -143,17 +154,19 @@ fn modify(context: &Context<'_>, user: &User, account: &Account) -> Result<(), F
     Run::new("users", command).succeed(context)
 }
 
-fn set_password(context: &Context<'_>, user: &User) -> Result<(), Failure> {
-    if let Some(hash) = &user.password_hash {
-        let mut command = context.host.command("chpasswd");
-        command.arg("--encrypted");
-        // By standard input: arguments can be read by everyone.
-        let input = format!("{}:{hash}\n", user.name).into_bytes();
-        Run { input: Some(input), ..Run::new("users", command) }.succeed(context)?;
+/// As cloud-init has it: `passwd:` counts for a new user, the others always, and each only as long as it is said that
+/// the password shall not be locked.
+fn set_password(context: &Context<'_>, user: &User, is_new: bool) -> Result<(), Failure> {
+    if let Some(hash) = user.first_password_hash.as_ref().filter(|_| is_new) {
+        passwords::set(context, &user.name, hash, true)?;
     }
-    // As cloud-init has it: a password counts only where it is said that it shall not be locked.
-    let lock = user.lock_password.unwrap_or(user.password_hash.is_some());
-    if lock {
+    if let Some(text) = &user.clear_password {
+        passwords::set(context, &user.name, text, false)?;
+    }
+    if let Some(hash) = &user.password_hash {
+        passwords::set(context, &user.name, hash, true)?;
+    }
+    if user.lock_password != Some(false) && !accounts::is_locked(context.host, &user.name) {
         let mut command = context.host.command("usermod");
         command.args(["--lock", &user.name]);
         Run::new("users", command).succeed(context)?;
@@ -230,6 +243,7 @@ mod tests {
         };
         let passwd = format!("bob:x:{uid}:{gid}::/home/bob:/bin/sh\nold:x:{uid}:{gid}::/srv/old:/bin/sh\n");
         std::fs::write(tree.path().join("etc/passwd"), passwd).expect("written");
+        std::fs::write(tree.path().join("etc/shadow"), "bob:!:1::::::\nold:*:1::::::\n").expect("written");
         std::fs::create_dir_all(tree.path().join("srv/old")).expect("an image's own");
         let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
         let folder = tree.path().join("instance");

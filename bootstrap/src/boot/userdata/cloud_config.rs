@@ -1,11 +1,26 @@
 use super::agent::{self, Agent};
+use super::apt::Apt;
+use super::certificates::Certificates;
+use super::disks::Disks;
 use super::files::{self, WriteFile};
 use super::groups::{self, Group};
+use super::growth::Growth;
+use super::locale::{Keyboard, Locale};
+use super::mounts::Mounts;
 use super::names::Names;
+use super::ntp::Ntp;
 use super::packages::Packages;
+use super::passwords::Passwords;
+use super::phone_home::PhoneHome;
+use super::power::Power;
+use super::random_seed::RandomSeed;
+use super::resolvers::Resolvers;
+use super::rsyslog::Rsyslog;
 use super::ssh::Ssh;
-use super::users;
-use super::{Findings, commands};
+use super::users::{self, User};
+use super::values::Flag;
+use super::yum::Yum;
+use super::{Findings, commands, modules};
 use hostwright_core::config::section::{Problems, Section};
 use hostwright_core::config::values::{FromNode, mismatch};
 use hostwright_core::yaml::{Node, Value};
@@ -19,12 +34,46 @@ pub struct CloudConfig {
     pub groups: Vec<Group>,
     /// `users:`, if it is there.
     pub users: Option<Vec<users::Entry>>,
+    /// `user:`, by which the default user is another.
+    pub default_user: Option<User>,
+    /// Passwords of users.
+    pub passwords: Passwords,
     /// How SSH lets people in.
     pub ssh: Ssh,
     /// `write_files:`
     pub files: Vec<WriteFile>,
     /// What is installed.
     pub packages: Packages,
+    /// Where apt has packages from.
+    pub apt: Option<Apt>,
+    /// Where yum and dnf have packages from.
+    pub yum: Option<Yum>,
+    /// Disks with their partitions and file systems.
+    pub disks: Disks,
+    /// What is mounted, and swapped to.
+    pub mounts: Mounts,
+    /// What grows with its disk.
+    pub growth: Growth,
+    /// Whose time the host has.
+    pub ntp: Option<Ntp>,
+    /// `locale:`
+    pub locale: Option<Locale>,
+    /// `keyboard:`
+    pub keyboard: Option<Keyboard>,
+    /// Whom the host trusts.
+    pub certificates: Option<Certificates>,
+    /// `rsyslog:`
+    pub rsyslog: Option<Rsyslog>,
+    /// `random_seed:`
+    pub random_seed: Option<RandomSeed>,
+    /// `resolv_conf:`
+    pub resolvers: Option<Resolvers>,
+    /// `disable_ec2_metadata:`
+    pub metadata_is_cut_off: bool,
+    /// `phone_home:`
+    pub phone_home: Option<PhoneHome>,
+    /// `power_state:`
+    pub power: Option<Power>,
     /// `bootcmd:`, lines for the shell.
     pub bootcmd: Vec<String>,
     /// `runcmd:`, lines for the shell.
@@ -36,76 +85,6 @@ pub struct CloudConfig {
     /// `hostwright:`
     pub agent: Option<Agent>,
 }
-
-/// Top-level keys that cloud-init carries out and we do not, so that each is told as what it is.
-const NOT_DONE: [&str; 66] = [
-    "allow_public_ssh_keys",
-    "ansible",
-    "apk_repos",
-    "apt",
-    "apt_pipelining",
-    "apt_reboot_if_required",
-    "apt_update",
-    "apt_upgrade",
-    "authkey_hash",
-    "autoinstall",
-    "byobu_by_default",
-    "ca-certs",
-    "ca_certs",
-    "chef",
-    "chpasswd",
-    "cloud_config_modules",
-    "cloud_final_modules",
-    "cloud_init_modules",
-    "create_hostname_file",
-    "datasource",
-    "datasource_list",
-    "device_aliases",
-    "disable_ec2_metadata",
-    "disable_root_opts",
-    "disk_setup",
-    "drivers",
-    "fan",
-    "fs_setup",
-    "growpart",
-    "grub_dpkg",
-    "keyboard",
-    "landscape",
-    "launch-index",
-    "locale",
-    "locale_configfile",
-    "lxd",
-    "manual_cache_clean",
-    "mcollective",
-    "merge_how",
-    "merge_type",
-    "mount_default_fields",
-    "mounts",
-    "network",
-    "no_ssh_fingerprints",
-    "ntp",
-    "output",
-    "package_reboot_if_required",
-    "password",
-    "phone_home",
-    "power_state",
-    "puppet",
-    "random_seed",
-    "resize_rootfs",
-    "resolv_conf",
-    "rsyslog",
-    "salt_minion",
-    "snap",
-    "ssh",
-    "ssh_genkeytypes",
-    "ssh_import_id",
-    "ssh_keys",
-    "swap",
-    "user",
-    "vendor_data",
-    "wireguard",
-    "yum_repos",
-];
 
 struct TimeZone(String);
 
@@ -124,7 +103,7 @@ impl FromNode for TimeZone {
 impl CloudConfig {
     /// Reads what is valid; the rest goes to the findings.
     pub fn read(root: &Node, findings: &mut Findings) -> Self {
-        let root = without_not_done(root, findings);
+        let root = without_refused(root, findings);
         let problems = Problems::default();
         let config = Section::open(&root, "", &problems).map(|section| Self::read_section(section, findings));
         findings.take(problems);
@@ -136,30 +115,51 @@ impl CloudConfig {
             names: Names::read(&mut root),
             groups: root.node("groups").map(|node| groups::read(node, findings)).unwrap_or_default(),
             users: root.node("users").map(|node| users::read(node, findings)),
+            default_user: root.node("user").and_then(|node| users::read_default(node, findings)),
+            passwords: Passwords::read(&mut root, findings),
             ssh: Ssh::read(&mut root, findings),
             files: root.node("write_files").map(|node| files::read(node, findings)).unwrap_or_default(),
             packages: Packages::read(&mut root, findings),
+            apt: Apt::read(&mut root, findings),
+            yum: Yum::read(&mut root, findings),
+            disks: Disks::read(&mut root, findings),
+            mounts: Mounts::read(&mut root, findings),
+            growth: Growth::read(&mut root, findings),
+            ntp: Ntp::read(&mut root),
+            locale: Locale::read(&mut root, findings),
+            keyboard: Keyboard::read(&mut root, findings),
+            certificates: Certificates::read(&mut root, findings),
+            rsyslog: Rsyslog::read(&mut root, findings),
+            random_seed: RandomSeed::read(&mut root, findings),
+            resolvers: Resolvers::read(&mut root, findings),
+            metadata_is_cut_off: root.or("disable_ec2_metadata", Flag(false)).0,
+            phone_home: PhoneHome::read(&mut root, findings),
+            power: Power::read(&mut root, findings),
             bootcmd: commands::read("bootcmd", root.node("bootcmd"), findings),
             runcmd: commands::read("runcmd", root.node("runcmd"), findings),
             timezone: root.optional::<TimeZone>("timezone").map(|zone| zone.0),
             final_message: root.optional("final_message"),
             agent: root.node("hostwright").and_then(|node| agent::read(node, findings)),
         };
+        // They say how this document comes together with others, which was seen to already.
+        for key in ["merge_how", "merge_type", "launch-index", "vendor_data"] {
+            root.node(key);
+        }
         root.finish();
         config
     }
 }
 
-/// The document without the keys that are told as not done: they are neither known nor unknown.
-fn without_not_done(root: &Node, findings: &mut Findings) -> Node {
+/// The document without the keys that are refused: they are neither known nor unknown.
+fn without_refused(root: &Node, findings: &mut Findings) -> Node {
     let mut root = root.clone();
     if let Value::Mapping(mapping) = &mut root.value {
         mapping.entries.retain(|entry| {
-            let is_done = !NOT_DONE.contains(&entry.key.as_str());
-            if !is_done {
-                findings.not_done(entry.place, &entry.key);
+            let refusal = modules::refusal(&entry.key);
+            if let Some(why) = refusal {
+                findings.not_done(entry.place, &entry.key, why);
             }
-            is_done
+            refusal.is_none()
         });
     }
     root
@@ -171,9 +171,15 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_keys_that_are_not_done_are_told_apart_and_the_rest_counts() {
-        let user_data = read(b"#cloud-config\nhostnme: a\nntp: {enabled: true}\nhostname: web\ntimezone: ../etc/passwd\nhostname: web2\n");
+        let user_data = read(b"#cloud-config\nhostnme: a\npuppet: {enabled: true}\nhostname: web\ntimezone: ../etc/passwd\nhostname: web2\n");
         let told: Vec<_> = user_data.findings.ignored.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["2:1: hostnme: unknown key; did you mean \"hostname\"?", "3:1: ntp: is not done yet"]);
+        assert_eq!(
+            told,
+            [
+                "2:1: hostnme: unknown key; did you mean \"hostname\"?",
+                "3:1: puppet: is not done here: a configuration management of its own: install and start it by packages and runcmd"
+            ]
+        );
         assert_eq!(user_data.findings.errors.len(), 1);
         assert!(user_data.findings.warnings[0].message.contains("this one counts"));
         assert_eq!(user_data.config.names.hostname.as_deref(), Some("web2"));

@@ -13,7 +13,8 @@ pub fn read(key: &'static str, node: Option<&Node>, findings: &mut Findings) -> 
     items.iter().filter(|item| !item.is_null()).filter_map(|item| command(key, item, findings)).collect()
 }
 
-fn command(key: &str, node: &Node, findings: &mut Findings) -> Option<String> {
+/// One command, as a line for `/bin/sh`.
+pub fn command(key: &str, node: &Node, findings: &mut Findings) -> Option<String> {
     if let Some(line) = node.text() {
         return Some(line.to_owned());
     }

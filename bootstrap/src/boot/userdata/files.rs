@@ -1,25 +1,28 @@
 use super::Findings;
-use super::findings::NOT_DONE;
+use super::secrets::secret_in;
 use super::unpack::bounded_gunzip;
 use super::values::{Flag, Text};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hostwright_core::config::section::Section;
-use hostwright_core::config::values::{AbsolutePath, FromNode, mismatch};
-use hostwright_core::yaml::Node;
+use hostwright_core::config::values::{FromNode, mismatch};
+use hostwright_core::yaml::{Node, Scalar};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 /// A packed file may grow to this.
 const MAX_FILE: u64 = 16 << 20;
 
 /// One of `write_files:`. No `Debug`: the content may hold secrets.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub struct WriteFile {
     /// Where it belongs.
     pub path: PathBuf,
-    /// Decoded.
+    /// Decoded. With a source this is what counts where the source cannot be had.
     pub content: Vec<u8>,
+    /// Where its content is fetched from.
+    pub source: Option<Source>,
     /// `user:group`, `user` or `:group`, by name or number.
     pub owner: String,
     /// Permission bits.
@@ -30,6 +33,24 @@ pub struct WriteFile {
     pub defer: bool,
 }
 
+/// `source:` of a file. No `Debug`: headers may hold secrets.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// `http://…`, `https://…` or `file:///…`
+    pub uri: String,
+    /// Sent with the request.
+    pub headers: BTreeMap<String, String>,
+    /// How the fetched content is packed.
+    pub encoding: Encoding,
+}
+
+impl Source {
+    /// The file of the host that it names, if it does.
+    pub fn path(&self) -> Option<&Path> {
+        self.uri.strip_prefix("file://").or_else(|| self.uri.starts_with('/').then_some(&*self.uri)).map(Path::new)
+    }
+}
+
 /// Permission bits, read from their text: `0644`, `"0644"`, `0o644`.
 struct Permissions(u32);
 
@@ -37,30 +58,45 @@ impl FromNode for Permissions {
     const EXPECTED: &'static str = "permissions such as '0644'";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        let digits = node.text().map(|text| text.trim_start_matches("0o")).filter(|text| !text.starts_with('+'));
+        let digits = node.text().map(|text| text.trim().trim_start_matches("0o")).filter(|text| !text.starts_with('+'));
         let mode = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok()).filter(|mode| *mode <= 0o7777);
         mode.map(Self).ok_or_else(|| mismatch::<Self>(node))
     }
 }
 
 /// How the content is packed.
-#[derive(Clone, Copy, Default)]
-struct Encoding {
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Encoding {
     base64: bool,
     gzip: bool,
 }
 
-impl FromNode for Encoding {
-    const EXPECTED: &'static str = "b64, gz, gz+b64 or text/plain";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        match node.text().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "text/plain" | "text" | "" => Ok(Self::default()),
-            "b64" | "base64" => Ok(Self { base64: true, gzip: false }),
-            "gz" | "gzip" => Ok(Self { base64: false, gzip: true }),
-            "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => Ok(Self { base64: true, gzip: true }),
-            _ => Err(mismatch::<Self>(node)),
+impl Encoding {
+    /// Nothing for a name that cloud-init does not know.
+    fn named(name: &str) -> Option<Self> {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "text/plain" | "" => Some(Self::default()),
+            "b64" | "base64" => Some(Self { base64: true, gzip: false }),
+            "gz" | "gzip" => Some(Self { base64: false, gzip: true }),
+            "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => Some(Self { base64: true, gzip: true }),
+            _ => None,
         }
+    }
+
+    /// Undoes it.
+    ///
+    /// # Errors
+    /// The content is not packed so.
+    pub fn decode(self, mut content: Vec<u8>) -> Result<Vec<u8>, String> {
+        // gzip's bytes cannot stand in YAML: they come as `!!binary`, which is base64 as well.
+        if self.base64 || (self.gzip && !content.starts_with(b"\x1f\x8b")) {
+            content.retain(|byte| !byte.is_ascii_whitespace());
+            content = BASE64_STANDARD.decode(content).map_err(|error| format!("this is not base64: {error}"))?;
+        }
+        if self.gzip {
+            content = bounded_gunzip(&content, MAX_FILE)?;
+        }
+        Ok(content)
     }
 }
 
@@ -74,45 +110,87 @@ pub fn read(node: &Node, findings: &mut Findings) -> Vec<WriteFile> {
 }
 
 fn file(mut section: Section<'_>, findings: &mut Findings) -> Option<WriteFile> {
-    let path = section.required::<AbsolutePath>("path");
-    let encoding = section.or("encoding", Encoding::default());
-    let text = section.or("content", Text(String::new())).0;
-    let content = decode(text, encoding).map_err(|message| section.problem_with("content", &message)).ok();
-    if let Some(node) = section.node("permissions") {
-        // cloud-init takes an unquoted 644 for the decimal number, which is mode 1204; nobody means that.
-        if node.scalar() == node.text().and_then(|text| text.parse().ok()).map(hostwright_core::yaml::Scalar::Int)
-            && node.text().is_some_and(|text| !text.starts_with('0'))
-        {
-            findings.warning(
-                node.place,
-                "write_files.permissions",
-                "taken as octal; write it with a leading zero".into(),
-            );
+    let path = section.required::<String>("path").map(|text| absolute(&text));
+    let encoding = encoding(&mut section, findings);
+    let (text, packing) = match section.node("content") {
+        // YAML's own base64.
+        Some(node) if node.tag.as_deref().is_some_and(|tag| tag.ends_with("binary")) && !encoding.base64 => {
+            (node.text().unwrap_or_default().to_owned(), Encoding { base64: true, ..encoding })
         }
-    }
-    let owner = section.or("owner", "root:root".to_owned());
-    let mode = section.or("permissions", Permissions(0o644)).0;
+        _ => (section.or("content", Text(String::new())).0, encoding),
+    };
+    let content = packing.decode(text.into_bytes());
+    let content = content.map_err(|message| section.problem_with("content", &message)).ok();
+    let source = section.section("source", |section| source(section, encoding));
+    let mode = mode(&mut section, content.as_deref().unwrap_or_default(), findings);
+    let owner = section.or("owner", "root:root".to_owned()).replace(char::is_whitespace, "");
     let [append, defer] = ["append", "defer"].map(|key| section.or(key, Flag(false)).0);
-    section.refuse("source", NOT_DONE);
-    let path = path?.0;
-    if path.components().any(|part| part == std::path::Component::ParentDir) || path.file_name().is_none() {
-        section.problem_with("path", "expected the path of a file, without '..' in it");
+    if path.as_ref().is_some_and(|path| path.file_name().is_none()) {
+        section.problem_with("path", "expected the path of a file");
     }
     section.finish();
-    Some(WriteFile { path, content: content?, owner, mode, append, defer })
+    Some(WriteFile { path: path?, content: content?, source, owner, mode, append, defer })
 }
 
-fn decode(text: String, encoding: Encoding) -> Result<Vec<u8>, String> {
-    let mut content = text.into_bytes();
-    // gzip's bytes cannot stand in YAML: they come as `!!binary`, which is base64 as well.
-    if encoding.base64 || (encoding.gzip && !content.starts_with(b"\x1f\x8b")) {
-        content.retain(|byte| !byte.is_ascii_whitespace());
-        content = BASE64_STANDARD.decode(content).map_err(|error| format!("this is not base64: {error}"))?;
+fn encoding(section: &mut Section<'_>, findings: &mut Findings) -> Encoding {
+    let Some(node) = section.node("encoding") else { return Encoding::default() };
+    let text = node.text().unwrap_or_default();
+    Encoding::named(text).unwrap_or_else(|| {
+        let message = format!("{text:?} is no encoding; the content is taken as it is (b64, gz, gz+b64 or text/plain)");
+        findings.tolerated(node.place, "write_files.encoding", &message);
+        Encoding::default()
+    })
+}
+
+fn mode(section: &mut Section<'_>, content: &[u8], findings: &mut Findings) -> u32 {
+    let Some(node) = section.node("permissions") else {
+        let secret = std::str::from_utf8(content).ok().and_then(secret_in);
+        if let Some(word) = secret {
+            let message = format!(
+                "it seems to hold a secret ({word}), so it is root's alone (0600) as long as nothing else is said"
+            );
+            findings.warning(section.place(), "write_files.permissions", message);
+        }
+        return if secret.is_some() { 0o600 } else { 0o644 };
+    };
+    // cloud-init takes an unquoted 644 for the decimal number, which is mode 1204; nobody means that.
+    let decimal = node.text().and_then(|text| text.parse().ok()).map(Scalar::Int);
+    if node.scalar() == decimal && node.text().is_some_and(|text| !text.starts_with('0')) {
+        findings.warning(node.place, "write_files.permissions", "taken as octal; write it with a leading zero".into());
     }
-    if encoding.gzip {
-        content = bounded_gunzip(&content, MAX_FILE)?;
+    section.or("permissions", Permissions(0o644)).0
+}
+
+fn source(mut section: Section<'_>, encoding: Encoding) -> Option<Source> {
+    let uri = section.required::<String>("uri");
+    let known = ["http://", "https://", "file://", "/"];
+    if uri.as_ref().is_some_and(|uri| !known.iter().any(|start| uri.starts_with(start))) {
+        section.problem_with("uri", "expected http://…, https://… or file:///…");
     }
-    Ok(content)
+    let mut headers = BTreeMap::new();
+    if let Some(mapping) = section.node("headers").and_then(Node::mapping) {
+        for entry in &mapping.entries {
+            match entry.value.text() {
+                Some(text) => drop(headers.insert(entry.key.clone(), text.to_owned())),
+                None => section.problem_at(entry.value.place, "headers", "expected a string"),
+            }
+        }
+    }
+    section.finish();
+    Some(Source { uri: uri?, headers, encoding })
+}
+
+/// As Python's `os.path.abspath` does in `/`: a relative path begins there, and `..` takes one name away.
+fn absolute(text: &str) -> PathBuf {
+    let mut path = PathBuf::from("/");
+    for part in Path::new(text.trim_start_matches('\0')).components() {
+        match part {
+            Component::Normal(name) => path.push(name),
+            Component::ParentDir => drop(path.pop()),
+            _ => {}
+        }
+    }
+    path
 }
 
 #[cfg(test)]
@@ -143,9 +221,31 @@ mod tests {
     #[test]
     fn wrong_files_are_left_out_with_a_reason_each() {
         let user_data = read(
-            b"#cloud-config\nwrite_files:\n- {path: a}\n- {path: /a/../b}\n- {content: x}\n- {path: /c, permissions: '0999'}\n- {path: /d, encoding: rot13}\n- {path: /e, encoding: b64, content: '*'}\n",
+            b"#cloud-config\nwrite_files:\n- {path: /..}\n- {content: x}\n- {path: /c, permissions: '0999'}\n- {path: /e, encoding: b64, content: '*'}\n- {path: /f, source: {url: x}}\n",
         );
         assert!(user_data.config.files.is_empty());
-        assert_eq!(user_data.findings.errors.len(), 6, "{:?}", user_data.findings.errors);
+        assert_eq!(user_data.findings.errors.len(), 5, "{:?}", user_data.findings.errors);
+    }
+
+    #[test]
+    fn what_cloud_init_takes_is_taken() {
+        let user_data = read(
+            b"#cloud-config\nwrite_files:\n- {path: a/../b, content: 7}\n- {path: /d, encoding: rot13, content: x}\n- {path: /e, content: !!binary aGk=}\n- {path: /f, content: or, source: {uri: 'https://x/', headers: {A: b}}}\n",
+        );
+        assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
+        assert_eq!(user_data.findings.ignored.len(), 1, "{:?}", user_data.findings.ignored);
+        let files = user_data.config.files;
+        let told: Vec<_> = files.iter().map(|file| (file.path.to_str().expect("text"), &file.content[..])).collect();
+        assert_eq!(told, [("/b", &b"7"[..]), ("/d", b"x"), ("/e", b"hi"), ("/f", b"or")]);
+        assert_eq!(files[3].source.as_ref().map(|source| source.headers.len()), Some(1));
+    }
+
+    #[test]
+    fn a_file_with_a_secret_is_roots_alone_unless_something_else_is_said() {
+        let user_data = read(
+            b"#cloud-config\nwrite_files:\n- {path: /a, content: 'PASSWORD=correcthorse'}\n- {path: /b, content: 'PASSWORD=correcthorse', permissions: '0644'}\n",
+        );
+        let modes: Vec<_> = user_data.config.files.iter().map(|file| file.mode).collect();
+        assert_eq!(modes, [0o600, 0o644]);
     }
 }

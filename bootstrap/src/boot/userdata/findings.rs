@@ -4,15 +4,18 @@ use hostwright_core::yaml::{Node, Place};
 /// Where a file begins.
 pub const START: Place = Place { line: 1, column: 1 };
 
-/// How the message of a key ends that cloud-init carries out and we do not.
-pub const NOT_DONE: &str = "is not done yet";
+/// How the message of a key begins that cloud-init carries out and we do not; the reason follows.
+pub const NOT_DONE: &str = "is not done here: ";
+/// How the message of a value begins that cloud-init's schema refuses, but that is taken as cloud-init takes it.
+pub const TOLERATED: &str = "is not as the schema wants it: ";
 
 /// What is wrong or odd in a user-data.
 #[derive(Debug, Default)]
 pub struct Findings {
     /// Wrong values: what they stand in is left out.
     pub errors: Vec<Problem>,
-    /// Keys that are unknown or not carried out: errors for `check`, warnings at boot.
+    /// Keys that are unknown or not carried out, and values that are taken though the schema refuses them: errors for
+    /// `check`, warnings at boot.
     pub ignored: Vec<Problem>,
     /// Odd, but taken.
     pub warnings: Vec<Problem>,
@@ -26,9 +29,14 @@ impl Findings {
         self.errors.push(Problem { place, path: path.to_owned(), message });
     }
 
-    /// Notes a key that is not carried out.
-    pub fn not_done(&mut self, place: Place, path: &str) {
-        self.ignored.push(Problem { place, path: path.to_owned(), message: NOT_DONE.to_owned() });
+    /// Notes a key that is not carried out, and why.
+    pub fn not_done(&mut self, place: Place, path: &str, why: &str) {
+        self.ignored.push(Problem { place, path: path.to_owned(), message: format!("{NOT_DONE}{why}") });
+    }
+
+    /// Notes a value that is taken though cloud-init's schema refuses it; `message` says how.
+    pub fn tolerated(&mut self, place: Place, path: &str, message: &str) {
+        self.ignored.push(Problem { place, path: path.to_owned(), message: format!("{TOLERATED}{message}") });
     }
 
     /// Notes something odd.
@@ -55,10 +63,9 @@ impl Findings {
 
     /// Sorts problems by how serious they are; whether there was none that makes its mapping useless.
     pub fn take(&mut self, problems: Problems) -> bool {
-        let (ignored, errors): (Vec<_>, Vec<_>) = problems
-            .into_sorted()
-            .into_iter()
-            .partition(|problem| problem.is_unknown_key() || problem.message.ends_with(NOT_DONE));
+        let (ignored, errors): (Vec<_>, Vec<_>) = problems.into_sorted().into_iter().partition(|problem| {
+            problem.is_unknown_key() || problem.message.starts_with(NOT_DONE) || problem.message.starts_with(TOLERATED)
+        });
         let usable = errors.is_empty();
         self.errors.extend(errors);
         self.ignored.extend(ignored);
@@ -85,4 +92,9 @@ impl Findings {
             problems.sort_by_key(|problem| problem.place);
         }
     }
+}
+
+/// Refuses a key of a section that is not carried out, if it is there.
+pub fn refuse(section: &mut Section<'_>, key: &'static str, why: &str) {
+    section.refuse(key, &format!("{NOT_DONE}{why}"));
 }

@@ -7,28 +7,56 @@
 
 /// `hostwright:`
 pub mod agent;
+/// `apt:`
+pub mod apt;
+/// `ca_certs:`
+pub mod certificates;
 /// The keys of `#cloud-config`.
 pub mod cloud_config;
 /// Parts made into one configuration and its scripts.
 mod combine;
 /// `runcmd:` and `bootcmd:`
 pub mod commands;
+/// `disk_setup:` and `fs_setup:`
+pub mod disks;
 /// `write_files:`
 pub mod files;
 /// What is wrong or odd, and how serious that is.
 pub mod findings;
 /// `groups:`
 pub mod groups;
+/// `growpart:` and `resize_rootfs:`
+pub mod growth;
+/// `locale:` and `keyboard:`
+pub mod locale;
 /// Documents merged as cloud-init merges them.
 mod merge;
+/// cloud-init's modules, and what becomes of each here.
+pub mod modules;
+/// `mounts:` and `swap:`
+pub mod mounts;
 /// `hostname:` and its kin
 pub mod names;
+/// `ntp:`
+pub mod ntp;
 /// `packages:` and its kin
 pub mod packages;
 /// A user-data taken apart.
 pub mod parts;
+/// `chpasswd:` and `password:`
+pub mod passwords;
 /// `#cloud-config-jsonp`
 mod patch;
+/// `phone_home:`
+pub mod phone_home;
+/// `power_state:`
+pub mod power;
+/// `random_seed:`
+pub mod random_seed;
+/// `resolv_conf:`
+pub mod resolvers;
+/// `rsyslog:`
+pub mod rsyslog;
 /// Secrets in clear.
 mod secrets;
 /// `ssh_authorized_keys:` and its kin
@@ -43,6 +71,8 @@ pub mod users;
 mod values;
 /// Vendor-data: whether and how it counts.
 mod vendor;
+/// `yum_repos:`
+pub mod yum;
 
 pub use cloud_config::CloudConfig;
 pub use combine::{Combined, Script};

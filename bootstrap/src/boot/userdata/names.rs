@@ -11,9 +11,11 @@ pub struct Names {
     /// With its domain.
     pub fqdn: Option<String>,
     /// Whether the kernel's host name shall have the domain.
-    pub prefer_fqdn: bool,
+    pub prefer_fqdn: Option<bool>,
     /// Whether the name stays as the image has it.
     pub preserve: bool,
+    /// Whether `/etc/hostname` is left alone where it is not there.
+    pub keep_away_from_the_file: bool,
     /// What is to be done with `/etc/hosts`.
     pub manage_hosts: ManageHosts,
 }
@@ -62,8 +64,9 @@ impl Names {
         Self {
             hostname: root.optional::<HostName>("hostname").map(|name| name.0),
             fqdn: root.optional::<HostName>("fqdn").map(|name| name.0),
-            prefer_fqdn: root.or("prefer_fqdn_over_hostname", Flag(false)).0,
+            prefer_fqdn: root.optional::<Flag>("prefer_fqdn_over_hostname").map(|flag| flag.0),
             preserve: root.or("preserve_hostname", Flag(false)).0,
+            keep_away_from_the_file: !root.or("create_hostname_file", Flag(true)).0,
             manage_hosts: root.or("manage_etc_hosts", ManageHosts::No),
         }
     }

@@ -42,7 +42,7 @@ fn in_clear(name: &str) -> String {
 }
 
 /// The word that gives it away, with a value behind it: `DB_PASSWORD=…`, `token: …`, `--auth-key …`.
-fn secret_in(text: &str) -> Option<&'static str> {
+pub fn secret_in(text: &str) -> Option<&'static str> {
     const WORDS: [&str; 9] =
         ["password", "passwd", "secret", "token", "api_key", "apikey", "authkey", "auth-key", "access_key"];
     if text.contains("PRIVATE KEY-----") {

@@ -1,23 +1,24 @@
 use super::Findings;
-use super::findings::NOT_DONE;
-use super::ssh::looks_like_a_key;
+use super::findings::refuse;
+use super::ssh::{keys_in, warn_of_odd_keys};
 use super::values::{AccountName, Flag, NameList, Text, is_account_name};
 use hostwright_core::config::section::Section;
 use hostwright_core::config::values::{AbsolutePath, FromNode, mismatch};
-use hostwright_core::yaml::{Node, Scalar};
+use hostwright_core::yaml::{Entry as YamlEntry, Node, Scalar};
 use serde::Serialize;
 use std::path::PathBuf;
 
 /// An entry of `users:`.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub enum Entry {
-    /// `default`: the distribution's first user.
-    Default,
+    /// `default`: the distribution's first user, with what is said of it beside.
+    Default(Box<User>),
     /// A user by its keys.
     User(Box<User>),
 }
 
-/// A user who shall exist. No `Debug`: it may hold a password's hash.
+/// A user who shall exist. No `Debug`: it may hold a password. What was not said is nothing, so that two entries of one
+/// user can be put together.
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 pub struct User {
     /// `name:`
@@ -33,23 +34,75 @@ pub struct User {
     /// `primary_group:`
     pub primary_group: Option<String>,
     /// `groups:`
-    pub groups: Vec<String>,
+    pub groups: Option<Vec<String>>,
     /// `sudo:`, each a rule without the user's name.
-    pub sudo: Vec<String>,
+    pub sudo: Option<Vec<String>>,
+    /// `doas:`, whole rules.
+    pub doas: Option<Vec<String>>,
     /// `system:`
-    pub system: bool,
+    pub system: Option<bool>,
     /// `no_create_home:`
-    pub no_create_home: bool,
+    pub no_create_home: Option<bool>,
     /// `no_user_group:`
-    pub no_user_group: bool,
-    /// `lock_passwd:`; nothing where it was not said.
+    pub no_user_group: Option<bool>,
+    /// `no_log_init:`
+    pub no_log_init: Option<bool>,
+    /// `create_groups:`
+    pub create_groups: Option<bool>,
+    /// `lock_passwd:`
     pub lock_password: Option<bool>,
-    /// `passwd:` or `hashed_passwd:`
+    /// `passwd:`, a hash, which counts for a user who is new.
+    pub first_password_hash: Option<String>,
+    /// `hashed_passwd:`
     pub password_hash: Option<String>,
+    /// `plain_text_passwd:`
+    pub clear_password: Option<String>,
     /// `expiredate:`
     pub expires: Option<String>,
+    /// `inactive:`, days after the password's end.
+    pub inactive: Option<String>,
+    /// `selinux_user:`
+    pub selinux_user: Option<String>,
+    /// `ssh_redirect_user:`
+    pub redirected: Option<bool>,
     /// `ssh_authorized_keys:`
-    pub keys: Vec<String>,
+    pub keys: Option<Vec<String>>,
+}
+
+impl User {
+    /// Takes from another entry of the same user what this one does not say.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            name: self.name,
+            gecos: self.gecos.or(other.gecos),
+            home: self.home.or(other.home),
+            shell: self.shell.or(other.shell),
+            uid: self.uid.or(other.uid),
+            primary_group: self.primary_group.or(other.primary_group),
+            groups: self.groups.or(other.groups),
+            sudo: self.sudo.or(other.sudo),
+            doas: self.doas.or(other.doas),
+            system: self.system.or(other.system),
+            no_create_home: self.no_create_home.or(other.no_create_home),
+            no_user_group: self.no_user_group.or(other.no_user_group),
+            no_log_init: self.no_log_init.or(other.no_log_init),
+            create_groups: self.create_groups.or(other.create_groups),
+            lock_password: self.lock_password.or(other.lock_password),
+            first_password_hash: self.first_password_hash.or(other.first_password_hash),
+            password_hash: self.password_hash.or(other.password_hash),
+            clear_password: self.clear_password.or(other.clear_password),
+            expires: self.expires.or(other.expires),
+            inactive: self.inactive.or(other.inactive),
+            selinux_user: self.selinux_user.or(other.selinux_user),
+            redirected: self.redirected.or(other.redirected),
+            keys: self.keys.or(other.keys),
+        }
+    }
+
+    /// Whether it has no home folder.
+    pub fn is_homeless(&self) -> bool {
+        self.no_create_home == Some(true) || self.system == Some(true)
+    }
 }
 
 /// A password's hash as crypt(5) writes it.
@@ -60,10 +113,8 @@ impl FromNode for PasswordHash {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         // The value is never shown: it may be the password itself.
-        let fits =
-            |text: &&str| (text.starts_with('$') || matches!(*text, "*" | "!" | "!!")) && !text.contains([':', '\n']);
-        let refused = || format!("expected {}; a password in clear is not taken", Self::EXPECTED);
-        node.text().filter(fits).map(|text| Self(text.to_owned())).ok_or_else(refused)
+        let fits = |text: &&str| !text.is_empty() && !text.contains([':', '\n']);
+        node.text().filter(fits).map(|text| Self(text.to_owned())).ok_or_else(|| format!("expected {}", Self::EXPECTED))
     }
 }
 
@@ -73,7 +124,7 @@ impl FromNode for Uid {
     const EXPECTED: &'static str = "a user id such as 1001";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        node.text().and_then(|text| text.parse().ok()).map(Self).ok_or_else(|| mismatch::<Self>(node))
+        node.text().and_then(|text| text.trim().parse().ok()).map(Self).ok_or_else(|| mismatch::<Self>(node))
     }
 }
 
@@ -84,136 +135,277 @@ impl FromNode for SudoRules {
     const EXPECTED: &'static str = "sudo rules such as ALL=(ALL) NOPASSWD:ALL, or false";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        if node.scalar() == Some(Scalar::Bool(false)) {
+        if node.scalar() == Some(Scalar::Bool(false)) || node.text() == Some("") {
             return Ok(Self(Vec::new()));
         }
         let items = node.sequence().unwrap_or(std::slice::from_ref(node));
         let fits = |text: &&str| text.contains('=') && !text.contains('\n');
-        let rules: Option<Vec<_>> = items.iter().map(|item| item.text().filter(fits).map(str::to_owned)).collect();
+        let said = items.iter().filter(|item| !item.is_null());
+        let rules: Option<Vec<_>> = said.map(|item| item.text().filter(fits).map(str::to_owned)).collect();
         rules.map(Self).ok_or_else(|| mismatch::<Self>(node))
     }
 }
 
-/// Keys of a user that cloud-init knows and we do not carry out.
-const NOT_DONE_KEYS: [&str; 10] = [
-    "plain_text_passwd",
-    "inactive",
-    "selinux_user",
-    "create_groups",
-    "no_log_init",
-    "ssh_redirect_user",
-    "doas",
-    "snapuser",
-    "ssh_import_id",
-    "ssh-import-id",
-];
+/// Groups: a list, names with commas, or a mapping whose values say nothing.
+struct GroupNames(Vec<String>);
 
-/// Reads `users:`: a list of names, of `default` and of users by their keys.
+impl FromNode for GroupNames {
+    const EXPECTED: &'static str = NameList::EXPECTED;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let Some(mapping) = node.mapping() else { return NameList::from_node(node).map(|names| Self(names.0)) };
+        let names: Vec<_> = mapping.entries.iter().map(|entry| entry.key.clone()).collect();
+        match names.iter().find(|name| !is_account_name(name)) {
+            Some(wrong) => Err(format!("{wrong:?} cannot be the name of a group")),
+            None => Ok(Self(names)),
+        }
+    }
+}
+
+/// Reads `users:`: a list of names, of lists of names, of `default` and of users by their keys; a mapping of names to
+/// the latter; or names with commas.
 pub fn read(node: &Node, findings: &mut Findings) -> Vec<Entry> {
-    let items = match (node.sequence(), node.text()) {
-        (Some(items), _) => items,
-        (None, Some(_)) => std::slice::from_ref(node),
+    if let Some(mapping) = node.mapping() {
+        return mapping.entries.iter().flat_map(|entry| named(entry, findings)).collect();
+    }
+    match (node.sequence(), node.text()) {
+        (Some(items), _) => items.iter().flat_map(|item| entries(item, findings)).collect(),
+        (None, Some(_)) => entries(node, findings),
         (None, None) => {
             let found = node.kind();
             findings.error(node.place, "users", format!("expected a list of users, found {found}"));
-            return Vec::new();
+            Vec::new()
         }
-    };
-    items.iter().flat_map(|item| entries(item, findings)).collect()
+    }
+}
+
+/// Reads `user:`, by which the default user is another: a name or keys.
+pub fn read_default(node: &Node, findings: &mut Findings) -> Option<User> {
+    match node.text() {
+        Some(name) if is_account_name(name) => Some(User { name: name.to_owned(), ..User::default() }),
+        Some(name) => {
+            findings.error(node.place, "user", format!("{name:?} cannot be the name of a user"));
+            None
+        }
+        None => findings.whole(node, "user", |section, findings| user(section, None, findings)),
+    }
+}
+
+fn named(entry: &YamlEntry, findings: &mut Findings) -> Vec<Entry> {
+    if !is_account_name(&entry.key) {
+        findings.error(entry.place, "users", format!("{:?} cannot be the name of a user", entry.key));
+        return Vec::new();
+    }
+    match entry.value.scalar() {
+        Some(_) => match Flag::from_node(&entry.value) {
+            Ok(Flag(true)) => vec![of_name(&entry.key)],
+            _ => Vec::new(),
+        },
+        None => {
+            let whole =
+                findings.whole(&entry.value, "users", |section, findings| user(section, Some(&entry.key), findings));
+            whole.map(of_keys).into_iter().collect()
+        }
+    }
 }
 
 fn entries(node: &Node, findings: &mut Findings) -> Vec<Entry> {
-    let Some(text) = node.text() else {
-        return findings.whole(node, "users", user).map(|user| Entry::User(Box::new(user))).into_iter().collect();
-    };
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    if node.is_null() {
+        return Vec::new();
+    }
+    if let Some(items) = node.sequence() {
+        return items.iter().flat_map(|item| names(item, findings)).collect();
+    }
+    if node.text().is_some() {
+        return names(node, findings);
+    }
+    // Without a name it is the default user.
+    let name = if node.get("name").is_none() { Some("default") } else { None };
+    let whole = findings.whole(node, "users", |section, findings| user(section, name, findings));
+    whole.map(of_keys).into_iter().collect()
+}
+
+fn names(node: &Node, findings: &mut Findings) -> Vec<Entry> {
+    let split = node.text().unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
     let mut entries = Vec::new();
-    for name in names {
-        match name {
-            "default" => entries.push(Entry::Default),
-            name if is_account_name(name) => {
-                entries.push(Entry::User(Box::new(User { name: name.to_owned(), ..User::default() })));
-            }
-            name => findings.error(node.place, "users", format!("{name:?} cannot be the name of a user")),
+    for name in split {
+        if is_account_name(name) {
+            entries.push(of_name(name));
+        } else {
+            findings.error(node.place, "users", format!("{name:?} cannot be the name of a user"));
         }
     }
     entries
 }
 
-fn user(mut section: Section<'_>, findings: &mut Findings) -> Option<User> {
-    let name = section.required::<AccountName>("name").map(|name| name.0);
-    let [keys, keys_older] = ["ssh_authorized_keys", "ssh-authorized-keys"].map(|key| section.list(key));
-    let keys: Vec<String> = keys.or(keys_older).unwrap_or_default();
-    for key in keys.iter().filter(|key| !looks_like_a_key(key)) {
-        let start: String = key.chars().take(20).collect();
-        findings.warning(
-            section.place(),
-            "users.ssh_authorized_keys",
-            format!("{start:?} does not look like an SSH public key"),
-        );
-    }
-    let hash = ["passwd", "hashed_passwd"].map(|key| section.optional::<PasswordHash>(key));
-    let lock = ["lock_passwd", "lock-passwd"].map(|key| section.optional::<Flag>(key));
+fn of_name(name: &str) -> Entry {
+    of_keys(User { name: name.to_owned(), ..User::default() })
+}
+
+fn of_keys(user: User) -> Entry {
+    if user.name == "default" { Entry::Default(Box::new(user)) } else { Entry::User(Box::new(user)) }
+}
+
+/// A value under its key or under the key's older form with hyphens.
+fn either<T: FromNode>(section: &mut Section<'_>, keys: [&'static str; 2]) -> Option<T> {
+    let [newer, older] = keys.map(|key| section.optional::<T>(key));
+    newer.or(older)
+}
+
+fn flag(section: &mut Section<'_>, keys: [&'static str; 2]) -> Option<bool> {
+    either::<Flag>(section, keys).map(|flag| flag.0)
+}
+
+fn text(section: &mut Section<'_>, keys: [&'static str; 2]) -> Option<String> {
+    either::<Text>(section, keys).map(|text| text.0)
+}
+
+fn user(mut section: Section<'_>, name: Option<&str>, findings: &mut Findings) -> Option<User> {
+    let own_name = match name {
+        None => section.required::<AccountName>("name").map(|name| name.0),
+        Some(name) => section.optional::<AccountName>("name").map(|name| name.0).or(Some(name.to_owned())),
+    };
     let user = User {
+        name: own_name.unwrap_or_default(),
         gecos: section.optional::<Text>("gecos").map(|text| text.0.replace([':', '\n'], " ")),
         home: section.optional::<AbsolutePath>("homedir").map(|path| path.0),
         shell: section.optional::<AbsolutePath>("shell").map(|path| path.0),
         uid: section.optional::<Uid>("uid").map(|uid| uid.0),
-        primary_group: section.optional::<AccountName>("primary_group").map(|name| name.0),
-        groups: section.optional::<NameList>("groups").map(|names| names.0).unwrap_or_default(),
-        sudo: section.optional::<SudoRules>("sudo").map(|rules| rules.0).unwrap_or_default(),
-        system: section.or("system", Flag(false)).0,
-        no_create_home: section.or("no_create_home", Flag(false)).0,
-        no_user_group: section.or("no_user_group", Flag(false)).0,
-        lock_password: lock.into_iter().flatten().next().map(|flag| flag.0),
-        password_hash: hash.into_iter().flatten().next().map(|hash| hash.0),
-        expires: section.optional("expiredate"),
-        keys: keys.into_iter().map(|key| key.trim().to_owned()).collect(),
-        name: name?,
+        primary_group: either::<AccountName>(&mut section, ["primary_group", "primary-group"]).map(|name| name.0),
+        groups: section.optional::<GroupNames>("groups").map(|names| names.0),
+        sudo: section.optional::<SudoRules>("sudo").map(|rules| rules.0),
+        doas: section.list("doas"),
+        system: section.optional::<Flag>("system").map(|flag| flag.0),
+        no_create_home: flag(&mut section, ["no_create_home", "no-create-home"]),
+        no_user_group: flag(&mut section, ["no_user_group", "no-user-group"]),
+        no_log_init: flag(&mut section, ["no_log_init", "no-log-init"]),
+        create_groups: flag(&mut section, ["create_groups", "create-groups"]),
+        lock_password: flag(&mut section, ["lock_passwd", "lock-passwd"]),
+        first_password_hash: section.optional::<PasswordHash>("passwd").map(|hash| hash.0),
+        password_hash: either::<PasswordHash>(&mut section, ["hashed_passwd", "hashed-passwd"]).map(|hash| hash.0),
+        clear_password: text(&mut section, ["plain_text_passwd", "plain-text-passwd"]),
+        expires: expiry(&mut section),
+        inactive: days(&mut section),
+        selinux_user: text(&mut section, ["selinux_user", "selinux-user"]),
+        redirected: redirection(&mut section),
+        keys: keys(&mut section, findings),
     };
-    for key in NOT_DONE_KEYS {
-        section.refuse(key, NOT_DONE);
-    }
+    refuse_what_is_not_done(&mut section);
+    conflicts(&section, &user);
     section.finish();
-    Some(user)
+    (!user.name.is_empty()).then_some(user)
+}
+
+fn keys(section: &mut Section<'_>, findings: &mut Findings) -> Option<Vec<String>> {
+    let nodes = ["ssh_authorized_keys", "ssh-authorized-keys"].map(|key| section.node(key));
+    let node = nodes.into_iter().flatten().next()?;
+    let keys = keys_in(node);
+    warn_of_odd_keys(&keys, node.place, "users.ssh_authorized_keys", findings);
+    Some(keys)
+}
+
+fn expiry(section: &mut Section<'_>) -> Option<String> {
+    let text = section.optional::<String>("expiredate")?;
+    let is_date = text.parse::<jiff::civil::Date>().is_ok();
+    if !is_date {
+        section.problem_with("expiredate", &format!("expected a date such as 2032-09-01, found {text:?}"));
+    }
+    is_date.then_some(text)
+}
+
+fn days(section: &mut Section<'_>) -> Option<String> {
+    let text = section.optional::<Text>("inactive")?.0;
+    let is_number = text.parse::<i64>().is_ok();
+    if !is_number {
+        section.problem_with("inactive", &format!("expected a number of days such as '5', found {text:?}"));
+    }
+    is_number.then_some(text)
+}
+
+fn redirection(section: &mut Section<'_>) -> Option<bool> {
+    let nodes = ["ssh_redirect_user", "ssh-redirect-user"].map(|key| section.node(key));
+    let node = nodes.into_iter().flatten().next()?;
+    if node.text() == Some("default") {
+        return Some(true);
+    }
+    section.value::<Flag>("ssh_redirect_user", node).map(|flag| flag.0)
+}
+
+fn refuse_what_is_not_done(section: &mut Section<'_>) {
+    let import =
+        "whoever holds an account elsewhere would decide who gets in here: put the keys into ssh_authorized_keys";
+    refuse(section, "ssh_import_id", import);
+    refuse(section, "ssh-import-id", import);
+    refuse(section, "snapuser", "snaps are not supported: name the user and give its keys");
+}
+
+/// As cloud-init: such a user is not made.
+fn conflicts(section: &Section<'_>, user: &User) {
+    if user.is_homeless() && (user.keys.is_some() || user.redirected == Some(true)) {
+        section.problem(
+            section.place(),
+            "a user without a home folder cannot have SSH keys: take system, no_create_home or the keys away",
+        );
+    }
+    if user.redirected == Some(true) && user.keys.is_some() {
+        section.problem(section.place(), "ssh_redirect_user and ssh_authorized_keys cannot be given together");
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::read;
-    use super::Entry;
+    use super::{Entry, User};
+
+    fn users(text: &str) -> Vec<User> {
+        let user_data = read(format!("#cloud-config\n{text}").as_bytes());
+        assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
+        let entries = user_data.config.users.expect("users");
+        entries.into_iter().map(|(Entry::User(user) | Entry::Default(user))| *user).collect()
+    }
 
     #[test]
-    fn users_come_as_names_default_and_mappings() {
-        let user_data = read(
-            b"#cloud-config\nusers:\n- default\n- bob\n- name: alice\n  gecos: Alice A.\n  groups: adm, sudo\n  sudo: ALL=(ALL) NOPASSWD:ALL\n  uid: '1005'\n  lock_passwd: 'false'\n  passwd: $6$salt$hash\n  ssh_authorized_keys:\n  - ssh-ed25519 AAAAC3 alice\n",
+    fn users_come_in_every_form() {
+        let names = |text: &str| users(text).into_iter().map(|user| user.name).collect::<Vec<_>>();
+        assert_eq!(names("users: default,bob\n"), ["default", "bob"]);
+        assert_eq!(names("users: [default, [a, 'b,c'], {gecos: d}]\n"), ["default", "a", "b", "c", "default"]);
+        assert_eq!(names("users: {bob: true, carol: no, alice: {gecos: A}}\n"), ["bob", "alice"]);
+        assert_eq!(names("users: []\n"), [""; 0]);
+    }
+
+    #[test]
+    fn every_key_is_read_in_either_spelling() {
+        let all = users(
+            "users:\n- name: alice\n  gecos: Alice A.\n  groups: adm, sudo\n  primary-group: staff\n  sudo: ALL=(ALL) NOPASSWD:ALL\n  uid: '1005'\n  lock-passwd: 'false'\n  passwd: $6$salt$hash\n  hashed-passwd: $6$a$b\n  plain-text-passwd: x\n  inactive: '5'\n  expiredate: 2032-09-01\n  selinux-user: staff_u\n  no-log-init: true\n  no-user-group: true\n  create-groups: false\n  homedir: /srv/alice\n  ssh-authorized-keys:\n  - ssh-ed25519 AAAAC3 alice\n",
         );
-        assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
-        let users = user_data.config.users.expect("users");
-        assert!(matches!(users[0], Entry::Default));
-        let Entry::User(alice) = &users[2] else { panic!("no user") };
-        assert_eq!((alice.uid, alice.lock_password, alice.groups.len()), (Some(1005), Some(false), 2));
-        assert_eq!(alice.keys, ["ssh-ed25519 AAAAC3 alice"]);
+        let alice = &all[0];
+        assert_eq!(
+            (alice.uid, alice.lock_password, alice.groups.as_ref().map(Vec::len)),
+            (Some(1005), Some(false), Some(2))
+        );
+        assert_eq!(alice.keys.as_deref(), Some(&["ssh-ed25519 AAAAC3 alice".to_owned()][..]));
+        assert_eq!((alice.inactive.as_deref(), alice.expires.as_deref()), (Some("5"), Some("2032-09-01")));
+        assert_eq!((alice.no_log_init, alice.create_groups), (Some(true), Some(false)));
+        assert_eq!(alice.primary_group.as_deref(), Some("staff"));
+        assert_eq!(users("users: [{name: a, sudo: }, {name: b, sudo: false}]\n")[1].sudo, Some(Vec::new()));
     }
 
     #[test]
     fn a_user_with_a_wrong_value_is_left_out_and_one_with_an_unknown_key_stays() {
         let user_data = read(
-            b"#cloud-config\nusers:\n- name: a\n  uid: many\n- name: b\n  shel: /bin/sh\n  ssh_import_id: gh:b\n- name: c\n  passwd: hunter2\n- name: -o\n",
+            b"#cloud-config\nusers:\n- name: a\n  uid: many\n- name: b\n  shel: /bin/sh\n  ssh_import_id: gh:b\n- name: -o\n- {name: d, system: true, ssh_authorized_keys: [x]}\n",
         );
         let told = |problems: &[hostwright_core::config::section::Problem]| {
-            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(
-            told(&user_data.findings.errors),
-            "4:8: users.uid: expected a user id such as 1001, found \"many\"\n\
-             9:11: users.passwd: expected a password's hash as mkpasswd prints it: $y$… or $6$…; a password in clear is not taken\n\
-             10:9: users.name: expected the name of a user or group, found \"-o\""
-        );
-        assert_eq!(
-            told(&user_data.findings.ignored),
-            "6:3: users.shel: unknown key; did you mean \"shell\"?\n7:3: users.ssh_import_id: is not done yet"
-        );
+        let errors = told(&user_data.findings.errors);
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert_eq!(errors[0], "4:8: users.uid: expected a user id such as 1001, found \"many\"");
+        assert_eq!(errors[1], "8:9: users.name: expected the name of a user or group, found \"-o\"");
+        assert!(errors[2].contains("without a home"), "{errors:?}");
+        let ignored = told(&user_data.findings.ignored);
+        assert_eq!(ignored[0], "6:3: users.shel: unknown key; did you mean \"shell\"?");
+        assert!(ignored[1].starts_with("7:3: users.ssh_import_id: is not done here: "), "{ignored:?}");
         assert_eq!(user_data.config.users.expect("users").len(), 1);
     }
 }

@@ -10,11 +10,11 @@ impl FromNode for Flag {
     fn from_node(node: &Node) -> Result<Self, String> {
         match node.scalar() {
             Some(Scalar::Bool(value)) => return Ok(Self(value)),
-            Some(Scalar::String(text)) => {
-                if let Scalar::Bool(value) = Scalar::resolve(&text) {
-                    return Ok(Self(value));
-                }
-            }
+            Some(Scalar::String(text)) => match Scalar::resolve(text.trim()) {
+                Scalar::Bool(value) => return Ok(Self(value)),
+                Scalar::Int(number @ (0 | 1)) => return Ok(Self(number == 1)),
+                _ => {}
+            },
             Some(Scalar::Int(number @ (0 | 1))) => return Ok(Self(number == 1)),
             _ => {}
         }

@@ -1,3 +1,6 @@
+/// With dnf or yum.
+mod rpm;
+
 use super::command::Run;
 use super::{Action, Context, Failure, Outcome};
 use crate::boot::host::Host;
@@ -25,42 +28,66 @@ impl InstallPackages {
 
 impl Action for InstallPackages {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let Packages { install, update, upgrade } = &self.packages;
-        let to_mend = context.resumed || is_interrupted(context.host);
-        if missing(context.host, install).is_empty() && !update && !upgrade && !to_mend {
-            return Ok(Outcome::Done);
+        let Packages { install, update, upgrade, reboot } = &self.packages;
+        match ["dnf", "yum"].into_iter().find(|program| context.host.program(program).is_some()) {
+            Some(program) if context.host.has_rpm() => rpm::install(context, program, &self.packages)?,
+            _ => with_apt(context, install, *update, *upgrade)?,
         }
-        if context.host.program("apt-get").is_none() {
-            return Err(Failure::new(
-                "there is no apt-get, and other package managers are not done yet",
-                "install the packages into the image",
-            ));
-        }
-        if to_mend {
-            mend(context)?;
-        }
-        let missing = missing(context.host, install);
-        if missing.is_empty() && !update && !upgrade {
-            return Ok(Outcome::Done);
-        }
-        // Lists that cannot be fetched are no reason to try without: what is wanted may be in the lists that are here.
-        let updated = apt_get(context, &["update"]);
-        if *upgrade {
-            apt_get(context, &["dist-upgrade"])?;
-        }
-        if !missing.is_empty() {
-            let names: Vec<String> = missing.iter().map(|package| argument(package)).collect();
-            let mut arguments = vec!["install", "--"];
-            arguments.extend(names.iter().map(String::as_str));
-            apt_get(context, &arguments).map_err(|failure| match &updated {
-                Err(update) => Failure::new(format!("{}; before that, {}", failure.why, update.why), failure.remedy),
-                Ok(()) => failure,
-            })?;
-        } else if *update {
-            updated?;
+        if *reboot && (*upgrade || !install.is_empty()) && context.host.path(REBOOT_REQUIRED).exists() {
+            context.host.run_last(["systemctl", "--no-block", "reboot"].map(str::to_owned).to_vec());
         }
         Ok(Outcome::Done)
     }
+}
+
+/// What packages of Debian leave when they count only after a reboot.
+const REBOOT_REQUIRED: &str = "/run/reboot-required";
+
+/// Installs by name what other steps need, where a program is missing.
+pub fn install_for(context: &Context<'_>, program: &str, names: &[String]) -> Result<(), Failure> {
+    if context.host.program(program).is_some() || context.host.path(program).is_file() || names.is_empty() {
+        return Ok(());
+    }
+    let install = names.iter().map(|name| Package { name: name.clone(), version: None }).collect();
+    let packages = Packages { install, update: true, ..Packages::default() };
+    InstallPackages::new(packages).run(context).map(drop)
+}
+
+fn with_apt(context: &Context<'_>, install: &[Package], update: bool, upgrade: bool) -> Result<(), Failure> {
+    let to_mend = context.resumed || is_interrupted(context.host);
+    if missing(context.host, install).is_empty() && !update && !upgrade && !to_mend {
+        return Ok(());
+    }
+    if context.host.program("apt-get").is_none() {
+        return Err(Failure::new(
+            "there is none of apt-get, dnf and yum here",
+            "install the packages into the image; other package managers can be used by runcmd",
+        ));
+    }
+    if to_mend {
+        mend(context)?;
+    }
+    let missing = missing(context.host, install);
+    if missing.is_empty() && !update && !upgrade {
+        return Ok(());
+    }
+    // Lists that cannot be fetched are no reason to try without: what is wanted may be in the lists that are here.
+    let updated = apt_get(context, &["update"]);
+    if upgrade {
+        apt_get(context, &["dist-upgrade"])?;
+    }
+    if !missing.is_empty() {
+        let names: Vec<String> = missing.iter().map(|package| argument(package, '=')).collect();
+        let mut arguments = vec!["install", "--"];
+        arguments.extend(names.iter().map(String::as_str));
+        apt_get(context, &arguments).map_err(|failure| match &updated {
+            Err(update) => Failure::new(format!("{}; before that, {}", failure.why, update.why), failure.remedy),
+            Ok(()) => failure,
+        })?;
+    } else if update {
+        updated?;
+    }
+    Ok(())
 }
 
 /// A dpkg that a power cut or a deadline stopped half-way is brought to its end first.
@@ -85,7 +112,8 @@ fn is_interrupted(host: &Host) -> bool {
     entries.flatten().any(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
 }
 
-fn apt_get(context: &Context<'_>, arguments: &[&str]) -> Result<(), Failure> {
+/// Runs apt-get without questions, and waits for others that use it.
+pub fn apt_get(context: &Context<'_>, arguments: &[&str]) -> Result<(), Failure> {
     let until = Instant::now() + LOCK;
     loop {
         let mut command = context.host.command("apt-get");
@@ -118,9 +146,9 @@ fn apt_get(context: &Context<'_>, arguments: &[&str]) -> Result<(), Failure> {
     }
 }
 
-fn argument(package: &Package) -> String {
+fn argument(package: &Package, between: char) -> String {
     match &package.version {
-        Some(version) => format!("{}={version}", package.name),
+        Some(version) => format!("{}{between}{version}", package.name),
         None => package.name.clone(),
     }
 }
@@ -170,7 +198,7 @@ mod tests {
         let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
         let run = |resumed| {
             let context = Context { host: &host, instance_id: "i-1", folder: tree.path().to_owned(), resumed };
-            InstallPackages::new(Packages { install: Vec::new(), update: false, upgrade: false }).run(&context)
+            InstallPackages::new(Packages::default()).run(&context)
         };
         run(false).expect("nothing to do");
         // There is no dpkg in the tree: that it is asked for shows.

@@ -1,0 +1,249 @@
+use super::command::Run;
+use super::storage::{Signature, device, is_clouds_name, partition, partitions, signature};
+use super::{Action, Context, Failure, Outcome, each};
+use crate::boot::userdata::disks::{Disks, Filesystem, Layout, Partition, Table};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The kernel and udev show a new partition at once, or are busy for a moment.
+const APPEARS: Duration = Duration::from_secs(10);
+
+/// Disks that get their partitions: once, and never one that holds anything unless that was said.
+#[derive(Serialize)]
+pub struct PartitionDisks {
+    disks: Disks,
+}
+
+impl PartitionDisks {
+    pub fn new(disks: &Disks) -> Self {
+        Self { disks: Disks { filesystems: Vec::new(), ..disks.clone() } }
+    }
+}
+
+impl Action for PartitionDisks {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        each(&self.disks.tables, |table| table.disk.clone(), |table| partition_disk(context, &self.disks, table))?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// The device that a name stands for, which must be there.
+fn resolved(context: &Context<'_>, disks: &Disks, name: &str) -> Result<PathBuf, Failure> {
+    let aliased = disks.aliases.get(name).map_or(name, String::as_str);
+    let missing = |why: String| Failure::new(why, "attach the disk, or name another; the next boot tries again");
+    if is_clouds_name(aliased) {
+        return Err(missing(format!(
+            "no datasource says which disk {aliased} is; name its device under device_aliases"
+        )));
+    }
+    let path = device(aliased).ok_or_else(|| missing(format!("{aliased} is no device and no alias")))?;
+    let there = context.host.path(&path).exists();
+    there.then_some(path.clone()).ok_or_else(|| missing(format!("there is no device {}", path.display())))
+}
+
+fn partition_disk(context: &Context<'_>, disks: &Disks, table: &Table) -> Result<(), Failure> {
+    let script = match &table.layout {
+        Layout::Nothing => return Ok(()),
+        Layout::Remove => {
+            let disk = resolved(context, disks, &table.disk)?;
+            return run(context, "wipefs", &["--all", "--force"], &disk, None);
+        }
+        Layout::Whole => script(table.gpt, &[(100, None)]),
+        Layout::Parts(parts) => script(table.gpt, parts),
+    };
+    let disk = resolved(context, disks, &table.disk)?;
+    let wanted = match &table.layout {
+        Layout::Parts(parts) => parts.len(),
+        _ => 1,
+    };
+    if partitions(context.host, &disk).len() == wanted && !table.overwrite {
+        return Ok(()); // as it was left, by this step or by the image
+    }
+    let found = signature(context.host, &disk)?;
+    if !found.is_empty() && !table.overwrite {
+        return Err(Failure::new(
+            format!("{} holds something already ({}): it is not partitioned", disk.display(), described(&found)),
+            "say overwrite: true if all of it may be lost",
+        ));
+    }
+    run(context, "sfdisk", &["--wipe", "always", "--wipe-partitions", "always"], &disk, Some(script.into_bytes()))?;
+    wait_for(context, &partition(&disk, 1))
+}
+
+fn described(found: &Signature) -> String {
+    let kind = if found.kind.is_empty() { &found.table } else { &found.kind };
+    if found.label.is_empty() { kind.clone() } else { format!("{kind}, label {}", found.label) }
+}
+
+/// What sfdisk reads: each partition by its percentage, the last one to the end.
+fn script(gpt: bool, parts: &[(u32, Option<String>)]) -> String {
+    let mut script = format!("label: {}\n", if gpt { "gpt" } else { "dos" });
+    let last = parts.len().saturating_sub(1);
+    for (at, (percent, kind)) in parts.iter().enumerate() {
+        let size = if at == last { String::new() } else { format!("size={percent}%, ") };
+        script.push_str(&format!("{size}type={}\n", kind.as_deref().map_or("L".to_owned(), |kind| type_of(gpt, kind))));
+    }
+    script
+}
+
+/// sfdisk's name of a type. cloud-init's are MBR's, or for a GPT also those of sgdisk.
+fn type_of(gpt: bool, kind: &str) -> String {
+    let short = kind.strip_suffix("00").filter(|_| kind.len() == 4).unwrap_or(kind);
+    match (gpt, short) {
+        (_, "83") => "L".to_owned(),
+        (_, "82") => "S".to_owned(),
+        (true, "8e" | "8E") => "V".to_owned(),
+        (true, "fd" | "FD") => "R".to_owned(),
+        (true, "ef" | "EF" | "c" | "0c") => "U".to_owned(),
+        _ => short.to_owned(),
+    }
+}
+
+fn run(
+    context: &Context<'_>,
+    program: &str,
+    arguments: &[&str],
+    disk: &Path,
+    input: Option<Vec<u8>>,
+) -> Result<(), Failure> {
+    let mut command = context.host.command(program);
+    command.args(arguments).arg(disk);
+    Run { input, deadline: Some(Duration::from_secs(120)), ..Run::new("disks", command) }.succeed(context)
+}
+
+fn wait_for(context: &Context<'_>, path: &Path) -> Result<(), Failure> {
+    let until = Instant::now() + APPEARS;
+    while !context.host.path(path).exists() {
+        if Instant::now() > until {
+            let why = format!("{} does not appear", path.display());
+            return Err(Failure::new(why, "see what udevadm settle and dmesg say; the next boot tries again"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// File systems that shall be there: made once, and never over one that is there unless that was said.
+#[derive(Serialize)]
+pub struct MakeFilesystems {
+    disks: Disks,
+}
+
+impl MakeFilesystems {
+    pub fn new(disks: &Disks) -> Self {
+        Self { disks: Disks { tables: Vec::new(), ..disks.clone() } }
+    }
+}
+
+impl Action for MakeFilesystems {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let name = |fs: &Filesystem| format!("{} {}", fs.kind.as_deref().unwrap_or("file system"), fs.device);
+        each(&self.disks.filesystems, name, |fs| self.make(context, fs))?;
+        Ok(Outcome::Done)
+    }
+}
+
+impl MakeFilesystems {
+    fn make(&self, context: &Context<'_>, fs: &Filesystem) -> Result<(), Failure> {
+        let disk = resolved(context, &self.disks, &fs.device)?;
+        let Some(device) = target(context, fs, &disk)? else { return Ok(()) };
+        wait_for(context, &device)?;
+        let found = signature(context.host, &device)?;
+        let is_same = fs.kind.as_ref() == Some(&found.kind) && fs.label.as_deref().unwrap_or_default() == found.label;
+        if is_same && !fs.overwrite {
+            return Ok(());
+        }
+        let may_go = fs.overwrite || fs.replace.as_ref() == Some(&found.kind);
+        if !found.is_empty() && !may_go {
+            return Err(Failure::new(
+                format!("{} holds something already ({}): no file system is made", device.display(), described(&found)),
+                "say overwrite: true if all of it may be lost",
+            ));
+        }
+        if fs.command.is_empty() { self.mkfs(context, fs, &device) } else { own_command(context, fs, &device) }
+    }
+
+    fn mkfs(&self, context: &Context<'_>, fs: &Filesystem, device: &Path) -> Result<(), Failure> {
+        let kind = fs.kind.as_deref().unwrap_or_default();
+        let (program, label, force) = match kind {
+            "swap" => ("mkswap".to_owned(), "-L", "-f"),
+            "vfat" | "fat" | "msdos" => (format!("mkfs.{kind}"), "-n", "-I"),
+            "xfs" | "btrfs" | "f2fs" | "reiserfs" => {
+                (format!("mkfs.{kind}"), if kind == "f2fs" { "-l" } else { "-L" }, "-f")
+            }
+            _ => (format!("mkfs.{kind}"), "-L", "-F"),
+        };
+        let mut command = context.host.command(&program);
+        if let Some(name) = &fs.label {
+            command.args([label, name]);
+        }
+        // What may be written over was decided above: mkfs shall not ask.
+        command.arg(force).args(&fs.options).arg(device);
+        Run { deadline: Some(Duration::from_secs(1800)), ..Run::new("filesystems", command) }.succeed(context)
+    }
+}
+
+/// The device to look at; nothing where one of a device's partitions is as wanted already.
+fn target(context: &Context<'_>, fs: &Filesystem, disk: &Path) -> Result<Option<PathBuf>, Failure> {
+    match fs.partition {
+        Partition::Unsaid | Partition::Device => return Ok(Some(disk.to_owned())),
+        Partition::Number(number) => return Ok(Some(partition(disk, number))),
+        Partition::Auto | Partition::Any => {}
+    }
+    let mut candidates = partitions(context.host, disk);
+    let has_parts = !candidates.is_empty();
+    if !has_parts {
+        candidates.push(disk.to_owned());
+    }
+    let mut free = None;
+    for candidate in candidates {
+        let found = signature(context.host, &candidate)?;
+        let label_fits = fs.partition == Partition::Any || fs.label.as_deref().unwrap_or_default() == found.label;
+        if fs.kind.as_ref() == Some(&found.kind) && label_fits && !fs.overwrite {
+            return Ok(None);
+        }
+        let usable = found.is_empty() || fs.overwrite || fs.replace.as_ref() == Some(&found.kind);
+        free = free.or(usable.then_some(candidate));
+    }
+    free.map(Some).ok_or_else(|| {
+        let why = format!("{} has neither such a file system nor a free partition", disk.display());
+        Failure::new(why, "name the partition, or say overwrite: true")
+    })
+}
+
+/// `cmd:` with cloud-init's words `%(device)s`, `%(filesystem)s`, `%(label)s`.
+fn own_command(context: &Context<'_>, fs: &Filesystem, device: &Path) -> Result<(), Failure> {
+    let filled = |word: &String| {
+        let label = fs.label.as_deref().unwrap_or_default();
+        let text = word.replace("%(device)s", &device.display().to_string()).replace("%(label)s", label);
+        text.replace("%(filesystem)s", fs.kind.as_deref().unwrap_or_default())
+    };
+    let words: Vec<_> = fs.command.iter().map(filled).collect();
+    let command = match &words[..] {
+        [line] => {
+            let mut command = context.host.command("/bin/sh");
+            command.args(["-c", line]);
+            command
+        }
+        words => {
+            let mut command = context.host.command(words.first().map_or("", String::as_str));
+            command.args(&words[1..]);
+            command
+        }
+    };
+    Run { deadline: Some(Duration::from_secs(1800)), ..Run::new("filesystems", command) }.succeed(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::script;
+
+    #[test]
+    fn partitions_are_said_as_sfdisk_reads_them() {
+        assert_eq!(script(false, &[(100, None)]), "label: dos\ntype=L\n");
+        let parts = [(33, None), (33, Some("82".to_owned())), (34, Some("8e00".to_owned()))];
+        assert_eq!(script(true, &parts), "label: gpt\nsize=33%, type=L\nsize=33%, type=S\ntype=V\n");
+        assert_eq!(script(false, &parts[2..]), "label: dos\ntype=8e\n");
+    }
+}

@@ -1,0 +1,40 @@
+use super::command::Run;
+use super::{Action, Context, Failure, Outcome};
+use crate::boot::userdata::random_seed::RandomSeed;
+use serde::Serialize;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::Duration;
+
+/// Randomness for the kernel's pool.
+#[derive(Serialize)]
+pub struct SeedRandom {
+    seed: RandomSeed,
+}
+
+impl SeedRandom {
+    pub fn new(seed: &RandomSeed) -> Self {
+        Self { seed: seed.clone() }
+    }
+}
+
+impl Action for SeedRandom {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let RandomSeed { path, data, command, command_required } = &self.seed;
+        if !data.is_empty() {
+            let here = context.host.path(path);
+            let written = File::options().append(true).create(true).mode(0o600).open(here);
+            let written = written.and_then(|mut file| file.write_all(data));
+            written.map_err(|e| Failure::io(format!("write to {path}"), &e))?;
+        }
+        let Some((program, arguments)) = command.split_first() else { return Ok(Outcome::Done) };
+        if context.host.program(program).is_none() && !context.host.path(program).is_file() && !command_required {
+            return Ok(Outcome::Skipped(format!("there is no program {program}")));
+        }
+        let mut command = context.host.command(program);
+        command.args(arguments).env("RANDOM_SEED_FILE", path);
+        Run { deadline: Some(Duration::from_secs(60)), ..Run::new("random seed", command) }.succeed(context)?;
+        Ok(Outcome::Done)
+    }
+}
