@@ -1,7 +1,7 @@
 use anyhow::Context as _;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,15 +14,35 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// One GET over a fresh connection. No redirect is followed and no proxy asked: what it fetches decides how the host
+/// What is asked of a server.
+pub struct Ask<'a> {
+    /// GET, PUT or POST.
+    pub method: Method,
+    /// The server's name, for the header.
+    pub host: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// Further headers.
+    pub headers: &'a [(&'static str, String)],
+    /// What is sent.
+    pub body: &'a [u8],
+}
+
+impl<'a> Ask<'a> {
+    /// A plain GET.
+    pub fn get(host: &'a str, target: &'a str) -> Self {
+        Self { method: Method::GET, host, target, headers: &[], body: &[] }
+    }
+}
+
+/// One request over a fresh connection. No redirect is followed and no proxy asked: what it fetches decides how the host
 /// is configured, so it comes from the place that was named or from nowhere.
 ///
 /// # Errors
 /// No answer within the deadline, a body beyond the limit or cut off, or no HTTP at all.
-pub async fn get<S>(
+pub async fn send<S>(
     connect: impl Future<Output = std::io::Result<S>>,
-    host: &str,
-    target: &str,
+    ask: Ask<'_>,
     bounds: Bounds,
 ) -> anyhow::Result<Answer>
 where
@@ -33,10 +53,15 @@ where
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // Its errors come out of the request as well.
         let driver = tokio::spawn(connection);
-        let request = Request::get(target)
-            .header(header::HOST, host)
-            .header(header::USER_AGENT, concat!("hostwright-bootstrap/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())?;
+        let mut request = Request::builder()
+            .method(ask.method)
+            .uri(ask.target)
+            .header(header::HOST, ask.host)
+            .header(header::USER_AGENT, concat!("hostwright-bootstrap/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in ask.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::new(Bytes::copy_from_slice(ask.body)))?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), bounds.bytes).collect().await.map_err(|error| {

@@ -1,3 +1,4 @@
+use super::datasource::{Cached, Seed};
 use super::host::Host;
 use super::steps::journal::Journal;
 use anyhow::Context as _;
@@ -11,6 +12,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "/var/lib/hostwright/bootstrap";
+/// User-data and vendor-data are bounded, and packed once more.
+const MAX_SEED: u64 = 64 << 20;
 
 /// The folders of the instances that this disk has been, and the right to change them.
 pub struct Instances {
@@ -68,6 +71,25 @@ impl Instances {
             format!("cannot record anything in {}; see that it is writable and has space", folder.display())
         })?;
         Ok((folder, journal))
+    }
+
+    /// What a metadata service said in an earlier boot of the instance that this host was last configured as.
+    pub fn cached(&self) -> Option<Cached> {
+        let path = self.folder.join(folder_name(&self.last()?)).join("seed.json");
+        let text = super::host::read_bounded(&path, MAX_SEED).ok()?;
+        serde_json::from_slice(&text).inspect_err(|error| log::warn!("{} is passed over: {error}", path.display())).ok()
+    }
+
+    /// Keeps what a metadata service said, in the instance's folder.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn remember(folder: &Path, seed: &Seed) -> anyhow::Result<()> {
+        let Some(identity) = &seed.identity else { return Ok(()) };
+        let cached = Cached { identity: identity.clone(), seed: seed.clone() };
+        let path = folder.join("seed.json");
+        let bytes = serde_json::to_vec(&cached)?;
+        atomic_file::replace(&path, &bytes, 0o600).with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn state(&self) -> StateFile<String> {

@@ -11,7 +11,11 @@ mod console;
 pub mod datasource;
 /// The machine, or a tree that looks like one.
 pub mod host;
+/// Requests to link-local servers.
 mod http;
+/// What a user-data includes, fetched.
+mod included;
+/// The instances that this disk has been.
 mod instance;
 /// What a user-data comes to, printed.
 mod render;
@@ -21,15 +25,18 @@ pub mod report;
 pub mod steps;
 /// What the operator wants.
 pub mod userdata;
+/// Files from the web.
+mod web;
 
 pub use check::{CheckArguments, check, is_sound_user_data};
 pub use render::{RenderArguments, render};
 
 use anyhow::Context as _;
 use console::Console;
-use datasource::{Found, Seed};
+use datasource::{Found, Search, Seed};
 use host::Host;
 use hostwright_core::config::section::Problem;
+use included::Included;
 use instance::Instances;
 use report::{Report, Verdict};
 use std::path::PathBuf;
@@ -53,6 +60,9 @@ pub struct BootArguments {
     /// Seconds to wait for the agent to become ready.
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub patience: u64,
+    /// Where the cloud's metadata service is, if not at its own address.
+    #[arg(long, hide = true, value_name = "URL")]
+    pub metadata_url: Option<String>,
     /// Work on this tree and not on this machine.
     #[arg(long, default_value = "/", hide = true)]
     pub root: PathBuf,
@@ -74,7 +84,8 @@ pub fn boot(arguments: &BootArguments) -> anyhow::Result<ExitCode> {
     let console = Console::new(&host);
     let instances = Instances::lock(&host)?;
     let network = arguments.stage != Some(Stage::Early);
-    let report = match datasource::find(&host, network) {
+    let search = Search { network, cached: instances.cached(), metadata_url: arguments.metadata_url.clone() };
+    let report = match datasource::find(&host, &search) {
         Ok(Found::Seed(seed)) => configure(arguments, &host, &console, &instances, *seed)?,
         Ok(Found::OverNetwork(url)) => {
             console.line(&format!("the seed is at {url}: it waits for the network and the final stage"));
@@ -109,7 +120,24 @@ fn configure(
     let (folder, mut journal) = instances.open(&instance_id, &seed.user_data, &host.boot_id())?;
     announce(console, arguments, &instance_id, &journal, &seed.datasource);
 
-    let user_data = userdata::read(&seed.user_data);
+    Instances::remember(&folder, &seed)?;
+    let sources = userdata::Sources {
+        user_data: &seed.user_data,
+        vendor_data: &seed.vendor_data,
+        vendor_data2: &seed.vendor_data2,
+        instance_data: seed.instance_data(host),
+        launch_index: seed.about.launch_index,
+    };
+    let network = arguments.stage != Some(Stage::Early);
+    let user_data = userdata::read_all(&sources, &mut Included::new(host, network, &folder));
+    if !user_data.waiting.is_empty() {
+        let places: Vec<_> = user_data.waiting.iter().map(|url| userdata::parts::shown(url)).collect();
+        console.line(&format!(
+            "the user-data includes {}: it waits for the network and the final stage",
+            places.join(", ")
+        ));
+        return without_seed(host, arguments, &seed.datasource, Vec::new(), Verdict::Ok);
+    }
     let told = |problems: &[Problem]| problems.iter().map(|found| format!("user-data:{found}")).collect::<Vec<_>>();
     let left_out = [seed.left_out, told(&user_data.findings.ignored)].concat();
     let verdict = if left_out.is_empty() { Verdict::Ok } else { Verdict::Degraded };

@@ -1,3 +1,4 @@
+use super::datasource::Bytes;
 use super::host::read_bounded;
 use super::userdata::{self, Sources};
 use anyhow::Context as _;
@@ -43,7 +44,8 @@ pub fn render(arguments: &RenderArguments) -> anyhow::Result<ExitCode> {
     let read =
         |path: &PathBuf| read_bounded(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()));
     let user_data = read(&arguments.file)?;
-    let vendor_data: Vec<Vec<u8>> = arguments.vendor_data.iter().map(read).collect::<Result<_, _>>()?;
+    let vendor_data: Vec<Bytes> =
+        arguments.vendor_data.iter().map(|path| read(path).map(Bytes)).collect::<Result<_, _>>()?;
     let instance_data = match &arguments.instance_data {
         Some(path) => {
             serde_json::from_slice(&read(path)?).with_context(|| format!("{} is not JSON", path.display()))?

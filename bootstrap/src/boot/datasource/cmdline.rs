@@ -19,6 +19,16 @@ pub fn read(command_line: &str) -> Option<NoCloudLine> {
     })
 }
 
+/// The datasource that `ds=NAME` names, in any case: the last one on the line counts.
+pub fn named(command_line: &str) -> Option<String> {
+    words(command_line).iter().rev().find_map(|word| {
+        let value = ["ds=", "ci.ds=", "ci.datasource="].iter().find_map(|key| word.strip_prefix(key))?;
+        let name = value.split(';').next()?.to_ascii_lowercase();
+        let name = if name == "nocloud-net" { "nocloud".to_owned() } else { name };
+        (!name.is_empty()).then_some(name)
+    })
+}
+
 fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> NoCloudLine {
     let mut line = NoCloudLine::default();
     for (key, value) in parts.filter_map(|part| part.split_once('=')) {
@@ -49,7 +59,7 @@ fn words(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NoCloudLine, read};
+    use super::{NoCloudLine, named, read};
 
     #[test]
     fn the_line_names_seed_instance_and_host() {
@@ -69,6 +79,9 @@ mod tests {
     #[test]
     fn other_datasources_and_lines_without_one_say_nothing() {
         assert_eq!(read("ds=ec2 root=/dev/vda"), None);
+        assert_eq!(named("quiet ds=Ec2 root=/dev/vda").as_deref(), Some("ec2"));
+        assert_eq!(named("ds=nocloud-net;s=/x/").as_deref(), Some("nocloud"));
+        assert_eq!(named("quiet"), None);
         assert_eq!(read("ids=nocloud"), None);
         assert_eq!(read(""), None);
         assert_eq!(read("ds=nocloud"), Some(NoCloudLine::default()));

@@ -11,6 +11,8 @@ pub enum FileSystem {
     Iso9660,
     /// FAT12, FAT16 or FAT32.
     Vfat,
+    /// A CD's newer form.
+    Udf,
 }
 
 impl FileSystem {
@@ -19,6 +21,7 @@ impl FileSystem {
         match self {
             Self::Iso9660 => "iso9660",
             Self::Vfat => "vfat",
+            Self::Udf => "udf",
         }
     }
 }

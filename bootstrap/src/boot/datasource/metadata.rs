@@ -2,7 +2,7 @@ use anyhow::Context as _;
 use hostwright_core::yaml::{self, Duplicates, Node};
 
 /// What the cloud says of the instance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Metadata {
     /// Decides what "once" means.
     pub instance_id: Option<String>,

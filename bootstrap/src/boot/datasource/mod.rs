@@ -1,32 +1,46 @@
 //! Where the instance reads who it is and what it shall be.
 //!
-//! In: the kernel command line, folders, labelled disks, a URL that one of them names. Out: a [`Seed`], with everything
-//! read and nothing interpreted but the metadata. Nothing is waited for that is not named; nothing here survives a
-//! restart, each boot looks anew. A further datasource is a module beside `nocloud` and a line in [`find`].
+//! In: the kernel command line, the image's `datasource_list`, folders, labelled disks, the machine's DMI strings, and
+//! the metadata service that one of them points to. Out: a [`Seed`], with everything read and nothing interpreted but
+//! the metadata. Nothing is waited for that nothing points to. What a metadata service said is kept with the instance,
+//! so that a later boot of the same machine asks nobody. A further datasource is a module here and a line in [`find`].
 
+/// Microsoft Azure: a provisioning disk, and a service beside it.
+mod azure;
+/// The kernel command line.
 mod cmdline;
+/// OpenStack's config drive.
+mod config_drive;
+/// A disk, mounted.
 mod disk;
+/// The machine's own description.
+mod dmi;
+/// Amazon EC2's metadata service, and what imitates it.
+mod ec2;
+/// Google Compute Engine's metadata server.
+mod gce;
+/// What the image says of datasources.
+mod image;
+/// Volume labels.
 mod labels;
+/// Who the instance is.
 mod metadata;
+/// Folders, `cidata` disks and URLs.
 mod nocloud;
+/// OpenStack's documents, from its service or a config drive.
+mod openstack;
+/// A seed on disk, for the next boot.
+mod seed;
+/// A metadata service, asked.
+mod service;
 
+pub use azure::report_ready;
 pub use metadata::Metadata;
+pub use seed::{About, Bytes, Cached, Identity, Network, Seed};
 
 use super::host::Host;
-
-/// What a datasource holds for this instance.
-pub struct Seed {
-    /// The datasource and where it was found: `nocloud (/dev/sr0)`.
-    pub datasource: String,
-    /// Who the instance is.
-    pub metadata: Metadata,
-    /// What the operator handed over, as it is.
-    pub user_data: Vec<u8>,
-    /// What was found and is not used yet; each a sentence.
-    pub left_out: Vec<String>,
-    /// What is odd; each a sentence.
-    pub warnings: Vec<String>,
-}
+use dmi::{Cloud, Dmi};
+use image::Image;
 
 /// The outcome of the search.
 pub enum Found {
@@ -38,10 +52,74 @@ pub enum Found {
     Nothing,
 }
 
-/// Finds the seed. Before the network is up (`network` is false) a URL is told and not asked.
+/// How the search is done.
+#[derive(Default)]
+pub struct Search {
+    /// Whether the network is up. Before it is, a service is told and not asked.
+    pub network: bool,
+    /// What was found in an earlier boot of this disk.
+    pub cached: Option<Cached>,
+    /// Where metadata services are, if not at their clouds' addresses.
+    pub metadata_url: Option<String>,
+}
+
+/// Finds the seed.
 ///
 /// # Errors
 /// A datasource is there, but cannot be read.
-pub fn find(host: &Host, network: bool) -> anyhow::Result<Found> {
-    nocloud::find(host, network)
+pub fn find(host: &Host, search: &Search) -> anyhow::Result<Found> {
+    let image = Image::read(host);
+    let named = cmdline::named(&std::fs::read_to_string(host.proc("cmdline")).unwrap_or_default());
+    let only = named.or_else(|| image.only());
+    let wanted = |name: &str| match &only {
+        Some(only) => only.eq_ignore_ascii_case(name),
+        None => image.lists(name),
+    };
+    // A seed that the command line or a disk brings is meant, whatever the image lists.
+    if only.as_deref().is_none_or(|only| only.eq_ignore_ascii_case("nocloud")) || image.lists("NoCloud") {
+        match nocloud::find(host, search.network)? {
+            Found::Nothing => {}
+            found => return Ok(found),
+        }
+    }
+    if wanted("ConfigDrive")
+        && let Some(seed) = config_drive::find(host)?
+    {
+        return Ok(Found::Seed(Box::new(seed)));
+    }
+    let dmi = Dmi::read(host);
+    let cloud = only.as_deref().and_then(Cloud::of_name).or_else(|| dmi.cloud()).filter(|cloud| wanted(cloud.name()));
+    match cloud {
+        Some(cloud) => over_network(host, search, cloud, &dmi, &image),
+        None => Ok(Found::Nothing),
+    }
+}
+
+/// A cloud's metadata service, unless what it said in an earlier boot is known to be of this very machine.
+fn over_network(host: &Host, search: &Search, cloud: Cloud, dmi: &Dmi, image: &Image) -> anyhow::Result<Found> {
+    let identity = Identity { cloud: cloud.name().to_owned(), machine: dmi.product_uuid.clone() };
+    let cached = search.cached.as_ref().filter(|cached| cached.identity.cloud == identity.cloud);
+    if let Some(cached) = cached.filter(|cached| cached.identity == identity && !identity.machine.is_empty()) {
+        return Ok(Found::Seed(Box::new(cached.seed.clone())));
+    }
+    if !search.network {
+        return Ok(Found::OverNetwork(format!("the metadata service of {}", cloud.name())));
+    }
+    let base = search.metadata_url.clone().or_else(|| image.metadata_url(cloud.name()));
+    let fetched = match cloud {
+        Cloud::Ec2 { is_aws } => ec2::fetch(host, base, !is_aws || image.allows_imds_v1()),
+        Cloud::OpenStack => openstack::fetch(host, base),
+        Cloud::Gce => gce::fetch(host, base),
+        Cloud::Azure => azure::fetch(host, base, dmi),
+    };
+    match (fetched, cached) {
+        (Ok(seed), _) => Ok(Found::Seed(Box::new(Seed { identity: Some(identity), ..seed }))),
+        // An outage is no reason to take this machine for a new one; another machine's id is.
+        (Err(error), Some(cached)) if identity.machine.is_empty() || cached.identity.machine.is_empty() => {
+            let mut seed = cached.seed.clone();
+            seed.warnings.push(format!("{error:#}; this host stays the instance that it was"));
+            Ok(Found::Seed(Box::new(seed)))
+        }
+        (Err(error), _) => Err(error),
+    }
 }

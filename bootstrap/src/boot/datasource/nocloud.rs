@@ -1,9 +1,11 @@
 use super::cmdline::{self, NoCloudLine};
 use super::disk::Mounted;
 use super::labels;
+use super::seed::{About, Bytes, Network};
 use super::{Found, Metadata, Seed};
 use crate::boot::host::{Host, read_bounded};
-use crate::boot::http::{self, Bounds};
+use crate::boot::http::{self, Ask, Bounds};
+use crate::boot::web;
 use anyhow::Context as _;
 use hostwright_core::backoff::Backoff;
 use hyper::{StatusCode, Uri};
@@ -29,9 +31,13 @@ const FETCH_PATIENCE: Duration = Duration::from_secs(60);
 /// A seed is there but cannot be read.
 pub fn find(host: &Host, network: bool) -> anyhow::Result<Found> {
     let command_line = std::fs::read_to_string(host.proc("cmdline")).unwrap_or_default();
-    let line = cmdline::read(&command_line);
+    // QEMU hands the same line over as the machine's serial number.
+    let serial = std::fs::read_to_string(host.sys("class/dmi/id/product_serial")).unwrap_or_default();
+    let line = cmdline::read(&command_line).or_else(|| cmdline::read(&serial));
     let files = match line.as_ref().and_then(|line| line.seed_from.as_deref()) {
-        Some(url) if url.starts_with("http://") && !network => return Ok(Found::OverNetwork(url.to_owned())),
+        Some(url) if (url.starts_with("http://") || url.starts_with("https://")) && !network => {
+            return Ok(Found::OverNetwork(url.to_owned()));
+        }
         Some(place) => Some(named(host, place).with_context(|| {
             format!("the kernel command line names the seed {place} (ds=nocloud;s=…), which cannot be read")
         })?),
@@ -81,26 +87,45 @@ impl Files {
         let mut metadata = read.with_context(|| format!("the seed in {}", self.place))?.unwrap_or_default();
         metadata.instance_id = line.instance_id.or(metadata.instance_id);
         metadata.local_hostname = line.local_hostname.or(metadata.local_hostname);
-        let (mut left_out, mut warnings) = (Vec::new(), Vec::new());
-        let not_empty = |content: &Option<Vec<u8>>| content.as_ref().is_some_and(|c| !c.trim_ascii().is_empty());
-        if not_empty(&self.vendor_data) {
-            left_out.push(format!("vendor-data in {} is not applied: it is not done yet", self.place));
-        }
-        if not_empty(&self.network_config) {
-            left_out.push(format!(
-                "network-config in {} is not applied: it is not done yet; the network is as the image sets it up",
-                self.place
-            ));
-        }
+        let mut warnings = Vec::new();
+        let not_empty = |content: &Vec<u8>| !content.trim_ascii().is_empty();
+        let meta_data = self.metadata.as_deref().map(as_json).unwrap_or_default();
         if metadata.instance_id.is_none() {
             warnings.push(format!(
                 "the seed in {} has no instance-id, so it is \"nocloud\" as on every such instance; put one into meta-data",
                 self.place
             ));
         }
-        let datasource = format!("nocloud ({})", self.place);
-        Ok(Seed { datasource, metadata, user_data: self.user_data.unwrap_or_default(), left_out, warnings })
+        let network = self.network_config.filter(not_empty).and_then(|content| match String::from_utf8(content) {
+            Ok(text) => Some(Network::Config(text)),
+            Err(_) => {
+                warnings.push(format!("network-config in {} is not UTF-8: it is passed over", self.place));
+                None
+            }
+        });
+        Ok(Seed {
+            datasource: format!("nocloud ({})", self.place),
+            metadata,
+            user_data: Bytes(self.user_data.unwrap_or_default()),
+            vendor_data: self.vendor_data.filter(not_empty).map(Bytes).into_iter().collect(),
+            network,
+            about: About {
+                cloud: "nocloud".into(),
+                platform: "nocloud".into(),
+                subplatform: format!("seed ({})", self.place),
+                meta_data,
+                ..About::default()
+            },
+            warnings,
+            ..Seed::default()
+        })
     }
+}
+
+fn as_json(metadata: &[u8]) -> serde_json::Value {
+    let text = String::from_utf8_lossy(metadata);
+    let root = hostwright_core::yaml::load(&text, hostwright_core::yaml::Duplicates::LastWins);
+    root.map(|document| hostwright_core::yaml::to_json(&document.root)).unwrap_or_default()
 }
 
 /// The place that `s=` names: a folder of the host or a server.
@@ -108,10 +133,8 @@ fn named(host: &Host, place: &str) -> anyhow::Result<Files> {
     let files = match place.strip_prefix("file://").unwrap_or(place) {
         folder if folder.starts_with('/') => in_folder(&host.path(folder), folder.to_owned())?,
         url if url.starts_with("http://") => over_http(host, url)?,
-        url if url.starts_with("https://") => {
-            anyhow::bail!("a seed over https is not done yet; use a folder or a disk")
-        }
-        _ => anyhow::bail!("expected /folder/, file:///folder/ or http://host/folder/"),
+        url if url.starts_with("https://") => over_https(host, url)?,
+        _ => anyhow::bail!("expected /folder/, file:///folder/, https://host/folder/ or http://host/folder/"),
     };
     anyhow::ensure!(files.is_a_seed(), "there is neither meta-data nor user-data");
     Ok(files)
@@ -159,6 +182,18 @@ fn over_http(host: &Host, base: &str) -> anyhow::Result<Files> {
     })
 }
 
+fn over_https(host: &Host, base: &str) -> anyhow::Result<Files> {
+    let slash = if base.ends_with('/') || base.contains('?') { "" } else { "/" };
+    Files::read(base.to_owned(), |name| {
+        let url = format!("{base}{slash}{name}");
+        match web::fetch(host, &url, web::Redirects::Refused) {
+            Ok(content) => Ok(Some(content)),
+            Err(web::Refusal { status: Some(404), .. }) => Ok(None),
+            Err(refusal) => Err(anyhow::anyhow!("cannot fetch {url}: {}", refusal.why)),
+        }
+    })
+}
+
 async fn fetch_patiently(uri: &Uri, until: Instant) -> anyhow::Result<Option<Vec<u8>>> {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
@@ -182,7 +217,7 @@ async fn fetch(uri: &Uri) -> anyhow::Result<anyhow::Result<Option<Vec<u8>>>> {
     let connect = tokio::net::TcpStream::connect((name, authority.port_u16().unwrap_or(80)));
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let bounds = Bounds { deadline: FETCH_DEADLINE, bytes: MAX_BYTES };
-    let answer = http::get(connect, authority.as_str(), target, bounds).await?;
+    let answer = http::send(connect, Ask::get(authority.as_str(), target), bounds).await?;
     match answer.status {
         StatusCode::OK if answer.body.trim_ascii_start().starts_with(b"<") => {
             Ok(Err(anyhow::anyhow!("the server answered with HTML or XML: this is some other server's page")))
@@ -225,8 +260,8 @@ mod tests {
         assert_eq!(seed.datasource, "nocloud (/var/lib/cloud/seed/nocloud)");
         assert_eq!(seed.metadata.instance_id.as_deref(), Some("i-7"));
         assert_eq!(seed.metadata.local_hostname.as_deref(), Some("other"));
-        assert_eq!(seed.user_data, b"#cloud-config\n");
-        assert!(seed.left_out[0].contains("network-config"), "{:?}", seed.left_out);
+        assert_eq!(&seed.user_data[..], b"#cloud-config\n");
+        assert_eq!(seed.network, Some(super::Network::Config("version: 2\n".into())));
     }
 
     #[test]
@@ -275,7 +310,7 @@ mod tests {
         assert!(matches!(find(&host, false), Ok(Found::OverNetwork(_))));
         let Found::Seed(seed) = find(&host, true).expect("fetched") else { panic!("no seed") };
         assert_eq!(seed.metadata.instance_id.as_deref(), Some("i-1"));
-        assert_eq!(seed.user_data, b"#cloud-config\n");
+        assert_eq!(&seed.user_data[..], b"#cloud-config\n");
     }
 
     #[test]

@@ -74,7 +74,7 @@ mod sudo;
 /// `timezone`
 mod timezone;
 /// `users`
-mod users;
+pub(super) mod users;
 /// What is wrong in the user-data, as a step that fails.
 mod validity;
 

@@ -52,6 +52,9 @@ pub fn read(node: &Node, findings: &mut Findings) -> Option<Agent> {
     let problems = Problems::default();
     let mut rest = node.clone();
     let mut from = None;
+    if let Value::Mapping(mapping) = &mut rest.value {
+        mapping.entries.retain(|entry| !super::rest::KEYS.contains(&entry.key.as_str()));
+    }
     if let Value::Mapping(mapping) = &mut rest.value
         && let Some(at) = mapping.entries.iter().position(|entry| entry.key == "agent")
     {

@@ -24,7 +24,8 @@ impl Script {
         self.is_vendors || self.when != When::WithCommands || self.name.as_str() < "runcmd"
     }
 
-    fn rank(&self) -> (u8, &str) {
+    /// The order of runs.
+    pub fn rank(&self) -> (u8, &str) {
         let rank = match self.when {
             _ if self.is_vendors => 0,
             When::Once => 1,

@@ -57,6 +57,8 @@ pub mod random_seed;
 pub mod resolvers;
 /// `rsyslog:`
 pub mod rsyslog;
+/// `hostwright: {from: …}`
+mod rest;
 /// Secrets in clear.
 mod secrets;
 /// `ssh_authorized_keys:` and its kin
@@ -78,6 +80,7 @@ pub use cloud_config::CloudConfig;
 pub use combine::{Combined, Script};
 pub use findings::Findings;
 
+use super::datasource::Bytes;
 use parts::{Fetch, Include, NotFetched};
 
 /// What an operator wants of this host.
@@ -113,9 +116,9 @@ pub struct Sources<'a> {
     /// The operator's.
     pub user_data: &'a [u8],
     /// The cloud's.
-    pub vendor_data: &'a [Vec<u8>],
+    pub vendor_data: &'a [Bytes],
     /// The cloud's for this project.
-    pub vendor_data2: &'a [Vec<u8>],
+    pub vendor_data2: &'a [Bytes],
     /// For templates.
     pub instance_data: serde_json::Value,
     /// Which of several instances that were launched together this is.
@@ -130,14 +133,18 @@ pub fn read(content: &[u8]) -> UserData {
 
 /// Reads user-data and vendor-data of any format.
 pub fn read_all(sources: &Sources<'_>, fetch: &mut dyn Fetch) -> UserData {
-    let operators = combine::combine(&parts::collect(sources.user_data, fetch), sources);
-    vendor::add(operators, sources, fetch).read()
+    whole(sources, fetch).read()
 }
 
 /// What user-data and vendor-data come to, before it is read as typed sections. Nothing is fetched.
 pub fn render(sources: &Sources<'_>) -> Combined {
-    let operators = combine::combine(&parts::collect(sources.user_data, &mut Nowhere), sources);
-    vendor::add(operators, sources, &mut Nowhere)
+    whole(sources, &mut Nowhere)
+}
+
+fn whole(sources: &Sources<'_>, fetch: &mut dyn Fetch) -> Combined {
+    let mut operators = combine::combine(&parts::collect(sources.user_data, fetch), sources);
+    rest::add(&mut operators, sources, fetch);
+    vendor::add(operators, sources, fetch)
 }
 
 /// For a look at a user-data that touches nothing.
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn vendor_data_fills_up_what_the_user_data_leaves_open() {
-        let vendor = [b"#cloud-config\nhostname: v\ntimezone: UTC\nruncmd: [v]\n".to_vec()];
+        let vendor = [super::Bytes(b"#cloud-config\nhostname: v\ntimezone: UTC\nruncmd: [v]\n".to_vec())];
         let with = |user_data: &str| {
             let sources = Sources { user_data: user_data.as_bytes(), vendor_data: &vendor, ..Sources::default() };
             read_all(&sources, &mut Web).config

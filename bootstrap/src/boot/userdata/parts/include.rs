@@ -7,6 +7,8 @@ pub struct Include {
     pub url: String,
     /// What its content must be, in hexadecimal digits.
     pub sha256: Option<String>,
+    /// Whose minisign signature it must have.
+    pub signed_by: Option<String>,
 }
 
 /// Why a place could not be included.
@@ -25,21 +27,24 @@ pub trait Fetch {
     /// # Errors
     /// It cannot be had, now or at all.
     fn fetch(&mut self, include: &Include) -> Result<Vec<u8>, NotFetched>;
+
+    /// Takes notice of the buckets that a section names.
+    fn buckets(&mut self, _section: &hostwright_core::yaml::Node) {}
 }
 
 impl Include {
     /// `#sha256=…` behind a URL is no part of it: a server never sees what stands behind a `#`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some((url, fragment)) = text.split_once('#') else {
-            return Ok(Self { url: text.to_owned(), sha256: None });
+            return Ok(Self { url: text.to_owned(), sha256: None, signed_by: None });
         };
         let Some(digest) = fragment.strip_prefix("sha256=") else {
-            return Ok(Self { url: url.to_owned(), sha256: None });
+            return Ok(Self { url: url.to_owned(), sha256: None, signed_by: None });
         };
         if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(format!("expected 64 hexadecimal digits behind #sha256=, found {digest:?}"));
         }
-        Ok(Self { url: url.to_owned(), sha256: Some(digest.to_ascii_lowercase()) })
+        Ok(Self { url: url.to_owned(), sha256: Some(digest.to_ascii_lowercase()), signed_by: None })
     }
 }
 
