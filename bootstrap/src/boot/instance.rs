@@ -97,6 +97,11 @@ impl Instances {
     }
 }
 
+/// The folder of an instance, whether it is there or not.
+pub fn folder(host: &Host, id: &str) -> PathBuf {
+    host.path(FOLDER).join(folder_name(id))
+}
+
 /// Root's alone: user-data and the output of commands may hold secrets.
 fn make_private(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder.parent() {

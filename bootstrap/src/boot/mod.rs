@@ -5,6 +5,10 @@
 //! each instance's folder below `/var/lib/hostwright/bootstrap`: its journal, user-data, report and the output of
 //! commands. A boot that is cut off goes on where the journal says that it was.
 
+/// Where scripts find cloud-init.
+mod alias;
+/// What a boot's time went to.
+mod analyze;
 mod check;
 mod console;
 /// Where the instance reads who it is.
@@ -17,10 +21,14 @@ mod http;
 mod included;
 /// The instances that this disk has been.
 mod instance;
+/// The steps of a user-data, printed.
+mod plan_boot;
 /// What a user-data comes to, printed.
 mod render;
 /// What became of a boot.
 pub mod report;
+/// How far a boot is.
+mod status;
 /// What is done to the host.
 pub mod steps;
 /// What the operator wants.
@@ -28,8 +36,11 @@ pub mod userdata;
 /// Files from the web.
 mod web;
 
+pub use analyze::{AnalyzeArguments, analyze};
 pub use check::{CheckArguments, check, is_sound_user_data};
+pub use plan_boot::{PlanBootArguments, plan_boot};
 pub use render::{RenderArguments, render};
+pub use status::{StatusArguments, status};
 
 use anyhow::Context as _;
 use console::Console;
@@ -39,11 +50,12 @@ use hostwright_core::config::section::Problem;
 use included::Included;
 use instance::Instances;
 use report::{Report, Verdict};
+use status::Progress;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use steps::journal::Journal;
-use steps::run::Asked;
+use steps::run::{Asked, Watch};
 use steps::{Context, Stage, plan, run};
 
 /// `hostwright-bootstrap boot`
@@ -63,6 +75,9 @@ pub struct BootArguments {
     /// Where the cloud's metadata service is, if not at its own address.
     #[arg(long, hide = true, value_name = "URL")]
     pub metadata_url: Option<String>,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Work on this tree and not on this machine.
     #[arg(long, default_value = "/", hide = true)]
     pub root: PathBuf,
@@ -82,7 +97,11 @@ pub fn boot(arguments: &BootArguments) -> anyhow::Result<ExitCode> {
     let BootArguments { root, proc, sys, .. } = arguments;
     let host = Host::new(root.clone(), proc.clone(), sys.clone()).context("cannot begin")?;
     let console = Console::new(&host);
+    if arguments.dry_run {
+        return dry_run(arguments, &host);
+    }
     let instances = Instances::lock(&host)?;
+    alias::keep(&host);
     let network = arguments.stage != Some(Stage::Early);
     let search = Search { network, cached: instances.cached(), metadata_url: arguments.metadata_url.clone() };
     let report = match datasource::find(&host, &search) {
@@ -104,6 +123,7 @@ pub fn boot(arguments: &BootArguments) -> anyhow::Result<ExitCode> {
             without_seed(&host, arguments, "none", vec![why], Verdict::Failed)?
         }
     };
+    Progress::begun(&host, report.stage, &report.datasource).ended(&report).write(&host);
     conclude(&host, &console, &report);
     end_as_wanted(&host, &console);
     Ok(if report.result == Verdict::Failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -148,19 +168,60 @@ fn configure(
     let final_message = user_data.config.final_message.clone();
     let steps = plan::plan(host, &seed.metadata, user_data, Duration::from_secs(arguments.patience));
 
-    let mut context = Context { host, instance_id: &instance_id, folder: folder.clone(), resumed: false };
-    let asked = Asked { stage: arguments.stage };
-    run::run(&steps, asked, &mut journal, &mut context, console)
+    let stage = arguments.stage.unwrap_or(Stage::Final);
+    let context = Context { host, instance_id: &instance_id, folder: folder.clone(), resumed: false };
+    let report = |journal: &Journal| {
+        let report = Report::without_steps(seed.datasource.clone(), stage, warnings.clone(), verdict);
+        report.with_steps(&instance_id, &steps, journal)
+    };
+    let names: Vec<String> = steps.iter().map(|step| step.name.clone()).collect();
+    let progress = Progress::begun(host, stage, &seed.datasource).of(&instance_id);
+    let watch = Watch {
+        console,
+        progress: &|journal, at_work| progress.at(&names, journal, at_work).write(host),
+        end: &|journal| end_early(&report(journal), host, &folder),
+    };
+    run::run(&steps, Asked { stage: arguments.stage }, &mut journal, (&context, &watch))
         .with_context(|| format!("cannot record a step in {}; nothing more is done", folder.display()))?;
 
-    let stage = arguments.stage.unwrap_or(Stage::Final);
-    let report =
-        Report::without_steps(seed.datasource, stage, warnings, verdict).with_steps(&instance_id, &steps, &journal);
+    let report = report(&journal);
     report.write(host, Some(&folder)).context("cannot write the boot's report")?;
     if let Some(message) = final_message.filter(|_| stage == Stage::Final) {
         console.final_message(&message, &report);
     }
     Ok(report)
+}
+
+/// The process is asked to end: what was done is reported, and what was at work goes on at the next start.
+fn end_early(report: &Report, host: &Host, folder: &std::path::Path) {
+    let mut report = report.clone();
+    report.warnings.push("the bootstrap was asked to end before it was done; the next start goes on".to_owned());
+    report.result = Verdict::Failed;
+    if let Err(error) = report.write(host, Some(folder)) {
+        log::warn!("the boot's report cannot be written: {error}");
+    }
+    Progress::begun(host, report.stage, &report.datasource).ended(&report).write(host);
+    std::process::exit(1);
+}
+
+/// Says what a boot would do with each step. Nothing is written.
+fn dry_run(arguments: &BootArguments, host: &Host) -> anyhow::Result<ExitCode> {
+    let search = Search { network: true, cached: None, metadata_url: arguments.metadata_url.clone() };
+    let seed = match datasource::find(host, &search)? {
+        Found::Seed(seed) => *seed,
+        Found::OverNetwork(url) => anyhow::bail!("the seed is at {url}, which is not asked without doing anything"),
+        Found::Nothing => anyhow::bail!("no datasource has anything for this instance: nothing would be done"),
+    };
+    let instance_id = seed.metadata.instance_id.clone().unwrap_or_else(|| "nocloud".to_owned());
+    let journal = Journal::look(instance::folder(host, &instance_id).join("journal"), &host.boot_id())?;
+    let user_data = userdata::read(&seed.user_data);
+    for problem in user_data.findings.errors.iter().chain(&user_data.findings.ignored) {
+        println!("user-data:{problem}");
+    }
+    let steps = plan::plan(host, &seed.metadata, user_data, Duration::from_secs(arguments.patience));
+    println!("instance {instance_id}, boot {}, {}", journal.boot(), seed.datasource);
+    print!("{}", plan_boot::table(&steps, |step| format!("[{}]", run::foreseen(step, &journal))));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn announce(console: &Console<'_>, arguments: &BootArguments, instance_id: &str, journal: &Journal, datasource: &str) {

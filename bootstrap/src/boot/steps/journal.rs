@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Beyond so many lines the journal is written anew with what counts of it.
 const MAX_LINES: usize = 2000;
@@ -110,24 +110,15 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let mut records = BTreeMap::new();
-        let (mut boot, mut last_boot_id, mut lines) = (0, None, 0);
-        for line in text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            lines += 1;
-            match serde_json::from_slice(line) {
-                Ok(Line::Step(record)) => drop(records.insert(record.step.clone(), record)),
-                Ok(Line::Boot { boot: number, boot_id, .. }) => (boot, last_boot_id) = (number, Some(boot_id)),
-                Err(error) => log::warn!("a line of {} is damaged and left out: {error}", path.display()),
-            }
-        }
+        let Read { records, boot, boot_id: last_boot_id, lines, whole } = read(&text, &path);
         let file = File::options().create(true).append(true).mode(0o600).open(&path)?;
         file.set_len(whole as u64)?;
         atomic_file::sync_parent(&path)?;
         let mut journal = Self { path, file, records, boot };
         if last_boot_id.as_deref() != Some(boot_id) {
             journal.boot += 1;
-            journal.append(&Line::Boot { boot: journal.boot, boot_id: boot_id.to_owned(), at: Timestamp::now() })?;
+            let at = Timestamp::now();
+            journal.append(&[Line::Boot { boot: journal.boot, boot_id: boot_id.to_owned(), at }])?;
         }
         if lines > MAX_LINES {
             journal.shorten(boot_id)?;
@@ -150,22 +141,48 @@ impl Journal {
         self.records.values().any(|record| record.boot == self.boot)
     }
 
+    /// What is on record, to look at: nothing is written, and this boot counts as the one after the last.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn look(path: PathBuf, boot_id: &str) -> io::Result<Self> {
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        let Read { records, boot, boot_id: last, .. } = read(&text, &path);
+        let is_new = last.as_deref() != Some(boot_id);
+        let file = File::open("/dev/null")?;
+        Ok(Self { path, file, records, boot: boot + u64::from(is_new) })
+    }
+
     /// Records how far a step came; it is on disk when this returns.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn note(&mut self, record: Record) -> io::Result<()> {
-        let line = Line::Step(record);
-        self.append(&line)?;
-        if let Line::Step(record) = line {
-            self.records.insert(record.step.clone(), record);
+        self.note_all(vec![record])
+    }
+
+    /// The same for several at once.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn note_all(&mut self, records: Vec<Record>) -> io::Result<()> {
+        if records.is_empty() {
+            return Ok(());
         }
+        self.append(&records.iter().cloned().map(Line::Step).collect::<Vec<_>>())?;
+        self.records.extend(records.into_iter().map(|record| (record.step.clone(), record)));
         Ok(())
     }
 
-    fn append(&mut self, line: &Line) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec(line)?;
-        bytes.push(b'\n');
+    fn append(&mut self, lines: &[Line]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut bytes, line)?;
+            bytes.push(b'\n');
+        }
         self.file.write_all(&bytes)?;
         self.file.sync_data()
     }
@@ -181,6 +198,30 @@ impl Journal {
         self.file = File::options().append(true).open(&self.path)?;
         Ok(())
     }
+}
+
+/// What a journal's text says.
+struct Read {
+    records: BTreeMap<String, Record>,
+    boot: u64,
+    boot_id: Option<String>,
+    lines: usize,
+    /// Bytes up to the end of the last whole line.
+    whole: usize,
+}
+
+fn read(text: &[u8], path: &Path) -> Read {
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let mut found = Read { records: BTreeMap::new(), boot: 0, boot_id: None, lines: 0, whole };
+    for line in text[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        found.lines += 1;
+        match serde_json::from_slice(line) {
+            Ok(Line::Step(record)) => drop(found.records.insert(record.step.clone(), record)),
+            Ok(Line::Boot { boot, boot_id, .. }) => (found.boot, found.boot_id) = (boot, Some(boot_id)),
+            Err(error) => log::warn!("a line of {} is damaged and left out: {error}", path.display()),
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is done to the host, step by step.
 //!
-//! In: the seed and its user-data. [`plan::plan`] makes the list of steps from them, pure; [`run::run`] carries it out
-//! and records each step in the [`journal::Journal`] before and after. What survives a restart is that journal: a step
+//! In: the seed and its user-data. [`plan::plan`] makes the list of steps from them, pure; [`run::run`] carries it out,
+//! side by side where [`order`] finds that none waits for another, and records each step in the [`journal::Journal`] before and after. What survives a restart is that journal: a step
 //! is done once for each instance id (or at each boot), one that was cut off is done again, one that failed is tried
 //! again at the next boot; an operator's command that was cut off twice is given up, since it may be a `reboot`. A further module of cloud-config is a file here and a line in the plan.
 
@@ -39,6 +39,8 @@ pub mod journal;
 mod mounts;
 /// `ntp`
 mod ntp;
+/// Which steps wait for which.
+pub mod order;
 /// `packages`
 mod packages;
 /// `chpasswd` and `password`
@@ -79,6 +81,7 @@ pub(super) mod users;
 mod validity;
 
 use super::host::Host;
+use order::Part;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
@@ -112,6 +115,8 @@ pub struct Step {
     pub stage: Stage,
     /// How often it is done.
     pub frequency: Frequency,
+    /// What of the host it works on, which decides what it waits for.
+    pub part: Part,
     /// Steps that must have succeeded before.
     pub needs: Vec<&'static str>,
     /// Whether it can end the boot itself, as a `reboot` does: then it is given up after being cut off twice.
@@ -129,7 +134,8 @@ impl Step {
         let input = hex(&Sha256::digest(serde_json::to_vec(&action).unwrap_or_default()));
         let (stage, frequency) = (Stage::Early, Frequency::Instance);
         let (name, needs, can_end_the_boot) = (name.into(), Vec::new(), false);
-        Self { name, stage, frequency, needs, can_end_the_boot, input, action: Box::new(action) }
+        let part = Part::of(&name);
+        Self { name, stage, frequency, part, needs, can_end_the_boot, input, action: Box::new(action) }
     }
 
     /// Puts it into the final stage.
@@ -158,7 +164,7 @@ impl Step {
 }
 
 /// How a step is done. Doing it again, after it was cut off at any point, must end as doing it once.
-pub trait Action {
+pub trait Action: Send + Sync {
     /// Does it.
     ///
     /// # Errors
@@ -167,6 +173,7 @@ pub trait Action {
 }
 
 /// What an action may know.
+#[derive(Clone)]
 pub struct Context<'a> {
     /// The host that is worked on.
     pub host: &'a Host,

@@ -3,6 +3,7 @@ use super::packages::install_for;
 use super::place::File;
 use super::{Action, Context, Failure, Outcome};
 use crate::boot::userdata::ntp::Ntp;
+use crate::boot::userdata::template;
 use serde::Serialize;
 use std::path::Path;
 
@@ -109,16 +110,17 @@ impl ConfigureNtp {
         content
     }
 
-    /// The operator's own text.
+    /// The operator's own text, a template of the lists.
     fn filled(&self, template: &str) -> Result<String, Failure> {
-        let body = match template.split_once('\n') {
-            Some((first, rest)) if first.starts_with("##") && first.contains("template") => rest,
-            _ => template,
+        let Ntp { servers, pools, peers, allow, .. } = &self.ntp;
+        let has_head = template.trim_start().starts_with("##");
+        let text = if has_head { template.to_owned() } else { format!("## template: jinja\n{template}") };
+        let lists = serde_json::json!({"servers": servers, "pools": pools, "peers": peers, "allow": allow});
+        let rendered = template::render(&text, &lists);
+        let failed = |why: String| {
+            Failure::new(format!("the template cannot be filled in: {why}"), "correct ntp: config: template")
         };
-        if body.contains("{{") || body.contains("{%") {
-            return Err(Failure::new("templates of an NTP client are not filled in", "write the file by write_files"));
-        }
-        Ok(body.to_owned())
+        rendered.map(|rendered| rendered.text).map_err(failed)
     }
 }
 
@@ -142,4 +144,19 @@ fn client(name: &str, rpm: bool) -> Client {
     let packages = packages.iter().map(|name| (*name).to_owned()).collect();
     let [program, path, service] = [program, path, service].map(str::to_owned);
     Client { name: name.to_owned(), program, path, packages, service }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConfigureNtp;
+    use crate::boot::userdata;
+
+    #[test]
+    fn an_operators_template_has_the_lists() {
+        let text = "#cloud-config\nntp:\n  servers: [a, b]\n  config:\n    template: |\n      ## template:jinja\n      {% for server in servers %}server {{ server }}\n      {% endfor %}\n";
+        let ntp = userdata::read(text.as_bytes()).config.ntp.expect("ntp");
+        let step = ConfigureNtp::new(&ntp);
+        let filled = step.filled(ntp.own.template.as_deref().expect("template")).expect("filled");
+        assert!(filled.contains("server a\nserver b\n"), "{filled:?}");
+    }
 }

@@ -1,9 +1,11 @@
 use super::journal::{Journal, Record, State};
-use super::{Context, Failure, Frequency, Outcome, Stage, Step};
+use super::{Context, Failure, Frequency, Outcome, Stage, Step, order};
 use crate::boot::console::Console;
 use jiff::Timestamp;
 use std::io;
+use std::sync::mpsc;
 use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Which steps are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,35 @@ impl Asked {
     }
 }
 
-/// Carries out the steps whose turn it is, one after the other, and records each before and after.
+/// As many steps are at work at once.
+const WORKERS: usize = 4;
+
+/// What a run reports to while it goes on.
+pub struct Watch<'a> {
+    /// A person at the console.
+    pub console: &'a Console<'a>,
+    /// Told whenever something is recorded, with the steps that are at work.
+    pub progress: &'a dyn Fn(&Journal, &[String]),
+    /// Called when the process is asked to end; it does not return.
+    pub end: &'a dyn Fn(&Journal),
+}
+
+/// A step's place in the run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Waits,
+    Runs,
+    Ended,
+}
+
+/// What comes to the one who records.
+enum Message {
+    Ended(usize, Box<Record>),
+    AskedToEnd,
+}
+
+/// Carries out the steps whose turn it is, each when those that it waits for have ended, and records each before and
+/// after.
 ///
 /// # Errors
 /// The journal cannot be written: nothing is done that cannot be recorded.
@@ -32,43 +62,136 @@ pub fn run(
     steps: &[Step],
     asked: Asked,
     journal: &mut Journal,
-    context: &mut Context<'_>,
-    console: &Console<'_>,
+    (context, watch): (&Context<'_>, &Watch<'_>),
 ) -> io::Result<()> {
-    for step in steps.iter().filter(|step| asked.includes(step)) {
-        let turn = turn(step, asked, journal);
-        if turn == Turn::Past {
-            continue;
-        }
-        let resumed = turn != Turn::First;
-        // A record of a step that the user-data no longer names stops nothing.
-        let planned = step.needs.iter().filter(|need| steps.iter().any(|step| step.name == **need));
-        let failed = planned.into_iter().find(|need| journal.record(need).is_some_and(|r| !r.state.is_well())).copied();
-        let record = Record {
-            step: step.name.clone(),
-            stage: step.stage,
-            input: step.input.clone(),
-            boot: journal.boot(),
-            started: Timestamp::now(),
-            seconds: 0.0,
-            state: State::Running,
-            cuts: cuts(step, journal),
-            why: String::new(),
-            remedy: String::new(),
-        };
-        let ended = match failed {
-            Some(need) => not_run(record, need),
-            None if turn == Turn::GivenUp => given_up(record),
-            None => {
-                journal.note(record.clone())?;
-                context.resumed = resumed;
-                carry_out(step, record, context)
+    let order = order::order(steps);
+    let (sender, receiver) = mpsc::channel();
+    tell_of_the_end(sender.clone());
+    let mut places = vec![Place::Waits; steps.len()];
+    std::thread::scope(|scope| {
+        loop {
+            let mut begun = Vec::new();
+            for index in 0..steps.len() {
+                let at_work = places.iter().filter(|place| **place == Place::Runs).count();
+                let is_free = order[index].iter().all(|earlier| places[*earlier] == Place::Ended);
+                if places[index] != Place::Waits || !is_free || at_work >= WORKERS {
+                    continue;
+                }
+                match begin(&steps[index], steps, asked, journal) {
+                    Begin::Past => places[index] = Place::Ended,
+                    Begin::NotNow(record) => {
+                        places[index] = Place::Ended;
+                        watch.console.step(&record);
+                        journal.note(*record)?;
+                    }
+                    Begin::Now(record, resumed) => {
+                        places[index] = Place::Runs;
+                        begun.push((index, record, resumed));
+                    }
+                }
             }
-        };
-        console.step(&ended);
-        journal.note(ended)?;
+            journal.note_all(begun.iter().map(|(_, record, _)| (**record).clone()).collect())?;
+            for (index, record, resumed) in begun {
+                let (sender, step) = (sender.clone(), &steps[index]);
+                let context = Context { resumed, ..context.clone() };
+                // Who runs it alone has nothing else to do meanwhile, but a request to end must be heard.
+                scope.spawn(move || {
+                    let ended = carry_out(step, *record, &context);
+                    // Nobody listens any more only when the process ends.
+                    let _ = sender.send(Message::Ended(index, Box::new(ended)));
+                });
+            }
+            let at_work = |places: &[Place]| {
+                let running = places.iter().zip(steps).filter(|(place, _)| **place == Place::Runs);
+                running.map(|(_, step)| step.name.clone()).collect::<Vec<_>>()
+            };
+            let running = at_work(&places);
+            if running.is_empty() {
+                // What is free now was not when it was looked at, or everything has ended.
+                if places.iter().all(|place| *place == Place::Ended) {
+                    return Ok(());
+                }
+                continue;
+            }
+            (watch.progress)(journal, &running);
+            match receiver.recv() {
+                Ok(Message::Ended(index, record)) => {
+                    places[index] = Place::Ended;
+                    watch.console.step(&record);
+                    journal.note(*record)?;
+                }
+                Ok(Message::AskedToEnd) => (watch.end)(journal),
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+    })
+}
+
+/// Sends a message when systemd asks the process to end. What it is about is then recorded as begun, and goes on at the
+/// next start.
+fn tell_of_the_end(sender: mpsc::Sender<Message>) {
+    let listen = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(async {
+            if let Ok(mut asked) = signal(SignalKind::terminate()) {
+                asked.recv().await;
+                let _ = sender.send(Message::AskedToEnd); // the run may be over
+            }
+        });
+    };
+    if let Err(error) = std::thread::Builder::new().stack_size(128 << 10).spawn(listen) {
+        log::warn!("a request to end will not be reported: {error}");
     }
-    Ok(())
+}
+
+/// How a step begins.
+enum Begin {
+    Past,
+    NotNow(Box<Record>),
+    Now(Box<Record>, bool),
+}
+
+fn begin(step: &Step, steps: &[Step], asked: Asked, journal: &Journal) -> Begin {
+    let turn = if asked.includes(step) { turn(step, asked, journal) } else { Turn::Past };
+    if turn == Turn::Past {
+        return Begin::Past;
+    }
+    // A record of a step that the user-data no longer names stops nothing.
+    let mut planned = step.needs.iter().filter(|need| steps.iter().any(|step| step.name == **need));
+    let failed = planned.find(|need| journal.record(need).is_some_and(|record| !record.state.is_well()));
+    let record = Record {
+        step: step.name.clone(),
+        stage: step.stage,
+        input: step.input.clone(),
+        boot: journal.boot(),
+        started: Timestamp::now(),
+        seconds: 0.0,
+        state: State::Running,
+        cuts: cuts(step, journal),
+        why: String::new(),
+        remedy: String::new(),
+    };
+    match failed {
+        Some(need) => Begin::NotNow(Box::new(not_run(record, need))),
+        None if turn == Turn::GivenUp => Begin::NotNow(Box::new(given_up(record))),
+        None => Begin::Now(Box::new(record), turn != Turn::First),
+    }
+}
+
+/// What would become of a step, in a word or two.
+pub fn foreseen(step: &Step, journal: &Journal) -> String {
+    let asked = Asked { stage: None };
+    match (turn(step, asked, journal), journal.record(&step.name)) {
+        (Turn::First, None) => "would be done".to_owned(),
+        (Turn::First, Some(record)) if record.input != step.input => "would be done again: it has changed".to_owned(),
+        (Turn::First, Some(_)) => "would be done, as at each boot".to_owned(),
+        (Turn::Again, _) => "would be tried again".to_owned(),
+        (Turn::GivenUp, _) => "would be given up".to_owned(),
+        (Turn::Past, record) => match record {
+            Some(record) => format!("{} in boot {}", record.state.name(), record.boot),
+            None => "nothing to do".to_owned(),
+        },
+    }
 }
 
 /// Whether it is a step's turn.
@@ -141,7 +264,7 @@ fn carry_out(step: &Step, record: Record, context: &Context<'_>) -> Record {
 #[cfg(test)]
 mod tests {
     use super::super::{Action, Context, Failure, Frequency, Outcome, Stage, Step};
-    use super::{Asked, run};
+    use super::{Asked, Watch, run};
     use crate::boot::console::Console;
     use crate::boot::host::Host;
     use crate::boot::steps::journal::{Journal, State};
@@ -174,11 +297,35 @@ mod tests {
     fn boot(tree: &Path, boot_id: &str, steps: &[Step], stage: Option<Stage>) -> (String, Journal) {
         let host = Host::new(tree.to_owned(), PathBuf::from("/proc"), PathBuf::from("/sys")).expect("host");
         let mut journal = Journal::open(tree.join("journal"), boot_id).expect("journal");
-        let mut context = Context { host: &host, instance_id: "i-1", folder: tree.to_owned(), resumed: false };
-        run(steps, Asked { stage }, &mut journal, &mut context, &Console::new(&host)).expect("recorded");
+        let context = Context { host: &host, instance_id: "i-1", folder: tree.to_owned(), resumed: false };
+        let console = Console::new(&host);
+        let watch = Watch { console: &console, progress: &|_, _| (), end: &|_| () };
+        run(steps, Asked { stage }, &mut journal, (&context, &watch)).expect("recorded");
         let lines = std::fs::read_to_string(tree.join("lines")).unwrap_or_default();
         let _ = std::fs::remove_file(tree.join("lines"));
         (lines, journal)
+    }
+
+    /// Ends only when as many are at work at once.
+    #[derive(Serialize)]
+    struct Meet {
+        #[serde(skip)]
+        at: std::sync::Arc<std::sync::Barrier>,
+    }
+
+    impl Action for Meet {
+        fn run(&self, _: &Context<'_>) -> Result<Outcome, Failure> {
+            self.at.wait();
+            Ok(Outcome::Done)
+        }
+    }
+
+    #[test]
+    fn steps_that_wait_for_nobody_are_at_work_side_by_side() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let at = std::sync::Arc::new(std::sync::Barrier::new(3));
+        let steps = ["hostname", "users", "timezone"].map(|name| Step::new(name, Meet { at: at.clone() }));
+        assert_eq!(boot(tree.path(), "1", &steps, None).1.record("users").expect("recorded").state, State::Done);
     }
 
     #[test]

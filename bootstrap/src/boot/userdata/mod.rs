@@ -55,16 +55,16 @@ pub mod power;
 pub mod random_seed;
 /// `resolv_conf:`
 pub mod resolvers;
-/// `rsyslog:`
-pub mod rsyslog;
 /// `hostwright: {from: …}`
 mod rest;
+/// `rsyslog:`
+pub mod rsyslog;
 /// Secrets in clear.
 mod secrets;
 /// `ssh_authorized_keys:` and its kin
 pub mod ssh;
 /// `## template: jinja`
-mod template;
+pub mod template;
 /// The bytes: compression and encoding undone.
 mod unpack;
 /// `users:`
