@@ -9,7 +9,7 @@ packages="
   rsyslog rsyslog-gnutls prometheus prometheus-node-exporter
   swift-proxy swift-account swift-container swift-object memcached
   keystone python3-keystoneclient python3-keystonemiddleware uwsgi-core uwsgi-plugin-python3
-  radosgw ceph-mon ceph-mgr ceph-osd ceph-common rclone
+  radosgw ceph-mon ceph-mgr ceph-osd ceph-common rclone faketime
   systemd-container systemd-journal-remote mmdebstrap busybox-static
   qemu-system-x86 qemu-utils genisoimage mtools dosfstools
   wrk curl jq openssl openssh-client iproute2 procps xz-utils zstd

@@ -14,6 +14,8 @@ pub mod curl;
 pub mod engines;
 /// What an exporter answered, and how two of them are compared.
 pub mod exposition;
+/// What stands in front of a store and fails.
+pub mod front;
 /// A blocking HTTP client over TCP and Unix sockets.
 pub mod http;
 /// An application that writes numbered lines, the agent that follows them, and what arrived.

@@ -11,6 +11,8 @@ mod docker_daemon;
 pub mod flowgger;
 /// Journal files, made by systemd-journal-remote.
 pub mod journal;
+/// OpenStack's Keystone.
+pub mod keystone;
 /// moto, which stands for AWS.
 pub mod moto;
 /// Prometheus' node_exporter.
@@ -21,16 +23,23 @@ pub mod prometheus;
 pub mod python;
 /// An image registry.
 pub mod registry;
+/// Ceph's RADOS Gateway.
+pub mod rgw;
 /// rsyslog, which writes down what it receives.
 pub mod rsyslog;
+/// s3s-fs, an S3 API with AWS' semantics.
+pub mod s3s;
 /// OpenStack Swift with its S3 API.
 pub mod swift;
 
 pub use docker::Docker;
 pub use flowgger::Flowgger;
+pub use keystone::Keystone;
 pub use moto::Moto;
 pub use node_exporter::NodeExporter;
 pub use prometheus::Prometheus;
 pub use registry::Registry;
+pub use rgw::Rgw;
 pub use rsyslog::Rsyslog;
+pub use s3s::S3sFs;
 pub use swift::Swift;

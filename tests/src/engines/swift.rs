@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use super::keystone::{self, Keystone};
 use crate::http::{self, Response};
 use crate::port::Port;
 use crate::server::{Server, search_path};
@@ -32,6 +33,9 @@ pub struct Swift {
     servers: Vec<Server>,
     ports: Ports,
     folder: TempDir,
+    keystone: Option<Keystone>,
+    /// What the proxy's clock is ahead, as faketime(1) takes it.
+    clock: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -43,12 +47,27 @@ struct Ports {
 
 impl Swift {
     pub fn start() -> Result<Self> {
+        Self::start_with(false, None)
+    }
+
+    /// One whose users are Keystone's: `ACCESS_KEY` is nobody there.
+    pub fn start_with_keystone() -> Result<Self> {
+        Self::start_with(true, None)
+    }
+
+    /// One whose clock goes wrong: `+2h`.
+    pub fn start_with_clock(clock: &'static str) -> Result<Self> {
+        Self::start_with(false, Some(clock))
+    }
+
+    fn start_with(keystone: bool, clock: Option<&'static str>) -> Result<Self> {
         // Not the temporary folder, which may be a tmpfs: objects keep their metadata in extended attributes.
         let folder = tempfile::tempdir_in("/var/tmp")?;
         let services = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
         let ports = Ports { proxy: Port::reserve()?, memcached: Port::reserve()?, services };
-        configure(folder.path(), &ports)?;
-        let mut swift = Self { servers: Vec::new(), ports, folder };
+        let keystone = if keystone { Some(Keystone::start(&ports.proxy)?) } else { None };
+        configure(folder.path(), &ports, keystone.as_ref())?;
+        let mut swift = Self { servers: Vec::new(), ports, folder, keystone, clock };
         swift.start_again()?;
         Ok(swift)
     }
@@ -56,6 +75,11 @@ impl Swift {
     /// `http://127.0.0.1:PORT`
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.ports.proxy.address())
+    }
+
+    /// Who knows the users, where that is not Swift itself.
+    pub fn keystone(&self) -> Result<&Keystone> {
+        self.keystone.as_ref().context("this Swift has users of its own")
     }
 
     /// Begins an outage: the endpoint refuses connections; objects stay.
@@ -139,6 +163,10 @@ impl Swift {
 
     fn server(&self, name: &str) -> Result<Server> {
         let mut command = Command::new(PYTHON);
+        if let Some(clock) = self.clock.filter(|_| name == "proxy") {
+            command = Command::new("faketime");
+            command.args(["-f", clock, PYTHON]);
+        }
         command.arg(format!("/usr/bin/swift-{name}-server"));
         command.arg(self.folder.path().join(format!("{name}-server.conf"))).arg("-v");
         Server::start(&command, &self.folder.path().join(format!("{name}.log")))
@@ -151,7 +179,7 @@ impl Drop for Swift {
     }
 }
 
-fn configure(folder: &Path, ports: &Ports) -> Result<()> {
+fn configure(folder: &Path, ports: &Ports, keystone: Option<&Keystone>) -> Result<()> {
     fs::create_dir_all(folder.join("data/d1"))?;
     fs::write(
         folder.join("swift.conf"),
@@ -167,7 +195,7 @@ fn configure(folder: &Path, ports: &Ports) -> Result<()> {
         );
         fs::write(folder.join(format!("{service}-server.conf")), config)?;
     }
-    fs::write(folder.join("proxy-server.conf"), proxy_config(folder, ports))?;
+    fs::write(folder.join("proxy-server.conf"), proxy_config(folder, ports, keystone))?;
     build_rings(folder, ports)
 }
 
@@ -184,20 +212,41 @@ fn defaults(folder: &Path, port: &Port) -> String {
     )
 }
 
-fn proxy_config(folder: &Path, ports: &Ports) -> String {
-    let pipeline = "catch_errors gatekeeper healthcheck proxy_logging memcache listing_formats bulk tempurl \
-                    s3api tempauth copy slo dlo versioned_writes symlink";
+fn proxy_config(folder: &Path, ports: &Ports, keystone: Option<&Keystone>) -> String {
+    // In any other order the signatures of Keystone's users are refused.
+    let auth = if keystone.is_some() { "authtoken s3api s3token keystoneauth" } else { "s3api tempauth" };
+    let pipeline = format!(
+        "catch_errors gatekeeper healthcheck proxy_logging memcache listing_formats bulk tempurl {auth} copy \
+         container_quotas slo dlo versioned_writes symlink"
+    );
     let mut config = defaults(folder, &ports.proxy);
     config.push_str(&format!("[pipeline:main]\npipeline = {pipeline} proxy-server\n"));
     config.push_str("[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n");
     for filter in pipeline.split_whitespace() {
-        config.push_str(&format!("[filter:{filter}]\nuse = egg:swift#{filter}\n"));
+        let made_by = match filter {
+            "authtoken" => "paste.filter_factory = keystonemiddleware.auth_token:filter_factory".to_owned(),
+            _ => format!("use = egg:swift#{filter}"),
+        };
+        config.push_str(&format!("[filter:{filter}]\n{made_by}\n"));
         config.push_str(&match filter {
             "memcache" => format!("memcache_servers = {}\n", ports.memcached.address()),
             "s3api" => format!("location = {REGION}\ns3_acl = false\ndns_compliant_bucket_names = true\n"),
             "tempauth" => {
                 format!("user_test_tester = {SECRET_KEY} .admin\nuser_other_writer = {OTHER_SECRET_KEY} .admin\n")
             }
+            "authtoken" | "s3token" => {
+                let url = keystone.map(Keystone::url).unwrap_or_default();
+                format!(
+                    "auth_uri = {url}/v3\nwww_authenticate_uri = {url}\nauth_url = {url}\nauth_type = password\n\
+                     project_domain_id = default\nproject_name = service\nuser_domain_id = default\n\
+                     username = {}\npassword = {}\ndelay_auth_decision = {}\ninclude_service_catalog = false\n\
+                     http_timeout = 30\nsecret_cache_duration = 60\n",
+                    keystone::SERVICE_USER,
+                    keystone::SERVICE_PASSWORD,
+                    filter == "authtoken",
+                )
+            }
+            "keystoneauth" => "operator_roles = admin, member\n".to_owned(),
             "versioned_writes" => "allow_versioned_writes = true\nallow_object_versioning = true\n".to_owned(),
             _ => String::new(),
         });

@@ -2,8 +2,7 @@ use aws_smithy_async::time::TimeSource;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use jiff::Timestamp;
-use jiff::fmt::{rfc2822, strtime};
-use jiff::tz::TimeZone;
+use jiff::fmt::rfc2822;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -54,14 +53,13 @@ pub(super) struct SignAnew;
 
 impl ClassifyRetry for SignAnew {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let (Some(request), Some(response)) = (context.request(), context.response()) else {
-            return RetryAction::NoActionIndicated;
+        let Some(response) = context.response() else { return RetryAction::NoActionIndicated };
+        let about_time = match response.body().bytes() {
+            Some(body) if !body.is_empty() => memmem(body, b"RequestTimeTooSkewed"),
+            // The answer to a HEAD has no body that could say why.
+            _ => response.headers().get("date").and_then(http_date).is_some_and(differs),
         };
-        let signed = request.headers().get("x-amz-date").and_then(signing_date);
-        let theirs = response.headers().get("date").and_then(http_date);
-        let skewed = signed.zip(theirs).is_some_and(|(signed, theirs)| (theirs - signed).abs() > TOLERATED);
-        // Of a slow upload the answer comes much later than it was signed, but then it is no refusal.
-        if skewed && matches!(response.status().as_u16(), 400 | 401 | 403) {
+        if about_time && matches!(response.status().as_u16(), 400 | 401 | 403) {
             RetryAction::transient_error()
         } else {
             RetryAction::NoActionIndicated
@@ -77,14 +75,17 @@ fn http_date(text: &str) -> Option<i64> {
     rfc2822::parse(text).ok().map(|time| time.timestamp().as_second())
 }
 
-fn signing_date(text: &str) -> Option<i64> {
-    let time = strtime::parse("%Y%m%dT%H%M%SZ", text).ok()?.to_datetime().ok()?;
-    time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp().as_second())
+fn differs(theirs: i64) -> bool {
+    (theirs - Timestamp::now().as_second()).abs() > TOLERATED
+}
+
+fn memmem(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|window| window == words)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, http_date, signing_date};
+    use super::{Clock, http_date};
     use aws_smithy_async::time::TimeSource as _;
     use jiff::{Timestamp, ToSpan as _};
     use std::time::SystemTime;
@@ -106,9 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_dates_are_read() {
-        assert_eq!(http_date("Sat, 21 Nov 2026 11:41:20 GMT"), signing_date("20261121T114120Z"));
-        assert!(http_date("Sat, 21 Nov 2026 11:41:20 GMT").is_some());
-        assert_eq!((http_date("yesterday"), signing_date("2026")), (None, None));
+    fn dates_of_answers_are_read() {
+        assert_eq!(http_date("Sat, 21 Nov 2026 11:41:20 GMT"), Some(1_795_261_280));
+        assert_eq!(http_date("yesterday"), None);
     }
 }

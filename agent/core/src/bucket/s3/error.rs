@@ -49,7 +49,6 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> Reason {
         _ => match status {
             401 | 403 => Reason::Denied { code },
             404 => Reason::NoSuchObject,
-            412 => Reason::Exists,
             408 | 409 | 425 | 429 => Reason::Busy { code },
             // Some operations are not there on every store; that will not change by asking again.
             501 => Reason::Refused { code },

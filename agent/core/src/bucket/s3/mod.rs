@@ -161,7 +161,7 @@ impl S3 {
             let request = request.encoding_type(EncodingType::Url).set_continuation_token(token);
             let answer = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await?;
             for listed in answer.contents() {
-                let key = decode(listed.key().unwrap_or_default());
+                let key = decode(listed.key().unwrap_or_default(), answer.encoding_type());
                 let size = u64::try_from(listed.size().unwrap_or_default()).unwrap_or_default();
                 all.push(Object { key, size, etag: listed.e_tag().map(unquoted), sha256: None });
             }
@@ -233,7 +233,14 @@ impl S3 {
             Some(etag) if plain && is_md5(etag, put.content.parts()) && etag != put.content.etag() => {
                 Err(Reason::Damaged { what: format!("ETag {etag} in place of {}", put.content.etag()) })
             }
-            _ => options::are_applied(put, &head).map(|()| stored),
+            _ => match options::are_applied(put, &head) {
+                Ok(()) => Ok(stored),
+                Err(reason) => {
+                    // What was to be encrypted and is not must not lie there.
+                    self.delete(put.key).await?;
+                    Err(reason)
+                }
+            },
         }
     }
 
@@ -294,8 +301,12 @@ fn is_md5(etag: &str, parts: usize) -> bool {
     digits.len() == hex(&[0; 16]).len() && digits.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// Undoes `encoding-type=url`, in which a space is `+` or `%20`.
-fn decode(key: &str) -> String {
+/// Undoes `encoding-type=url`, in which a space is `+` or `%20`, where the store says that it did it.
+fn decode(key: &str, encoding: Option<&EncodingType>) -> String {
+    // Some say so and do not do it, which shows in what cannot stand in a URL.
+    if encoding != Some(&EncodingType::Url) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return key.to_owned();
+    }
     let mut bytes = Vec::with_capacity(key.len());
     let mut rest = key.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -320,7 +331,7 @@ fn decode(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{S3, decode, is_md5};
+    use super::{EncodingType, S3, decode, is_md5};
     use crate::bucket::file_body::Patience;
     use crate::bucket::{Content, Put, Reason};
     use crate::config::buckets::{Connection, Credentials, S3Bucket};
@@ -373,7 +384,8 @@ mod tests {
 
     #[test]
     fn encoded_keys_are_decoded_and_only_md5s_are_compared() {
-        assert_eq!(decode("a+b%20c%2Bd%0A%C3%A9%"), "a b c+d\n\u{e9}%");
+        assert_eq!(decode("a+b%20c%2Bd%0A%C3%A9%", Some(&EncodingType::Url)), "a b c+d\n\u{e9}%");
+        assert_eq!(decode("a+b%20", None), "a+b%20");
         assert!(is_md5("d41d8cd98f00b204e9800998ecf8427e", 1));
         assert!(is_md5("d41d8cd98f00b204e9800998ecf8427e-3", 3));
         assert!(!is_md5("d41d8cd98f00b204e9800998ecf8427e-3", 2) && !is_md5("opaque", 1));

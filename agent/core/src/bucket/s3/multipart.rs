@@ -39,16 +39,20 @@ impl S3 {
 
     /// Goes on with an upload from the parts that the store has.
     pub(in crate::bucket) async fn resume(&self, put: Put<'_>, upload: &str) -> Result<Object, Reason> {
+        // It may have been completed without our hearing of it.
+        if let Ok(object) = self.verify(put).await {
+            // Mostly it is gone with that; if not, it is one of the unfinished uploads that are looked for anyway.
+            if let Err(reason) = self.abort(put.key, upload).await {
+                log::info!("the parts of {:?}, which is stored, could not be cleared: {reason}", put.key);
+            }
+            return Ok(object);
+        }
         match self.held(put, upload).await {
             Ok(held) => {
                 self.put_parts(put, upload, held).await?;
                 self.verify(put).await
             }
-            // It may have been completed without our hearing of it.
-            Err(Reason::NoSuchUpload | Reason::NoSuchObject) => match self.verify(put).await {
-                Err(Reason::Damaged { .. }) => Err(Reason::NoSuchUpload),
-                other => other,
-            },
+            Err(Reason::NoSuchObject) => Err(Reason::NoSuchUpload),
             Err(reason) => Err(reason),
         }
     }
@@ -147,9 +151,9 @@ impl S3 {
             Ok(Err(error)) => reason(&error),
             Err(_) => Reason::Stalled { after: limit },
         };
-        // An answer may be lost although all was done, and then the upload is not there any more.
-        let unclear = matches!(failed, Reason::NoSuchUpload | Reason::NoSuchObject) || failed.may_pass();
-        if unclear && self.verify(put).await.is_ok() {
+        // An answer may be lost although all was done; the next one says, in one way or another, that there is no such
+        // upload any more.
+        if !matches!(failed, Reason::PartsLost { .. }) && self.verify(put).await.is_ok() {
             return Ok(());
         }
         Err(if matches!(failed, Reason::NoSuchObject) { Reason::NoSuchUpload } else { failed })
@@ -201,10 +205,15 @@ impl S3 {
                     continue;
                 };
                 if begun < before {
-                    all.push(Unfinished { key: decode(listed_key), upload: id.to_owned(), begun });
+                    all.push(Unfinished {
+                        key: decode(listed_key, answer.encoding_type()),
+                        upload: id.to_owned(),
+                        begun,
+                    });
                 }
             }
-            key = answer.next_key_marker().filter(|key| !key.is_empty()).map(decode);
+            let key_marker = answer.next_key_marker().filter(|key| !key.is_empty());
+            key = key_marker.map(|key| decode(key, answer.encoding_type()));
             upload = answer.next_upload_id_marker().filter(|id| !id.is_empty()).map(str::to_owned);
             if answer.is_truncated() != Some(true) || key.is_none() {
                 return Ok(all);

@@ -1,0 +1,122 @@
+//! A bucket of some store behind a front, as both files of tests about buckets use it.
+
+#![allow(dead_code, reason = "each of the files uses a part of it")]
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use hostwright_core::bucket::{Bucket, BucketError, Content, Profile, Put};
+use hostwright_core::config::Config;
+use hostwright_tests::certificates::Certificates;
+use hostwright_tests::front::Front;
+use tempfile::TempDir;
+
+/// A bucket of some store behind a front, and a folder for this side.
+pub struct Site {
+    pub bucket: Bucket,
+    pub settings: String,
+    pub front: Option<Front>,
+    pub folder: TempDir,
+}
+
+impl Site {
+    /// A bucket of an S3 API, whose keys are in a file.
+    pub fn s3(endpoint: &str, keys: [&str; 2], tls: bool) -> Result<Self> {
+        let folder = tempfile::tempdir_in("/var/tmp")?;
+        let keys_file = folder.path().join("keys");
+        fs::write(&keys_file, format!("ACCESS_KEY={}\nSECRET_KEY={}\n", keys[0], keys[1]))?;
+        let certificates = if tls { Some(Certificates::make()?) } else { None };
+        let front = Front::start(endpoint, certificates.as_ref())?;
+        let trusted = match &certificates {
+            Some(made) => {
+                fs::copy(made.path("ca.pem"), folder.path().join("ca.pem"))?;
+                format!(", tls: {{ca: {}}}", folder.path().join("ca.pem").display())
+            }
+            None => String::new(),
+        };
+        let settings = format!(
+            "{{endpoint: '{}', bucket: products, credentials: {{file: {}}}{trusted}}}",
+            front.endpoint(),
+            keys_file.display()
+        );
+        Ok(Self { bucket: open(&settings)?, settings, front: Some(front), folder })
+    }
+
+    pub fn in_folder() -> Result<Self> {
+        let folder = tempfile::tempdir_in("/var/tmp")?;
+        let settings = format!("file://{}/store", folder.path().display());
+        Ok(Self { bucket: open(&settings)?, settings, front: None, folder })
+    }
+
+    pub fn front(&self) -> Result<&Front> {
+        self.front.as_ref().context("a folder has no front")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Content that no part of it repeats.
+    pub async fn content(&self, size: u64) -> Result<(Content, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        File::open("/dev/urandom")?.take(size).read_to_end(&mut bytes)?;
+        let mut file = tempfile::tempfile_in(self.folder.path())?;
+        file.write_all(&bytes)?;
+        Ok((Content::read(file, size).await?, bytes))
+    }
+
+    pub async fn prepare(&self) -> Result<Profile> {
+        let state = self.path("state");
+        fs::create_dir_all(&state)?;
+        Ok(self.bucket.prepare(&state).await?)
+    }
+
+    /// The whole of an upload.
+    pub async fn store(&self, put: Put<'_>) -> Result<()> {
+        let upload = self.bucket.begin(put).await?;
+        self.bucket.put(put, upload.as_deref()).await?;
+        Ok(())
+    }
+
+    pub async fn holds(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        let held = self.bucket.get(key, 1 << 30).await?;
+        ensure!(held == bytes, "{key:?} holds {} bytes that are not the {} expected", held.len(), bytes.len());
+        Ok(())
+    }
+
+    pub async fn nothing_unfinished(&self) -> Result<()> {
+        let unfinished = self.bucket.unfinished("", jiff::Timestamp::MAX).await?;
+        ensure!(unfinished.is_empty(), "{unfinished:?}");
+        Ok(())
+    }
+}
+
+pub fn open(settings: &str) -> Result<Bucket> {
+    let config = Config::parse(&format!("buckets:\n  b: {settings}\n"), "agent.yaml")?;
+    Ok(Bucket::open("b", &config.buckets["b"])?)
+}
+
+pub fn reason_of<T>(result: Result<T, BucketError>) -> Result<BucketError> {
+    match result {
+        Ok(_) => bail!("it succeeded"),
+        Err(error) => Ok(error),
+    }
+}
+
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// rclone is another's client, so that our own need not be able to make buckets.
+pub fn create_bucket(endpoint: &str, [access, secret]: [&str; 2]) -> Result<()> {
+    let remote =
+        format!(":s3,provider=Ceph,access_key_id={access},secret_access_key={secret},endpoint='{endpoint}':products");
+    let made = std::process::Command::new("rclone")
+        .args(["mkdir", &remote, "--config", "/dev/null"])
+        .env_remove("AWS_CA_BUNDLE")
+        .output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok(())
+}

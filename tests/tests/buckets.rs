@@ -1,0 +1,247 @@
+//! What a bucket promises holds on each store: OpenStack Swift (with its own users and with Keystone's), Ceph's RADOS
+//! Gateway, s3s-fs and a folder, in plain and over TLS, and through networks and stores that fail.
+
+/// A bucket of some store behind a front.
+mod bucket_site;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bucket_site::{Site, create_bucket, open, reason_of, runtime};
+use hostwright_core::bucket::{Download, Progress, Put, Reason, Verified};
+use hostwright_core::config::buckets::{Encryption, ObjectOptions};
+use hostwright_tests::engines::{Rgw, S3sFs, Swift, rgw, s3s, swift};
+
+const MIB: u64 = 1 << 20;
+
+/// What is expected of a store.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    conditional_writes: bool,
+    tags: bool,
+    lists_uploads: bool,
+    batch_delete: bool,
+    sha256: bool,
+    most_parts: u32,
+    /// Whether the ETags of parts are told.
+    tells_parts: bool,
+}
+
+const OLD_SWIFT: Expected = Expected {
+    conditional_writes: false,
+    tags: false,
+    lists_uploads: true,
+    batch_delete: false,
+    sha256: false,
+    most_parts: 1000,
+    tells_parts: true,
+};
+const RGW: Expected = Expected {
+    conditional_writes: true,
+    tags: true,
+    lists_uploads: true,
+    batch_delete: true,
+    sha256: false,
+    most_parts: 10_000,
+    tells_parts: true,
+};
+const S3S: Expected = Expected {
+    conditional_writes: true,
+    tags: false,
+    lists_uploads: false,
+    batch_delete: true,
+    sha256: true,
+    most_parts: 10_000,
+    tells_parts: false,
+};
+
+/// All that a bucket is asked to do, but for what fails.
+async fn exercise(site: &Site, tells_parts: bool) -> Result<()> {
+    small_objects(site).await.context("small objects")?;
+    parts_are_resumed(site, tells_parts).await.context("an upload in parts")?;
+    downloads_go_on(site).await.context("a download")
+}
+
+async fn small_objects(site: &Site) -> Result<()> {
+    let (content, bytes) = site.content(1000).await?;
+    let (empty, _) = site.content(0).await?;
+    let options = ObjectOptions { metadata: [("project".into(), "snow".into())].into(), ..ObjectOptions::default() };
+    let progress = Progress::default();
+    let odd = "2026/a b+c%20\u{e9}&=.json";
+    site.store(Put { options: &options, progress: Some(&progress), ..Put::new(odd, &content) }).await?;
+    ensure!(progress.done() == 1000, "{progress:?}");
+    site.store(Put::new("2026/empty", &empty)).await?;
+    site.holds(odd, &bytes).await?;
+    let head = site.bucket.head(odd).await?.context("there")?;
+    ensure!(head.size == 1000 && head.sha256.as_deref() == Some(content.sha256()), "{head:?}");
+    let keys: Vec<_> = site.bucket.list("2026/", 100).await?.into_iter().map(|object| object.key).collect();
+    ensure!(keys == [odd, "2026/empty"], "{keys:?}");
+    for key in &keys {
+        site.bucket.delete(key).await?;
+        site.bucket.delete(key).await?;
+    }
+    let left = site.bucket.list("", 100).await?;
+    ensure!(left.is_empty() && site.bucket.head(odd).await?.is_none(), "{left:?}");
+    ensure!(matches!(reason_of(site.bucket.get(odd, 1).await)?.reason(), Reason::NoSuchObject));
+    Ok(())
+}
+
+/// An upload that ends in its middle goes on from the parts that the store has.
+async fn parts_are_resumed(site: &Site, tells_parts: bool) -> Result<()> {
+    let (content, bytes) = site.content(45 * MIB + 17).await?;
+    let key = "large/object.tif";
+    let put = Put::new(key, &content);
+    let upload = site.bucket.begin(put).await?;
+    let Some(upload) = upload else {
+        // A folder.
+        site.bucket.put(put, None).await?;
+        return site.holds(key, &bytes).await;
+    };
+    site.front()?.requests();
+    {
+        let progress = Progress::default();
+        let watched = Put { progress: Some(&progress), ..put };
+        // So slow that it is seen before it is done.
+        let slow = open(&site.settings.replacen('{', "{bandwidth: 30MiB, ", 1))?;
+        let sending = Box::pin(slow.put(watched, Some(&upload)));
+        // Of four parts of 8 MiB at once one must be through by then.
+        tokio::select! {
+            done = sending => bail!("it was done before it was cut off: {done:?}"),
+            () = async { while progress.done() < 33 * MIB { tokio::task::yield_now().await } } => {}
+        }
+    }
+    ensure!(site.bucket.head(key).await?.is_none(), "a part of an object is seen");
+    site.front()?.requests();
+    let progress = Progress::default();
+    site.bucket.resume(Put { progress: Some(&progress), ..put }, &upload).await?;
+    let requests = site.front()?.requests();
+    let sent = requests.iter().filter(|line| line.contains("partNumber=")).count();
+    let most = if tells_parts { 5 } else { 6 };
+    ensure!((1..=most).contains(&sent), "{sent} parts were sent after the resumption, of 6: {requests:?}");
+    ensure!(progress.done() == content.size(), "{progress:?}");
+    site.holds(key, &bytes).await?;
+    // Once more: all is there.
+    site.bucket.resume(put, &upload).await?;
+    if !tells_parts {
+        // s3s-fs answers to what it does not know as if it were forbidden.
+        return Ok(());
+    }
+    let other = site.bucket.begin(Put::new("large/other", &content)).await?.context("an upload")?;
+    site.bucket.abort("large/other", &other).await?;
+    site.bucket.abort("large/other", &other).await?;
+    let gone = reason_of(site.bucket.resume(Put::new("large/other", &content), &other).await)?;
+    ensure!(matches!(gone.reason(), Reason::NoSuchUpload), "{gone}");
+    ensure!(site.bucket.head("large/other").await?.is_none());
+    Ok(())
+}
+
+async fn downloads_go_on(site: &Site) -> Result<()> {
+    let key = "large/object.tif";
+    let to = site.path("fetched.tif");
+    let down = Download { mode: 0o640, ..Download::new(key, &to) };
+    {
+        let progress = Progress::default();
+        let fetching = Box::pin(site.bucket.download(Download { progress: Some(&progress), ..down }));
+        tokio::select! {
+            done = fetching => bail!("it was done before it was cut off: {done:?}"),
+            () = async { while progress.done() < 5 * MIB { tokio::task::yield_now().await } } => {}
+        }
+    }
+    ensure!(!to.exists(), "half a file has the name");
+    let progress = Progress::default();
+    let fetched = site.bucket.download(Download { progress: Some(&progress), ..down }).await?;
+    ensure!(fetched.verified == Verified::Sha256, "{fetched:?}");
+    ensure!(fs::read(&to)? == site.bucket.get(key, 1 << 30).await?);
+    ensure!(to.metadata()?.permissions().mode() & 0o777 == 0o640);
+    // A folder's object has no ETag, so that nobody knows whether it is still the same.
+    ensure!(site.front.is_none() || progress.done() <= fetched.object.size - 5 * MIB, "{progress:?}");
+    let left: Vec<_> = fs::read_dir(site.folder.path())?.flatten().map(|entry| entry.file_name()).collect();
+    ensure!(!left.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{left:?}");
+    let wrong = "0".repeat(64);
+    let refused = reason_of(site.bucket.download(Download { sha256: Some(&wrong), ..down }).await)?;
+    ensure!(matches!(refused.reason(), Reason::Fetched { .. }), "{refused}");
+    let missing = reason_of(site.bucket.download(Download { key: "nothing", ..down }).await)?;
+    ensure!(matches!(missing.reason(), Reason::NoSuchObject), "{missing}");
+    site.bucket.delete(key).await?;
+    Ok(())
+}
+
+/// What was found of the store is what is known of it, and what it cannot do is refused by name.
+async fn profile_is(site: &Site, expected: Expected) -> Result<()> {
+    let profile = site.prepare().await?;
+    ensure!(profile.missing().is_empty(), "{:?}", profile.missing());
+    let found = (profile.conditional_writes, profile.tags, profile.lists_uploads, profile.batch_delete);
+    let wanted = (expected.conditional_writes, expected.tags, expected.lists_uploads, expected.batch_delete);
+    ensure!(found == wanted, "{profile:?}, not {expected:?}");
+    ensure!((profile.checks.md5, profile.checks.sha256) == (true, expected.sha256), "{profile:?}");
+    ensure!(profile.most_parts == expected.most_parts, "{profile:?}");
+    ensure!(site.bucket.list("", 10).await?.is_empty(), "the probe leaves objects");
+    if expected.lists_uploads {
+        site.nothing_unfinished().await?;
+    }
+    site.front()?.requests();
+    // Another process reads what was kept.
+    let again = open(&site.settings)?.prepare(&site.path("state")).await?;
+    ensure!(again == profile && site.front()?.requests().len() == 1, "it was tried out again");
+    let (content, _) = site.content(10).await?;
+    let tags = ObjectOptions { tags: [("a".into(), "b".into())].into(), ..ObjectOptions::default() };
+    let tagged = site.bucket.put(Put { options: &tags, ..Put::new("tagged", &content) }, None).await;
+    if expected.tags {
+        tagged?;
+        site.bucket.delete("tagged").await?;
+    } else {
+        let refused = reason_of(tagged)?;
+        ensure!(refused.is_permanent() && refused.to_string().contains("does not support tags"), "{refused}");
+    }
+    let encrypted = ObjectOptions { encryption: Some(Encryption::Store), ..ObjectOptions::default() };
+    match site.bucket.put(Put { options: &encrypted, ..Put::new("encrypted", &content) }, None).await {
+        Ok(_) => site.bucket.delete("encrypted").await?,
+        Err(refused) => {
+            ensure!(refused.is_permanent(), "{refused}");
+            ensure!(site.bucket.head("encrypted").await?.is_none(), "it lies there without encryption");
+        }
+    }
+    Ok(())
+}
+
+fn stores_do(endpoint: &str, keys: [&str; 2], expected: Expected) -> Result<()> {
+    for tls in [false, true] {
+        let site = Site::s3(endpoint, keys, tls)?;
+        runtime()?.block_on(async {
+            profile_is(&site, expected).await.context("the profile")?;
+            exercise(&site, expected.tells_parts).await
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bucket_of_swift_keeps_its_promises() -> Result<()> {
+    let store = Swift::start()?;
+    store.create_bucket("products")?;
+    stores_do(&store.endpoint(), [swift::ACCESS_KEY, swift::SECRET_KEY], OLD_SWIFT)
+}
+
+#[test]
+fn a_bucket_of_cephs_gateway_keeps_its_promises() -> Result<()> {
+    let store = Rgw::start()?;
+    create_bucket(&store.endpoint(), [rgw::ACCESS_KEY, rgw::SECRET_KEY])?;
+    stores_do(&store.endpoint(), [rgw::ACCESS_KEY, rgw::SECRET_KEY], RGW)
+}
+
+#[test]
+fn a_bucket_with_the_semantics_of_aws_keeps_its_promises() -> Result<()> {
+    let store = S3sFs::start()?;
+    store.create_bucket("products")?;
+    stores_do(&store.endpoint(), [s3s::ACCESS_KEY, s3s::SECRET_KEY], S3S)
+}
+
+#[test]
+fn a_folder_keeps_its_promises() -> Result<()> {
+    let site = Site::in_folder()?;
+    runtime()?.block_on(async {
+        site.prepare().await?;
+        exercise(&site, true).await
+    })
+}
