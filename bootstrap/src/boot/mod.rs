@@ -10,9 +10,13 @@ mod alias;
 /// What a boot's time went to.
 mod analyze;
 mod check;
+/// Beside an installed cloud-init.
+mod companion;
 mod console;
 /// Where the instance reads who it is.
 pub mod datasource;
+/// The boot's report, handed over.
+mod deliver;
 /// The machine, or a tree that looks like one.
 pub mod host;
 /// Requests to link-local servers.
@@ -75,6 +79,10 @@ pub struct BootArguments {
     /// Where the cloud's metadata service is, if not at its own address.
     #[arg(long, hide = true, value_name = "URL")]
     pub metadata_url: Option<String>,
+    /// Carry out only the section `hostwright:`, of the user-data that cloud-init has; without saying so where cloud-init
+    /// is at work.
+    #[arg(long)]
+    pub companion: bool,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -104,7 +112,12 @@ pub fn boot(arguments: &BootArguments) -> anyhow::Result<ExitCode> {
     alias::keep(&host);
     let network = arguments.stage != Some(Stage::Early);
     let search = Search { network, cached: instances.cached(), metadata_url: arguments.metadata_url.clone() };
-    let report = match datasource::find(&host, &search) {
+    let found = if is_companion(arguments, &host) {
+        companion::seed(&host).map(|seed| Found::Seed(Box::new(seed)))
+    } else {
+        datasource::find(&host, &search)
+    };
+    let report = match found {
         Ok(Found::Seed(seed)) => configure(arguments, &host, &console, &instances, *seed)?,
         Ok(Found::OverNetwork(url)) => {
             console.line(&format!("the seed is at {url}: it waits for the network and the final stage"));
@@ -158,7 +171,12 @@ fn configure(
         ));
         return without_seed(host, arguments, &seed.datasource, Vec::new(), Verdict::Ok);
     }
-    let told = |problems: &[Problem]| problems.iter().map(|found| format!("user-data:{found}")).collect::<Vec<_>>();
+    let is_companion = is_companion(arguments, host);
+    // What cloud-init leaves out is its own affair.
+    let is_ours = |found: &&Problem| !is_companion || found.path.starts_with("hostwright");
+    let told = |problems: &[Problem]| {
+        problems.iter().filter(is_ours).map(|found| format!("user-data:{found}")).collect::<Vec<_>>()
+    };
     let left_out = [seed.left_out, told(&user_data.findings.ignored)].concat();
     let verdict = if left_out.is_empty() { Verdict::Ok } else { Verdict::Degraded };
     let warnings = [left_out, seed.warnings, told(&user_data.findings.warnings)].concat();
@@ -166,7 +184,14 @@ fn configure(
         warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
     }
     let final_message = user_data.config.final_message.clone();
-    let steps = plan::plan(host, &seed.metadata, user_data, Duration::from_secs(arguments.patience));
+    let own = user_data.config.boot.clone();
+    let buckets = user_data.config.agent.as_ref().map(|agent| agent.buckets.clone()).unwrap_or_default();
+    let patience = Duration::from_secs(arguments.patience);
+    let steps = if is_companion {
+        plan::beside_cloud_init(&user_data, patience)
+    } else {
+        plan::plan(host, &seed.metadata, user_data, patience)
+    };
 
     let stage = arguments.stage.unwrap_or(Stage::Final);
     let context = Context { host, instance_id: &instance_id, folder: folder.clone(), resumed: false };
@@ -186,10 +211,20 @@ fn configure(
 
     let report = report(&journal);
     report.write(host, Some(&folder)).context("cannot write the boot's report")?;
-    if let Some(message) = final_message.filter(|_| stage == Stage::Final) {
-        console.final_message(&message, &report);
+    if stage == Stage::Final {
+        if let Some(message) = final_message.filter(|_| !is_companion) {
+            console.final_message(&message, &report);
+        }
+        deliver::deliver(host, (&own.report, &buckets), &report, &folder);
+        if let Some(marker) = own.marker.filter(|_| report.result != Verdict::Failed) {
+            console.plain(&marker);
+        }
     }
     Ok(report)
+}
+
+fn is_companion(arguments: &BootArguments, host: &Host) -> bool {
+    arguments.companion || companion::is_beside_cloud_init(host)
 }
 
 /// The process is asked to end: what was done is reported, and what was at work goes on at the next start.

@@ -1,10 +1,9 @@
 use super::command::Run;
+use super::fetch::{Buckets, fetch};
 use super::place::File;
-use super::{Action, Context, Failure, Outcome, groups, hex};
-use crate::boot::host::read_bounded;
-use crate::boot::userdata::agent::Program;
+use super::{Action, Context, Failure, Outcome, groups};
+use crate::boot::userdata::boot_section::Fetched;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use std::os::unix::fs::DirBuilderExt as _;
 
 pub const PROGRAM: &str = "/usr/bin/hostwright-agent";
@@ -17,35 +16,21 @@ const MAX_PROGRAM: u64 = 512 << 20;
 /// The agent's program, from where the user-data says.
 #[derive(Serialize)]
 pub struct InstallProgram {
-    program: Program,
+    program: Fetched,
+    #[serde(skip)]
+    buckets: Buckets,
 }
 
 impl InstallProgram {
-    pub fn new(program: Program) -> Self {
-        Self { program }
+    pub fn new(program: Fetched, buckets: Buckets) -> Self {
+        Self { program, buckets }
     }
 }
 
 impl Action for InstallProgram {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let Program { path, sha256 } = &self.program;
-        let from = context.host.path(path);
-        let content = read_bounded(&from, MAX_PROGRAM).map_err(|e| {
-            Failure::new(
-                format!("cannot read {}: {e}", path.display()),
-                "put the agent's program there, or correct hostwright.agent.from",
-            )
-        })?;
-        let digest = hex(&Sha256::digest(&content));
-        if let Some(wanted) = sha256.as_ref().filter(|wanted| **wanted != digest) {
-            return Err(Failure::new(
-                format!(
-                    "{} has the sha256 {digest}, and the user-data wants {wanted}: it is not installed",
-                    path.display()
-                ),
-                "give the right file or the right sha256",
-            ));
-        }
+        let content = fetch(context, &self.program, &self.buckets, MAX_PROGRAM)
+            .map_err(|failure| Failure::new(format!("{}: it is not installed", failure.why), failure.remedy))?;
         if !File::new(PROGRAM, &content, 0o755).place_if_changed(context)? {
             return Ok(Outcome::Done);
         }
@@ -145,10 +130,11 @@ pub fn systemctl(context: &Context<'_>, step: &str, arguments: &[&str]) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use super::super::hex;
     use super::super::{Action as _, Context, Outcome};
-    use super::{InstallConfiguration, InstallProgram, InstallUnit, hex};
+    use super::{InstallConfiguration, InstallProgram, InstallUnit};
     use crate::boot::host::Host;
-    use crate::boot::userdata::agent::Program;
+    use crate::boot::userdata::boot_section::Fetched;
     use sha2::{Digest as _, Sha256};
 
     #[test]
@@ -157,8 +143,12 @@ mod tests {
         let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
         let context = Context { host: &host, instance_id: "i-1", folder: tree.path().to_owned(), resumed: false };
         std::fs::write(tree.path().join("agent"), "program").expect("written");
-        let program =
-            |sha256: &str| InstallProgram::new(Program { path: "/agent".into(), sha256: Some(sha256.into()) });
+        let program = |sha256: &str| {
+            InstallProgram::new(
+                Fetched { from: "/agent".into(), sha256: Some(sha256.into()), signed_by: None },
+                Default::default(),
+            )
+        };
         let wrong = program(&"0".repeat(64)).run(&context).expect_err("refused");
         assert!(wrong.why.contains("is not installed") && !tree.path().join("usr/bin/hostwright-agent").exists());
         program(&hex(&Sha256::digest("program"))).run(&context).expect("installed");

@@ -52,6 +52,28 @@ fn write(host: &Host, account: &Account, keys: &[String]) -> io::Result<()> {
     atomic_file::replace_with(&path, after.as_bytes(), 0o600, |file| fchown(file, Some(account.uid), Some(account.gid)))
 }
 
+/// Takes keys away that shall not be there, wherever somebody put them in the file.
+pub fn remove(host: &Host, account: &Account, keys: &[String]) -> Result<(), Failure> {
+    let path = host.path(&account.home).join(".ssh");
+    let removed = || -> io::Result<()> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let folder = match File::options().read(true).custom_flags(flags.bits()).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => Folder::from(opened?),
+        };
+        let Some(before) = folder.read(NAME.as_ref(), MAX_FILE)? else { return Ok(()) };
+        let before = String::from_utf8_lossy(&before).into_owned();
+        let blob = |line: &str| line.split_whitespace().find(|word| word.starts_with("AAAA")).map(str::to_owned);
+        let gone: Vec<_> = keys.iter().filter_map(|key| blob(key)).collect();
+        let stays = |line: &&str| blob(line).is_none_or(|blob| !gone.contains(&blob));
+        let after: String = before.lines().filter(stays).map(|line| format!("{line}\n")).collect();
+        let path = folder.path(NAME);
+        let owner = (Some(account.uid), Some(account.gid));
+        atomic_file::replace_with(&path, after.as_bytes(), 0o600, |file| fchown(file, owner.0, owner.1))
+    };
+    removed().map_err(|error| Failure::io(format!("take keys of {} away", account.name), &error))
+}
+
 /// It is the user's before it has its name: a folder that was there is left to whom it belongs.
 fn make_folder(home: &Folder, ssh: &Path, account: &Account) -> io::Result<()> {
     let unfinished = home.path(".ssh.hostwright");

@@ -15,12 +15,18 @@ mod agent_start;
 mod apt;
 /// `~/.ssh/authorized_keys`
 mod authorized_keys;
+/// `hostwright: {boot: {files: …, bundles: …}}`
+mod bundles;
 /// A program run to its end, with its output kept.
 mod command;
 /// Files of the host's own services, and the commands after which they count.
 mod configure;
 /// `disk_setup` and `fs_setup`
 mod disks;
+/// `hostwright: {boot: {engine: …, hardening: …}}`
+mod engine;
+/// Files from elsewhere, verified.
+pub mod fetch;
 /// `write_files`
 mod files;
 /// A folder reached without anybody else's links.
@@ -58,7 +64,7 @@ mod power;
 /// `random_seed`
 mod random_seed;
 /// Requests over HTTP.
-mod request;
+pub mod request;
 /// `rsyslog`
 mod rsyslog;
 /// The steps carried out.
@@ -73,12 +79,16 @@ mod ssh_keys_told;
 mod storage;
 /// `sudo:` rules of users
 mod sudo;
+/// `hostwright: {boot: {team: …}}`
+mod team;
 /// `timezone`
 mod timezone;
 /// `users`
-pub(super) mod users;
+pub(in crate::boot) mod users;
 /// What is wrong in the user-data, as a step that fails.
 mod validity;
+/// `hostwright: {boot: {volumes: …}}`
+mod volumes;
 
 use super::host::Host;
 use order::Part;

@@ -43,7 +43,8 @@ impl Part {
             Some("agent") => Self::Agent,
             Some("volume") => Self::Disks,
             Some("team") => Self::Accounts,
-            Some("bundle") => Self::Files,
+            // What is run in a bundle may touch anything.
+            Some("bundle") => Self::Everything,
             Some("engine" | "hardening") => Self::Packages,
             _ => Self::Everything,
         }

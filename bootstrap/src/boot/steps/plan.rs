@@ -1,7 +1,10 @@
 use super::agent_install::{InstallConfiguration, InstallProgram, InstallUnit};
 use super::agent_start::{StartAgent, WaitForAgent};
 use super::apt::ConfigureApt;
+use super::bundles::{FetchFiles, PlaceBundle};
 use super::disks::{MakeFilesystems, PartitionDisks};
+use super::engine::{Harden, InstallEngine};
+use super::fetch::Buckets;
 use super::files::WriteFiles;
 use super::groups::{CreateGroups, JoinGroups};
 use super::growth::Grow;
@@ -18,12 +21,15 @@ use super::rsyslog::ConfigureRsyslog;
 use super::shell::{Script, ShellCommand};
 use super::ssh_keys_told::TellSshKeys;
 use super::sudo::{DoasRules, SudoRules};
+use super::team::KeepTeam;
 use super::timezone::SetTimeZone;
 use super::users::CreateUsers;
 use super::validity::Validity;
+use super::volumes::OpenVolume;
 use super::{Frequency, Step, people, services};
 use crate::boot::datasource::Metadata;
 use crate::boot::host::Host;
+use crate::boot::userdata::boot_section::{Hardening, Volume, VolumeKey};
 use crate::boot::userdata::files::{Source, WriteFile};
 use crate::boot::userdata::names::ManageHosts;
 use crate::boot::userdata::parts::When;
@@ -49,9 +55,24 @@ pub fn plan(host: &Host, metadata: &Metadata, user_data: UserData, patience: Dur
     accounts(host, metadata, &config, &mut steps);
     own_services(host, &config, &mut steps);
     packages(host, &config, name.as_ref(), &mut steps);
+    own_section(&config, &mut steps);
     commands(&config, scripts, &mut steps);
     agent(&config, patience, &mut steps);
     farewell(&config, name.as_ref(), &mut steps);
+    steps
+}
+
+/// The steps of an instance that cloud-init configures: of its user-data only `hostwright:` is carried out.
+pub fn beside_cloud_init(user_data: &UserData, patience: Duration) -> Vec<Step> {
+    let config = &user_data.config;
+    let errors = user_data.findings.errors.iter().filter(|problem| problem.path.starts_with("hostwright"));
+    let errors: Vec<_> = errors.cloned().collect();
+    let mut steps = vec![Step::new("user-data", Validity::new(&errors)).with_frequency(Frequency::Boot)];
+    for volume in config.boot.volumes.iter().filter(|volume| !needs_network(volume)) {
+        steps.push(open(volume, config));
+    }
+    own_section(config, &mut steps);
+    agent(config, patience, &mut steps);
     steps
 }
 
@@ -87,9 +108,50 @@ fn first(host: &Host, config: &CloudConfig, steps: &mut Vec<Step>) {
     if !config.disks.filesystems.is_empty() {
         steps.push(Step::new("filesystems", MakeFilesystems::new(&config.disks)).needing(&["disks"]));
     }
+    for volume in config.boot.volumes.iter().filter(|volume| !needs_network(volume)) {
+        steps.push(open(volume, config));
+    }
     if !config.mounts.lines.is_empty() || config.mounts.swap.is_some() {
         let mount = MountAll::new(&config.mounts, &config.disks.aliases);
         steps.push(Step::new("mounts", mount).needing(&["filesystems"]));
+    }
+}
+
+fn open(volume: &Volume, config: &CloudConfig) -> Step {
+    let name = format!("volume {}", volume.name);
+    Step::new(name, OpenVolume::new(volume, &buckets(config))).with_frequency(Frequency::Boot)
+}
+
+/// Whether its key is elsewhere.
+fn needs_network(volume: &Volume) -> bool {
+    matches!(&volume.key, VolumeKey::Fetched(from) if !from.from.starts_with('/') && !from.from.starts_with("file:"))
+}
+
+fn buckets(config: &CloudConfig) -> Buckets {
+    config.agent.as_ref().map(|agent| agent.buckets.clone()).unwrap_or_default()
+}
+
+/// What is beyond cloud-config, in the final stage.
+fn own_section(config: &CloudConfig, steps: &mut Vec<Step>) {
+    let mut push = |step: Step| steps.push(step.in_the_final_stage());
+    let (boot, buckets) = (&config.boot, buckets(config));
+    for volume in boot.volumes.iter().filter(|volume| needs_network(volume)) {
+        push(open(volume, config));
+    }
+    if !boot.team.is_empty() {
+        push(Step::new("team", KeepTeam::new(&boot.team)));
+    }
+    if let Some(engine) = &boot.engine {
+        push(Step::new("engine", InstallEngine::new(engine)));
+    }
+    if boot.hardening != Hardening::default() {
+        push(Step::new("hardening", Harden::new(&boot.hardening)));
+    }
+    if !boot.files.is_empty() {
+        push(Step::new("bundle files", FetchFiles::new(&boot.files, &buckets)));
+    }
+    for bundle in &boot.bundles {
+        push(Step::new(format!("bundle {}", bundle.name), PlaceBundle::new(bundle, &buckets)));
     }
 }
 
@@ -217,7 +279,7 @@ fn agent(config: &CloudConfig, patience: Duration, steps: &mut Vec<Step>) {
     let mut push = |step: Step| steps.push(step.in_the_final_stage());
     if let Some(agent) = config.agent.clone() {
         if let Some(program) = agent.from {
-            push(Step::new("agent program", InstallProgram::new(program)));
+            push(Step::new("agent program", InstallProgram::new(program, agent.buckets.clone())));
         }
         push(Step::new("agent unit", InstallUnit::new()));
         push(Step::new("agent config", InstallConfiguration::new(agent.config)));
@@ -278,6 +340,16 @@ mod tests {
                 "agent ready"
             ]
         );
+    }
+
+    #[test]
+    fn beside_cloud_init_only_our_section_is_carried_out() {
+        let user_data = userdata::read(
+            b"#cloud-config\nusers: [bob]\nruncmd: [a]\nbad: 1\nhostwright: {boot: {engine: podman}, metrics: }\n",
+        );
+        let steps = super::beside_cloud_init(&user_data, Duration::ZERO);
+        let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(names, ["user-data", "engine", "agent unit", "agent config", "agent start", "agent ready"]);
     }
 
     #[test]

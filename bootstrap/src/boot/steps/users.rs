@@ -60,7 +60,8 @@ pub fn default_user(host: &Host) -> User {
     }
 }
 
-fn ensure(context: &Context<'_>, user: &User) -> Result<(), Failure> {
+/// Makes the user, or makes him as he shall be.
+pub fn ensure(context: &Context<'_>, user: &User) -> Result<(), Failure> {
     if user.create_groups != Some(false) {
         for group in user.groups.iter().flatten().chain(&user.primary_group) {
             groups::create(context, "users", group, user.system == Some(true))?;

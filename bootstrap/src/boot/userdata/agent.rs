@@ -1,10 +1,11 @@
 use super::Findings;
+use super::boot_section::{self, Fetched};
 use hostwright_core::config::Config;
+use hostwright_core::config::buckets::Bucket;
 use hostwright_core::config::section::{Problems, Section};
-use hostwright_core::config::values::{FromNode, mismatch};
 use hostwright_core::yaml::{self, Node, Value};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 /// `hostwright:`, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -12,39 +13,10 @@ pub struct Agent {
     /// The text of `agent.yaml`.
     pub config: String,
     /// Where its program comes from, if not from the image.
-    pub from: Option<Program>,
-}
-
-/// `agent: {from: …, sha256: …}`: the one key of the section that is bootstrap's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Program {
-    /// A file of the host.
-    pub path: PathBuf,
-    /// What its content must be, in hexadecimal digits.
-    pub sha256: Option<String>,
-}
-
-struct Place(PathBuf);
-
-impl FromNode for Place {
-    const EXPECTED: &'static str = "a file of the host: /path or file:///path";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        let path = node.text().map(|text| text.strip_prefix("file://").unwrap_or(text));
-        path.filter(|path| path.starts_with('/')).map(|path| Self(path.into())).ok_or_else(|| mismatch::<Self>(node))
-    }
-}
-
-struct Sha256(String);
-
-impl FromNode for Sha256 {
-    const EXPECTED: &'static str = "64 hexadecimal digits as sha256sum prints them";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        let fits = |text: &&str| text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit());
-        let text = node.text().filter(fits).ok_or_else(|| mismatch::<Self>(node))?;
-        Ok(Self(text.to_ascii_lowercase()))
-    }
+    pub from: Option<Fetched>,
+    /// The buckets that the section names.
+    #[serde(skip)]
+    pub buckets: BTreeMap<String, Bucket>,
 }
 
 /// Reads the section: ours is taken out, the rest is the agent's configuration and checked as such.
@@ -52,31 +24,42 @@ pub fn read(node: &Node, findings: &mut Findings) -> Option<Agent> {
     let problems = Problems::default();
     let mut rest = node.clone();
     let mut from = None;
+    // It was read before; beside it alone there is no agent.
+    let has_boot = taken(&mut rest, "boot").is_some();
+    if has_boot && rest.mapping().is_some_and(|mapping| mapping.entries.is_empty()) {
+        return None;
+    }
     if let Value::Mapping(mapping) = &mut rest.value {
         mapping.entries.retain(|entry| !super::rest::KEYS.contains(&entry.key.as_str()));
     }
-    if let Value::Mapping(mapping) = &mut rest.value
-        && let Some(at) = mapping.entries.iter().position(|entry| entry.key == "agent")
-    {
-        let own = mapping.entries.remove(at).value;
+    if let Some(own) = taken(&mut rest, "agent") {
         from = Section::open(&own, "hostwright.agent", &problems).and_then(program);
         // The places live as long as the node: they are noted before it goes.
         let usable = findings.take(problems);
-        return config(&rest, findings).filter(|_| usable).map(|config| Agent { config, from });
+        return config(&rest, findings).filter(|_| usable).map(|agent| Agent { from, ..agent });
     }
-    config(&rest, findings).map(|config| Agent { config, from })
+    config(&rest, findings).map(|agent| Agent { from, ..agent })
 }
 
-fn program(mut section: Section<'_>) -> Option<Program> {
-    let path = section.required::<Place>("from");
-    let sha256 = section.optional::<Sha256>("sha256").map(|digest| digest.0);
+/// Takes a key with its value out of a mapping.
+pub fn taken(node: &mut Node, key: &str) -> Option<Node> {
+    let Value::Mapping(mapping) = &mut node.value else { return None };
+    let at = mapping.entries.iter().position(|entry| entry.key == key)?;
+    Some(mapping.entries.remove(at).value)
+}
+
+fn program(mut section: Section<'_>) -> Option<Fetched> {
+    let fetched = boot_section::verified(&mut section, "from");
     section.finish();
-    Some(Program { path: path?.0, sha256 })
+    fetched
 }
 
-fn config(node: &Node, findings: &mut Findings) -> Option<String> {
+fn config(node: &Node, findings: &mut Findings) -> Option<Agent> {
     match Config::from_node(node) {
-        Ok(_) => Some(if node.is_null() { String::new() } else { yaml::emit(node) }),
+        Ok(config) => {
+            let text = if node.is_null() { String::new() } else { yaml::emit(node) };
+            Some(Agent { config: text, from: None, buckets: config.buckets })
+        }
         Err(problems) => {
             for mut problem in problems {
                 problem.path = format!("hostwright.{}", problem.path);
@@ -99,7 +82,7 @@ mod tests {
         );
         assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
         let agent = user_data.config.agent.expect("agent");
-        assert_eq!(agent.from.expect("program").path.to_str(), Some("/opt/agent"));
+        assert_eq!(agent.from.expect("program").from, "file:///opt/agent");
         assert!(agent.config.contains("metrics:") && !agent.config.contains("from"), "{}", agent.config);
         hostwright_core::config::Config::parse(&agent.config, "agent.yaml").expect("valid");
     }

@@ -1,5 +1,6 @@
 use super::agent::{self, Agent};
 use super::apt::Apt;
+use super::boot_section::{self, BootSection};
 use super::certificates::Certificates;
 use super::disks::Disks;
 use super::files::{self, WriteFile};
@@ -82,6 +83,8 @@ pub struct CloudConfig {
     pub timezone: Option<String>,
     /// `final_message:`
     pub final_message: Option<String>,
+    /// `hostwright: {boot: …}`
+    pub boot: BootSection,
     /// `hostwright:`
     pub agent: Option<Agent>,
 }
@@ -139,6 +142,11 @@ impl CloudConfig {
             runcmd: commands::read("runcmd", root.node("runcmd"), findings),
             timezone: root.optional::<TimeZone>("timezone").map(|zone| zone.0),
             final_message: root.optional("final_message"),
+            boot: root
+                .node("hostwright")
+                .and_then(|node| node.get("boot"))
+                .map(|node| boot_section::read(node, findings))
+                .unwrap_or_default(),
             agent: root.node("hostwright").and_then(|node| agent::read(node, findings)),
         };
         // They say how this document comes together with others, which was seen to already.

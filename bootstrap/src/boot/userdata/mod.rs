@@ -9,6 +9,8 @@
 pub mod agent;
 /// `apt:`
 pub mod apt;
+/// `hostwright: {boot: …}`
+pub mod boot_section;
 /// `ca_certs:`
 pub mod certificates;
 /// The keys of `#cloud-config`.

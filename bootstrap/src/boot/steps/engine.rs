@@ -1,0 +1,129 @@
+use super::configure::{Then, execute};
+use super::packages::install_for;
+use super::place::File;
+use super::{Action, Context, Failure, Outcome};
+use crate::boot::userdata::boot_section::{Engine, Hardening, Port};
+use serde::Serialize;
+
+/// Docker Engine or Podman, installed where it is missing, configured and started.
+#[derive(Serialize)]
+pub struct InstallEngine {
+    engine: Engine,
+}
+
+impl InstallEngine {
+    pub fn new(engine: &Engine) -> Self {
+        Self { engine: engine.clone() }
+    }
+}
+
+impl Action for InstallEngine {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let rpm = context.host.has_rpm();
+        let (program, package, unit) = match (self.engine.is_docker, rpm) {
+            (true, false) => ("dockerd", "docker.io", "docker.service"),
+            (true, true) => ("dockerd", "docker", "docker.service"),
+            (false, _) => ("podman", "podman", "podman.socket"),
+        };
+        if let Some(settings) = &self.engine.settings {
+            let file = File::new("/etc/docker/daemon.json", settings.as_bytes(), 0o644);
+            if file.place_if_changed(context)? {
+                execute(context, "engine", &Then::if_there(&["systemctl", "--no-block", "try-restart", unit]))?;
+            }
+        }
+        install_for(context, program, &[package.to_owned()])?;
+        execute(context, "engine", &Then::run(&["systemctl", "enable", "--now", unit]))?;
+        Ok(Outcome::Done)
+    }
+}
+
+/// Switches that make the host harder to break into.
+#[derive(Serialize)]
+pub struct Harden {
+    hardening: Hardening,
+}
+
+const SSH: &str = "# Written by hostwright-bootstrap: hardening of the SSH server.
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+PermitEmptyPasswords no
+MaxAuthTries 4
+X11Forwarding no
+";
+const UPGRADES: &str = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
+
+impl Harden {
+    pub fn new(hardening: &Hardening) -> Self {
+        Self { hardening: hardening.clone() }
+    }
+}
+
+impl Action for Harden {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let Hardening { ssh, upgrades, firewall } = &self.hardening;
+        if *ssh {
+            // Before others of its folder: of each setting the first one counts.
+            File::new("/etc/ssh/sshd_config.d/10-hostwright-hardening.conf", SSH.as_bytes(), 0o600)
+                .place_if_changed(context)?;
+            execute(
+                context,
+                "hardening",
+                &Then::if_there(&["systemctl", "--no-block", "try-reload-or-restart", "ssh.service"]),
+            )?;
+        }
+        if let Some(ports) = firewall {
+            install_for(context, "nft", &["nftables".to_owned()])?;
+            File::new("/etc/nftables.conf", rules(ports).as_bytes(), 0o755).place_if_changed(context)?;
+            execute(context, "hardening", &Then::run(&["systemctl", "enable", "nftables.service"]))?;
+            execute(context, "hardening", &Then::run(&["systemctl", "--no-block", "restart", "nftables.service"]))?;
+        }
+        if *upgrades && context.host.program("apt-get").is_some() {
+            install_for(context, "unattended-upgrade", &["unattended-upgrades".to_owned()])?;
+            File::new("/etc/apt/apt.conf.d/20auto-upgrades", UPGRADES.as_bytes(), 0o644).place_if_changed(context)?;
+        } else if *upgrades {
+            install_for(context, "dnf-automatic", &["dnf-automatic".to_owned()])?;
+            execute(
+                context,
+                "hardening",
+                &Then::run(&["systemctl", "enable", "--now", "dnf-automatic-install.timer"]),
+            )?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// What comes in by itself is dropped but for these ports; a table of its own, so that an engine's rules stay.
+fn rules(ports: &[Port]) -> String {
+    let of = |udp: bool| {
+        let numbers: Vec<_> = ports.iter().filter(|port| port.udp == udp).map(|port| port.number.to_string()).collect();
+        let protocol = if udp { "udp" } else { "tcp" };
+        if numbers.is_empty() {
+            String::new()
+        } else {
+            format!("    {protocol} dport {{ {} }} accept\n", numbers.join(", "))
+        }
+    };
+    format!(
+        "#!/usr/sbin/nft -f\n# Written by hostwright-bootstrap from the user-data.\ntable inet hostwright\ndelete table inet hostwright\ntable inet hostwright {{\n  chain input {{\n    type filter hook input priority filter; policy drop;\n    ct state established,related accept\n    iif lo accept\n    meta l4proto {{ icmp, ipv6-icmp }} accept\n    udp dport {{ 68, 546 }} accept\n{}{}  }}\n}}\n",
+        of(false),
+        of(true)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rules;
+    use crate::boot::userdata::boot_section::Port;
+
+    #[test]
+    fn the_firewall_lets_in_what_is_allowed_and_answers() {
+        let text = rules(&[
+            Port { number: 22, udp: false },
+            Port { number: 9100, udp: false },
+            Port { number: 53, udp: true },
+        ]);
+        assert!(text.contains("    tcp dport { 22, 9100 } accept\n    udp dport { 53 } accept\n"), "{text}");
+        assert!(text.contains("policy drop"));
+    }
+}

@@ -1,0 +1,193 @@
+use super::command::Run;
+use super::fetch::{Buckets, fetch};
+use super::storage::{device, partitions, signature};
+use super::{Action, Context, Failure, Outcome, accounts};
+use crate::boot::userdata::boot_section::{Volume, VolumeKey};
+use hostwright_core::atomic_file;
+use serde::Serialize;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(300);
+/// A volume is attached a moment after the machine starts.
+const ATTACHED: Duration = Duration::from_secs(20);
+const MAX_KEY: u64 = 8 << 20;
+const TPM: &str = "/usr/lib/systemd/systemd-cryptsetup";
+
+/// An encrypted volume: made once on an empty device, opened and mounted at each boot, never made again over anything.
+#[derive(Serialize)]
+pub struct OpenVolume {
+    volume: Volume,
+    #[serde(skip)]
+    buckets: Buckets,
+}
+
+impl OpenVolume {
+    pub fn new(volume: &Volume, buckets: &Buckets) -> Self {
+        Self { volume: volume.clone(), buckets: buckets.clone() }
+    }
+}
+
+impl Action for OpenVolume {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let device = self.device(context)?;
+        let mapped = Path::new("/dev/mapper").join(&self.volume.name);
+        if !context.host.path(&mapped).exists() {
+            let key = self.key(context)?;
+            self.make_if_empty(context, &device, key.as_deref())?;
+            self.open(context, &device, key.as_deref())?;
+        }
+        self.furnish(context, &mapped)?;
+        self.mount(context, &mapped)?;
+        Ok(Outcome::Done)
+    }
+}
+
+impl OpenVolume {
+    fn step(&self) -> String {
+        format!("volume {}", self.volume.name)
+    }
+
+    fn run(&self, context: &Context<'_>, words: &[&str], input: Option<Vec<u8>>) -> Result<(), Failure> {
+        let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+        let mut command = context.host.command(program);
+        command.args(arguments);
+        Run { input, deadline: Some(DEADLINE), ..Run::new(&self.step(), command) }.succeed(context)
+    }
+
+    fn device(&self, context: &Context<'_>) -> Result<PathBuf, Failure> {
+        let name = &self.volume.device;
+        let missing =
+            |why: String| Failure::new(why, "attach the volume, or correct its device; the next boot tries again");
+        let path = device(name).ok_or_else(|| missing(format!("{name} is no device")))?;
+        let until = Instant::now() + ATTACHED;
+        while !context.host.path(&path).exists() {
+            if Instant::now() > until {
+                return Err(missing(format!("there is no device {} after {} s", path.display(), ATTACHED.as_secs())));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(path)
+    }
+
+    /// Nothing where the TPM has it.
+    fn key(&self, context: &Context<'_>) -> Result<Option<Vec<u8>>, Failure> {
+        match &self.volume.key {
+            VolumeKey::Tpm2 => Ok(None),
+            VolumeKey::Fetched(from) => {
+                let key = fetch(context, from, &self.buckets, MAX_KEY)?;
+                if key.is_empty() {
+                    return Err(Failure::new("its key is empty", "put the key into the file"));
+                }
+                Ok(Some(key))
+            }
+        }
+    }
+
+    /// Kept from before the first byte is written: by it a device that was cut off half-way is known as ours.
+    fn note(&self, context: &Context<'_>, word: &str) -> PathBuf {
+        context.folder.join(format!("volume-{}-{word}", self.volume.name))
+    }
+
+    fn make_if_empty(&self, context: &Context<'_>, device: &Path, key: Option<&[u8]>) -> Result<(), Failure> {
+        let [begun, made] = ["begun", "made"].map(|word| self.note(context, word));
+        let found = signature(context.host, device)?;
+        let is_luks = found.kind == "crypto_LUKS";
+        if made.exists() || (is_luks && !begun.exists()) {
+            return if is_luks {
+                Ok(())
+            } else {
+                Err(Failure::new(
+                    format!("{} is no longer the encrypted volume that was made of it", device.display()),
+                    "see what became of the device; nothing is written to it",
+                ))
+            };
+        }
+        let has_parts = !partitions(context.host, device).is_empty();
+        if (!found.is_empty() || has_parts) && !begun.exists() {
+            let what = if found.kind.is_empty() { "a partition table".to_owned() } else { found.kind };
+            return Err(Failure::new(
+                format!("{} holds something already ({what}): no volume is made of it", device.display()),
+                "attach an empty device; if what is there may be lost, clear it with wipefs --all",
+            ));
+        }
+        let noted = |path: &Path| {
+            atomic_file::replace(path, b"", 0o600).map_err(|e| Failure::io("note that a volume is made", &e))
+        };
+        noted(&begun)?;
+        match key {
+            Some(key) => self.format(context, device, key.to_vec())?,
+            None => self.format_with_tpm(context, device)?,
+        }
+        noted(&made)
+    }
+
+    fn format(&self, context: &Context<'_>, device: &Path, key: Vec<u8>) -> Result<(), Failure> {
+        let path = device.display().to_string();
+        self.run(
+            context,
+            &["cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2", "--key-file", "-", &path],
+            Some(key),
+        )
+    }
+
+    /// A key that nobody sees makes it, hands over to the TPM, and is taken away.
+    fn format_with_tpm(&self, context: &Context<'_>, device: &Path) -> Result<(), Failure> {
+        let key = self.random_key().map_err(|e| Failure::io("make a key", &e))?;
+        self.format(context, device, key.clone())?;
+        let file = Path::new("/run/hostwright").join(format!("{}.key", self.volume.name));
+        let here = context.host.path(&file);
+        let path = device.display().to_string();
+        let unlock = format!("--unlock-key-file={}", file.display());
+        let written = here
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| atomic_file::replace(&here, &key, 0o600));
+        let enrolled = written.map_err(|e| Failure::io("hand over a key", &e)).and_then(|()| {
+            self.run(context, &["systemd-cryptenroll", &unlock, "--tpm2-device=auto", &path], None)?;
+            self.run(context, &["systemd-cryptenroll", &unlock, "--wipe-slot=password", &path], None)
+        });
+        let _ = std::fs::remove_file(&here); // it lies in memory and opens nothing any more
+        enrolled.map_err(|failure| Failure::new(failure.why, "a volume with key: tpm2 needs a machine with a TPM 2.0"))
+    }
+
+    fn random_key(&self) -> std::io::Result<Vec<u8>> {
+        let mut key = vec![0; 64];
+        File::open("/dev/urandom")?.read_exact(&mut key)?;
+        Ok(key)
+    }
+
+    fn open(&self, context: &Context<'_>, device: &Path, key: Option<&[u8]>) -> Result<(), Failure> {
+        let (path, name) = (device.display().to_string(), self.volume.name.as_str());
+        match key {
+            Some(key) => self.run(context, &["cryptsetup", "open", "--key-file", "-", &path, name], Some(key.to_vec())),
+            None => self.run(context, &[TPM, "attach", name, &path, "none", "tpm2-device=auto,headless=true"], None),
+        }
+        .map_err(|failure| Failure::new(failure.why, "see that the key is the one with which the volume was made"))
+    }
+
+    /// A file system, where there is nothing at all.
+    fn furnish(&self, context: &Context<'_>, mapped: &Path) -> Result<(), Failure> {
+        if !signature(context.host, mapped)?.is_empty() {
+            return Ok(());
+        }
+        let program = format!("mkfs.{}", self.volume.filesystem);
+        self.run(context, &[&program, &mapped.display().to_string()], None)
+    }
+
+    fn mount(&self, context: &Context<'_>, mapped: &Path) -> Result<(), Failure> {
+        let Some(place) = &self.volume.mount else { return Ok(()) };
+        let mounts = std::fs::read_to_string(context.host.proc("self/mounts")).unwrap_or_default();
+        let text = place.display().to_string();
+        if !mounts.lines().any(|line| line.split(' ').nth(1) == Some(&text)) {
+            let here = context.host.path(place);
+            std::fs::create_dir_all(&here).map_err(|e| Failure::io(format!("make {text}"), &e))?;
+            self.run(context, &["mount", &mapped.display().to_string(), &text], None)?;
+        }
+        let (user, group) = accounts::owner(context.host, &self.volume.owner)?;
+        chown(context.host.path(place), user, group).map_err(|e| Failure::io(format!("give {text} to its owner"), &e))
+    }
+}
