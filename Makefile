@@ -39,7 +39,7 @@ fuzz:
 
 torture: build
 	TORTURE_MINUTES=$(or $(MINUTES),10) $(if $(SEED),TORTURE_SEED=$(SEED)) \
-		cargo test --release --package hostwright-tests --test logs_torture -- --ignored --nocapture
+		cargo test --release --package hostwright-tests --test logs_torture -- --nocapture
 
 bench: build
 	target/release/bench
