@@ -19,11 +19,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// After so many encoders were made, those that are not in use are let go: one is made in a microsecond, and thousands of
+/// them take megabytes.
+const MOST_SHAPES: usize = 1000;
+
 /// A file with the output's way through it.
 #[derive(Debug)]
 pub struct Lane {
     pub cursor: Cursor,
-    /// Made when the first line is read: most of many files have none for a long time.
+    /// Made when a line is read: most of many files have none for a long time.
     shape: Option<Shape>,
     /// Counts for limits of rate.
     windows: Vec<Window>,
@@ -50,6 +54,8 @@ pub struct Lanes {
     /// The newest file of each family, by its sequence number.
     newest: HashMap<(String, Arc<Path>), u64>,
     next: usize,
+    /// How many shapes were made since they were last let go.
+    shapes_made: usize,
     buffer: Vec<u8>,
     scratch: Scratch,
     /// An event may be held at the end of some file.
@@ -77,6 +83,7 @@ impl Lanes {
             lanes: Vec::new(),
             newest: HashMap::new(),
             next: 0,
+            shapes_made: 0,
             buffer: Vec::new(),
             scratch: Scratch::default(),
             holds_event: false,
@@ -157,7 +164,7 @@ impl Lanes {
     }
 
     /// The cursors of a family.
-    pub fn family<'a>(&'a self, source: &'a str, family: &'a Path) -> impl Iterator<Item = &'a Cursor> {
+    pub fn family<'a>(&'a self, source: &'a str, family: &'a Path) -> impl Iterator<Item = &'a Cursor> + Clone {
         self.cursors().filter(move |cursor| *cursor.file.family == *family && cursor.file.source.name == source)
     }
 
@@ -192,6 +199,9 @@ impl Lanes {
 
     /// Reads one piece of a file and appends its records to `out`.
     pub fn read(&mut self, index: usize, now: &str, out: &mut Outgoing) -> Read {
+        if self.lanes[index].shape.is_none() {
+            self.let_go_of_shapes();
+        }
         let Lane { cursor, shape, windows, refused_to, .. } = &mut self.lanes[index];
         let Shape { encoder, facts } = shape.get_or_insert_with(|| {
             let facts = cursor.file.facts();
@@ -308,6 +318,26 @@ impl Lanes {
         // Copies have the same bytes at the same offsets.
         self.lanes.iter_mut().map(|lane| &mut lane.cursor).filter(|c| c.content == mark.content).for_each(back);
         false
+    }
+
+    /// Files that were gone back in are to be read before those that follow them, and may need the decoders of those.
+    pub fn give_up_decoders(&mut self) {
+        for index in 0..self.lanes.len() {
+            let Lane { cursor, after, .. } = &self.lanes[index];
+            if cursor.has_decoder() && !self.is_passed(*after) {
+                self.lanes[index].cursor.give_up_decoder();
+            }
+        }
+    }
+
+    /// Before another one is made.
+    fn let_go_of_shapes(&mut self) {
+        self.shapes_made += 1;
+        if self.shapes_made > MOST_SHAPES {
+            self.shapes_made = 1;
+            let shapes = self.lanes.iter_mut().map(|lane| &mut lane.shape);
+            shapes.for_each(|shape| drop(shape.take_if(|shape| !shape.encoder.remembers())));
+        }
     }
 
     fn is_ready(&self, index: usize) -> bool {

@@ -1,3 +1,4 @@
+use super::decoders::Permit;
 use super::identity::Content;
 use flate2::bufread::MultiGzDecoder;
 use std::fs::{File, Metadata};
@@ -5,13 +6,12 @@ use std::io::{self, BufReader, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// So many files are decompressed at once, by all outputs together: a decoder takes up to some MiB.
-const MOST_DECODERS: usize = 16;
 /// The most that a zstd decoder may look back: what `zstd -19` needs. (`--ultra` and `--long` want up to 2 GiB.)
 const ZSTD_WINDOW_LOG: u32 = 23;
 const PIECE: usize = 32 << 10;
+/// What a decoder takes beside that: its tables, and what was read last.
+const DECODER_BYTES: u64 = 512 << 10;
 
 /// A file whose content is compressed. Offsets are those of the content.
 #[derive(Debug)]
@@ -79,13 +79,30 @@ impl Compressed {
         })
     }
 
-    /// A way through the content; none while too many are in use.
+    /// A way through the content for an output; none while too many are in use.
     ///
     /// # Errors
     /// There is no memory for a decoder.
-    pub fn reader(&self) -> io::Result<Option<Reader>> {
-        let Some(permit) = Permit::get() else { return Ok(None) };
+    pub fn reader(&self, output: &str) -> io::Result<Option<Reader>> {
+        let Some(permit) = Permit::get(output, DECODER_BYTES + self.window()) else { return Ok(None) };
         Reader::new(self, Some(permit)).map(Some)
+    }
+
+    /// How far its decoder looks back (RFC 8878, 3.1.1.1).
+    fn window(&self) -> u64 {
+        let mut header = [0; 6];
+        let is_read = self.file.fill_at(&mut header, 0).is_ok_and(|length| length == header.len());
+        if self.method == Method::Gzip || !is_read {
+            return 0;
+        }
+        let is_one_segment = header[4] & 0x20 != 0;
+        let window = if is_one_segment {
+            self.stated_size().unwrap_or(0)
+        } else {
+            let base = 1 << (10 + (header[5] >> 3));
+            base + base / 8 * u64::from(header[5] & 7)
+        };
+        window.min(1 << ZSTD_WINDOW_LOG)
     }
 
     fn decoder(&self) -> io::Result<Box<dyn Read + Send>> {
@@ -218,25 +235,6 @@ impl Read for Positioned {
     }
 }
 
-/// One of the decoders that may be in use at once.
-struct Permit;
-
-static DECODERS: AtomicUsize = AtomicUsize::new(0);
-
-impl Permit {
-    fn get() -> Option<Self> {
-        let taken = DECODERS
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| (used < MOST_DECODERS).then_some(used + 1));
-        taken.ok().map(|_| Self)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        DECODERS.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Compressed, Reader};
@@ -309,11 +307,24 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_decoders_are_in_use_at_once() {
+    fn a_decoders_window_is_told_by_the_file() {
+        let window = |bytes: &[u8]| compressed(bytes).expect("compressed").window();
+        let content = content();
+        assert_eq!(window(&gzip(&content)), 0);
+        let whole = zstd::bulk::compress(&content, 1).expect("compressed");
+        assert_eq!(window(&whole), content.len() as u64, "one segment");
+        // Of no stated size: level 3 looks back 2 MiB, and level 19 8 MiB.
+        for (level, expected) in [(3, 2 << 20), (19, 8 << 20)] {
+            let bytes = zstd::stream::encode_all(content.as_slice(), level).expect("compressed");
+            assert_eq!(window(&bytes), expected, "{level}");
+        }
+    }
+
+    #[test]
+    fn a_look_at_one_place_needs_no_permit() {
         let file = compressed(&gzip(b"content")).expect("compressed");
-        let readers: Vec<_> = std::iter::from_fn(|| file.reader().expect("memory")).collect();
-        assert!(readers.len() <= super::MOST_DECODERS && file.reader().expect("memory").is_none());
-        drop(readers);
+        let readers: Vec<_> = std::iter::from_fn(|| file.reader("o").expect("memory")).collect();
+        assert!((1..=8).contains(&readers.len()), "{}", readers.len());
         assert!(file.fill_at(&mut [0; 4], 3).is_ok_and(|length| length == 4));
     }
 }

@@ -209,7 +209,7 @@ impl Cursor {
     pub fn go_to(&mut self, to: Point) {
         self.sent = to;
         self.acknowledge(to);
-        self.held = None;
+        (self.held, self.reader) = (None, None);
         // What follows in the family waits for it once more.
         (self.drained, self.was_drained, self.seen) = (true, false, 0);
     }
@@ -240,6 +240,15 @@ impl Cursor {
     /// Another file follows in the family: this one is to be read to its end before.
     pub fn drain_again(&mut self) {
         (self.was_drained, self.seen) = (false, 0);
+    }
+
+    pub fn has_decoder(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// It is read from its beginning again when it is read on.
+    pub fn give_up_decoder(&mut self) {
+        self.reader = None;
     }
 
     /// Leaves the file alone until it changes.
@@ -279,7 +288,7 @@ impl Cursor {
             Opened::Compressed(file) => file,
         };
         if self.reader.is_none() {
-            self.reader = file.reader()?.map(Box::new);
+            self.reader = file.reader(&self.file.source.outputs[self.slot])?.map(Box::new);
         }
         let Some(reader) = &mut self.reader else {
             self.file.wait_for_decoder();

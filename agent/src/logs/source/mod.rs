@@ -13,6 +13,8 @@ mod compressed;
 mod containers;
 /// An output's way through a file: read, check, advance.
 pub mod cursor;
+/// How many compressed files are read at once.
+mod decoders;
 /// Finds files by pattern, notices rotation, wakes the outputs.
 pub mod discover;
 /// A followed file in its folders.

@@ -80,6 +80,10 @@ impl Encode for Encoder {
         out.extend_from_slice(&own);
         Ok(())
     }
+
+    fn remembers(&self) -> bool {
+        true
+    }
 }
 
 /// A name with a value (logproto.LabelPairAdapter), as field 3 of an entry.

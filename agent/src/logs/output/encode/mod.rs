@@ -56,6 +56,11 @@ pub trait Encode: Debug + Send {
     /// # Errors
     /// The platform would refuse the record, and why. What was appended by then is the caller's to remove.
     fn encode(&mut self, record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), String>;
+
+    /// Whether a record depends on those before it: another encoder would not do the same.
+    fn remembers(&self) -> bool {
+        false
+    }
 }
 
 /// The encoder of an output for the records of a file.

@@ -274,6 +274,7 @@ impl Shipping {
             }
             self.is_dirty = true;
         }
+        self.lanes.give_up_decoders();
     }
 
     /// Goes on after a wait.

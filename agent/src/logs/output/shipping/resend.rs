@@ -34,7 +34,9 @@ impl Shipping {
         let resent = match &order.what {
             What::Since { since, source } => {
                 self.is_dirty = true;
-                Ok(block_in_place(|| self.lanes.go_back_to(*since, source.as_deref())))
+                let resent = block_in_place(|| self.lanes.go_back_to(*since, source.as_deref()));
+                self.lanes.give_up_decoders();
+                Ok(resent)
             }
             What::DeadLetters => block_in_place(|| self.put_letters_aside()),
         };
