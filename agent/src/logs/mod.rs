@@ -105,15 +105,16 @@ async fn follow(
     loop {
         tokio::select! {
             _ = ticks.tick() => {
-                block_in_place(|| discovery.tick());
-                let files = discovery.files().borrow().clone();
+                // Once: each is handed to another thread, which costs more than a look at a few files.
                 block_in_place(|| {
+                    discovery.tick();
+                    let files = discovery.files().borrow().clone();
                     retention::apply(&files);
                     spool::remove_acknowledged(&files);
+                    if let Some(report) = reporting.report(&files, &discovery.problems()) {
+                        tell(context, report);
+                    }
                 });
-                if let Some(report) = reporting.report(&files, &discovery.problems()) {
-                    tell(context, report);
-                }
             }
             () = discovery.hinted() => {
                 sleep(GATHER).await;

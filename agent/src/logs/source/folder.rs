@@ -10,8 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Between two looks at a folder of which the kernel tells what happens, for what it missed.
-const WATCHED: Duration = Duration::from_secs(10);
+/// Between two looks at a folder of which the kernel tells what happens, for what it missed: the longer the more there is
+/// to look at.
+const WATCHED: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(30));
+/// ... so many times as long as it took to list it: a thousand names take a millisecond, and the files some more.
+const WATCHED_REST: u32 = 20_000;
 /// Between two looks at any other.
 const UNWATCHED: Duration = Duration::from_secs(1);
 /// The clock by which a folder tells of changes is no finer.
@@ -102,7 +105,7 @@ impl Folder {
         let Some(listed) = self.listed else { return true };
         let patience = match (self.is_stirred, self.is_watched) {
             (true, _) => self.took * REST,
-            (false, true) => WATCHED,
+            (false, true) => (self.took * WATCHED_REST).clamp(WATCHED.0, WATCHED.1),
             (false, false) => UNWATCHED.max(self.took * REST),
         };
         listed.elapsed() >= patience
