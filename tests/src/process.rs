@@ -108,7 +108,11 @@ impl AgentProcess {
     }
 
     pub fn sighup(&self) -> Result<()> {
-        self.server.signal(Signal::SIGHUP)
+        self.signal(Signal::SIGHUP)
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.server.signal(signal)
     }
 
     /// SIGKILL: no drain, no last words.

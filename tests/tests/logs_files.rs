@@ -12,6 +12,8 @@ use anyhow::{Context, Result, ensure};
 use hostwright_tests::log_host::{Host, SOON, exactly_once_in_order, line};
 use hostwright_tests::process::AgentProcess;
 use hostwright_tests::wait::eventually;
+use nix::sys::signal::Signal;
+use serde_json::Value;
 
 /// Both outputs have every line once and in order, also after the agent had time to notice more files.
 fn complete(host: &Host) -> Result<()> {
@@ -170,6 +172,58 @@ fn a_copy_and_truncate_while_down_is_found_with_one_name_or_a_pattern_also_when_
 }
 
 /// The same size, the same tails: only the numbers in the lines tell the contents apart.
+/// Rotates twice while the agent gets no time; of what was in the log between, there is only a compressed file then.
+fn unseen_and_compressed(rotate: impl Fn(&Host, &str) -> Result<()>) -> Result<()> {
+    let mut host = Host::new()?;
+    host.write("log.json", 500)?;
+    let agent = host.agent("log.json", "")?;
+    complete(&host)?;
+    agent.signal(Signal::SIGSTOP)?;
+    host.write("log.json", 300)?;
+    rotate(&host, "log.json.2")?;
+    host.write("log.json", 300)?;
+    rotate(&host, "log.json.1")?;
+    run("gzip", &[], &host.log("log.json.1"))?;
+    host.write("log.json", 900)?;
+    agent.signal(Signal::SIGCONT)?;
+    complete(&host).with_context(|| agent.output())
+}
+
+#[test]
+fn a_generation_that_came_and_was_compressed_between_two_looks_is_read() -> Result<()> {
+    unseen_and_compressed(|host, name| host.rename("log.json", name)).context("renamed")?;
+    unseen_and_compressed(copy_and_truncate).context("copied and truncated")
+}
+
+#[test]
+fn a_truncation_before_anything_was_read_is_told_by_the_size_whatever_files_begin_with() -> Result<()> {
+    let mut host = Host::new()?;
+    host.receiver.stop()?;
+    let banner = format!("{}\n", "the same at the beginning of every file ".repeat(50));
+    fs::write(host.log("log.json"), &banner)?;
+    host.write("log.json", 1000)?;
+    let config = host.config("log.json", "").replace("[platform, archive]", "[platform]");
+    let agent = AgentProcess::start(&config)?;
+    let files = |status: &Value| status["duties"]["logs"]["details"]["sources"]["backend"]["files"].as_u64();
+    agent.wait_status("the file is followed", SOON, |status| files(status) == Some(1))?;
+    // The agent gets no time between all of this.
+    agent.signal(Signal::SIGSTOP)?;
+    for (copy, count) in [("log.json.2", 200), ("log.json.1", 100)] {
+        copy_and_truncate(&host, copy)?;
+        run("gzip", &[], &host.log(copy))?;
+        File::options().append(true).open(host.log("log.json"))?.write_all(banner.as_bytes())?;
+        host.write("log.json", count)?;
+    }
+    agent.signal(Signal::SIGCONT)?;
+    host.receiver.start_again()?;
+    eventually("every line arrives", SOON, || {
+        let missing = host.at_platform()?.missing(host.written);
+        ensure!(missing.is_empty(), "{} are missing, from {:?} on", missing.len(), missing.first());
+        Ok(())
+    })?;
+    exactly_once_in_order(&host.at_platform()?)
+}
+
 #[test]
 fn a_file_refilled_to_its_former_size_is_another_content() -> Result<()> {
     for down in [false, true] {

@@ -95,11 +95,12 @@ impl Positions {
     }
 
     /// Where to go on in a file that was found: by its identity, or as the copy of a file that was or is followed, of
-    /// which `cursors` gives the positions.
-    pub fn claim<I>(&mut self, file: &FollowedFile, cursors: impl FnOnce() -> I) -> Option<Position>
-    where
-        I: Iterator<Item = Position>,
-    {
+    /// which there are `relatives` with cursors.
+    pub fn claim<'c>(
+        &mut self,
+        file: &FollowedFile,
+        relatives: impl Iterator<Item = &'c Cursor> + Clone,
+    ) -> Option<Position> {
         if let Some(name) = self.unclaimed.same(file) {
             self.gone.push(name);
             return self.unclaimed.remove(name);
@@ -108,13 +109,17 @@ impl Positions {
         if file.is_at(&file.family) {
             return None;
         }
+        // A content that is in another file is not in this one too, however alike they begin: records of both would have
+        // the same ids.
+        let carried: Vec<u64> = relatives.clone().filter(|c| c.file.is_in_place()).map(|c| c.content).collect();
         let is_original = |p: &Position| {
             p.head.length() >= TELLING
+                && !carried.contains(&p.content)
                 && p.source == file.source.name
                 && Path::new(&p.path) == &*file.family
                 && p.is_in(&file.file)
         };
-        let candidates = self.unclaimed.at(&file.family).cloned().chain(cursors());
+        let candidates = self.unclaimed.at(&file.family).cloned().chain(relatives.map(Position::of));
         candidates.filter(is_original).max_by_key(|p| p.point.offset)
     }
 

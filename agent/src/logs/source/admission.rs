@@ -96,7 +96,7 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
         return Judgement::Known(known.path.clone().into());
     }
     if let Opened::Compressed(compressed) = opened {
-        return judge_compressed(candidate, compressed, following, search);
+        return judge_compressed(candidate, (opened, compressed), following, search);
     }
     // Other formats, and what is being compressed.
     if is_compressed(&candidate.name.to_string_lossy()) {
@@ -123,7 +123,7 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
 /// A compressed generation is of use where its plain file was not read to its end, or never seen.
 fn judge_compressed(
     candidate: &Candidate,
-    compressed: &Compressed,
+    (opened, compressed): (&Opened, &Compressed),
     following: &Following,
     search: &Search,
 ) -> Judgement {
@@ -131,10 +131,17 @@ fn judge_compressed(
     if plain != *candidate.path && plain.exists() {
         return Judgement::Later;
     }
-    if !search.is_first {
-        return if candidate.wanted { Judgement::Wanted } else { Judgement::Never };
-    }
     let base = family_path(&candidate.path);
+    if !search.is_first {
+        let size = compressed.stated_size().unwrap_or(candidate.attributes.size);
+        return match () {
+            () if candidate.wanted => Judgement::Wanted,
+            () if !following.is_newer(&base, (candidate.attributes.modified, size)) => Judgement::Never,
+            () if following.at(&base).is_some_and(|original| is_copy_of(original, opened, size)) => Judgement::Later,
+            // It came, was rotated and compressed between two looks.
+            () => Judgement::Generation,
+        };
+    }
     let source = &following.source;
     let mut read_by = BTreeSet::new();
     for Earlier { output, position: known } in search.known.at(source, &base) {

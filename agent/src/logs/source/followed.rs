@@ -92,6 +92,14 @@ impl Opened {
             Self::Compressed(file) => file.metadata(),
         }
     }
+
+    /// How long a compressed content is, as far as it tells.
+    pub fn stated_size(&self) -> Option<u64> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Compressed(file) => file.stated_size(),
+        }
+    }
 }
 
 impl AsRawFd for Opened {
@@ -232,9 +240,14 @@ impl FollowedFile {
             || (is_unread && self.flags.shrunk.load(Ordering::Relaxed))
     }
 
-    /// Whether it may have been truncated since this was last asked.
+    /// Whether it may have been truncated since [`Self::set_checked`].
     pub fn has_shrunk(&self) -> bool {
-        self.flags.shrunk.swap(false, Ordering::Relaxed)
+        self.flags.shrunk.load(Ordering::Relaxed)
+    }
+
+    /// It was looked at, and has the content that is followed.
+    pub fn set_checked(&self) {
+        self.flags.shrunk.store(false, Ordering::Relaxed);
     }
 
     /// Whether another file has the content that this one had, up to where it was read at least.
@@ -257,6 +270,12 @@ impl FollowedFile {
 
     pub fn is_replaced(&self) -> bool {
         self.flags.replaced.load(Ordering::Acquire)
+    }
+
+    /// Whether its content is where others may rename or delete it: not replaced, nor left to us alone, as the file is that
+    /// somebody has compressed.
+    pub fn is_in_place(&self) -> bool {
+        !self.is_replaced() && !self.is_pinned() && self.path().is_some()
     }
 
     /// Bytes that were in the file when it was last looked at and that an output has not acknowledged.

@@ -1,7 +1,7 @@
 use super::Source;
 use super::admission::Candidate;
 use super::entry::Entry;
-use super::family::{family, is_compressed, plain_name};
+use super::family::{family, plain_name};
 use super::folder::{Folder, Unknown, What};
 use super::followed::FollowedFile;
 use super::identity::{Attributes, Key};
@@ -307,7 +307,18 @@ impl Following {
         if search.is_first {
             return search.known.at(&self.source, &base).next().is_some();
         }
-        !is_compressed(name) && self.newest.contains_key(base.as_path())
+        self.newest.contains_key(base.as_path())
+    }
+
+    /// Whether a content of this size was written after the newest file that is followed of its log: then it was never
+    /// followed.
+    pub(super) fn is_newer(&self, family: &Path, (modified, size): (i64, u64)) -> bool {
+        let newest = self.newest.get(family).and_then(|sequence| self.file(*sequence));
+        newest.is_some_and(|file| {
+            let _ = file.look();
+            // Within one tick of the clock, size alone tells the compressed file from another.
+            modified > file.modified() || (modified == file.modified() && size != file.size())
+        })
     }
 
     /// Writes through another path are told in the folder of the target, and there are its other generations.

@@ -21,6 +21,7 @@ impl Following {
         for sequence in suspects {
             let Some(file) = self.file(*sequence).cloned() else { continue };
             if !self.is_current(&file) || !(file.is_replaced() || file.has_other_content()) {
+                file.set_checked();
                 continue;
             }
             let opened = match reopen(&file) {
@@ -59,13 +60,15 @@ impl Following {
         let siblings = paths.filter(|path| *path != *base && family_path(path) == family_path(&base));
         let mut found: Vec<Found> = siblings.filter_map(|path| self.unfollowed(&path, file)).collect();
         found.sort_by_key(|found| (found.attributes.modified, found.path.clone()));
-        // Of several with the same beginning, the newest is the copy.
-        let copy = found.iter().rposition(|found| file.is_original_of(&found.opened));
+        // Of several with the same beginning that came while we looked, the oldest is the copy, and the others are copies of
+        // what followed it; of earlier ones the newest.
+        let is_original = |found: &Found| file.is_original_of(&found.opened);
+        let came = found.iter().position(|found| found.attributes.modified >= started && is_original(found));
+        let copy = came.or_else(|| found.iter().rposition(is_original));
         let later = found.split_off(copy.map_or(0, |copy| copy + 1));
         let is_missed = |found: &Found| {
-            found.attributes.modified >= started
-                && matches!(found.opened, Opened::Plain(_))
-                && !is_copy(&now.opened, &found.opened, found.attributes.size)
+            let size = found.opened.stated_size().unwrap_or(found.attributes.size);
+            found.attributes.modified >= started && !is_copy(&now.opened, &found.opened, size)
         };
         let copy = copy.and_then(|_| found.pop());
         copy.into_iter().chain(later.into_iter().filter(is_missed)).collect()

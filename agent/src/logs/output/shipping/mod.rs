@@ -158,7 +158,7 @@ impl Shipping {
     }
 
     fn begin(&mut self, file: Arc<FollowedFile>, slot: usize) {
-        let relatives = || self.lanes.family(&file.source.name, &file.family).map(Position::of);
+        let relatives = self.lanes.family(&file.source.name, &file.family);
         let position = self.task.positions.claim(&file, relatives);
         let (point, head, content, ledger) = position.map_or_else(
             || {
