@@ -2,7 +2,7 @@
 
 /// Routes, health and the status page, on the local socket and over TLS.
 pub mod api;
-/// `hostwright-agent run | check | status | logs | containers`.
+/// `hostwright-agent run | check | status | logs | containers | products`.
 pub mod commands;
 /// A Compose file that converges on a container engine.
 pub mod containers;

@@ -84,6 +84,17 @@ enum Command {
         #[arg(long, global = true, default_value = hostwright_core::local_api::SOCKET)]
         socket: PathBuf,
     },
+    /// Show how products are: waiting, under way, done, failed and why; push and verify them.
+    Products {
+        #[command(subcommand)]
+        what: Option<commands::Products>,
+        /// A table for people, or JSON.
+        #[arg(long, global = true, value_enum, default_value = "table")]
+        format: Format,
+        /// The agent's local socket.
+        #[arg(long, global = true, default_value = hostwright_core::local_api::SOCKET)]
+        socket: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -120,6 +131,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             return commands::containers(Some(what), Format::Table, &socket);
         }
         Command::Logs { what, socket } => return commands::logs(what, &socket),
+        Command::Products { what, format, socket } => return commands::products(what, &socket, format),
         Command::Status { format, socket } => return commands::status(&socket, format),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,14 +1,16 @@
-//! `hostwright-agent run | check | status | logs | containers`.
+//! `hostwright-agent run | check | status | logs | containers | products`.
 
 mod check;
 mod containers;
 mod logs;
+mod products;
 mod run;
 mod status;
 
 pub use check::check;
 pub use containers::{Containers, Deploy, containers};
 pub use logs::{Logs, logs};
+pub use products::{Products, products};
 pub use run::run;
 pub use status::{Format, status};
 

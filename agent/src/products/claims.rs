@@ -43,6 +43,12 @@ impl Claims {
             taken.remove(claim);
         }
     }
+
+    /// Gives all back that a product has.
+    pub(super) fn give_back_all(&self, product: &str) {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|_, owner| *owner.product != *product);
+    }
 }
 
 #[cfg(test)]

@@ -1,147 +1,247 @@
-use super::folder::{Folder, Found, Stamp};
-use std::collections::HashMap;
-use std::ffi::OsStr;
+use super::after::before_deletion;
+use super::folder::{Folder, Kind, Stamp};
+use super::found::{Contents, Found, Member};
+use super::rule::{JOB_FILE, Rule};
+use hostwright_core::config::products::{Finished, Form};
+use serde_json::{Map, Value};
+use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
 /// Folders in folders beyond this are not entered; no product is so deep, and a loop of mounts might be.
 const DEEPEST: usize = 64;
+/// What is larger is no description of a job.
+const LARGEST_JOB: u64 = 64 << 10;
+/// A product of more files than this would be a manifest that nobody reads, and memory that nobody has.
+const MOST_MEMBERS: usize = 100_000;
 
-/// Every regular file in a folder, and what cannot be a product although somebody may think so.
-#[derive(Debug, Default)]
-pub(super) struct Walk {
-    pub(super) files: Vec<Found>,
-    /// A path, as far as it can be shown, and why it is not taken.
-    pub(super) refused: Vec<(String, String)>,
-    /// Whether a folder in it could not be read: what was not seen is then not gone.
-    pub(super) incomplete: bool,
-}
-
-/// Walks the folder.
-///
-/// # Errors
-/// The folder itself cannot be read.
-pub(super) fn walk(folder: &Folder) -> io::Result<Walk> {
-    let mut walk = Walk::default();
-    let mut above = vec![(String::new(), 0)];
-    let mut first = true;
-    while let Some((path, depth)) = above.pop() {
-        match walk.enter(&folder.root().join(&path), &path) {
-            Ok(_) if depth == DEEPEST => walk.refuse(&path, "it is nested too deep"),
-            Ok(folders) => above.extend(folders.into_iter().map(|name| (name, depth + 1))),
-            Err(error) if first => return Err(error),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                walk.incomplete = true;
-                walk.refuse(&path, &format!("the folder cannot be read: {error}"));
-            }
-        }
-        first = false;
-    }
-    // A certain order, so that of two files that want one key the same is refused each time.
-    walk.files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(walk)
-}
-
-impl Walk {
-    /// Takes the files of one folder and gives the folders in it.
-    fn enter(&mut self, folder: &Path, path: &str) -> io::Result<Vec<String>> {
-        let mut folders = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let (name, kind) = (entry.file_name(), entry.file_type()?);
-            if is_temporary(&name) || !(kind.is_file() || kind.is_dir()) {
-                continue;
-            }
-            let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-            let Some(name) = name.to_str() else {
-                self.refuse(&below(&name.to_string_lossy()), "its name is not UTF-8 and cannot be a key; rename it");
-                continue;
-            };
-            if kind.is_dir() {
-                folders.push(below(name));
-                continue;
-            }
-            match entry.metadata() {
-                Ok(metadata) => self.files.push(Found { path: below(name).into(), stamp: Stamp::of(&metadata) }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(folders)
-    }
-
-    fn refuse(&mut self, path: &str, why: &str) {
-        self.refused.push((path.to_owned(), why.to_owned()));
-    }
-}
-
-/// Names under which files are made that are not yet what they will be called; folders too.
-fn is_temporary(name: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    let endings: [&[u8]; 4] = [b".tmp", b".part", b".partial", b"~"];
-    name.starts_with(b".") || endings.iter().any(|ending| name.ends_with(ending))
-}
-
-/// Remembers how long each file has been as it is.
-#[derive(Debug)]
+/// Looks for products in a folder.
+#[derive(Clone, Debug)]
 pub(super) struct Finder {
-    quiet: Duration,
-    unchanged: HashMap<Arc<str>, (Stamp, Instant)>,
+    pub(super) folder: Folder,
+    pub(super) rule: Rule,
 }
 
-/// What the finder makes of a walk.
-#[derive(Debug, Default)]
-pub(super) struct Quiet {
-    /// Unchanged for long enough.
-    pub(super) files: Vec<Found>,
-    /// Those that are not yet.
-    pub(super) unfinished: usize,
-    /// When the next of them may be.
-    pub(super) due: Option<Instant>,
+/// What is seen on the way through a folder.
+pub(super) enum Seen {
+    /// A product, finished or not.
+    Product(Found),
+    /// What cannot be a product although somebody may think so: a path, as far as it can be shown, and why.
+    Refused(String, String),
+    /// A folder that could not be read: what is in it was not seen, and is not gone.
+    Unread(String, String),
+    /// A folder that an earlier process was deleting.
+    Deleting(String),
 }
 
 impl Finder {
-    pub(super) fn new(quiet: Duration) -> Self {
-        Self { quiet, unchanged: HashMap::new() }
+    /// What is at a path, if that is the path of a product.
+    ///
+    /// # Errors
+    /// It is gone, or cannot be looked at.
+    pub(super) fn look(&self, path: &str) -> io::Result<Option<Seen>> {
+        match (self.folder.kind(path)?, self.rule.form) {
+            (Kind::File(stamp), Form::File) if self.rule.is_file(path) => {
+                Ok(Some(Seen::Product(self.with_job(Found::file(path.into(), stamp)))))
+            }
+            (Kind::Folder(stamp), Form::Folder) if self.rule.is_folder(path) => Ok(Some(self.contents(path, stamp)?)),
+            _ => Ok(None),
+        }
     }
 
-    /// Picks the files that have been quiet for long enough out of all that are not settled yet.
-    pub(super) fn pick(&mut self, files: Vec<Found>, now: Instant, wall: SystemTime) -> Quiet {
-        let mut before = std::mem::take(&mut self.unchanged);
-        let mut quiet = Quiet::default();
-        for found in files {
-            let since = match before.remove(&found.path) {
-                Some((stamp, since)) if stamp == found.stamp => since,
-                Some(_) => now,
-                // Never seen before: the kernel remembers since when it is so.
-                None => now.checked_sub(found.stamp.age(wall)).unwrap_or(now),
+    /// The same for a path that no pattern fits, because somebody asks for it.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub(super) fn look_anyway(&self, path: &str) -> io::Result<Option<Seen>> {
+        match (self.folder.kind(path)?, self.rule.form) {
+            (Kind::File(stamp), Form::File) => Ok(Some(Seen::Product(self.with_job(Found::file(path.into(), stamp))))),
+            (Kind::Folder(stamp), Form::Folder) if !path.is_empty() => Ok(Some(self.contents(path, stamp)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Goes through a folder in the watched one (`""` is that itself) and those in it, until told to break.
+    ///
+    /// # Errors
+    /// The folder itself cannot be read.
+    pub(super) fn walk(&self, path: &str, visit: &mut dyn FnMut(Seen) -> ControlFlow<()>) -> io::Result<()> {
+        let mut above = vec![(path.to_owned(), 0)];
+        let mut first = true;
+        while let Some((path, depth)) = above.pop() {
+            let gone_on = match self.enter(&path, visit) {
+                Ok(_) if depth == DEEPEST => visit(Seen::Refused(path, "it is nested too deep".into())),
+                Ok(ControlFlow::Break(())) => ControlFlow::Break(()),
+                Ok(ControlFlow::Continue(folders)) => {
+                    above.extend(folders.into_iter().rev().map(|name| (name, depth + 1)));
+                    ControlFlow::Continue(())
+                }
+                Err(error) if first => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => ControlFlow::Continue(()),
+                Err(error) => visit(Seen::Unread(path, format!("the folder cannot be read: {error}"))),
             };
-            self.unchanged.insert(found.path.clone(), (found.stamp, since));
-            let due = since + self.quiet;
-            if due <= now {
-                quiet.files.push(found);
-            } else {
-                quiet.unfinished += 1;
-                quiet.due = Some(quiet.due.map_or(due, |earlier| earlier.min(due)));
+            if gone_on.is_break() {
+                break;
+            }
+            first = false;
+        }
+        Ok(())
+    }
+
+    /// Visits the products directly in a folder and gives the folders that may have some.
+    fn enter(
+        &self,
+        path: &str,
+        visit: &mut dyn FnMut(Seen) -> ControlFlow<()>,
+    ) -> io::Result<ControlFlow<(), Vec<String>>> {
+        let mut folders = Vec::new();
+        let folder = self.folder.root().join(path);
+        for (name, kind) in sorted(&folder)? {
+            let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+            let seen = match name.to_str().map(below) {
+                None if kind.is_file() || kind.is_dir() => {
+                    Some(Seen::Refused(below(&name.to_string_lossy()), NOT_UTF8.into()))
+                }
+                Some(path) if kind.is_file() && self.rule.is_file(&path) => match folder.join(&name).symlink_metadata()
+                {
+                    Ok(metadata) => Some(Seen::Product(self.with_job(Found::file(path.into(), Stamp::of(&metadata))))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    Err(error) => return Err(error),
+                },
+                Some(path) if kind.is_dir() && self.rule.is_folder(&path) => match self.look(&path) {
+                    Ok(seen) => seen,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    Err(error) => Some(Seen::Unread(path, format!("the folder cannot be read: {error}"))),
+                },
+                Some(path) if kind.is_dir() && before_deletion(&path).is_some() => Some(Seen::Deleting(path)),
+                Some(path) if kind.is_dir() && self.rule.is_entered(&path) => {
+                    folders.push(path);
+                    None
+                }
+                _ => None,
+            };
+            if seen.is_some_and(|seen| visit(seen).is_break()) {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        quiet
+        Ok(ControlFlow::Continue(folders))
     }
+
+    /// A folder that is a product, with all that is in it.
+    fn contents(&self, path: &str, own: Stamp) -> io::Result<Seen> {
+        let mut contents = Contents::default();
+        let mut above = vec![String::new()];
+        while let Some(inner) = above.pop() {
+            let folder = self.folder.root().join(path).join(&inner);
+            for (name, kind) in sorted(&folder)? {
+                let Some(name) = name.to_str() else {
+                    let shown = format!("{path}/{}", name.to_string_lossy());
+                    return Ok(Seen::Refused(path.to_owned(), format!("of {shown:?} {NOT_UTF8}")));
+                };
+                let member = if inner.is_empty() { name.to_owned() } else { format!("{inner}/{name}") };
+                let whole = format!("{path}/{member}");
+                if self.rule.is_excluded(&whole) || self.rule.is_a_sign(&whole) || name == JOB_FILE {
+                    continue;
+                }
+                if kind.is_dir() {
+                    above.push(member);
+                } else if kind.is_file() {
+                    contents
+                        .members
+                        .push(Member { path: member, stamp: Stamp::of(&folder.join(name).symlink_metadata()?) });
+                } else {
+                    let what = if kind.is_symlink() { "a symbolic link" } else { "neither file nor folder" };
+                    contents.left_out.push((member, what.to_owned()));
+                }
+            }
+            if contents.members.len() > MOST_MEMBERS {
+                let why = format!("it has more than {MOST_MEMBERS} files; make several products of it");
+                return Ok(Seen::Refused(path.to_owned(), why));
+            }
+        }
+        contents.members.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Seen::Product(self.with_job(Found::folder(path.into(), own, contents))))
+    }
+
+    /// Whether a marker, or the file of a job, says that a product is finished. What needs none has one.
+    pub(super) fn has_sign(&self, found: &Found) -> bool {
+        match &self.rule.finished {
+            Finished::Job => found.job.is_some(),
+            Finished::Marker(_) => {
+                let is_file = |sign: &String| matches!(self.folder.kind(sign), Ok(Kind::File(_)));
+                self.rule.signs_for(&found.path).iter().any(is_file)
+            }
+            _ => true,
+        }
+    }
+
+    fn with_job(&self, mut found: Found) -> Found {
+        if self.rule.finished == Finished::Job {
+            found.job = self.rule.signs_for(&found.path).iter().find_map(|sign| self.job(sign));
+        }
+        found
+    }
+
+    fn job(&self, path: &str) -> Option<Arc<Map<String, Value>>> {
+        let (file, _) = self.folder.open(path).ok()?;
+        let mut text = String::new();
+        file.take(LARGEST_JOB).read_to_string(&mut text).ok()?;
+        match serde_json::from_str::<Map<String, Value>>(&text) {
+            Ok(job) => Some(Arc::new(job)),
+            Err(error) => {
+                let folder = self.folder.root().display();
+                log::warn!("products: {folder}/{path} does not describe a job: {error}");
+                None
+            }
+        }
+    }
+}
+
+const NOT_UTF8: &str = "its name is not UTF-8 and cannot be a key; rename it";
+
+/// In a certain order, so that of two that want one key the same is refused each time.
+fn sorted(folder: &Path) -> io::Result<Vec<(OsString, fs::FileType)>> {
+    let entries =
+        fs::read_dir(folder)?.map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))));
+    let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(entries)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Finder, walk};
+    use super::{Finder, Seen};
     use crate::products::folder::Folder;
+    use crate::products::found::Body;
+    use crate::products::rule::tests::rule;
     use std::ffi::OsStr;
     use std::fs;
+    use std::ops::ControlFlow;
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::symlink;
-    use std::time::{Duration, Instant, SystemTime};
+    use std::path::Path;
+
+    fn finder(root: &Path, settings: &str) -> Finder {
+        Finder { folder: Folder::new(root.to_owned()), rule: rule(settings) }
+    }
+
+    /// Products, and what was refused.
+    fn walk(finder: &Finder) -> (Vec<String>, Vec<String>) {
+        let (mut products, mut refused) = (Vec::new(), Vec::new());
+        let mut visit = |seen| {
+            match seen {
+                Seen::Product(found) => products.push(found.path.to_string()),
+                Seen::Refused(path, why) | Seen::Unread(path, why) => refused.push(format!("{path}: {why}")),
+                Seen::Deleting(path) => refused.push(path),
+            }
+            ControlFlow::Continue(())
+        };
+        finder.walk("", &mut visit).expect("walked");
+        (products, refused)
+    }
 
     #[test]
     fn files_in_nested_folders_are_found_under_odd_names_and_links_and_temporary_names_are_not() {
@@ -155,38 +255,33 @@ mod tests {
         fs::write(root.join(OsStr::from_bytes(b"bad\xff")), "x").expect("written");
         symlink("/etc", root.join("etc")).expect("linked");
         symlink("z", root.join("zz")).expect("linked");
-        let walk = walk(&Folder::new(root.to_owned())).expect("walked");
-        let paths: Vec<_> = walk.files.iter().map(|found| &*found.path).collect();
-        assert_eq!(paths, ["a b/\u{e9}/x\ny", "z"]);
-        assert_eq!(walk.refused.len(), 1);
-        assert!(walk.refused[0].0.starts_with("bad") && walk.refused[0].1.contains("not UTF-8"), "{:?}", walk.refused);
+        let (mut products, refused) = walk(&finder(root, "quiet: 1s"));
+        products.sort();
+        assert_eq!(products, ["a b/\u{e9}/x\ny", "z"]);
+        assert!(refused.len() == 1 && refused[0].starts_with("bad") && refused[0].contains("not UTF-8"), "{refused:?}");
     }
 
     #[test]
-    fn a_file_is_taken_once_it_was_quiet_and_not_while_it_grows() {
+    fn a_folder_is_taken_with_all_that_is_in_it_but_what_is_excluded_and_links_are_told() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("f");
-        fs::write(&path, "x").expect("written");
-        let watched = Folder::new(folder.path().to_owned());
-        let files = || walk(&watched).expect("walked").files;
-        let mut finder = Finder::new(Duration::from_secs(10));
-        let (start, wall) = (Instant::now(), SystemTime::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(finder.pick(files(), start, wall).unfinished, 1);
-        fs::write(&path, "xy").expect("grown");
-        assert!(finder.pick(files(), at(11), wall).files.is_empty(), "it changed");
-        let waiting = finder.pick(files(), at(20), wall);
-        assert_eq!((waiting.files.len(), waiting.due), (0, Some(at(21))));
-        assert_eq!(finder.pick(files(), at(21), wall).files.len(), 1);
-    }
-
-    #[test]
-    fn a_file_that_was_quiet_before_the_agent_started_is_taken_at_once() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        fs::write(folder.path().join("f"), "x").expect("written");
-        let files = walk(&Folder::new(folder.path().to_owned())).expect("walked").files;
-        let later = SystemTime::now() + Duration::from_secs(11);
-        let now = Instant::now() + Duration::from_secs(7200);
-        assert_eq!(Finder::new(Duration::from_secs(10)).pick(files, now, later).files.len(), 1);
+        let root = folder.path();
+        fs::create_dir_all(root.join("j1/out/.zarr")).expect("created");
+        fs::create_dir_all(root.join("j1/inputs")).expect("created");
+        for name in ["j1/out/.zarr/.zattrs", "j1/out/a.tmp", "j1/inputs/in", "j1/.hostwright-job.json", "stray"] {
+            fs::write(root.join(name), "{\"job_id\": \"7\"}").expect("written");
+        }
+        symlink("/etc/passwd", root.join("j1/out/link")).expect("linked");
+        let finder = finder(root, "finished: job, exclude: ['*/inputs/**']");
+        assert_eq!(walk(&finder).0, ["j1"]);
+        let Ok(Some(Seen::Product(found))) = finder.look("j1") else { panic!("no product") };
+        let Body::Folder(contents) = &found.body else { panic!("no folder") };
+        let members: Vec<_> = contents.members.iter().map(|member| member.path.as_str()).collect();
+        assert_eq!(members, ["out/.zarr/.zattrs", "out/a.tmp"]);
+        assert_eq!(contents.left_out, [("out/link".to_owned(), "a symbolic link".to_owned())]);
+        assert_eq!(found.job.as_ref().expect("job")["job_id"], "7");
+        assert!(finder.has_sign(&found));
+        fs::remove_file(root.join("j1/.hostwright-job.json")).expect("removed");
+        let Ok(Some(Seen::Product(found))) = finder.look("j1") else { panic!("no product") };
+        assert!(!finder.has_sign(&found), "the job has not ended");
     }
 }

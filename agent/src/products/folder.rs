@@ -1,8 +1,9 @@
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,6 +24,7 @@ pub(super) struct Fingerprint {
     pub(super) size: u64,
     /// Seconds and nanoseconds since 1970.
     pub(super) mtime: (i64, i64),
+    /// Of a folder: a digest of what is in it.
     pub(super) inode: u64,
 }
 
@@ -35,12 +37,27 @@ pub(super) struct Stamp {
     pub(super) ctime: (i64, i64),
 }
 
-/// A file in the folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Its path in the folder.
-    pub(super) path: Arc<str>,
-    pub(super) stamp: Stamp,
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File(Stamp),
+    Folder(Stamp),
+    /// A link, a pipe, a socket, a device.
+    Neither,
+}
+
+impl Fingerprint {
+    /// In a few bytes, the same in every process: a ledger has very many of them.
+    pub(super) fn digest(&self) -> u64 {
+        let Self { size, mtime: (seconds, nanoseconds), inode } = *self;
+        digest(&[size, seconds.cast_unsigned(), nanoseconds.cast_unsigned(), inode].map(u64::to_le_bytes).concat())
+    }
+}
+
+/// Eight bytes of a SHA-256: by accident two in a thousand million million million are alike.
+pub(super) fn digest(bytes: &[u8]) -> u64 {
+    let hash = Sha256::digest(bytes);
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 impl Stamp {
@@ -110,11 +127,39 @@ impl Folder {
         Ok(Stamp::of_stat(&fstat(self.open_below(path, OFlag::O_PATH)?)?))
     }
 
+    /// What is at a path at this moment: a file, a folder with its stamp, or neither.
+    pub(super) fn kind(&self, path: &str) -> io::Result<Kind> {
+        let path = if path.is_empty() { "." } else { path };
+        let stat = fstat(&self.open_below(path, OFlag::O_PATH)?)?;
+        Ok(match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFREG => Kind::File(Stamp::of_stat(&stat)),
+            SFlag::S_IFDIR => Kind::Folder(Stamp::of_stat(&stat)),
+            _ => Kind::Neither,
+        })
+    }
+
     /// Deletes a file in it.
     pub(super) fn remove(&self, path: &str) -> io::Result<()> {
+        self.unlink(path, UnlinkatFlags::NoRemoveDir)
+    }
+
+    /// Deletes a folder in it that is empty.
+    pub(super) fn remove_folder(&self, path: &str) -> io::Result<()> {
+        self.unlink(path, UnlinkatFlags::RemoveDir)
+    }
+
+    /// Gives what is at a path another name in the same folder.
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (above, from) = from.rsplit_once('/').unwrap_or((".", from));
+        let to = to.rsplit_once('/').map_or(to, |(_, name)| name);
+        let above = self.open_below(above, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        Ok(renameat(&above, from, &above, to)?)
+    }
+
+    fn unlink(&self, path: &str, what: UnlinkatFlags) -> io::Result<()> {
         let (above, name) = path.rsplit_once('/').unwrap_or((".", path));
         let above = self.open_below(above, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        Ok(unlinkat(above, name, UnlinkatFlags::NoRemoveDir)?)
+        Ok(unlinkat(above, name, what)?)
     }
 
     fn open_below(&self, path: &str, flags: OFlag) -> io::Result<OwnedFd> {

@@ -1,234 +1,254 @@
 use super::claims::{Claim, Claims, Owner};
-use super::find::{Finder, walk};
-use super::folder::{Folder, Found, is_gone};
-use super::key::Keys;
-use super::ledger::Ledger;
-use super::open_files::{FileId, OpenFiles};
-use super::watch::Watch;
-use std::collections::{HashMap, HashSet};
-use std::io;
+use super::folder::Stamp;
+use super::found::Found;
+use super::key::{check, numbered};
+use super::rule::Spoken;
+use super::sighting::{Cause, Eyes, Sighting, Sightings};
+use super::upload::check_keys;
+use super::waiting::{STILL_OPEN, Waiting};
+use super::watch::{Happened, Watch, What};
+use hostwright_core::config::products::{Conflict, Finished, Form};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A file that changed this long before it was first seen may have been uploaded by somebody who has forgotten it.
+/// A product that changed this long before it was first seen may have been uploaded by somebody who has forgotten it.
 const OLD: Duration = Duration::from_secs(60);
-/// How soon a file that somebody has open is looked at again; its closing is usually told by the kernel.
-const STILL_OPEN: Duration = Duration::from_secs(1);
+/// What was made in place where products are renamed into place, and was not renamed since, waits this long.
+const NOT_RENAMED: Duration = Duration::from_secs(60);
+/// More products than this of one key are a mistake.
+const MOST_VERSIONS: u32 = 1000;
+/// So many paths are looked at in one go.
+pub(super) const AT_A_TIME: usize = 1000;
 
-/// Files that were uploaded and deleted here whose keys stay theirs: another file of that key would overwrite the only
-/// copy. The latest, because memory is bounded.
-const DELETED: usize = 10_000;
-
-/// What an intake is made for.
-#[derive(Clone, Debug)]
-pub(super) struct Scope {
-    pub(super) product: Arc<str>,
-    pub(super) folder: Folder,
-    /// The bucket.
-    pub(super) place: Arc<str>,
-    pub(super) keys: Keys,
-    pub(super) quiet: Duration,
-    /// Whether local files are deleted once they are confirmed.
-    pub(super) delete: bool,
-}
-
-/// Walks a folder and says which files are to be uploaded, and under which keys.
+/// Says which products are finished, and under which keys they are to be uploaded.
 #[derive(Debug)]
 pub(super) struct Intake {
-    scope: Scope,
-    ledger: Arc<Ledger>,
+    product: Arc<str>,
+    conflict: Conflict,
+    pub(super) eyes: Eyes,
     claims: Arc<Claims>,
-    finder: Finder,
-    watch: Watch,
-    /// The keys that this product's files have.
-    claimed: HashMap<Arc<str>, Claim>,
+    pub(super) watch: Watch,
+    pub(super) waiting: Waiting,
+    /// Why paths are not taken; of each walk anew.
+    pub(super) refused: BTreeMap<String, String>,
     walked_before: bool,
-    told_of_hidden: bool,
 }
 
-/// What a walk brought.
-#[derive(Debug, Default)]
-pub(super) struct Harvest {
-    /// Files to be uploaded, with their keys, and whether the bucket may have them already.
-    pub(super) finished: Vec<(Found, Arc<str>, bool)>,
-    pub(super) refused: Vec<(String, String)>,
-    pub(super) in_use: Vec<(String, String)>,
-    pub(super) unfinished: usize,
-    /// When the next file may be finished.
-    pub(super) due: Option<Instant>,
+/// A finished product with its keys.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) found: Found,
+    pub(super) key: Arc<str>,
+    pub(super) asked: Arc<str>,
+    /// Whether an object with its content may be in the bucket already.
+    pub(super) may_be_there: bool,
+    /// Whether an operator asked for it.
+    pub(super) at_once: bool,
+}
+
+/// What is to be looked at after something happened.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) paths: Vec<(String, Cause)>,
+    /// Folders that are gone through.
+    pub(super) folders: BTreeMap<String, bool>,
+    pub(super) everything: bool,
 }
 
 impl Intake {
-    /// An intake for a folder; takes the keys of files that are confirmed already.
-    pub(super) fn new(scope: Scope, ledger: Arc<Ledger>, claims: Arc<Claims>) -> Self {
-        let mut claimed = HashMap::new();
-        for (path, claim) in ledger.claims() {
-            let owner = Owner { product: scope.product.clone(), path: path.clone() };
-            if claims.take(&claim, &owner).is_ok() {
-                claimed.insert(path, claim);
-            }
+    /// Takes the keys of products that are confirmed already.
+    pub(super) fn new(product: Arc<str>, conflict: Conflict, eyes: Eyes, claims: Arc<Claims>) -> Self {
+        for (path, claim) in eyes.ledger.claims() {
+            // Where two have it, the ledgers of two products were joined: the one that is confirmed keeps it.
+            let _ = claims.take(&claim, &Owner { product: product.clone(), path });
         }
-        let finder = Finder::new(scope.quiet);
-        let watch = Watch::default();
-        Self { scope, ledger, claims, finder, watch, claimed, walked_before: false, told_of_hidden: false }
+        let (watch, waiting) = (Watch::default(), Waiting::default());
+        Self { product, conflict, eyes, claims, watch, waiting, refused: BTreeMap::new(), walked_before: false }
     }
 
-    /// Waits until something happened in the folder; cancel-safe.
-    pub(super) async fn happened(&self) {
-        self.watch.happened().await;
-    }
-
-    /// Walks the folder. Files of `uploading` are left alone.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub(super) async fn walk(&mut self, uploading: &HashSet<Arc<str>>) -> io::Result<Harvest> {
-        let (folder, mut watch) = (self.scope.folder.clone(), std::mem::take(&mut self.watch));
-        let walked = tokio::task::spawn_blocking(move || {
-            // First the watch, so that nothing happens between the two unseen.
-            watch.renew(&folder);
-            (watch, walk(&folder))
-        });
-        let (watch, walked) = walked.await.map_err(io::Error::other)?;
-        self.watch = watch;
-        let walked = walked?;
-        if !walked.incomplete {
-            self.forget_the_gone(&walked.files, uploading);
-        }
-        let mut harvest = Harvest { refused: walked.refused, ..Harvest::default() };
-        let (mut open, mut confirmed) = (Vec::new(), Vec::new());
-        for found in walked.files.into_iter().filter(|found| !uploading.contains(&found.path)) {
-            match self.scope.keys.render(&found) {
-                Err(why) => harvest.refused.push((found.path.to_string(), why)),
-                Ok(key) if self.ledger.holds(&found.path, &found.stamp.fingerprint, &self.scope.place, &key) => {
-                    confirmed.push(found);
+    /// What is to be looked at after this.
+    pub(super) fn after(&mut self, happened: Happened) -> Next {
+        let rule = &self.eyes.finder.rule;
+        let mut next = Next { everything: happened.everything, ..Next::default() };
+        let mut seen = BTreeSet::new();
+        // The last word on a path counts: a file that was made, written and closed is looked at once.
+        for (path, what) in happened.events.into_iter().rev() {
+            if rule.is_a_sign(&path) && matches!(what, What::Made | What::Closed | What::MovedIn) {
+                match rule.spoken_for(&path) {
+                    Spoken::Below(folder) => match rule.product_of(folder).filter(|_| rule.form == Form::Folder) {
+                        Some(product) => next.paths.push((product.to_owned(), Cause::Look)),
+                        None => next.add_folder(folder, false),
+                    },
+                    Spoken::Beside { folder, name } => {
+                        let slash = if folder.is_empty() { "" } else { "/" };
+                        let product = format!("{folder}{slash}{name}");
+                        match self.eyes.finder.folder.kind(&product) {
+                            Ok(_) if rule.product_of(&product) == Some(product.as_str()) => {
+                                next.paths.push((product, Cause::Look));
+                            }
+                            _ => next.add_folder(folder, false),
+                        }
+                    }
                 }
-                Ok(_) => open.push(found),
+            } else if let Some(product) = rule.product_of(&path) {
+                let itself = product == path;
+                let said = match rule.finished {
+                    Finished::Renamed => itself && what == What::MovedIn,
+                    Finished::Closed => itself && matches!(what, What::MovedIn | What::Closed),
+                    _ => false,
+                };
+                if !seen.insert(product.to_owned()) {
+                    continue;
+                }
+                match rule.finished {
+                    _ if itself && what == What::Gone => self.waiting.remove(product),
+                    Finished::Quiet(quiet) => {
+                        next.everything |= !self.waiting.postpone(&product.into(), Instant::now(), quiet);
+                    }
+                    // Its own events say when it is finished, those of its files do not.
+                    _ if itself => next.paths.push((product.to_owned(), if said { Cause::Said } else { Cause::Look })),
+                    _ => {}
+                }
+            } else if matches!(what, What::Folder | What::MovedIn) && rule.is_entered(&path) {
+                next.add_folder(&path, what == What::MovedIn && rule.finished == Finished::Renamed);
             }
         }
-        let quiet = self.finder.pick(open, Instant::now(), SystemTime::now());
-        (harvest.unfinished, harvest.due) = (quiet.unfinished, quiet.due);
-        if !self.scope.delete {
-            confirmed.clear();
-        }
-        let writers = self.writers(quiet.files.iter().chain(&confirmed)).await?;
-        self.take(quiet.files, &writers, &mut harvest);
-        self.delete(confirmed, &writers, &mut harvest).await;
-        self.walked_before = true;
-        Ok(harvest)
+        next.paths.reverse();
+        next
     }
 
-    /// Picks those that nobody writes and whose key nobody else has.
-    fn take(&mut self, quiet: Vec<Found>, writers: &OpenFiles, harvest: &mut Harvest) {
-        for found in quiet {
-            if let Some(who) = writers.writer(id(&found)) {
-                harvest.in_use.push((found.path.to_string(), format!("open for writing by {who}")));
-                let again = Instant::now() + STILL_OPEN.max(self.scope.quiet);
-                harvest.due = Some(harvest.due.map_or(again, |due| due.min(again)));
+    /// Takes those that are finished out of what was seen; the others are looked at again in time.
+    pub(super) fn take(&mut self, sightings: Sightings) -> Vec<Offer> {
+        self.refused.extend(sightings.refused);
+        for path in sightings.gone.iter().map(String::as_str).chain(sightings.settled.iter().map(|path| &**path)) {
+            self.waiting.remove(path);
+            self.refused.remove(path);
+        }
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut offers = Vec::new();
+        for sighting in sightings.open {
+            let path = sighting.found.path.clone();
+            self.refused.remove(&*path);
+            if !self.is_finished(&sighting, now, wall) {
                 continue;
             }
-            // Rendered again rather than kept: most files of a large folder are not to be uploaded.
-            let Ok(key) = self.scope.keys.render(&found) else { continue };
-            match self.claim(&found.path, &key) {
-                Ok(key) => {
-                    let may_be_there = !self.walked_before || found.stamp.age(SystemTime::now()) > OLD;
-                    harvest.finished.push((found, key, may_be_there));
-                }
-                Err(Owner { product, path }) => {
-                    let why = format!(
-                        "its key {key:?} belongs to {path:?} of {product}; rename one, or tell them apart in `key`"
-                    );
-                    harvest.refused.push((found.path.to_string(), why));
+            self.waiting.remove(&path);
+            match self.offer(sighting.found, sighting.cause == Cause::Asked) {
+                Ok(offer) => offers.push(offer),
+                Err(why) => {
+                    self.refused.insert(path.to_string(), why);
                 }
             }
         }
+        offers
     }
 
-    /// Deletes files that the bucket has confirmed, as they are, and nobody writes.
-    async fn delete(&self, confirmed: Vec<Found>, writers: &OpenFiles, harvest: &mut Harvest) {
-        let unused: Vec<_> = confirmed.into_iter().filter(|found| writers.writer(id(found)).is_none()).collect();
-        if unused.is_empty() {
-            return;
-        }
-        // Where the state cannot be written (a full disk, say) the bucket's word is enough: space comes first.
-        let _ = self.ledger.save(true).await;
-        let folder = self.scope.folder.clone();
-        let deleted = tokio::task::spawn_blocking(move || {
-            unused
-                .into_iter()
-                .filter_map(|found| Some((found.path.to_string(), delete(&folder, &found).err()?)))
-                .collect()
-        });
-        let failed: Vec<(String, io::Error)> = deleted.await.unwrap_or_default();
-        let failed =
-            failed.into_iter().map(|(path, error)| (path, format!("uploaded, but cannot be deleted: {error}")));
-        harvest.refused.extend(failed);
+    /// Takes what a walk of everything brought: what is refused is told anew.
+    pub(super) fn take_all(&mut self, sightings: Sightings) -> Vec<Offer> {
+        self.refused.clear();
+        let offers = self.take(sightings);
+        self.walked_before = true;
+        offers
     }
 
-    async fn writers(&mut self, files: impl Iterator<Item = &Found>) -> io::Result<OpenFiles> {
-        let wanted: HashSet<_> = files.map(id).collect();
-        let found = tokio::task::spawn_blocking(move || OpenFiles::find(&wanted)).await.map_err(io::Error::other)??;
-        if found.hidden > 0 && !std::mem::replace(&mut self.told_of_hidden, true) {
-            log::warn!(
-                "{}: the open files of {} processes cannot be seen (CAP_SYS_PTRACE is missing); of what they write \
-                 only the time since the last change tells whether it is finished",
-                self.scope.product,
-                found.hidden
-            );
-        }
-        Ok(found)
+    pub(super) fn has_walked(&self) -> bool {
+        self.walked_before
     }
 
-    fn claim(&mut self, path: &Arc<str>, key: &str) -> Result<Arc<str>, Owner> {
-        let before = self.claimed.get(path);
-        if let Some(before) = before.filter(|before| *before.key == *key && before.place == self.scope.place) {
-            return Ok(before.key.clone());
+    fn is_finished(&mut self, sighting: &Sighting, now: Instant, wall: SystemTime) -> bool {
+        let Sighting { found, cause, has_sign, writer } = sighting;
+        let (path, stamp) = (&found.path, found.stamp);
+        let said = *cause == Cause::Said || self.waiting.was_said(path);
+        let since = self.waiting.unchanged_since(path, &stamp, now, wall);
+        if let Some(who) = writer {
+            self.waiting.put(path, stamp, [since, now + STILL_OPEN], said || *cause == Cause::Asked);
+            self.waiting.used_by(path, who.clone());
+            return false;
         }
-        let (claim, owner) = (Claim { place: self.scope.place.clone(), key: key.into() }, self.owner(path));
-        self.claims.take(&claim, &owner)?;
-        if let Some(before) = self.claimed.insert(path.clone(), claim.clone()) {
-            self.claims.give_back(&before, &owner);
+        let quiet = match &self.eyes.finder.rule.finished {
+            _ if *cause == Cause::Asked => return true,
+            Finished::Closed => return true,
+            Finished::Push => return self.waiting.was_said(path),
+            Finished::Marker(_) | Finished::Job => {
+                if !has_sign {
+                    self.waiting.remove(path);
+                }
+                return *has_sign;
+            }
+            Finished::Renamed if said || was_renamed(&stamp) => return true,
+            Finished::Renamed => NOT_RENAMED,
+            Finished::Quiet(quiet) => *quiet,
+        };
+        let due = since + quiet;
+        if due <= now {
+            return true;
         }
-        Ok(claim.key)
+        // Without room a walk finds it again.
+        self.waiting.put(path, stamp, [since, due], false);
+        false
     }
 
-    fn forget_the_gone(&mut self, files: &[Found], uploading: &HashSet<Arc<str>>) {
-        let present: HashSet<&str> =
-            files.iter().map(|found| &found.path).chain(uploading).map(|path| &**path).collect();
-        self.ledger.forget_all_but(&present, if self.scope.delete { DELETED } else { 0 });
-        let gone = self.claimed.keys().filter(|path| !present.contains(&***path) && !self.ledger.knows(path));
-        let gone: Vec<_> = gone.cloned().collect();
-        for path in gone {
-            if let Some(claim) = self.claimed.remove(&path) {
-                self.claims.give_back(&claim, &self.owner(&path));
+    fn offer(&mut self, found: Found, at_once: bool) -> Result<Offer, String> {
+        let Eyes { keys, ledger, .. } = &self.eyes;
+        let fingerprint = &found.stamp.fingerprint;
+        let asked = match ledger.intent(&found.path, fingerprint) {
+            Some(earlier) => earlier,
+            None => keys.render(&found, Timestamp::now())?,
+        };
+        let is_known = ledger.key_of(&found.path).is_some();
+        let key = self.claim(&found, &asked, 1)?;
+        if self.eyes.keys.template.is_of_the_moment() {
+            self.eyes.ledger.intend(&found.path, fingerprint, &asked);
+        }
+        let may_be_there = !self.walked_before || is_known || found.stamp.age(SystemTime::now()) > OLD;
+        Ok(Offer { found, key, asked: asked.into(), may_be_there, at_once })
+    }
+
+    /// Takes a key for a product: the one that was asked for, or one with a number from `first` on.
+    pub(super) fn claim(&self, found: &Found, asked: &str, first: u32) -> Result<Arc<str>, String> {
+        let owner = Owner { product: self.product.clone(), path: found.path.clone() };
+        let mut taken = None;
+        for number in first..=MOST_VERSIONS {
+            let key: Arc<str> = numbered(asked, number).into();
+            check(&key).and_then(|()| check_keys(found, &key))?;
+            let claim = Claim { place: self.eyes.place.clone(), key: key.clone() };
+            match self.claims.take(&claim, &owner) {
+                Ok(()) => return Ok(key),
+                Err(other) if self.conflict == Conflict::Refuse => {
+                    taken = Some(other);
+                    break;
+                }
+                Err(_) => {}
             }
         }
+        let Some(Owner { product, path }) = taken else {
+            return Err(format!("its key {asked:?} and {MOST_VERSIONS} others with numbers are taken"));
+        };
+        Err(format!("its key {asked:?} belongs to {path:?} of {product}; rename one, or tell them apart in `key`"))
     }
 
-    fn owner(&self, path: &Arc<str>) -> Owner {
-        Owner { product: self.scope.product.clone(), path: path.clone() }
+    /// Gives a key back that a product has no more.
+    pub(super) fn give_back(&self, path: &Arc<str>, claim: &Claim) {
+        self.claims.give_back(claim, &Owner { product: self.product.clone(), path: path.clone() });
+    }
+}
+
+impl Next {
+    fn add_folder(&mut self, path: &str, said: bool) {
+        *self.folders.entry(path.to_owned()).or_default() |= said;
     }
 }
 
 impl Drop for Intake {
     /// An intake that is made anew takes its keys anew.
     fn drop(&mut self) {
-        for (path, claim) in &self.claimed {
-            self.claims.give_back(claim, &self.owner(path));
-        }
+        self.claims.give_back_all(&self.product);
     }
 }
 
-fn id(found: &Found) -> FileId {
-    (found.stamp.device, found.stamp.fingerprint.inode)
-}
-
-fn delete(folder: &Folder, found: &Found) -> io::Result<()> {
-    let result = match folder.stamp(&found.path) {
-        Ok(stamp) if stamp.same_content(&found.stamp) => folder.remove(&found.path),
-        // It changed: a new product.
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
-    };
-    result.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
+/// A rename changes the inode, which writing does too, but not the content: as far as the kernel's clock ticks.
+fn was_renamed(stamp: &Stamp) -> bool {
+    stamp.ctime > stamp.fingerprint.mtime
 }

@@ -1,215 +1,377 @@
 use super::claims::Claim;
 use super::folder::Fingerprint;
-use hostwright_core::state::{StateError, StateFile};
+use hostwright_core::journal::Journal;
+use hostwright_core::state::StateError;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-const VERSION: u32 = 1;
-/// The share of time that may go into writing a ledger of many files: one in eleven. What a crash in between takes is
-/// found again in the bucket by size and SHA-256, so that nothing is sent twice.
-const PAUSE_PER_COST: u32 = 10;
+const VERSION: u32 = 2;
 
 /// A content that the bucket has confirmed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {
-    #[serde(flatten)]
     pub(super) fingerprint: Fingerprint,
-    #[serde(with = "shared")]
     pub(super) key: Arc<str>,
+    /// The key that the template gave, where that was another's or is of the moment.
+    pub(super) asked: Option<Arc<str>>,
     /// The bucket.
-    #[serde(with = "shared")]
     pub(super) place: Arc<str>,
-    pub(super) etag: Option<String>,
     pub(super) sha256: String,
     pub(super) time: Timestamp,
 }
 
-/// An upload in parts that was begun, so that its parts can be cleared if this process is killed.
+/// An upload that was begun, so that another process can go on with it, or clear its parts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Begun {
+    /// The file's path in the watched folder.
+    pub(super) path: String,
     #[serde(flatten)]
     pub(super) fingerprint: Fingerprint,
-    #[serde(with = "shared")]
-    pub(super) key: Arc<str>,
-    #[serde(with = "shared")]
-    pub(super) place: Arc<str>,
+    /// The bucket.
+    pub(super) place: String,
+    /// The store's id of an upload in parts.
     pub(super) upload: String,
     pub(super) sha256: String,
 }
 
-/// Strings that are shared in memory, for there may be many records.
-mod shared {
-    use serde::{Deserialize as _, Deserializer, Serializer};
-    use std::sync::Arc;
-
-    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(text)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
-        String::deserialize(deserializer).map(Arc::from)
-    }
+/// A product that is being uploaded under a key that its template would not give again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Intent {
+    pub(super) digest: u64,
+    pub(super) key: String,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Contents {
-    /// Uploads confirmed in all, also of files that are gone.
-    uploaded: u64,
-    records: BTreeMap<String, Record>,
-    begun: BTreeMap<String, Begun>,
+/// One line of the journal.
+#[derive(Debug, Serialize, Deserialize)]
+enum Line {
+    /// Uploads confirmed in all.
+    #[serde(rename = "u")]
+    Uploaded(u64),
+    /// A product is confirmed.
+    #[serde(rename = "p")]
+    Confirmed { p: String, d: u64, k: String, a: Option<String>, b: String, t: i64 },
+    /// Nothing of a product is left here or elsewhere that needs to be known.
+    #[serde(rename = "f")]
+    Forgotten(String),
+    /// An upload was begun, by its key.
+    #[serde(rename = "b")]
+    Begun(String, Begun),
+    /// And ended.
+    #[serde(rename = "e")]
+    Ended(String),
+    /// By the product's path.
+    #[serde(rename = "i")]
+    Intent(String, Intent),
 }
 
-/// What is known of a product's files, durable. Files that are gone are forgotten, which bounds it.
+/// A product that is confirmed, in little memory: there may be very many.
 #[derive(Debug)]
-pub(super) struct Ledger(Mutex<Inner>);
+struct Held {
+    digest: u64,
+    key: Arc<str>,
+    asked: Option<Arc<str>>,
+    place: Arc<str>,
+    /// Seconds since 1970.
+    time: i64,
+    /// The walk that saw it last.
+    seen: u32,
+}
+
+/// What is known of a product folder's products, durable. Those that are gone are forgotten, which bounds it.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    inner: Mutex<Inner>,
+    /// Locked by itself, so that nobody waits for the disk.
+    journal: Mutex<Journal>,
+}
 
 #[derive(Debug)]
 struct Inner {
-    contents: Contents,
-    file: StateFile<Contents>,
+    uploaded: u64,
+    held: HashMap<Arc<str>, Held>,
+    begun: BTreeMap<String, Begun>,
+    intents: BTreeMap<String, Intent>,
     last: Option<(String, Record)>,
-    unsaved: bool,
-    /// When the next write is worth its cost.
-    next_save: Instant,
+    unsaved: Vec<Vec<u8>>,
+    unsaved_bytes: usize,
+    /// Whether the journal has to be written anew before anything is appended.
+    rewrite: bool,
+    walk: u32,
 }
 
 impl Ledger {
-    /// Reads it, or begins one, for a product whose bucket is at `place`.
+    /// Reads it, or begins one, for a product folder whose bucket is at `place`.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn open(path: PathBuf, place: &Arc<str>) -> Result<Arc<Self>, StateError> {
-        let mut file = StateFile::new(path, VERSION);
-        let mut contents: Contents = file.load()?.unwrap_or_default();
-        for record in contents.records.values_mut().filter(|record| record.place == *place) {
-            record.place = place.clone();
+    pub(super) fn open(path: &Path, place: &Arc<str>) -> Result<Arc<Self>, StateError> {
+        let (journal, lines) = Journal::open(path, VERSION)?;
+        let mut inner = Inner {
+            uploaded: 0,
+            held: HashMap::new(),
+            begun: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            last: None,
+            unsaved: Vec::new(),
+            unsaved_bytes: 0,
+            rewrite: true,
+            walk: 0,
+        };
+        for line in lines {
+            if let Ok(line) = serde_json::from_slice(&line) {
+                inner.replay(line, place);
+            }
         }
-        let last = contents.records.iter().max_by_key(|(_, record)| record.time);
-        let last = last.map(|(path, record)| (path.clone(), record.clone()));
-        Ok(Arc::new(Self(Mutex::new(Inner { contents, file, last, unsaved: false, next_save: Instant::now() }))))
+        Ok(Arc::new(Self { inner: Mutex::new(inner), journal: Mutex::new(journal) }))
     }
 
     /// Confirmed uploads in all.
     pub(super) fn uploaded(&self) -> u64 {
-        self.lock().contents.uploaded
+        self.lock().uploaded
     }
 
-    /// The latest record.
+    /// The latest record of this process.
     pub(super) fn last(&self) -> Option<(String, Record)> {
         self.lock().last.clone()
     }
 
-    /// Whether this content is confirmed under this key.
-    pub(super) fn holds(&self, path: &str, fingerprint: &Fingerprint, place: &str, key: &str) -> bool {
-        self.lock()
-            .contents
-            .records
-            .get(path)
-            .is_some_and(|record| record.fingerprint == *fingerprint && *record.place == *place && *record.key == *key)
+    /// Whether this content is confirmed under the key that the template gives; `None`: under whatever key. Notes that
+    /// the product was seen, and gives its key and the time of its confirmation.
+    pub(super) fn holds(
+        &self,
+        path: &str,
+        fingerprint: &Fingerprint,
+        place: &str,
+        asked: Option<&str>,
+    ) -> Option<(Arc<str>, Timestamp)> {
+        let mut inner = self.lock();
+        let walk = inner.walk;
+        let held = inner.held.get_mut(path)?;
+        held.seen = walk;
+        let same_key = asked.is_none_or(|asked| held.asked.as_deref().unwrap_or(&held.key) == asked);
+        let same = same_key && held.digest == fingerprint.digest() && *held.place == *place;
+        same.then(|| (held.key.clone(), Timestamp::from_second(held.time).unwrap_or_default()))
+    }
+
+    /// The key under which a product was confirmed last, whatever its content was.
+    pub(super) fn key_of(&self, path: &str) -> Option<Claim> {
+        self.lock().held.get(path).map(Held::claim)
     }
 
     /// Paths with the keys that they have, and in which buckets.
     pub(super) fn claims(&self) -> Vec<(Arc<str>, Claim)> {
-        let inner = self.lock();
-        let claim = |record: &Record| Claim { place: record.place.clone(), key: record.key.clone() };
-        inner.contents.records.iter().map(|(path, record)| (path.as_str().into(), claim(record))).collect()
+        self.lock().held.iter().map(|(path, held)| (path.clone(), held.claim())).collect()
     }
 
     /// Notes a confirmed upload; [`Self::save`] makes it durable.
-    pub(super) fn record(&self, path: &str, record: Record) {
+    pub(super) fn record(&self, path: &Arc<str>, record: Record) {
         let mut inner = self.lock();
-        inner.contents.uploaded += 1;
-        inner.contents.begun.remove(path);
-        inner.last = Some((path.to_owned(), record.clone()));
-        inner.contents.records.insert(path.to_owned(), record);
-        inner.unsaved = true;
+        inner.uploaded += 1;
+        let uploaded = inner.uploaded;
+        let line = Line::Confirmed {
+            p: path.to_string(),
+            d: record.fingerprint.digest(),
+            k: record.key.to_string(),
+            a: record.asked.as_ref().map(ToString::to_string),
+            b: record.place.to_string(),
+            t: record.time.as_second(),
+        };
+        inner.note(&[line, Line::Uploaded(uploaded)]);
+        inner.intents.remove(&**path);
+        let held = Held {
+            digest: record.fingerprint.digest(),
+            key: record.key.clone(),
+            asked: record.asked.clone(),
+            place: record.place.clone(),
+            time: record.time.as_second(),
+            seen: inner.walk,
+        };
+        inner.held.insert(path.clone(), held);
+        inner.last = Some((path.to_string(), record));
     }
 
-    /// Forgets files that are gone, but the latest `keep` of them.
-    pub(super) fn forget_all_but(&self, present: &HashSet<&str>, keep: usize) {
+    /// A walk begins: what it does not see, and is not recorded meanwhile, is gone at its end.
+    pub(super) fn begin_walk(&self) {
         let mut inner = self.lock();
-        let gone = inner.contents.records.iter().filter(|(path, _)| !present.contains(path.as_str()));
-        let mut gone: Vec<_> = gone.map(|(path, record)| (record.time, path.clone())).collect();
+        inner.walk = inner.walk.wrapping_add(1);
+    }
+
+    /// Notes that a product is there although it is not looked at now.
+    pub(super) fn see(&self, path: &str) {
+        let mut inner = self.lock();
+        let walk = inner.walk;
+        if let Some(held) = inner.held.get_mut(path) {
+            held.seen = walk;
+        }
+    }
+
+    /// A walk that saw everything has ended: forgets products that are gone, but the latest `keep` of them. Gives those.
+    pub(super) fn end_walk(&self, keep: usize) -> Vec<(Arc<str>, Claim)> {
+        let mut inner = self.lock();
+        let gone = inner.held.iter().filter(|(_, held)| held.seen != inner.walk);
+        let mut gone: Vec<_> = gone.map(|(path, held)| (held.time, path.clone())).collect();
         if gone.len() <= keep {
-            return;
+            return Vec::new();
         }
         gone.sort_unstable();
-        for (_, path) in &gone[..gone.len() - keep] {
-            inner.contents.records.remove(path);
-            inner.unsaved = true;
+        gone.truncate(gone.len() - keep);
+        let mut forgotten = Vec::new();
+        for (_, path) in gone {
+            if let Some(held) = inner.held.remove(&path) {
+                inner.note(&[Line::Forgotten(path.to_string())]);
+                forgotten.push((path, held.claim()));
+            }
         }
+        forgotten
     }
 
-    /// Whether a path has a record.
-    pub(super) fn knows(&self, path: &str) -> bool {
-        self.lock().contents.records.contains_key(path)
-    }
-
-    /// Uploads that an earlier process, or an earlier attempt, did not end.
+    /// Uploads that an earlier process, or an earlier attempt, did not end, by their keys.
     pub(super) fn all_begun(&self) -> Vec<(String, Begun)> {
-        self.lock().contents.begun.iter().map(|(path, begun)| (path.clone(), begun.clone())).collect()
+        self.lock().begun.iter().map(|(key, begun)| (key.clone(), begun.clone())).collect()
     }
 
-    /// The upload of a path that did not end.
-    pub(super) fn begun(&self, path: &str) -> Option<Begun> {
-        self.lock().contents.begun.get(path).cloned()
+    /// The upload under a key that did not end.
+    pub(super) fn begun(&self, key: &str) -> Option<Begun> {
+        self.lock().begun.get(key).cloned()
     }
 
     /// Notes an upload in parts, durable before the first part is sent.
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) async fn begin(self: &Arc<Self>, path: &str, begun: Begun) -> Result<(), StateError> {
+    pub(super) async fn begin(self: &Arc<Self>, key: &str, begun: Begun) -> Result<(), StateError> {
         {
             let mut inner = self.lock();
-            inner.contents.begun.insert(path.to_owned(), begun);
-            inner.unsaved = true;
+            inner.note(&[Line::Begun(key.to_owned(), begun.clone())]);
+            inner.begun.insert(key.to_owned(), begun);
         }
-        self.save(true).await.map(|_| ())
+        self.save().await
     }
 
-    /// Notes that its parts are cleared.
-    pub(super) fn ended(&self, path: &str) {
+    /// Notes that it is completed, or that its parts are cleared.
+    pub(super) fn ended(&self, key: &str) {
         let mut inner = self.lock();
-        inner.unsaved |= inner.contents.begun.remove(path).is_some();
+        if inner.begun.remove(key).is_some() {
+            inner.note(&[Line::Ended(key.to_owned())]);
+        }
     }
 
-    /// Writes what is not written yet, if that is worth its cost by now or `now` insists. Tells whether all is durable.
+    /// The key that a product was to have at an earlier attempt.
+    pub(super) fn intent(&self, path: &str, fingerprint: &Fingerprint) -> Option<String> {
+        let inner = self.lock();
+        inner.intents.get(path).filter(|intent| intent.digest == fingerprint.digest()).map(|intent| intent.key.clone())
+    }
+
+    /// Notes the key that a product is to have, where its template would give another one later.
+    pub(super) fn intend(&self, path: &str, fingerprint: &Fingerprint, key: &str) {
+        let mut inner = self.lock();
+        let intent = Intent { digest: fingerprint.digest(), key: key.to_owned() };
+        inner.note(&[Line::Intent(path.to_owned(), intent.clone())]);
+        inner.intents.insert(path.to_owned(), intent);
+    }
+
+    /// Whether there is something that [`Self::save`] has to write.
+    pub(super) fn is_unsaved(&self) -> bool {
+        let inner = self.lock();
+        !inner.unsaved.is_empty() || inner.rewrite
+    }
+
+    /// Makes everything durable.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub(super) async fn save(self: &Arc<Self>, now: bool) -> Result<bool, StateError> {
-        {
-            let inner = self.lock();
-            if !inner.unsaved {
-                return Ok(true);
-            }
-            if !now && Instant::now() < inner.next_save {
-                return Ok(false);
-            }
-        }
+    /// It cannot be written; it is tried again with the next call.
+    pub(super) async fn save(self: &Arc<Self>) -> Result<(), StateError> {
         let ledger = self.clone();
         let saved = tokio::task::spawn_blocking(move || ledger.save_now()).await;
         // A panic there is a defect; the next attempt shows whether it lasts.
-        saved.unwrap_or(Ok(())).map(|()| true)
+        saved.unwrap_or(Ok(()))
     }
 
     fn save_now(&self) -> Result<(), StateError> {
-        let mut inner = self.lock();
-        let began = Instant::now();
-        let Inner { contents, file, unsaved, next_save, .. } = &mut *inner;
-        let stored = file.store(contents);
-        *unsaved = stored.is_err();
-        *next_save = Instant::now() + began.elapsed().min(Duration::from_secs(1)) * PAUSE_PER_COST;
-        stored
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let (lines, is_snapshot) = {
+            let mut inner = self.lock();
+            let lines = std::mem::take(&mut inner.unsaved);
+            let bytes = std::mem::take(&mut inner.unsaved_bytes);
+            if lines.is_empty() && !inner.rewrite {
+                return Ok(());
+            }
+            let rewrite = inner.rewrite || !journal.has_room(lines.len(), bytes);
+            // Until this has gone well: what is readable after a failure is uncertain, and the next attempt writes all.
+            inner.rewrite = true;
+            if rewrite { (inner.snapshot(), true) } else { (lines, false) }
+        };
+        if is_snapshot {
+            journal.rewrite(&lines)?;
+        } else {
+            journal.append(&lines)?;
+        }
+        self.lock().rewrite = false;
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn claim(&self) -> Claim {
+        Claim { place: self.place.clone(), key: self.key.clone() }
+    }
+}
+
+impl Inner {
+    fn replay(&mut self, line: Line, here: &Arc<str>) {
+        match line {
+            Line::Uploaded(number) => self.uploaded = number,
+            Line::Confirmed { p, d, k, a, b, t } => {
+                self.intents.remove(&p);
+                let place = if b == **here { here.clone() } else { b.into() };
+                let held = Held { digest: d, key: k.into(), asked: a.map(Arc::from), place, time: t, seen: 0 };
+                self.held.insert(p.into(), held);
+            }
+            Line::Forgotten(path) => {
+                self.held.remove(path.as_str());
+                self.intents.remove(&path);
+            }
+            Line::Begun(key, begun) => {
+                self.begun.insert(key, begun);
+            }
+            Line::Ended(key) => {
+                self.begun.remove(&key);
+            }
+            Line::Intent(path, intent) => {
+                self.intents.insert(path, intent);
+            }
+        }
+    }
+
+    fn note(&mut self, lines: &[Line]) {
+        for line in lines {
+            // These are strings and numbers: they always can be written as JSON.
+            let bytes = serde_json::to_vec(line).unwrap_or_default();
+            self.unsaved_bytes += bytes.len();
+            self.unsaved.push(bytes);
+        }
+    }
+
+    fn snapshot(&self) -> Vec<Vec<u8>> {
+        let held = self.held.iter().map(|(path, held)| Line::Confirmed {
+            p: path.to_string(),
+            d: held.digest,
+            k: held.key.to_string(),
+            a: held.asked.as_ref().map(ToString::to_string),
+            b: held.place.to_string(),
+            t: held.time,
+        });
+        let begun = self.begun.iter().map(|(key, begun)| Line::Begun(key.clone(), begun.clone()));
+        let intents = self.intents.iter().map(|(path, intent)| Line::Intent(path.clone(), intent.clone()));
+        let lines = std::iter::once(Line::Uploaded(self.uploaded)).chain(held).chain(begun).chain(intents);
+        lines.map(|line| serde_json::to_vec(&line).unwrap_or_default()).collect()
     }
 }
 
@@ -217,40 +379,68 @@ impl Ledger {
 mod tests {
     use super::{Begun, Ledger, Record};
     use crate::products::folder::Fingerprint;
-    use std::collections::HashSet;
+    use jiff::Timestamp;
+
+    fn fingerprint(inode: u64) -> Fingerprint {
+        Fingerprint { size: 1, mtime: (2, 3), inode }
+    }
 
     fn record(inode: u64) -> Record {
         Record {
-            fingerprint: Fingerprint { size: 1, mtime: (2, 3), inode },
+            fingerprint: fingerprint(inode),
             key: "k".into(),
+            asked: None,
             place: "p".into(),
-            etag: None,
             sha256: "s".into(),
-            time: jiff::Timestamp::UNIX_EPOCH,
+            time: Timestamp::UNIX_EPOCH,
         }
     }
 
     #[tokio::test]
-    async fn a_ledger_survives_and_forgets_files_that_are_gone_but_not_how_many_they_were() {
+    async fn a_ledger_survives_and_forgets_products_that_are_gone_but_not_how_many_they_were() {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("images.json");
-        let ledger = Ledger::open(path.clone(), &"p".into()).expect("opened");
-        ledger.record("a", record(1));
-        ledger.record("b\n\u{e9}", record(2));
-        let Record { fingerprint, key, place, sha256, .. } = record(3);
-        let begun = Begun { fingerprint, key, place, upload: "u".into(), sha256 };
-        ledger.begin("c", begun.clone()).await.expect("saved");
-        let again = Ledger::open(path.clone(), &"p".into()).expect("opened");
-        assert!(again.holds("b\n\u{e9}", &record(2).fingerprint, "p", "k"));
-        assert!(!again.holds("b\n\u{e9}", &record(1).fingerprint, "p", "k"), "another content");
-        assert!(!again.holds("a", &record(1).fingerprint, "p", "other"), "another key");
-        assert_eq!(again.all_begun(), [("c".to_owned(), begun)]);
-        again.forget_all_but(&HashSet::from(["a"]), 1);
-        assert!(again.knows("b\n\u{e9}"), "one is kept");
-        again.forget_all_but(&HashSet::from(["a"]), 0);
-        assert!(!again.knows("b\n\u{e9}"));
-        assert!(again.save(true).await.expect("saved"));
-        let third = Ledger::open(path, &"p".into()).expect("opened");
+        let path = folder.path().join("images.ledger");
+        let ledger = Ledger::open(&path, &"p".into()).expect("opened");
+        ledger.record(&"a".into(), record(1));
+        ledger.record(&"b\n\u{e9}".into(), record(2));
+        let begun = Begun {
+            path: "c".into(),
+            fingerprint: fingerprint(3),
+            place: "p".into(),
+            upload: "u".into(),
+            sha256: "s".into(),
+        };
+        ledger.begin("key of c", begun.clone()).await.expect("saved");
+        let again = Ledger::open(&path, &"p".into()).expect("opened");
+        assert!(again.holds("b\n\u{e9}", &fingerprint(2), "p", Some("k")).is_some());
+        assert!(again.holds("b\n\u{e9}", &fingerprint(1), "p", Some("k")).is_none(), "another content");
+        assert!(again.holds("a", &fingerprint(1), "p", Some("other")).is_none(), "another key");
+        assert!(again.holds("a", &fingerprint(1), "p", None).is_some(), "whatever key");
+        assert_eq!(again.all_begun(), [("key of c".to_owned(), begun)]);
+        again.begin_walk();
+        again.see("a");
+        assert_eq!(again.end_walk(1), [], "one is kept");
+        let forgotten = again.end_walk(0);
+        assert!(forgotten.len() == 1 && &*forgotten[0].0 == "b\n\u{e9}", "{forgotten:?}");
+        again.save().await.expect("saved");
+        let third = Ledger::open(&path, &"p".into()).expect("opened");
         assert_eq!((third.uploaded(), third.claims().len()), (2, 1));
+        assert_eq!(third.begun("key of c").map(|begun| begun.upload).as_deref(), Some("u"));
+        third.ended("key of c");
+        assert_eq!(third.begun("key of c"), None);
+    }
+
+    #[tokio::test]
+    async fn a_key_of_the_moment_is_kept_until_its_product_is_confirmed() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("images.ledger");
+        let ledger = Ledger::open(&path, &"p".into()).expect("opened");
+        ledger.intend("a", &fingerprint(1), "2026/a");
+        ledger.save().await.expect("saved");
+        let again = Ledger::open(&path, &"p".into()).expect("opened");
+        assert_eq!(again.intent("a", &fingerprint(1)).as_deref(), Some("2026/a"));
+        assert_eq!(again.intent("a", &fingerprint(2)), None, "another content");
+        again.record(&"a".into(), record(1));
+        assert_eq!(again.intent("a", &fingerprint(1)), None);
     }
 }

@@ -8,44 +8,78 @@
 //! cannot be reached, a folder that is missing, a file that cannot be read: said in the status and tried again for as
 //! long as it takes, each without harm to the others.
 
+/// What happens to local products that are confirmed.
+mod after;
+/// What others ask of a pipeline, answered.
+mod answers;
+/// The ways to pipelines, and what they are asked.
+mod ask;
 /// Keys that are taken, over all products.
 mod claims;
-/// Finished files among those in a folder.
+/// Notices on their way, durable.
+mod courier;
+/// Products among what is in a folder.
 mod find;
 /// A watched folder, in which links are never followed.
 mod folder;
+/// A product as it was found: a file, or a folder with all in it.
+mod found;
 /// Whether a bucket is used at present, and when it is tried next.
 mod gate;
-/// Which files of a folder are to be uploaded, and under which keys.
+/// Which products are finished, and under which keys they are to be uploaded.
 mod intake;
 /// Keys from templates.
 mod key;
 /// What is confirmed, durable.
 mod ledger;
-/// Who has a file open for writing.
+/// What a product is made of: its last object.
+mod manifest;
+/// Whom a confirmed product is told, and how.
+mod notice;
+/// Who has a file open for writing, as far as `/proc` tells.
 mod open_files;
+/// What operators order.
+mod operator;
 /// How the products are, for the status.
 mod overview;
-/// One product from folder to bucket.
+/// One product folder from events to objects.
 mod pipeline;
 /// What waits to be uploaded, and which comes next.
 mod queue;
+/// Which paths are products, and how they are said to be finished.
+mod rule;
 /// Files read once for their checksums.
 mod seal;
-/// One file into a bucket.
+/// A product folder with what it needs of the configuration.
+mod setting;
+/// What a pipeline says of itself, and how it ends.
+mod shown;
+/// Looks at paths, and what they bring.
+mod sighting;
+/// One product into a bucket.
 mod upload;
-/// The kernel's word that something happened in a folder.
+/// Manifests compared with what is in a bucket.
+mod verify;
+/// Products that are not finished.
+mod waiting;
+/// The kernel's word on what happened in a folder.
 mod watch;
+/// Whether anybody writes a file.
+mod writers;
 
 use crate::supervisor::Context;
+use ask::{Ask, Desk};
 use claims::Claims;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::{buckets::Bucket, products::Product};
+use operator::Operator;
 use overview::{Overviews, Row};
-use pipeline::{Pipeline, Setting};
+use pipeline::Pipeline;
+use setting::Setting;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch::Sender;
 use tokio::task::JoinSet;
 
@@ -56,11 +90,12 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let claims = Arc::new(Claims::default());
     let overviews = Sender::new(Overviews::default());
-    let settings: Vec<_> = products
-        .into_iter()
-        .filter_map(|(name, product)| Setting::new(name, product, &buckets, &context.environment))
-        .collect();
-    // All ledgers before the first upload: a key belongs to the file that is confirmed under it.
+    let (desk, mut boxes) = Desk::open(products.keys());
+    let mut settings = Vec::new();
+    for (name, product) in products {
+        settings.extend(Setting::new(&name, product, (&buckets, &desk), &context.environment)?);
+    }
+    // All ledgers before the first upload: a key belongs to the product that is confirmed under it.
     let mut pipelines = Vec::new();
     for setting in settings {
         let row = Row::new(&setting.name, overviews.clone());
@@ -69,15 +104,18 @@ pub async fn run(
     }
     let mut running = JoinSet::new();
     for (setting, row, opened) in pipelines {
-        running.spawn(keep_running(setting, row, opened, claims.clone(), context.clone()));
+        let Some(asks) = boxes.remove(&*setting.name) else { continue };
+        running.spawn(keep_running((setting, row, opened), asks, claims.clone(), context.clone()));
     }
+    let mut operator = Operator::new(desk, buckets);
     let mut changes = overviews.subscribe();
     overviews.send_modify(|_| {});
     loop {
         tokio::select! {
-            // All are cancel-safe (tokio documents it so).
+            // All are cancel-safe (tokio documents it so, and orders are not lost).
             Some(ended) = running.join_next() => ended?,
             Ok(()) = changes.changed() => overview::publish(&changes.borrow_and_update(), &context.status),
+            order = context.orders.next() => operator.take(order),
             () = context.stop.cancelled(), if running.is_empty() => return Ok(()),
         }
     }
@@ -85,16 +123,15 @@ pub async fn run(
 
 /// A pipeline whose state cannot be read or written is opened again, while the others go on.
 async fn keep_running(
-    setting: Setting,
-    row: Row,
-    mut opened: anyhow::Result<Pipeline>,
+    (setting, row, mut opened): (Setting, Row, anyhow::Result<Pipeline>),
+    mut asks: Receiver<Ask>,
     claims: Arc<Claims>,
     context: Context,
 ) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
     while !context.stop.is_cancelled() {
         let ended = match opened {
-            Ok(pipeline) => pipeline.run(&context.stop).await,
+            Ok(pipeline) => Box::pin(pipeline.run(&mut asks, &context.stop)).await,
             Err(error) => Err(error),
         };
         if let Err(error) = ended {
@@ -104,6 +141,10 @@ async fn keep_running(
                 () = tokio::time::sleep(backoff.next_delay()) => {}
             }
         }
-        opened = Pipeline::open(setting.clone(), &context.state, claims.clone(), row.clone());
+        if !context.stop.is_cancelled() {
+            opened = Pipeline::open(setting.clone(), &context.state, claims.clone(), row.clone());
+        } else {
+            return;
+        }
     }
 }

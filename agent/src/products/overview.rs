@@ -1,6 +1,7 @@
 use super::ledger::Record;
 use crate::measures::Measures;
 use crate::supervisor::Reporter;
+use hostwright_core::bucket::Profile;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::sync::watch::Sender;
@@ -21,19 +22,38 @@ pub(super) struct Overview {
     pub(super) waiting: usize,
     /// Files that are not finished.
     pub(super) unfinished: usize,
-    pub(super) uploading: Vec<String>,
+    pub(super) uploading: Vec<Uploading>,
     pub(super) uploaded: u64,
+    /// Bytes of those, since the start.
+    pub(super) bytes: u64,
     pub(super) failed: Sample,
     /// What cannot be uploaded under its name or key, and local files that could not be deleted.
     pub(super) refused: Sample,
     /// Finished but for somebody who has them open.
     pub(super) in_use: Sample,
+    /// Finished, but behind others in the order that is configured.
+    pub(super) held: Sample,
     pub(super) last: Option<(String, Record)>,
+    /// What the bucket was found to do.
+    pub(super) profile: Option<Profile>,
+    /// Notices that nobody has taken yet.
+    pub(super) notices: usize,
+    pub(super) notice_trouble: Option<String>,
     /// What is wrong with the folder, the bucket, the state.
     pub(super) folder_trouble: Option<String>,
     pub(super) bucket_trouble: Option<String>,
     pub(super) state_trouble: Option<String>,
     pub(super) sick: Option<String>,
+}
+
+/// A product that is being uploaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Uploading {
+    pub(super) path: String,
+    pub(super) key: String,
+    pub(super) size: u64,
+    /// Bytes that the bucket has.
+    pub(super) sent: u64,
 }
 
 /// A number of files with some of them and why.
@@ -128,7 +148,11 @@ fn measures(all: &Overviews) -> Measures {
     for (name, one) in all {
         let labels = [("product", name.as_str())];
         measures.counter(("uploaded_total", "Products that the bucket confirmed."), &labels, one.uploaded);
+        measures.counter(("uploaded_bytes_total", "Bytes of products that the bucket confirmed."), &labels, one.bytes);
+        let last = one.last.as_ref().map_or(0, |(_, record)| record.time.as_second());
+        measures.gauge(("last_upload_timestamp_seconds", "When the latest was confirmed."), &labels, last as f64);
         for (what, count) in [
+            (("notices", "Notices of confirmed products that nobody has taken yet."), one.notices),
             (("waiting", "Finished products that wait for their upload."), one.waiting),
             (("uploading", "Products that are being uploaded."), one.uploading.len()),
             (("unfinished", "Files that are not finished yet."), one.unfinished),
@@ -146,6 +170,7 @@ impl Overview {
     fn troubles(&self) -> Vec<String> {
         let troubles = [&self.sick, &self.state_trouble, &self.folder_trouble, &self.bucket_trouble];
         let mut troubles: Vec<_> = troubles.into_iter().flatten().cloned().collect();
+        troubles.extend(self.notice_trouble.as_ref().map(|why| format!("{} notices wait: {why}", self.notices)));
         troubles.extend(self.failed.sentence("not uploaded yet"));
         troubles.extend(self.refused.sentence("not taken"));
         troubles
@@ -163,8 +188,12 @@ impl Overview {
             "in_use": self.in_use.json(),
             "uploading": self.uploading,
             "uploaded": self.uploaded,
+            "bytes": self.bytes,
             "failed": self.failed.json(),
+            "held": self.held.json(),
+            "notices": self.notices,
             "refused": self.refused.json(),
+            "profile": self.profile,
             "last": last,
         })
     }

@@ -1,4 +1,4 @@
-use super::folder::{Folder, Found, is_gone};
+use super::folder::{Folder, Stamp, is_gone};
 use hostwright_core::bucket::Content;
 use std::io;
 
@@ -17,21 +17,21 @@ pub(super) enum Unsealed {
 ///
 /// From here on any change is noticed: what is sent must have the checksums that were read here. The manifest of a
 /// product of several files is made of these.
-pub(super) async fn seal(folder: &Folder, found: &Found) -> Result<Content, Unsealed> {
-    let (file, stamp) = folder.open(&found.path).map_err(unsealed)?;
-    if !stamp.same_content(&found.stamp) {
+pub(super) async fn seal(folder: &Folder, path: &str, found: &Stamp) -> Result<Content, Unsealed> {
+    let (file, stamp) = folder.open(path).map_err(unsealed)?;
+    if !stamp.same_content(found) {
         return Err(Unsealed::Changed);
     }
     let content = Content::read(file, stamp.fingerprint.size).await;
     // First the change, because it also explains a file that ended too early.
-    unchanged(folder, found)?;
+    unchanged(folder, path, found)?;
     content.map_err(unsealed)
 }
 
 /// Sees that a file is still as it was found.
-pub(super) fn unchanged(folder: &Folder, found: &Found) -> Result<(), Unsealed> {
-    let stamp = folder.stamp(&found.path).map_err(unsealed)?;
-    if stamp.same_content(&found.stamp) { Ok(()) } else { Err(Unsealed::Changed) }
+pub(super) fn unchanged(folder: &Folder, path: &str, found: &Stamp) -> Result<(), Unsealed> {
+    let stamp = folder.stamp(path).map_err(unsealed)?;
+    if stamp.same_content(found) { Ok(()) } else { Err(Unsealed::Changed) }
 }
 
 fn unsealed(error: io::Error) -> Unsealed {

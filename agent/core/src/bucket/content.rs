@@ -54,7 +54,7 @@ impl Content {
     }
 
     /// In how many requests it is sent.
-    pub(super) fn parts(&self) -> usize {
+    pub fn parts(&self) -> usize {
         self.md5.len()
     }
 

@@ -60,6 +60,7 @@ struct Known<'a> {
     bucket_names: &'a [String],
     buckets: &'a BTreeMap<String, buckets::Bucket>,
     labels: &'a values::Labels,
+    product_names: &'a [String],
 }
 
 /// Why a configuration was not taken. `Display` gives one line for each problem.
@@ -121,9 +122,15 @@ impl Config {
 
     fn read_section(mut root: Section<'_>) -> Self {
         let bucket_names = root.names("buckets");
+        let product_names = root.names("products");
         let host = root.section("host", host::Host::read).unwrap_or_default();
         let buckets = root.named("buckets", buckets::Bucket::read).unwrap_or_default();
-        let known = Known { bucket_names: &bucket_names, buckets: &buckets, labels: &host.labels };
+        let known = Known {
+            bucket_names: &bucket_names,
+            buckets: &buckets,
+            labels: &host.labels,
+            product_names: &product_names,
+        };
         let config = Self {
             containers: root.section("containers", containers::Containers::read),
             logs: root.section("logs", |section| logs::Logs::read(section, &known)),
@@ -133,6 +140,9 @@ impl Config {
             host,
             buckets,
         };
+        if let Some(name) = config.products.as_ref().and_then(products::Product::waits_for_itself) {
+            root.problem_with("products", &format!("{name:?} waits for itself by `after`; take it out of the circle"));
+        }
         root.finish();
         config
     }

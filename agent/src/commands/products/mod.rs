@@ -1,0 +1,143 @@
+//! `hostwright-agent products`: how products are, and what operators can do about it.
+
+mod table;
+
+use anyhow::{Context as _, bail};
+use hostwright_core::local_api::{self, Answer};
+use hostwright_core::status::AgentStatus;
+use serde_json::{Value, json};
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::Format;
+
+/// How often what takes long is asked for.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Products {
+    /// Upload what is at a path, or in it, now: whether or not it is finished, but nothing that somebody writes.
+    Push {
+        /// A file or folder in a watched folder.
+        path: PathBuf,
+        /// As a product of this name alone, where several watch the folder.
+        #[arg(long)]
+        product: Option<String>,
+        /// Return once it was asked for, and not when the bucket has confirmed.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Compare the manifests under a prefix of a bucket with the objects that they speak of: that each is there, with its
+    /// size and checksum, and no other. Exit code 1 if anything does not hold.
+    Verify {
+        /// What the keys begin with; `''` is all.
+        prefix: String,
+        /// The bucket's name in the configuration, where there are several.
+        #[arg(long)]
+        bucket: Option<String>,
+        /// Read every object again and compare its content.
+        #[arg(long)]
+        deep: bool,
+    },
+}
+
+/// Does it, or shows how each product folder is.
+///
+/// # Errors
+/// No agent answers, or it says no.
+pub fn products(what: Option<Products>, socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
+    match what {
+        None => show(socket, format),
+        Some(Products::Push { path, product, no_wait }) => push(socket, (&path, product), !no_wait, format),
+        Some(Products::Verify { prefix, bucket, deep }) => {
+            verify(socket, &json!({"prefix": prefix, "bucket": bucket, "deep": deep}), format)
+        }
+    }
+}
+
+fn show(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
+    let answer = ask(socket, local_api::get(socket, "/v1/status", Duration::from_secs(5)))?;
+    let status: AgentStatus = serde_json::from_str(&answer.body)
+        .context("the agent's answer is not a status; do agent and command have the same version?")?;
+    let Some(duty) = status.duties.get("products") else {
+        bail!("this agent has no duty products: its configuration has no section `products:`")
+    };
+    match format {
+        Format::Json => println!("{}", duty.details),
+        Format::Table => print!("{}", table::table(&duty.details)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn push(
+    socket: &Path,
+    (path, product): (&Path, Option<String>),
+    wait: bool,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
+    let path = std::path::absolute(path).with_context(|| format!("{} cannot be made absolute", path.display()))?;
+    let answer = order(socket, "push", &json!({"path": path, "product": product}))?;
+    let mut pushed: Vec<Value> = answer.as_array().cloned().unwrap_or_default();
+    let mut well = true;
+    for one in &mut pushed {
+        while wait && is_open(one) {
+            std::thread::sleep(EVERY);
+            *one = order(socket, "state", &json!({"product": one["product"], "path": one["path"]}))?;
+        }
+        well &= !matches!(one["state"].as_str(), Some("failed" | "refused"));
+        if format == Format::Table {
+            println!("{}", table::pushed(one));
+        }
+    }
+    if format == Format::Json {
+        println!("{}", Value::Array(pushed));
+    }
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn is_open(one: &Value) -> bool {
+    matches!(one["state"].as_str(), Some("waiting" | "uploading"))
+}
+
+fn verify(socket: &Path, arguments: &Value, format: Format) -> anyhow::Result<ExitCode> {
+    let begun = order(socket, "verify", arguments)?;
+    let mut told = 0;
+    let report = loop {
+        let report = order(socket, "verified", &json!({"id": begun["id"]}))?;
+        if report["ended"] == true {
+            break report;
+        }
+        let files = report["files"].as_u64().unwrap_or_default();
+        if std::io::stderr().is_terminal() && files > told {
+            eprint!("\r{files} files compared");
+            told = files;
+        }
+        std::thread::sleep(EVERY);
+    };
+    if told > 0 {
+        eprintln!();
+    }
+    match format {
+        Format::Json => println!("{report}"),
+        Format::Table => print!("{}", table::verified(&report)),
+    }
+    let well = report["wrong"] == 0 && report["failed"].is_null();
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn order(socket: &Path, verb: &str, arguments: &Value) -> anyhow::Result<Value> {
+    let path = format!("/v1/duties/products/{verb}");
+    let answer = ask(socket, local_api::post(socket, &path, &arguments.to_string(), Duration::from_secs(90)))?;
+    serde_json::from_str(&answer.body).context("the agent's answer is not JSON")
+}
+
+fn ask(socket: &Path, answer: std::io::Result<Answer>) -> anyhow::Result<Answer> {
+    let answer = answer.map_err(|error| super::no_answer(socket, &error))?;
+    match answer.code {
+        200 => Ok(answer),
+        _ => bail!("{}", answer.body.trim()),
+    }
+}

@@ -1,0 +1,298 @@
+use super::find::{Finder, Seen};
+use super::folder::{Kind, is_gone};
+use super::found::{Body, Found};
+use super::writers::writers;
+use hostwright_core::config::products::{Afterwards, Finished, Marker};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What a folder is called while it is deleted: hidden, so that half of it is never taken for a product.
+const DELETING: &str = ".hostwright-uploaded";
+/// A product that was moved away takes the first free name with a number.
+const MOST_OF_A_NAME: u32 = 10_000;
+
+/// Does with a local product that the bucket has confirmed what is to be done, unless somebody writes it or it changed.
+///
+/// # Errors
+/// A sentence that says what cannot be done.
+pub(super) fn clear(finder: &Finder, found: &Found, afterwards: &Afterwards) -> Result<(), String> {
+    let done = match afterwards {
+        Afterwards::Keep => return Ok(()),
+        Afterwards::Delete | Afterwards::KeepFor(_) => unless_changed(finder, found, &|| delete(finder, found)),
+        Afterwards::Move(to) => unless_changed(finder, found, &|| move_to(finder, found, to)),
+    };
+    match done {
+        Err(error) if !is_gone(&error) => Err(format!("uploaded, but cannot be {}: {error}", word(afterwards))),
+        _ => Ok(()),
+    }
+}
+
+fn word(afterwards: &Afterwards) -> String {
+    match afterwards {
+        Afterwards::Move(to) => format!("moved to {}", to.display()),
+        _ => "deleted".into(),
+    }
+}
+
+fn unless_changed(finder: &Finder, found: &Found, act: &dyn Fn() -> io::Result<()>) -> io::Result<()> {
+    if !writers(&finder.folder, std::slice::from_ref(found))?.is_empty() {
+        return Ok(());
+    }
+    match finder.look_anyway(&found.path)? {
+        Some(Seen::Product(now)) if now.same_content(found) => act(),
+        // A new product.
+        _ => Ok(()),
+    }
+}
+
+fn delete(finder: &Finder, found: &Found) -> io::Result<()> {
+    match &found.body {
+        Body::File => {
+            finder.folder.remove(&found.path)?;
+            remove_signs(finder, &found.path)
+        }
+        Body::Folder(_) => {
+            let hidden = hidden(&found.path);
+            finder.folder.rename(&found.path, &hidden)?;
+            remove_signs(finder, &found.path)?;
+            finish(finder, &hidden)
+        }
+    }
+}
+
+fn hidden(path: &str) -> String {
+    let (above, name) = path.rsplit_once('/').map_or(("", path), |(above, name)| (above, name));
+    let slash = if above.is_empty() { "" } else { "/" };
+    format!("{above}{slash}.{name}{DELETING}")
+}
+
+/// The path that a folder had before its deletion began.
+pub(super) fn before_deletion(hidden: &str) -> Option<String> {
+    let (above, name) = hidden.rsplit_once('/').map_or(("", hidden), |(above, name)| (above, name));
+    let name = name.strip_prefix('.')?.strip_suffix(DELETING)?;
+    Some(if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") })
+}
+
+/// Ends the deletion of a folder: all goes that was uploaded. What was excluded, and links, stay under the folder's name.
+///
+/// # Errors
+/// Something cannot be deleted.
+pub(super) fn finish(finder: &Finder, hidden: &str) -> io::Result<()> {
+    let Some(original) = before_deletion(hidden) else { return Ok(()) };
+    let root = finder.folder.root();
+    let stays = |inner: &str| finder.rule.is_excluded(&format!("{original}/{inner}"));
+    if !remove_below(finder, hidden, "", &stays)? {
+        finder.folder.remove_folder(hidden)?;
+        return Ok(());
+    }
+    if root.join(&original).symlink_metadata().is_err() {
+        finder.folder.rename(hidden, &original)?;
+    }
+    Ok(())
+}
+
+/// Removes the files in a folder and the folders in it that are empty then. Tells whether anything is left.
+fn remove_below(finder: &Finder, hidden: &str, inner: &str, stays: &dyn Fn(&str) -> bool) -> io::Result<bool> {
+    let mut is_left = false;
+    for entry in fs::read_dir(finder.folder.root().join(hidden).join(inner))? {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            is_left = true;
+            continue;
+        };
+        let path = if inner.is_empty() { name } else { format!("{inner}/{name}") };
+        let (kind, whole) = (entry.file_type()?, format!("{hidden}/{path}"));
+        if stays(&path) || !(kind.is_dir() || kind.is_file()) {
+            is_left = true;
+        } else if kind.is_file() {
+            finder.folder.remove(&whole)?;
+        } else if remove_below(finder, hidden, &path, stays)? {
+            is_left = true;
+        } else {
+            finder.folder.remove_folder(&whole)?;
+        }
+    }
+    Ok(is_left)
+}
+
+/// Markers beside a product go with it, if they do not speak of another one that is still there.
+fn remove_signs(finder: &Finder, path: &str) -> io::Result<()> {
+    if !matches!(finder.rule.finished, Finished::Marker(Marker::Beside(..))) {
+        return Ok(());
+    }
+    let (above, name) = path.rsplit_once('/').map_or(("", path), |(above, name)| (above, name));
+    for (place, sign) in finder.rule.signs_for(path).iter().enumerate() {
+        // The first has the product's own name, the second its stem.
+        let is_there = matches!(finder.folder.kind(sign), Ok(Kind::File(_)));
+        if is_there && (place == 0 || !has_sibling(finder, above, name)?) {
+            finder.folder.remove(sign)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether another product of the same stem lies in a folder.
+fn has_sibling(finder: &Finder, above: &str, name: &str) -> io::Result<bool> {
+    let stem = super::rule::stem(name);
+    for entry in fs::read_dir(finder.folder.root().join(above))? {
+        let other = entry?.file_name();
+        let Some(other) = other.to_str() else { continue };
+        let path = if above.is_empty() { other.to_owned() } else { format!("{above}/{other}") };
+        if other != name && super::rule::stem(other) == stem && finder.rule.product_of(&path) == Some(path.as_str()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn move_to(finder: &Finder, found: &Found, to: &Path) -> io::Result<()> {
+    let from = finder.folder.root().join(&*found.path);
+    let target = free(&to.join(&*found.path))?;
+    if let Some(above) = target.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match fs::rename(&from, &target) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            copy(finder, found, &target)?;
+            delete(finder, found)
+        }
+        Err(error) => Err(error),
+        Ok(()) => remove_signs(finder, &found.path),
+    }
+}
+
+/// The first of some names that nothing has.
+fn free(wanted: &Path) -> io::Result<PathBuf> {
+    for number in 1..=MOST_OF_A_NAME {
+        let name = wanted.file_name().unwrap_or_default().to_string_lossy();
+        let path = if number == 1 { wanted.to_owned() } else { wanted.with_file_name(format!("{name}.{number}")) };
+        if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(path);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// To another file system: under a hidden name first, durable before it gets its own.
+fn copy(finder: &Finder, found: &Found, target: &Path) -> io::Result<()> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let unfinished = target.with_file_name(format!(".{name}.hostwright-moving"));
+    if unfinished.is_dir() {
+        fs::remove_dir_all(&unfinished)?;
+    }
+    for (path, _) in found.files() {
+        let to = match &found.body {
+            Body::File => unfinished.clone(),
+            Body::Folder(_) => {
+                unfinished.join(path.strip_prefix(&*found.path).unwrap_or(&path).trim_start_matches('/'))
+            }
+        };
+        if let Some(above) = to.parent() {
+            fs::create_dir_all(above)?;
+        }
+        let (mut from, _) = finder.folder.open(&path)?;
+        let mut copied = File::create(&to)?;
+        io::copy(&mut from, &mut copied)?;
+        copied.set_times(fs::FileTimes::new().set_modified(from.metadata()?.modified()?))?;
+        copied.sync_all()?;
+    }
+    fs::rename(&unfinished, target)?;
+    target.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{before_deletion, clear, finish};
+    use crate::products::find::{Finder, Seen};
+    use crate::products::folder::Folder;
+    use crate::products::found::Found;
+    use crate::products::rule::tests::rule;
+    use hostwright_core::config::products::Afterwards;
+    use std::fs;
+    use std::path::Path;
+
+    fn finder(root: &Path, settings: &str) -> Finder {
+        Finder { folder: Folder::new(root.to_owned()), rule: rule(settings) }
+    }
+
+    fn found(finder: &Finder, path: &str) -> Found {
+        match finder.look(path) {
+            Ok(Some(Seen::Product(found))) => found,
+            _ => panic!("no product {path}"),
+        }
+    }
+
+    fn make(root: &Path, files: &[&str]) {
+        for file in files {
+            let path = root.join(file);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, file).expect("written");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_deleted_but_for_what_was_not_uploaded_and_a_deletion_that_was_cut_off_goes_on() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        let finder = finder(root, "finished: {marker: _SUCCESS}, product: folder, exclude: ['*/inputs/**']");
+        make(root, &["j/a", "j/deep/b", "j/_SUCCESS", "k/inputs/i", "k/a", "k/_SUCCESS", ".l.hostwright-uploaded/a"]);
+        clear(&finder, &found(&finder, "j"), &Afterwards::Delete).expect("deleted");
+        clear(&finder, &found(&finder, "k"), &Afterwards::Delete).expect("deleted");
+        assert!(!root.join("j").exists() && root.join("k/inputs/i").exists());
+        assert!(!root.join("k/a").exists() && !root.join("k/_SUCCESS").exists());
+        assert_eq!(before_deletion("x/.l.hostwright-uploaded").as_deref(), Some("x/l"));
+        finish(&finder, ".l.hostwright-uploaded").expect("finished");
+        assert_eq!(fs::read_dir(root).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn what_changed_since_it_was_found_stays() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let finder = finder(folder.path(), "product: folder");
+        make(folder.path(), &["j/a"]);
+        let found = found(&finder, "j");
+        make(folder.path(), &["j/late"]);
+        clear(&finder, &found, &Afterwards::Delete).expect("left alone");
+        assert!(folder.path().join("j/a").exists() && folder.path().join("j/late").exists());
+    }
+
+    #[test]
+    fn files_are_moved_under_their_paths_and_nothing_is_overwritten() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (root, done) = (folder.path().join("in"), folder.path().join("done"));
+        let finder = finder(&root, "quiet: 1s");
+        for _ in 0..2 {
+            make(&root, &["x/a.tif"]);
+            clear(&finder, &found(&finder, "x/a.tif"), &Afterwards::Move(done.clone())).expect("moved");
+        }
+        assert!(!root.join("x/a.tif").exists());
+        assert!(done.join("x/a.tif").exists() && done.join("x/a.tif.2").exists());
+    }
+
+    #[test]
+    fn a_product_is_moved_to_another_file_system_whole() {
+        let folder = tempfile::tempdir_in("/var/tmp").expect("temporary folder");
+        let elsewhere = tempfile::tempdir_in("/dev/shm").expect("temporary folder");
+        let finder = finder(folder.path(), "product: folder");
+        make(folder.path(), &["j/a", "j/deep/b"]);
+        clear(&finder, &found(&finder, "j"), &Afterwards::Move(elsewhere.path().join("to"))).expect("moved");
+        assert!(!folder.path().join("j").exists());
+        assert_eq!(fs::read_to_string(elsewhere.path().join("to/j/deep/b")).expect("there"), "j/deep/b");
+        assert_eq!(fs::read_dir(elsewhere.path().join("to")).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn a_marker_goes_with_the_last_product_that_it_speaks_of() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let finder = finder(folder.path(), "finished: {marker: '*.ready'}");
+        make(folder.path(), &["a.tif", "a.xml", "a.ready", "b.tif", "b.tif.ready"]);
+        let gone = |path: &str, sign: &str| {
+            clear(&finder, &found(&finder, path), &Afterwards::Delete).expect("deleted");
+            !folder.path().join(sign).exists()
+        };
+        assert!(gone("b.tif", "b.tif.ready"));
+        assert!(!gone("a.tif", "a.ready"));
+        assert!(gone("a.xml", "a.ready"));
+    }
+}

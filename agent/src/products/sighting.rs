@@ -1,0 +1,182 @@
+use super::find::{Finder, Seen};
+use super::folder::is_gone;
+use super::found::{Body, Found};
+use super::key::Keys;
+use super::ledger::Ledger;
+use super::writers::writers;
+use hostwright_core::config::products::{Afterwards, Finished};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// So many products at once are looked at for who writes them: one look at all processes at most for each lot.
+const LOT: usize = 1000;
+
+/// Looks at paths, and says of what it finds what the ledger does not settle. It works on threads that may block.
+#[derive(Clone, Debug)]
+pub(super) struct Eyes {
+    pub(super) finder: Finder,
+    pub(super) keys: Keys,
+    pub(super) ledger: Arc<Ledger>,
+    /// The bucket.
+    pub(super) place: Arc<str>,
+    pub(super) afterwards: Afterwards,
+}
+
+/// Why a path is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// To see whether it is finished.
+    Look,
+    /// Its producer has just said that it is.
+    Said,
+    /// An operator wants it now.
+    Asked,
+}
+
+/// A product that was seen and is not settled.
+#[derive(Debug)]
+pub(super) struct Sighting {
+    pub(super) found: Found,
+    pub(super) cause: Cause,
+    /// Whether a marker or the file of a job says that it is finished, where that is the rule.
+    pub(super) has_sign: bool,
+    /// Who writes it.
+    pub(super) writer: Option<String>,
+}
+
+/// What came of looking.
+#[derive(Debug, Default)]
+pub(super) struct Sightings {
+    pub(super) open: Vec<Sighting>,
+    /// Confirmed, and still here although they are to go.
+    pub(super) to_clear: Vec<Found>,
+    /// Confirmed and as they are to be.
+    pub(super) settled: Vec<Arc<str>>,
+    /// Not there, or no product.
+    pub(super) gone: Vec<String>,
+    pub(super) refused: Vec<(String, String)>,
+    /// Folders that an earlier process was deleting.
+    pub(super) deleting: Vec<String>,
+    /// Whether a folder could not be read: what was not seen is then not gone.
+    pub(super) incomplete: bool,
+    /// Whether there is more than was asked for.
+    pub(super) more: bool,
+}
+
+impl Eyes {
+    /// Looks at some paths.
+    ///
+    /// # Errors
+    /// Who writes what cannot be found out.
+    pub(super) fn look(&self, paths: &[(String, Cause)]) -> io::Result<Sightings> {
+        let mut sightings = Sightings::default();
+        let mut found = Vec::new();
+        for (path, cause) in paths {
+            match self.look_at(path, *cause) {
+                Ok(Some(Seen::Product(product))) => match self.settled(&product) {
+                    Some(Settled::Stays) => sightings.settled.push(product.path.clone()),
+                    Some(Settled::Goes) => sightings.to_clear.push(product),
+                    None => found.push((product, *cause)),
+                },
+                Ok(Some(Seen::Refused(path, why) | Seen::Unread(path, why))) => sightings.refused.push((path, why)),
+                Ok(Some(Seen::Deleting(_)) | None) => sightings.gone.push(path.clone()),
+                Err(error) if is_gone(&error) => sightings.gone.push(path.clone()),
+                Err(error) => sightings.refused.push((path.clone(), format!("it cannot be looked at: {error}"))),
+            }
+        }
+        for lot in lots(found) {
+            sightings.open.extend(self.sight(lot)?);
+        }
+        Ok(sightings)
+    }
+
+    fn look_at(&self, path: &str, cause: Cause) -> io::Result<Option<Seen>> {
+        match self.finder.look(path)? {
+            None if cause == Cause::Asked => self.finder.look_anyway(path),
+            seen => Ok(seen),
+        }
+    }
+
+    /// Goes through a folder and those in it; gives at most so many open ones. `whole` is a walk of everything, at whose
+    /// end the ledger forgets what is gone.
+    ///
+    /// # Errors
+    /// The folder itself cannot be read, or who writes what cannot be found out.
+    pub(super) fn walk(&self, path: &str, cause: Cause, at_most: usize) -> io::Result<Sightings> {
+        let mut sightings = Sightings::default();
+        let mut found = Vec::new();
+        let mut visit = |seen| {
+            match seen {
+                Seen::Product(product) => match self.settled(&product) {
+                    Some(Settled::Stays) => {}
+                    Some(Settled::Goes) if sightings.to_clear.len() < at_most => sightings.to_clear.push(product),
+                    // Those beyond what can be taken are seen all the same: they are not gone.
+                    None if found.len() < at_most => found.push((product, cause)),
+                    _ => sightings.more = true,
+                },
+                Seen::Refused(path, why) => sightings.refused.push((path, why)),
+                Seen::Deleting(path) => sightings.deleting.push(path),
+                Seen::Unread(path, why) => {
+                    sightings.incomplete = true;
+                    sightings.refused.push((path, why));
+                }
+            }
+            ControlFlow::Continue(())
+        };
+        self.finder.walk(path, &mut visit)?;
+        for lot in lots(found) {
+            sightings.open.extend(self.sight(lot)?);
+        }
+        Ok(sightings)
+    }
+
+    fn sight(&self, lot: Vec<(Found, Cause)>) -> io::Result<Vec<Sighting>> {
+        let (products, causes): (Vec<Found>, Vec<Cause>) = lot.into_iter().unzip();
+        let mut writers: HashMap<usize, String> = writers(&self.finder.folder, &products)?;
+        let all = products.into_iter().zip(causes).enumerate();
+        Ok(all
+            .map(|(place, (found, cause))| {
+                let has_sign = self.finder.has_sign(&found);
+                Sighting { found, cause, has_sign, writer: writers.remove(&place) }
+            })
+            .collect())
+    }
+
+    /// Whether the bucket has confirmed the product as it is.
+    fn settled(&self, found: &Found) -> Option<Settled> {
+        // A folder in which nothing is yet is no product of a producer who gives no sign.
+        let is_empty = matches!(&found.body, Body::Folder(contents) if contents.members.is_empty());
+        if is_empty && !matches!(self.finder.rule.finished, Finished::Marker(_) | Finished::Job) {
+            return Some(Settled::Stays);
+        }
+        let asked = match self.keys.template.is_of_the_moment() {
+            true => None,
+            false => Some(self.keys.render(found, Timestamp::UNIX_EPOCH).ok()?),
+        };
+        let fingerprint = &found.stamp.fingerprint;
+        let (_, time) = self.ledger.holds(&found.path, fingerprint, &self.place, asked.as_deref())?;
+        let goes = match &self.afterwards {
+            Afterwards::Keep => false,
+            Afterwards::Delete | Afterwards::Move(_) => true,
+            Afterwards::KeepFor(time_to_keep) => Timestamp::now().duration_since(time).unsigned_abs() >= *time_to_keep,
+        };
+        Some(if goes { Settled::Goes } else { Settled::Stays })
+    }
+}
+
+enum Settled {
+    Stays,
+    Goes,
+}
+
+fn lots(mut all: Vec<(Found, Cause)>) -> Vec<Vec<(Found, Cause)>> {
+    let mut lots = Vec::new();
+    while !all.is_empty() {
+        let rest = all.split_off(all.len().min(LOT));
+        lots.push(std::mem::replace(&mut all, rest));
+    }
+    lots
+}

@@ -1,0 +1,122 @@
+use super::manifest::{self, Manifest, ManifestFile};
+use hostwright_core::bucket::{Bucket, Object};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// So many objects under a prefix are listed.
+const MOST_LISTED: usize = 1_000_000;
+/// So many findings are kept; the rest is counted.
+const MOST_FINDINGS: usize = 1000;
+/// A larger object is not read into memory for its checksum.
+const LARGEST: u64 = 256 << 20;
+
+/// What came of comparing manifests with the objects that they speak of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether it has ended.
+    pub ended: bool,
+    /// Why it came to no end.
+    pub failed: Option<String>,
+    /// Manifests that were read.
+    pub manifests: u64,
+    /// Files that were compared.
+    pub files: u64,
+    /// And their bytes.
+    pub bytes: u64,
+    /// What is wrong.
+    pub wrong: u64,
+    /// The first of that: keys, and what is wrong with them.
+    pub findings: Vec<(String, String)>,
+}
+
+/// Compares all manifests under a prefix with the bucket. `deep` reads every object again.
+pub(super) async fn verify(bucket: &Bucket, prefix: &str, deep: bool, report: &Mutex<Report>) {
+    let failed = Box::pin(compare(bucket, prefix, deep, report)).await.err();
+    note(report, |report| (report.failed, report.ended) = (failed, true));
+}
+
+async fn compare(bucket: &Bucket, prefix: &str, deep: bool, report: &Mutex<Report>) -> Result<(), String> {
+    let listed = bucket.list(prefix, MOST_LISTED).await.map_err(|error| error.to_string())?;
+    let keys: BTreeSet<&str> = listed.iter().map(|object| object.key.as_str()).collect();
+    let mut known = BTreeSet::new();
+    let mut prefixes = Vec::new();
+    for object in listed.iter().filter(|object| manifest::is_key(&object.key)) {
+        let bytes = bucket.get(&object.key, manifest::LARGEST).await.map_err(|error| error.to_string())?;
+        let manifest = match Manifest::parse(&bytes) {
+            Ok(manifest) => manifest,
+            Err(why) => {
+                wrong(report, &object.key, why);
+                continue;
+            }
+        };
+        note(report, |report| report.manifests += 1);
+        known.insert(object.key.clone());
+        prefixes.push(format!("{}/", manifest.key));
+        for file in manifest.files {
+            if !keys.contains(file.key.as_str()) && file.key.starts_with(prefix) {
+                wrong(report, &file.key, "it is in the manifest, and not in the bucket".into());
+            } else if let Some(why) = differs(bucket, &file, deep).await? {
+                wrong(report, &file.key, why);
+            }
+            note(report, |report| (report.files, report.bytes) = (report.files + 1, report.bytes + file.size));
+            known.insert(file.key);
+        }
+    }
+    for key in keys.into_iter().filter(|key| !known.contains(*key)) {
+        if prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())) {
+            wrong(report, key, "it is in the bucket, and not in the manifest".into());
+        }
+    }
+    if report.lock().unwrap_or_else(PoisonError::into_inner).manifests == 0 {
+        return Err(format!("there is no manifest under {prefix:?} in {}", bucket.place()));
+    }
+    Ok(())
+}
+
+/// What is wrong with an object.
+async fn differs(bucket: &Bucket, file: &ManifestFile, deep: bool) -> Result<Option<String>, String> {
+    let Some(object) = bucket.head(&file.key).await.map_err(|error| error.to_string())? else {
+        return Ok(Some("it is in the manifest, and not in the bucket".into()));
+    };
+    if let Some(why) = told(&object, file) {
+        return Ok(Some(why));
+    }
+    if !deep {
+        return Ok(None);
+    }
+    if file.size > LARGEST {
+        return Ok(Some(format!("with {} bytes it is too large to be read again by this command", file.size)));
+    }
+    let bytes = bucket.get(&file.key, LARGEST).await.map_err(|error| error.to_string())?;
+    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((sha256 != file.sha256).then(|| format!("its content has the SHA-256 {sha256}, the manifest {}", file.sha256)))
+}
+
+/// What is wrong by what the bucket tells of an object.
+fn told(object: &Object, file: &ManifestFile) -> Option<String> {
+    if object.size != file.size {
+        return Some(format!("it has {} bytes, the manifest {}", object.size, file.size));
+    }
+    if let (Some(now), Some(then)) = (&object.etag, &file.etag)
+        && now != then
+    {
+        return Some(format!("it has the ETag {now}, the manifest {then}"));
+    }
+    let sha256 = object.sha256.as_ref().filter(|sha256| **sha256 != file.sha256)?;
+    Some(format!("it has the SHA-256 {sha256}, the manifest {}", file.sha256))
+}
+
+fn wrong(report: &Mutex<Report>, key: &str, why: String) {
+    note(report, |report| {
+        report.wrong += 1;
+        if report.findings.len() < MOST_FINDINGS {
+            report.findings.push((key.to_owned(), why));
+        }
+    });
+}
+
+fn note(report: &Mutex<Report>, change: impl FnOnce(&mut Report)) {
+    change(&mut report.lock().unwrap_or_else(PoisonError::into_inner));
+}
