@@ -288,7 +288,7 @@ fn end_as_wanted(host: &Host, console: &Console<'_>) {
     let Some((program, arguments)) = words.split_first() else { return };
     console.line(&format!("as the user-data wants it: {}", words.join(" ")));
     let mut command = host.command(program);
-    if let Err(error) = host.block_on(command.args(arguments).status()) {
+    if let Err(error) = host.block_on(async { command.args(arguments).status().await }) {
         console.line(&format!("cannot run {program}: {error}"));
     }
 }

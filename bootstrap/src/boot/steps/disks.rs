@@ -237,7 +237,66 @@ fn own_command(context: &Context<'_>, fs: &Filesystem, device: &Path) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::script;
+    use super::super::{Action as _, Context};
+    use super::{MakeFilesystems, PartitionDisks, script};
+    use crate::boot::host::Host;
+    use crate::boot::steps::storage::signature;
+    use crate::boot::userdata;
+    use std::path::Path;
+    use std::process::Command;
+
+    /// A disk in a file, for as long as it is held.
+    struct Loop {
+        device: String,
+        _file: tempfile::NamedTempFile,
+    }
+
+    impl Loop {
+        fn new() -> Self {
+            let file = tempfile::NamedTempFile::new().expect("temporary file");
+            file.as_file().set_len(48 << 20).expect("sized");
+            let output = Command::new("losetup").args(["--find", "--show"]).arg(file.path()).output().expect("losetup");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Self { device: String::from_utf8_lossy(&output.stdout).trim().to_owned(), _file: file }
+        }
+    }
+
+    impl Drop for Loop {
+        fn drop(&mut self) {
+            let _ = Command::new("losetup").args(["--detach", &self.device]).status();
+        }
+    }
+
+    #[test]
+    fn a_disk_is_partitioned_and_a_file_system_made_once_and_over_nothing_that_is_there() {
+        if !nix::unistd::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
+            return; // nobody else can make a disk of a file
+        }
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let host = Host::new("/".into(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: folder.path().to_owned(), resumed: false };
+        let disk = Loop::new();
+        let config = |text: &str| {
+            let text = format!("#cloud-config\n{}\n", text.replace("DISK", &disk.device));
+            userdata::read(text.as_bytes()).config.disks
+        };
+        let make = |text: &str| MakeFilesystems::new(&config(text)).run(&context);
+        let uuid = || signature(&host, Path::new(&disk.device)).expect("looked at").uuid;
+        make("fs_setup: [{device: DISK, filesystem: ext4, label: data}]").expect("made");
+        let first = uuid();
+        make("fs_setup: [{device: DISK, filesystem: ext4, label: data}]").expect("it is there");
+        make("fs_setup: [{device: DISK, filesystem: ext4, label: data, partition: auto}]").expect("it is there");
+        let refused = make("fs_setup: [{device: DISK, filesystem: xfs}]").expect_err("refused");
+        assert!(refused.why.contains("holds something already (ext4, label data)"), "{refused:?}");
+        assert_eq!(uuid(), first);
+        let table = config("disk_setup: {DISK: {table_type: gpt, layout: [50, 50]}}");
+        let refused = PartitionDisks::new(&table).run(&context).expect_err("refused");
+        assert!(refused.why.contains("holds something already"), "{refused:?}");
+        make("fs_setup: [{device: DISK, filesystem: swap, overwrite: true}]").expect("made anew");
+        assert_eq!(signature(&host, Path::new(&disk.device)).expect("looked at").kind, "swap");
+        let missing = make("fs_setup: [{device: ephemeral0, filesystem: ext4}]").expect_err("refused");
+        assert!(missing.why.contains("no datasource says"), "{missing:?}");
+    }
 
     #[test]
     fn partitions_are_said_as_sfdisk_reads_them() {

@@ -3,6 +3,7 @@ use super::{Context, Failure, Frequency, Outcome, Stage, Step, order};
 use crate::boot::console::Console;
 use jiff::Timestamp;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
@@ -251,7 +252,11 @@ fn not_run(record: Record, need: &str) -> Record {
 
 fn carry_out(step: &Step, record: Record, context: &Context<'_>) -> Record {
     let started = Instant::now();
-    let (state, why, remedy) = match step.action.run(context) {
+    // A step that panics is one more that failed: the others go on.
+    let outcome = catch_unwind(AssertUnwindSafe(|| step.action.run(context))).unwrap_or_else(|_| {
+        Err(Failure::new("it ended by an error of the program itself", "report it with the journal of this unit"))
+    });
+    let (state, why, remedy) = match outcome {
         Ok(Outcome::Done) => (State::Done, String::new(), String::new()),
         Ok(Outcome::Skipped(why)) => (State::Skipped, why, String::new()),
         Err(Failure { why, remedy }) => (State::Failed, why, remedy),

@@ -31,7 +31,7 @@ pub fn signature(host: &Host, device: &Path) -> Result<Signature, Failure> {
     let mut command = host.command("blkid");
     command.args(["--probe", "--output", "export"]).arg(device).stdin(Stdio::null());
     let output = host
-        .block_on(command.output())
+        .block_on(async { command.output().await })
         .map_err(|e| Failure::io(format!("look at {} with blkid", device.display()), &e))?;
     // 2 is "nothing was found"; 8 is "several signatures that contradict each other".
     match output.status.code() {

@@ -191,3 +191,55 @@ impl OpenVolume {
         chown(context.host.path(place), user, group).map_err(|e| Failure::io(format!("give {text} to its owner"), &e))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Context;
+    use super::OpenVolume;
+    use crate::boot::host::Host;
+    use crate::boot::userdata::boot_section::{Fetched, Volume, VolumeKey};
+    use std::path::Path;
+    use std::process::Command;
+
+    fn volume(device: &str) -> OpenVolume {
+        let fetched = Fetched { from: "/none".into(), sha256: None, signed_by: None };
+        let volume = Volume {
+            name: "data".into(),
+            device: device.into(),
+            key: VolumeKey::Fetched(fetched),
+            filesystem: "ext4".into(),
+            mount: None,
+            owner: "root:root".into(),
+        };
+        OpenVolume::new(&volume, &Default::default())
+    }
+
+    #[test]
+    fn an_empty_device_becomes_a_volume_once_and_one_that_holds_anything_never() {
+        if !nix::unistd::geteuid().is_root() {
+            return; // blkid reads devices as root
+        }
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let host = Host::new("/".into(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: folder.path().to_owned(), resumed: false };
+        let path = folder.path().join("disk");
+        let step = volume(&path.display().to_string());
+        std::fs::File::create(&path).and_then(|file| file.set_len(32 << 20)).expect("made");
+        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&path).status().expect("mkfs.ext4");
+        assert!(made.success());
+        let refused = step.make_if_empty(&context, &path, Some(b"key")).expect_err("refused");
+        assert!(refused.why.contains("holds something already (ext4)"), "{refused:?}");
+        std::fs::File::create(&path).and_then(|file| file.set_len(32 << 20)).expect("emptied");
+        step.make_if_empty(&context, &path, Some(b"key")).expect("made");
+        let header = |path: &Path| std::fs::read(path).expect("read")[..4096].to_vec();
+        let before = header(&path);
+        assert!(before.starts_with(b"LUKS"));
+        step.make_if_empty(&context, &path, Some(b"key")).expect("it is there");
+        assert_eq!(header(&path), before);
+        // The disk was exchanged: nothing is made of the new one.
+        std::fs::File::create(&path).and_then(|file| file.set_len(32 << 20)).expect("emptied");
+        let refused = step.make_if_empty(&context, &path, Some(b"key")).expect_err("refused");
+        assert!(refused.why.contains("no longer the encrypted volume"), "{refused:?}");
+        assert!(header(&path).iter().all(|byte| *byte == 0));
+    }
+}
