@@ -25,6 +25,8 @@ mod http;
 mod included;
 /// The instances that this disk has been.
 mod instance;
+/// The network as the datasource describes it.
+pub mod network;
 /// The steps of a user-data, printed.
 mod plan_boot;
 /// What a user-data comes to, printed.
@@ -53,6 +55,7 @@ use host::Host;
 use hostwright_core::config::section::Problem;
 use included::Included;
 use instance::Instances;
+use network::WriteNetwork;
 use report::{Report, Verdict};
 use status::Progress;
 use std::path::PathBuf;
@@ -60,7 +63,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use steps::journal::Journal;
 use steps::run::{Asked, Watch};
-use steps::{Context, Stage, plan, run};
+use steps::{Context, Stage, Step, plan, run};
 
 /// `hostwright-bootstrap boot`
 #[derive(clap::Args, Debug)]
@@ -118,7 +121,7 @@ pub fn boot(arguments: &BootArguments) -> anyhow::Result<ExitCode> {
         datasource::find(&host, &search)
     };
     let report = match found {
-        Ok(Found::Seed(seed)) => configure(arguments, &host, &console, &instances, *seed)?,
+        Ok(Found::Seed(seed)) => configure(arguments, &host, &console, &instances, &seed)?,
         Ok(Found::OverNetwork(url)) => {
             console.line(&format!("the seed is at {url}: it waits for the network and the final stage"));
             without_seed(&host, arguments, &url, Vec::new(), Verdict::Ok)?
@@ -147,20 +150,14 @@ fn configure(
     host: &Host,
     console: &Console<'_>,
     instances: &Instances,
-    seed: Seed,
+    seed: &Seed,
 ) -> anyhow::Result<Report> {
     let instance_id = seed.metadata.instance_id.clone().unwrap_or_else(|| "nocloud".to_owned());
     let (folder, mut journal) = instances.open(&instance_id, &seed.user_data, &host.boot_id())?;
     announce(console, arguments, &instance_id, &journal, &seed.datasource);
 
-    Instances::remember(&folder, &seed)?;
-    let sources = userdata::Sources {
-        user_data: &seed.user_data,
-        vendor_data: &seed.vendor_data,
-        vendor_data2: &seed.vendor_data2,
-        instance_data: seed.instance_data(host),
-        launch_index: seed.about.launch_index,
-    };
+    Instances::remember(&folder, seed)?;
+    let sources = sources(seed, host);
     let network = arguments.stage != Some(Stage::Early);
     let user_data = userdata::read_all(&sources, &mut Included::new(host, network, &folder));
     if !user_data.waiting.is_empty() {
@@ -177,9 +174,9 @@ fn configure(
     let told = |problems: &[Problem]| {
         problems.iter().filter(is_ours).map(|found| format!("user-data:{found}")).collect::<Vec<_>>()
     };
-    let left_out = [seed.left_out, told(&user_data.findings.ignored)].concat();
+    let left_out = [seed.left_out.clone(), told(&user_data.findings.ignored)].concat();
     let verdict = if left_out.is_empty() { Verdict::Ok } else { Verdict::Degraded };
-    let warnings = [left_out, seed.warnings, told(&user_data.findings.warnings)].concat();
+    let warnings = [left_out, seed.warnings.clone(), told(&user_data.findings.warnings)].concat();
     if !journal.was_begun_in_this_boot() {
         warnings.iter().for_each(|warning| console.line(&format!("warning: {warning}")));
     }
@@ -187,12 +184,14 @@ fn configure(
     let own = user_data.config.boot.clone();
     let buckets = user_data.config.agent.as_ref().map(|agent| agent.buckets.clone()).unwrap_or_default();
     let patience = Duration::from_secs(arguments.patience);
-    let steps = if is_companion {
+    let mut steps = if is_companion {
         plan::beside_cloud_init(&user_data, patience)
     } else {
         plan::plan(host, &seed.metadata, user_data, patience)
     };
-
+    if !is_companion {
+        of_the_datasource(&mut steps, seed);
+    }
     let stage = arguments.stage.unwrap_or(Stage::Final);
     let context = Context { host, instance_id: &instance_id, folder: folder.clone(), resumed: false };
     let report = |journal: &Journal| {
@@ -239,6 +238,16 @@ fn end_early(report: &Report, host: &Host, folder: &std::path::Path) {
     std::process::exit(1);
 }
 
+fn sources<'a>(seed: &'a Seed, host: &Host) -> userdata::Sources<'a> {
+    userdata::Sources {
+        user_data: &seed.user_data,
+        vendor_data: &seed.vendor_data,
+        vendor_data2: &seed.vendor_data2,
+        instance_data: seed.instance_data(host),
+        launch_index: seed.about.launch_index,
+    }
+}
+
 /// Says what a boot would do with each step. Nothing is written.
 fn dry_run(arguments: &BootArguments, host: &Host) -> anyhow::Result<ExitCode> {
     let search = Search { network: true, cached: None, metadata_url: arguments.metadata_url.clone() };
@@ -249,14 +258,27 @@ fn dry_run(arguments: &BootArguments, host: &Host) -> anyhow::Result<ExitCode> {
     };
     let instance_id = seed.metadata.instance_id.clone().unwrap_or_else(|| "nocloud".to_owned());
     let journal = Journal::look(instance::folder(host, &instance_id).join("journal"), &host.boot_id())?;
-    let user_data = userdata::read(&seed.user_data);
+    let sources = sources(&seed, host);
+    let user_data = userdata::look(&sources);
     for problem in user_data.findings.errors.iter().chain(&user_data.findings.ignored) {
         println!("user-data:{problem}");
     }
-    let steps = plan::plan(host, &seed.metadata, user_data, Duration::from_secs(arguments.patience));
+    let mut steps = plan::plan(host, &seed.metadata, user_data, Duration::from_secs(arguments.patience));
+    of_the_datasource(&mut steps, &seed);
     println!("instance {instance_id}, boot {}, {}", journal.boot(), seed.datasource);
     print!("{}", plan_boot::table(&steps, |step| format!("[{}]", run::foreseen(step, &journal))));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be done because of where the instance is, and not because of its user-data.
+fn of_the_datasource(steps: &mut Vec<Step>, seed: &Seed) {
+    if let Some(network) = &seed.network {
+        // Right behind the verdict on the user-data: everything else may need the network.
+        steps.insert(steps.len().min(1), Step::new("network", WriteNetwork::new(network.clone())));
+    }
+    if seed.about.platform == "azure" {
+        steps.push(Step::new("azure report", datasource::ReportReady {}).in_the_final_stage());
+    }
 }
 
 fn announce(console: &Console<'_>, arguments: &BootArguments, instance_id: &str, journal: &Journal, datasource: &str) {

@@ -5,12 +5,14 @@ use super::labels::FileSystem;
 use super::seed::{About, Bytes, Seed};
 use super::service::{Refusal, Service, patiently};
 use crate::boot::host::{Host, read_bounded};
+use crate::boot::steps::{Action, Context, Failure, Outcome};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hyper::Method;
 use quick_xml::Reader;
 use quick_xml::events::Event;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -158,19 +160,23 @@ fn on_disk(host: &Host) -> anyhow::Result<Option<Environment>> {
 }
 
 /// Tells the fabric that the instance is ready; without it the platform takes it for failed after some time.
-///
-/// # Errors
-/// The fabric does not take the report.
-pub fn report_ready(host: &Host, wireserver: Option<String>) -> anyhow::Result<()> {
-    let mut service = Service::at(host, &[wireserver.unwrap_or_else(|| WIRESERVER.to_owned())]);
-    service.headers.push(("x-ms-guest-agent-name", format!("hostwright-bootstrap/{}", env!("CARGO_PKG_VERSION"))));
-    service.headers.push(("Content-Type", "application/json".to_owned()));
-    let body = json!({"state": "Ready"}).to_string();
-    let sent = host.block_on(patiently(|| service.ask(Method::POST, "/provisioning/health", body.as_bytes())));
-    match sent {
-        Ok(_) => Ok(()),
-        Err(Refusal::Final(_, why) | Refusal::Passing(why)) => {
-            Err(why).context("Azure's fabric does not take the report that this instance is ready")
+#[derive(Serialize)]
+pub struct ReportReady {}
+
+impl Action for ReportReady {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let host = context.host;
+        let mut service =
+            Service::at(host, &[std::env::var("HOSTWRIGHT_WIRESERVER").unwrap_or_else(|_| WIRESERVER.to_owned())]);
+        service.headers.push(("x-ms-guest-agent-name", format!("hostwright-bootstrap/{}", env!("CARGO_PKG_VERSION"))));
+        service.headers.push(("Content-Type", "application/json".to_owned()));
+        let body = json!({"state": "Ready"}).to_string();
+        match host.block_on(patiently(|| service.ask(Method::POST, "/provisioning/health", body.as_bytes()))) {
+            Ok(_) => Ok(Outcome::Done),
+            Err(Refusal::Final(_, why) | Refusal::Passing(why)) => Err(Failure::new(
+                format!("Azure's fabric does not take the report that this instance is ready: {why:#}"),
+                "see that 168.63.129.16 is reachable; the next boot tries again",
+            )),
         }
     }
 }

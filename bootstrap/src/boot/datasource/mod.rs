@@ -34,7 +34,7 @@ mod seed;
 /// A metadata service, asked.
 mod service;
 
-pub use azure::report_ready;
+pub use azure::ReportReady;
 pub use metadata::Metadata;
 pub use seed::{About, Bytes, Cached, Identity, Network, Seed};
 

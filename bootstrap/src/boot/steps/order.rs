@@ -34,7 +34,7 @@ impl Part {
             "ssh host keys" | "ssh switches" | "ssh keys told" | "ssh rsa key" => return Self::Ssh,
             "apt" | "yum" | "locale" | "ntp" | "rsyslog" | "packages" => return Self::Packages,
             "user-data" | "random seed" | "hostname" | "hosts" | "timezone" | "keyboard" | "resolvers"
-            | "certificates" => {
+            | "certificates" | "network" => {
                 return Self::Itself;
             }
             _ => {}

@@ -133,6 +133,11 @@ pub fn read(content: &[u8]) -> UserData {
     read_all(&sources, &mut Nowhere)
 }
 
+/// Reads user-data and vendor-data of any format without fetching anything.
+pub fn look(sources: &Sources<'_>) -> UserData {
+    read_all(sources, &mut Nowhere)
+}
+
 /// Reads user-data and vendor-data of any format.
 pub fn read_all(sources: &Sources<'_>, fetch: &mut dyn Fetch) -> UserData {
     whole(sources, fetch).read()

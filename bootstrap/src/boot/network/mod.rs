@@ -1,0 +1,147 @@
+//! The network that a datasource describes → files of systemd-networkd.
+//!
+//! In: network-config of version 1 or 2, or OpenStack's `network_data.json`, and the names and addresses of this
+//! machine's interfaces. Out: `.network`, `.netdev` and `.link` files, equal in effect to what cloud-init writes, and
+//! what is wrong with the description, each with line and column. They survive restarts; they are written once for the
+//! instance, and again when the description changes. What is wrong with one interface is no reason to leave out others.
+
+/// Addresses, prefixes and routes.
+mod address;
+/// This machine's interfaces.
+mod interfaces;
+/// OpenStack's `network_data.json`
+mod network_data;
+/// systemd-networkd's files.
+mod networkd;
+/// What is wanted of the network.
+mod state;
+/// The files written.
+mod step;
+/// network-config, version 1.
+mod version_1;
+/// network-config, version 2.
+mod version_2;
+
+pub use interfaces::Interfaces;
+pub use networkd::File;
+pub use step::WriteNetwork;
+
+use super::datasource::Network;
+use hostwright_core::config::section::{Problem, Problems};
+use hostwright_core::yaml::{self, Duplicates, Node, Scalar};
+use state::State;
+
+/// Files, and what is wrong with the description that they were made of.
+pub struct Rendered {
+    /// To be written.
+    pub files: Vec<File>,
+    /// What could not be made into files.
+    pub problems: Vec<Problem>,
+}
+
+/// Whether a text is a network-config, by its keys.
+pub fn is_network_config(text: &str) -> bool {
+    let Ok(document) = yaml::load(text, Duplicates::LastWins) else { return false };
+    let root = document.root.get("network").unwrap_or(&document.root);
+    root.get("version").is_some() && document.root.get("services").is_none()
+}
+
+/// Makes files of a description. Nothing is touched.
+pub fn render(network: &Network, interfaces: &Interfaces) -> Rendered {
+    let problems = Problems::default();
+    let text = match network {
+        Network::Config(text) | Network::NetworkData(text) => text,
+    };
+    let mut state = State::default();
+    match yaml::load(text, Duplicates::LastWins) {
+        Err(error) => problems.note(error.place, "", error.message),
+        Ok(document) => match network {
+            Network::NetworkData(_) => network_data::read(&document.root, interfaces, &mut state, &problems),
+            Network::Config(_) => read_config(&document.root, interfaces, &mut state, &problems),
+        },
+    }
+    Rendered { files: networkd::files(&state, interfaces), problems: problems.into_sorted() }
+}
+
+fn read_config(root: &Node, interfaces: &Interfaces, state: &mut State, problems: &Problems) {
+    let root = root.get("network").unwrap_or(root);
+    // `config: disabled` leaves the network as the image has it.
+    if root.get("config").and_then(Node::text) == Some("disabled") || root.is_null() {
+        return;
+    }
+    match root.get("version").map(Node::scalar) {
+        Some(Some(Scalar::Int(1))) => version_1::read(root, state, problems),
+        Some(Some(Scalar::Int(2))) => version_2::read(root, interfaces, state, problems),
+        _ => problems.note(root.place, "version", "expected the version of a network-config: 1 or 2".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Interfaces, render};
+    use crate::boot::datasource::Network;
+
+    fn files(network: &Network) -> Vec<(String, String)> {
+        let interfaces = Interfaces(vec![("ens3".into(), "fa:16:3e:00:00:01".into())]);
+        let rendered = render(network, &interfaces);
+        assert!(rendered.problems.is_empty(), "{:?}", rendered.problems);
+        rendered.files.into_iter().map(|file| (file.name, file.content.trim_end().to_owned())).collect()
+    }
+
+    #[test]
+    fn an_address_with_gateway_and_name_servers_becomes_a_network_file() {
+        let text = "version: 1\nconfig:\n- type: physical\n  name: eth0\n  mtu: 1400\n  subnets:\n  - {type: static, address: 10.0.0.2/24, gateway: 10.0.1.1, dns_nameservers: [9.9.9.9], dns_search: [a.example]}\n- {type: nameserver, address: 1.1.1.1}\n";
+        assert_eq!(
+            files(&Network::Config(text.into())),
+            [(
+                "10-hostwright-eth0.network".into(),
+                "[Address]\nAddress=10.0.0.2/24\n\n[Link]\nMTUBytes=1400\n\n[Match]\nName=eth0\n\n[Network]\nDHCP=no\nDNS=1.1.1.1\nDNS=9.9.9.9\nDomains=a.example\n\n[Route]\nGateway=10.0.1.1\nGatewayOnLink=yes".into()
+            )]
+        );
+    }
+
+    #[test]
+    fn bonds_bridges_and_vlans_get_devices_and_members() {
+        let text = "network:\n  version: 2\n  ethernets: {a: {}, b: {match: {macaddress: 'fa:16:3e:00:00:01'}, set-name: lan0}}\n  bonds: {bond0: {interfaces: [a, b], parameters: {mode: 802.3ad, mii-monitor-interval: 100}}}\n  vlans: {v7: {id: 7, link: bond0, addresses: [10.7.0.1/24]}}\n  bridges: {br0: {interfaces: [v7], parameters: {stp: false}}}\n";
+        let files = files(&Network::Config(text.into()));
+        let of = |name: &str| &files.iter().find(|(file, _)| file == name).expect(name).1;
+        assert_eq!(
+            of("10-hostwright-bond0.netdev"),
+            "[Bond]\nMIIMonitorSec=100ms\nMode=802.3ad\n\n[NetDev]\nKind=bond\nName=bond0"
+        );
+        assert!(of("10-hostwright-bond0.network").contains("VLAN=v7"));
+        assert!(of("10-hostwright-lan0.network").contains("Bond=bond0"));
+        assert!(of("10-hostwright-lan0.link").contains("PermanentMACAddress=fa:16:3e:00:00:01"));
+        assert!(of("10-hostwright-v7.network").contains("Bridge=br0"));
+        assert_eq!(of("10-hostwright-br0.netdev"), "[Bridge]\nSTP=no\n\n[NetDev]\nKind=bridge\nName=br0");
+    }
+
+    #[test]
+    fn an_unknown_address_in_network_data_loses_nothing() {
+        let text = r#"{"links": [{"id": "tap1", "type": "bgpovs", "ethernet_mac_address": "FA:16:3E:00:00:01", "mtu": 1500},
+            {"id": "tap2", "type": "ovs", "ethernet_mac_address": "fa:16:3e:99:99:99"}],
+            "networks": [{"link": "tap1", "type": "ipv4_dhcp"}, {"link": "tap2", "type": "ipv4", "ip_address": "10.0.0.9",
+            "netmask": "255.255.0.0", "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "10.0.0.1"}]}],
+            "services": [{"type": "dns", "address": "9.9.9.9"}]}"#;
+        let files = files(&Network::NetworkData(text.into()));
+        assert_eq!(files[0].0, "10-hostwright-ens3.network");
+        assert!(files[0].1.contains("DHCP=ipv4") && files[0].1.contains("Name=ens3"), "{}", files[0].1);
+        assert_eq!(files[1].0, "10-hostwright-fa-16-3e-99-99-99.network");
+        assert!(
+            files[1].1.contains("Address=10.0.0.9/16") && files[1].1.contains("Destination=0.0.0.0/0"),
+            "{}",
+            files[1].1
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place_and_the_rest_counts() {
+        let text = "version: 2\nwifis: {w: {}}\nethrnets: {}\nethernets:\n  a: {addresses: [10.0.0.1/24, nonsense]}\n";
+        let rendered = render(&Network::Config(text.into()), &Interfaces::default());
+        let told: Vec<_> = rendered.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told[0], "2:1: wifis: is not done: these interfaces are left as the image has them");
+        assert_eq!(told[1], "3:1: ethrnets: unknown key; did you mean \"ethernets\"?");
+        assert_eq!(told[2], "5:32: ethernets.a.addresses: \"nonsense\" is no address");
+        assert_eq!(rendered.files.len(), 1);
+    }
+}
