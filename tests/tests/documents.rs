@@ -15,7 +15,8 @@ fn check(text: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("agent.yaml");
     fs::write(&file, text)?;
-    let output = Command::new(binary("hostwright-agent")?).arg("check").arg(&file).output()?;
+    let program = if text.starts_with("#cloud-config") { "hostwright-bootstrap" } else { "hostwright-agent" };
+    let output = Command::new(binary(program)?).arg("check").arg(&file).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }

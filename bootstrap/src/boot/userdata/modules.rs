@@ -47,7 +47,7 @@ pub const MODULES: &[Module] = &[
     ),
     done("apt_pipelining", &["apt_pipelining"], "apt"),
     done("bootcmd", &["bootcmd"], "bootcmd N, a step each, at each boot"),
-    refused("byobu", &["byobu_by_default"], "it sets up a terminal for people: use runcmd: [byobu-ctrl-a, …]"),
+    refused("byobu", &["byobu_by_default"], "it sets up a terminal for people: use runcmd: [byobu-launcher-install]"),
     done("ca_certs", &["ca_certs", "ca-certs"], "certificates"),
     refused("chef", &["chef"], TOOL),
     done("disable_ec2_metadata", &["disable_ec2_metadata"], "metadata route, at each boot"),
@@ -174,4 +174,35 @@ pub fn refusal(key: &str) -> Option<&'static str> {
         Refused(why) => Some(why),
         By(_) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Done, MODULES};
+
+    /// The guide's row of a module.
+    fn row(module: &super::Module) -> String {
+        let keys: Vec<_> = module.keys.iter().map(|key| format!("`{key}`")).collect();
+        let done = match module.done {
+            Done::By(steps) => format!("done: {steps}"),
+            Done::Refused(why) => format!("refused: {why}"),
+        };
+        format!("| {} | {} | {done} |", module.name, keys.join(", "))
+    }
+
+    #[test]
+    fn the_guide_has_every_module_as_it_is() {
+        let guide = include_str!("../../../../docs/boot.md");
+        let missing: Vec<_> = MODULES.iter().map(row).filter(|row| !guide.contains(row)).collect();
+        assert!(missing.is_empty(), "docs/boot.md lacks:\n{}", missing.join("\n"));
+    }
+
+    #[test]
+    fn each_key_belongs_to_one_module() {
+        let mut keys: Vec<_> = MODULES.iter().flat_map(|module| module.keys).collect();
+        let all = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
 }

@@ -113,7 +113,8 @@ fn password_authentication(root: &mut Section<'_>, findings: &mut Findings) -> O
         (_, "false" | "no" | "off" | "0") => Some(false),
         (_, "unchanged" | "") => None,
         _ => {
-            findings.tolerated(node.place, "ssh_pwauth", "expected true or false; the server's switch stays as it is");
+            let message = "expected true or false; the server's switch stays as it is".to_owned();
+            findings.warning(node.place, "ssh_pwauth", message);
             None
         }
     }
