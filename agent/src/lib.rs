@@ -2,6 +2,8 @@
 
 /// Routes, health and the status page, on the local socket and over TLS.
 pub mod api;
+/// Whose requests to AWS they are.
+mod aws;
 /// `hostwright-agent run | check | status | logs | containers | products`.
 pub mod commands;
 /// A Compose file that converges on a container engine.

@@ -18,6 +18,8 @@ pub mod metrics;
 /// `products:`
 pub mod products;
 
+/// Credentials of AWS, the same wherever they are.
+pub mod aws;
 /// Servers behind HTTP, the same wherever one is.
 pub mod endpoint;
 /// Proxies on the way to a server, the same wherever one is.

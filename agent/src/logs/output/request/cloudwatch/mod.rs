@@ -5,12 +5,8 @@
 
 /// What the platform says of events, and of why there is an error.
 mod answer;
-/// Whose requests they are.
-mod identity;
 /// Items, parted into requests.
 mod portions;
-/// Credentials of instances and containers.
-mod role;
 /// Signed requests.
 mod signed;
 

@@ -1,5 +1,5 @@
 use super::answer::kind;
-use super::identity::Identity;
+use crate::aws::Identity;
 use crate::logs::output::request::Undelivered;
 use crate::logs::output::request::http::{Answer, Client, Request, again};
 use aws_credential_types::Credentials;

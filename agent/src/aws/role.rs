@@ -1,6 +1,6 @@
 use crate::http::Answer;
 use aws_credential_types::Credentials;
-use hostwright_core::config::logs::output::cloudwatch::Role;
+use hostwright_core::config::aws::Role;
 use hostwright_core::config::tls::ClientTls;
 use hostwright_core::tls;
 use jiff::Timestamp;

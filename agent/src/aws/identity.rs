@@ -1,6 +1,6 @@
 use super::role::Surroundings;
 use aws_credential_types::Credentials;
-use hostwright_core::config::logs::output::cloudwatch::{self as config, Key};
+use hostwright_core::config::aws::{self as config, Key};
 use hostwright_core::secret::{SecretError, SecretRef};
 use std::time::{Duration, SystemTime};
 
