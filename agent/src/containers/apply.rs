@@ -2,6 +2,7 @@ use super::compose::Project;
 use super::compose::PullPolicy;
 use super::engine::{Blueprint, Engine, EngineError, Make};
 use super::hash;
+use super::images::Images;
 use super::memory::Memory;
 use super::observed::Observed;
 use super::plan::{Action, Plan, Preparation, Step};
@@ -19,6 +20,7 @@ const LAST_LINES: u32 = 10;
 #[derive(Debug)]
 pub struct Work<'a> {
     pub engine: &'a Engine,
+    pub images: &'a Images,
     pub project: &'a Project,
     pub observed: &'a Observed,
     /// No new action begins after it is cancelled; one that has begun is finished, as far as the drain allows.
@@ -28,7 +30,7 @@ pub struct Work<'a> {
 /// Carries a plan out; a failure stops nothing but its own service. Returns whether anything was done.
 ///
 /// A crash between any two calls to the engine leaves a state from which the next plan goes on.
-pub async fn apply(work: &Work<'_>, plan: &Plan, memory: &mut Memory, pulling: impl Fn(String)) -> bool {
+pub async fn apply(work: &Work<'_>, plan: &Plan, memory: &mut Memory, tell: impl Fn(String) + Send + Sync) -> bool {
     let mut progressed = false;
     for preparation in &plan.preparations {
         if work.stop.is_cancelled() {
@@ -45,14 +47,12 @@ pub async fn apply(work: &Work<'_>, plan: &Plan, memory: &mut Memory, pulling: i
         let result = tokio::select! {
             () = work.stop.cancelled() => return progressed,
             // What was pulled so far stays with the engine.
-            result = pull(work.engine, image, &pulling) => result,
+            result = work.images.bring(work.engine, image, &tell) => result,
         };
         progressed |= result.is_ok();
-        match result {
-            Ok(()) => {
-                memory.pulled.insert(image.clone());
-            }
-            Err(why) => services.iter().for_each(|service| memory.tried(service, Err(why.clone()))),
+        if let Err(why) = result {
+            log::warn!(image; "{why}");
+            services.iter().for_each(|service| memory.tried(service, Err(why.clone())));
         }
     }
     for step in &plan.steps {
@@ -100,23 +100,6 @@ async fn prepare(work: &Work<'_>, preparation: &Preparation) -> Result<(), Engin
     }
 }
 
-async fn pull(engine: &Engine, image: &str, pulling: &impl Fn(String)) -> Result<(), String> {
-    log::info!(image; "pulling {image}");
-    pulling(format!("pulling {image}"));
-    let result = engine.pull(image, |done, of| pulling(format!("pulling {image}: {done} of {of} layers"))).await;
-    match result {
-        Ok(()) => {
-            log::info!(image; "pulled {image}");
-            Ok(())
-        }
-        Err(error) => {
-            let why = format!("cannot pull {image}: {error}");
-            log::warn!(image; "{why}");
-            Err(why)
-        }
-    }
-}
-
 async fn act_unless_stopped<'p>(
     work: &Work<'_>,
     step: &'p Step,
@@ -160,7 +143,7 @@ async fn act(work: &Work<'_>, step: &Step, versions: &Versions) -> Result<(), En
 fn blueprint(work: &Work<'_>, name: &str, versions: &Versions) -> (Blueprint, bool) {
     let service = &work.project.services[name];
     let image = work.observed.images.get(&service.image).map(String::as_str);
-    let must_be_image = service.pull_policy == PullPolicy::Always;
+    let must_be_image = service.pull_policy != PullPolicy::Never;
     match versions.wanted(name, hash::service(work.project, service), (image, must_be_image)) {
         Wanted::Earlier(version) => (version.blueprint.clone(), true),
         Wanted::File { .. } | Wanted::WhatIsThere => {

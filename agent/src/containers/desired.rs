@@ -2,6 +2,7 @@ use super::compose::{self, Loaded, Project};
 use super::report::shortened;
 use hostwright_core::config::ConfigError;
 use hostwright_core::config::containers::Containers;
+use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -59,6 +60,12 @@ impl Desired {
     /// Makes the next `refresh` read them whether they changed or not.
     pub fn read_again(&mut self) {
         self.stamps = None;
+    }
+
+    /// What tells this version of the files from another, also across a restart.
+    pub fn version(&self) -> String {
+        let text = format!("{:?}", self.stamps);
+        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Returns when one of the files has changed. Cancel-safe: it only looks.

@@ -65,14 +65,14 @@ pub fn planned(project: &Project, observed: &Observed) -> Plan {
     planned_with(project, observed, (&nothing, &nothing, &memory()))
 }
 
-/// The same with what is held and what was pulled.
+/// The same with what is held and which images are due.
 pub fn planned_with(
     project: &Project,
     observed: &Observed,
-    (held, pulled, memory): (&BTreeSet<String>, &BTreeSet<String>, &Memory),
+    (held, due, memory): (&BTreeSet<String>, &BTreeSet<String>, &Memory),
 ) -> Plan {
     let now = Timestamp::now();
-    let recent = Recent { held, pulled, versions: &memory.versions, busy: &BTreeSet::new(), now };
+    let recent = Recent { held, due, versions: &memory.versions, busy: &BTreeSet::new(), now };
     Plan::make(project, observed, &all_places(project, observed, recent), recent)
 }
 

@@ -19,8 +19,6 @@ const LEAST_DRAIN: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub struct Memory {
     attempts: BTreeMap<String, Attempts>,
-    /// Images that were pulled since the file was read.
-    pub pulled: BTreeSet<String>,
     pub versions: Versions,
     /// Since when containers are to leave their traffic, by id.
     draining: BTreeMap<String, Instant>,
@@ -38,7 +36,7 @@ struct Attempts {
 
 impl Memory {
     pub fn new(versions: Versions) -> Self {
-        Self { attempts: BTreeMap::new(), pulled: BTreeSet::new(), versions, draining: BTreeMap::new() }
+        Self { attempts: BTreeMap::new(), versions, draining: BTreeMap::new() }
     }
 
     /// Those of the containers that are to leave their traffic which still must not be stopped. `attached` says how many
@@ -81,7 +79,6 @@ impl Memory {
     /// Forgets all attempts: a changed file deserves a fresh start.
     pub fn clear(&mut self) {
         self.attempts.clear();
-        self.pulled.clear();
     }
 
     /// Forgets what needs no further attempt: a fresh container keeps its count until it has run for a while, so that

@@ -6,7 +6,7 @@
 //!
 //! Containers carry the hash of what they were made from as a label, and keep running when the agent stops; after a
 //! crash at any moment the next round goes on from what is there. What survives a restart in the duty's folder is which
-//! version of each service was good, and which was refused. Published ports are held by another process (`host_ports`).
+//! version of each service was good, which was refused, and which images names stand for. Published ports are held by another process (`host_ports`).
 //! Containers are the project's by their label; no other is ever touched.
 
 mod apply;
@@ -17,6 +17,7 @@ mod events;
 #[cfg(test)]
 mod fixture;
 mod hash;
+mod images;
 mod memory;
 mod observed;
 mod orders;
@@ -29,13 +30,14 @@ use crate::host_ports;
 use crate::orders::Order;
 use crate::supervisor::Context;
 use apply::{Work, apply};
-use compose::Project;
+use compose::{Project, PullPolicy};
 use desired::Desired;
 use engine::{Blueprint, Engine, EngineError};
 use events::Events;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::ConfigError;
 use hostwright_core::config::containers::Containers;
+use images::Images;
 use jiff::Timestamp;
 use memory::Memory;
 use observed::Observed;
@@ -43,6 +45,7 @@ use plan::{Plan, Recent, all_places};
 use publisher::Publisher;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use update::switchboard::Switchboard;
 use update::traffic;
@@ -71,7 +74,8 @@ pub fn check(path: &Path) -> Result<(), ConfigError> {
 /// The state of an earlier run cannot be read.
 pub async fn run(settings: Containers, context: Context) -> anyhow::Result<()> {
     let versions = Versions::open(&context.state)?;
-    let mut reconciler = Reconciler::new(settings, context.clone(), versions);
+    let images = Arc::new(Images::open(&settings.images, &context.state)?);
+    let mut reconciler = Reconciler::new(settings, context.clone(), (versions, images));
     while !context.stop.is_cancelled() {
         let next = match reconciler.round().await {
             Ok(next) => next,
@@ -94,6 +98,7 @@ struct Reconciler {
     settings: Containers,
     context: Context,
     desired: Desired,
+    images: Arc<Images>,
     memory: Memory,
     switchboard: Switchboard,
     publisher: Publisher,
@@ -103,9 +108,10 @@ struct Reconciler {
 }
 
 impl Reconciler {
-    fn new(settings: Containers, context: Context, versions: Versions) -> Self {
+    fn new(settings: Containers, context: Context, (versions, images): (Versions, Arc<Images>)) -> Self {
         Self {
             desired: Desired::new(&settings),
+            images,
             settings,
             publisher: Publisher::new(context.status.clone()),
             memory: Memory::new(versions),
@@ -130,9 +136,11 @@ impl Reconciler {
             return Ok(Next::At(timer));
         };
         let stop = self.context.stop.clone();
+        let images = self.images.clone();
         let look = async {
             let engine = self.engine(&project).await?;
-            let observed = engine.snapshot(&project).await?;
+            let mut observed = engine.snapshot(&project).await?;
+            images.hold(&engine, &mut observed.images).await?;
             Ok::<_, EngineError>((engine, observed))
         };
         let Some(looked) = stop.run_until_cancelled(look).await else { return Ok(Next::Now) };
@@ -146,14 +154,16 @@ impl Reconciler {
         self.memory.settle(&plan, &observed);
         self.note_good(&project, &observed, &plan);
 
-        let work = Work { engine: &engine, project: &project, observed: &observed, stop: &stop };
-        let problem = self.problem();
-        self.publisher.publish(&work, &plan, &self.memory, problem.as_deref()).await;
+        let work = Work { engine: &engine, images: &images, project: &project, observed: &observed, stop: &stop };
+        self.publisher.publish(&work, &plan, &self.memory, self.problem().as_deref()).await;
         if !plan.is_idle() {
             if apply(&work, &plan, &mut self.memory, |now| self.publisher.now(now)).await {
                 return Ok(Next::Now);
             }
-            self.publisher.publish(&work, &plan, &self.memory, problem.as_deref()).await;
+            self.publisher.publish(&work, &plan, &self.memory, self.problem().as_deref()).await;
+        }
+        if let Some(cleaned) = stop.run_until_cancelled(self.clean_up(&engine, &project)).await {
+            cleaned?;
         }
         let soon = plan.next_look.map(|wait| Instant::now() + wait);
         let next = self.memory.next_try().into_iter().chain(soon).fold(timer, Instant::min);
@@ -162,11 +172,11 @@ impl Reconciler {
 
     /// Sends traffic where it belongs now, then finds out what is to be done.
     async fn plan(&mut self, project: &Project, observed: &Observed) -> Plan {
-        let (held, pulled, now) = (self.memory.held(), self.memory.pulled.clone(), Timestamp::now());
+        let (held, due, now) = (self.memory.held(), self.due_images(project), Timestamp::now());
         let nobody = BTreeSet::new();
         // The places borrow the versions, and the drain changes the memory beside them.
         let (busy, is_draining) = {
-            let recent = Recent { held: &held, pulled: &pulled, versions: &self.memory.versions, busy: &nobody, now };
+            let recent = Recent { held: &held, due: &due, versions: &self.memory.versions, busy: &nobody, now };
             let places = all_places(project, observed, recent);
             let attached = self.switchboard.send(project, (observed, &places)).await;
             let held = places.iter().filter(|place| traffic::is_held(&project.services[place.service]));
@@ -174,7 +184,7 @@ impl Reconciler {
             let busy = self.memory.busy(draining.iter().map(String::as_str), attached.as_ref());
             (busy, !draining.is_empty())
         };
-        let recent = Recent { held: &held, pulled: &pulled, versions: &self.memory.versions, busy: &busy, now };
+        let recent = Recent { held: &held, due: &due, versions: &self.memory.versions, busy: &busy, now };
         let mut plan = Plan::make(project, observed, &all_places(project, observed, recent), recent);
         if is_draining {
             plan.next_look = Some(plan.next_look.unwrap_or(DRAIN_LOOK).min(DRAIN_LOOK));
@@ -197,9 +207,32 @@ impl Reconciler {
 
     /// What is wrong with what everything stands on.
     fn problem(&self) -> Option<String> {
-        let problems: Vec<&str> =
-            [&self.desired.problem, &self.switchboard.problem].into_iter().flatten().map(String::as_str).collect();
+        let own = [&self.desired.problem, &self.switchboard.problem].into_iter().flatten().cloned();
+        let problems: Vec<String> = own.chain(self.images.complaints()).collect();
         (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
+    /// Images whose names are to be resolved again.
+    fn due_images(&self, project: &Project) -> BTreeSet<String> {
+        let services = project.services.values();
+        let always = services.clone().filter(|service| service.pull_policy == PullPolicy::Always);
+        self.images.deploy(&self.desired.version(), always.map(|service| service.image.clone()));
+        let due = services.filter(|service| self.images.is_due(&service.image, service.pull_policy));
+        due.map(|service| service.image.clone()).collect()
+    }
+
+    /// A deployment resolves names again, whatever their policy, unless they are never pulled.
+    fn resolve_images_of(&self, services: &[String]) {
+        let Some(project) = &self.desired.project else { return };
+        let services = services.iter().filter_map(|name| project.services.get(name));
+        let pulled = services.filter(|service| service.pull_policy != PullPolicy::Never);
+        self.images.ask_again(pulled.map(|service| service.image.clone()));
+    }
+
+    /// Removes images that nobody uses, when it is time for it.
+    async fn clean_up(&self, engine: &Engine, project: &Project) -> Result<(), EngineError> {
+        let wanted = project.services.values().map(|service| service.image.clone()).collect();
+        self.images.clean_up(engine, &wanted, self.memory.versions.image_ids()).await
     }
 
     /// The connected engine; connects, and follows its events, where there is none.

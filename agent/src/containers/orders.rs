@@ -41,6 +41,7 @@ impl Reconciler {
         for service in &services {
             self.memory.versions.allow(service);
         }
+        self.resolve_images_of(&services);
         Ok(json!({"round": self.publisher.rounds(), "services": services}))
     }
 

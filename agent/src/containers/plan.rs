@@ -103,8 +103,8 @@ pub enum Action {
 pub struct Recent<'a> {
     /// Services that were tried a moment ago.
     pub held: &'a BTreeSet<String>,
-    /// Images that were pulled since the file was read.
-    pub pulled: &'a BTreeSet<String>,
+    /// Images whose names are to be resolved again.
+    pub due: &'a BTreeSet<String>,
     pub versions: &'a Versions,
     /// Containers that still have traffic which must not be cut off.
     pub busy: &'a BTreeSet<String>,
@@ -300,7 +300,7 @@ impl Plan {
         let wants_image = |place: &Place<'_>| matches!(place.phase, Phase::Empty | Phase::Begin | Phase::StopOld);
         let missing = !look.observed.images.contains_key(&service.image)
             && look.places.iter().any(|place| place.service == name && wants_image(place));
-        let again = service.pull_policy == PullPolicy::Always && !look.recent.pulled.contains(&service.image);
+        let again = look.recent.due.contains(&service.image);
         if missing && service.pull_policy == PullPolicy::Never {
             let why = format!("the image {:?} is not here and pull_policy is never; load it", service.image);
             self.block(vec![name.clone()], &why);
@@ -399,7 +399,7 @@ fn users(project: &Project, uses: impl Fn(&Service) -> bool) -> Vec<String> {
 pub fn all_places<'o>(project: &'o Project, observed: &'o Observed, recent: Recent<'o>) -> Vec<Place<'o>> {
     let of_service = |(name, service): (&'o String, &'o Service)| {
         let image = observed.images.get(&service.image).map(String::as_str);
-        let must_be_image = service.pull_policy == PullPolicy::Always;
+        let must_be_image = service.pull_policy != PullPolicy::Never;
         let hash = hash::service(project, service);
         let wanted: Wanted<'_> = recent.versions.wanted(name, hash, (image, must_be_image));
         let fits = |container: &Container| {

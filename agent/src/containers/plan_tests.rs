@@ -141,15 +141,24 @@ fn a_job_runs_once_and_its_dependents_wait_for_its_end() {
 }
 
 #[test]
-fn a_moved_tag_counts_with_pull_policy_always_alone() {
-    for (policy, replaced) in [("always", true), ("missing", false)] {
+fn a_name_that_stands_for_another_image_counts_unless_nothing_is_to_be_pulled() {
+    for (policy, replaced) in [("always", true), ("missing", true), ("every_12h", true), ("never", false)] {
         let project = project(&format!("services: {{web: {{image: web, pull_policy: {policy}}}}}\n"));
         let mut observed = converged(&project);
         observed.images.insert("web".into(), "sha256:newer".into());
-        let pulled = BTreeSet::from(["web".to_owned()]);
-        let plan = planned_with(&project, &observed, (&BTreeSet::new(), &pulled, &memory()));
-        assert_eq!(!plan.steps.is_empty(), replaced, "{policy}");
+        assert_eq!(!plan(&project, &observed).steps.is_empty(), replaced, "{policy}");
     }
+}
+
+#[test]
+fn a_name_that_is_due_is_resolved_before_its_container_is_made() {
+    let project = project("services: {web: {image: web}}\n");
+    let mut observed = converged(&project);
+    remove(&mut observed, "web");
+    let due = BTreeSet::from(["web".to_owned()]);
+    let plan = planned_with(&project, &observed, (&BTreeSet::new(), &due, &memory()));
+    assert!(plan.steps.is_empty());
+    assert_eq!(plan.pulls["web"], ["web"]);
 }
 
 #[test]
@@ -164,13 +173,13 @@ fn an_image_is_pulled_before_the_old_container_is_touched() {
 }
 
 #[test]
-fn always_pulls_once_and_does_not_stop_a_start() {
+fn a_name_that_is_due_does_not_stop_a_start() {
     let project = project("services: {web: {image: web, pull_policy: always}}\n");
     let mut observed = converged(&project);
     container(&mut observed, "web").state = State::Exited;
-    let plan_now = plan(&project, &observed);
-    assert_eq!(plan_now.pulls.len(), 1);
-    assert_eq!(plan_now.steps.len(), 1);
+    let due = BTreeSet::from(["web".to_owned()]);
+    let plan = planned_with(&project, &observed, (&BTreeSet::new(), &due, &memory()));
+    assert_eq!((plan.pulls.len(), plan.steps.len()), (1, 1));
 }
 
 #[test]

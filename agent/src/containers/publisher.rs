@@ -50,7 +50,10 @@ impl Publisher {
         let round = Round { project, observed, plan, memory, last_lines: &last_lines };
         self.details = round.details();
         self.details["round"] = self.rounds.into();
-        self.status.measures(round.measures());
+        self.details["images"] = work.images.details();
+        let mut measures = round.measures();
+        work.images.measure(&mut measures);
+        self.status.measures(measures);
         match round.verdict(file) {
             Verdict::Ok(summary) => {
                 self.said = Said::WellOnce;

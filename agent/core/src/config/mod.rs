@@ -134,7 +134,7 @@ impl Config {
             product_names: &product_names,
         };
         let config = Self {
-            containers: root.section("containers", containers::Containers::read),
+            containers: root.section("containers", |section| containers::Containers::read(section, &known)),
             logs: root.section("logs", |section| logs::Logs::read(section, &known)),
             metrics: root.section("metrics", metrics::Metrics::read),
             products: root.named("products", |section| products::Product::read(section, &known)),

@@ -218,6 +218,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether a single value stands in place of the mapping.
+    pub fn is_value(&self) -> bool {
+        self.shorthand.is_some()
+    }
+
     fn open_with_shorthand(node: &'a Node, path: &str, problems: &'a Problems) -> Option<Self> {
         if node.text().is_none() || node.is_null() {
             return Self::open(node, path, problems);

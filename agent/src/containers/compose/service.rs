@@ -11,6 +11,7 @@ use super::unsupported;
 use super::values::{Pairs, Span};
 use super::variables::Variables;
 use hostwright_core::config::section::{Problems, Section};
+use hostwright_core::config::values::parse_duration;
 use hostwright_core::secret::Secret;
 use serde::{Serialize, Serializer};
 use std::cell::RefCell;
@@ -109,6 +110,8 @@ pub enum PullPolicy {
     #[default]
     Missing,
     Never,
+    /// Again when so much time has passed since the last time.
+    Every(Duration),
 }
 
 /// Where the engine puts what a container writes.
@@ -252,18 +255,36 @@ fn read_restart(section: &mut Section<'_>) -> Option<Restart> {
 }
 
 fn read_pull_policy(section: &mut Section<'_>) -> PullPolicy {
-    match section.optional::<String>("pull_policy").as_deref() {
-        Some("always") => PullPolicy::Always,
-        Some("missing" | "if_not_present") | None => PullPolicy::Missing,
-        Some("never") => PullPolicy::Never,
-        Some(other) => {
-            let message = match other {
-                "build" => "build is not done on hosts; use always, missing or never".into(),
-                "daily" | "weekly" => format!("{other} is not supported yet; use always, missing or never"),
-                _ => format!("expected always, missing or never, found {other:?}"),
-            };
-            section.problem_with("pull_policy", &message);
-            PullPolicy::Missing
+    let Some(text) = section.optional::<String>("pull_policy") else { return PullPolicy::Missing };
+    let policy = PullPolicy::parse(&text);
+    if policy.is_none() {
+        let message = match text.as_str() {
+            "build" => "build is not done on hosts; use always, missing or never".into(),
+            _ => format!("expected always, missing, never, daily, weekly or every_12h, found {text:?}"),
+        };
+        section.problem_with("pull_policy", &message);
+    }
+    policy.unwrap_or_default()
+}
+
+impl PullPolicy {
+    fn parse(text: &str) -> Option<Self> {
+        const DAY: Duration = Duration::from_secs(86400);
+        match text {
+            "always" => Some(Self::Always),
+            "missing" | "if_not_present" => Some(Self::Missing),
+            "never" => Some(Self::Never),
+            "daily" => Some(Self::Every(DAY)),
+            "weekly" => Some(Self::Every(7 * DAY)),
+            _ => {
+                let pause = text.strip_prefix("every_")?;
+                // Compose knows weeks too, which our own durations do not.
+                let pause = match pause.strip_suffix('w') {
+                    Some(weeks) => (7 * DAY).checked_mul(weeks.parse().ok()?)?,
+                    None => parse_duration(pause)?,
+                };
+                (!pause.is_zero()).then_some(Self::Every(pause))
+            }
         }
     }
 }

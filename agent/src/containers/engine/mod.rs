@@ -5,9 +5,11 @@
 
 mod blueprint;
 mod body;
+mod images;
 mod snapshot;
 
 pub use blueprint::Blueprint;
+pub use images::Listed;
 
 use super::compose::{Network, Project, Volume};
 use super::hash;
@@ -16,11 +18,11 @@ use bollard::models::{
     Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkingConfig, VolumeCreateRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, EventsOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use std::collections::{BTreeMap, HashMap};
+use futures_util::{Stream, StreamExt as _};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -179,26 +181,6 @@ impl Engine {
             cluster_volume_spec: None,
         };
         self.0.create_volume(request).await?;
-        Ok(())
-    }
-
-    /// Pulls an image by the engine's own rules for registries; `progress` hears layers done and layers known.
-    pub async fn pull(&self, reference: &str, progress: impl Fn(usize, usize)) -> Result<(), EngineError> {
-        let (name, tag) = split_reference(reference);
-        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
-        let mut layers = BTreeMap::new();
-        let mut stream = std::pin::pin!(self.0.create_image(Some(options), None, None));
-        while let Some(step) = stream.try_next().await? {
-            if let Some(message) = step.error_detail.and_then(|detail| detail.message) {
-                return Err(EngineError::Refused { status: 500, message });
-            }
-            let (Some(id), Some(status)) = (step.id, step.status) else { continue };
-            if status.starts_with("Pulling from") {
-                continue;
-            }
-            layers.insert(id, matches!(status.as_str(), "Pull complete" | "Already exists"));
-            progress(layers.values().filter(|done| **done).count(), layers.len());
-        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@ use crate::containers::observed::Container;
 use hostwright_core::state::{StateError, StateFile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const FORMAT: u32 = 1;
@@ -164,6 +164,12 @@ impl Versions {
                 Err(format!("no earlier good version of {service} is known"))
             }
         }
+    }
+
+    /// The images of all versions that somebody may go back to.
+    pub fn image_ids(&self) -> BTreeSet<String> {
+        let versions = self.services.values().flat_map(|known| known.good.iter().chain(&known.previous));
+        versions.map(|version| version.blueprint.image_id.clone()).collect()
     }
 
     /// Makes it durable.

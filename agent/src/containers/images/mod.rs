@@ -1,0 +1,411 @@
+//! Images: what names stand for, where they come from, which are trusted, and when unused ones go.
+//!
+//! In: names of a Compose file, the configuration, registries and a bucket. Out: images in the engine under these very
+//! names. A name is resolved once, to a digest, and pinned: restarts and replicas use that image whatever happens to the
+//! tag, until the name is resolved again (`pull_policy`, or an operator's order). What survives a restart: the pins, and
+//! which images the agent brought.
+
+/// Archives in a bucket.
+mod archive;
+/// Unused images, removed.
+mod clean_up;
+/// Who asks a registry.
+mod credentials;
+/// What names stand for.
+mod pins;
+/// Names, taken apart.
+mod reference;
+/// What we ask a registry ourselves.
+mod registry;
+/// Whether an image is signed.
+mod signature;
+/// Tags that are found by a rule.
+mod tag_rule;
+
+pub use credentials::Login;
+
+use super::compose::PullPolicy;
+use super::engine::{Engine, EngineError};
+use credentials::Credentials;
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use hostwright_core::config::containers::images::{Images as Settings, Order};
+use jiff::Timestamp;
+use pins::{Pin, Pins};
+use reference::Reference;
+use registry::{Registry, RegistryError};
+use serde_json::{Value, json};
+use signature::{Check, Key, Unverified};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// After a name could not be resolved again, while its image goes on.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// All images of the host.
+#[derive(Debug)]
+pub struct Images {
+    settings: Settings,
+    credentials: Credentials,
+    /// For archives on their way.
+    folder: PathBuf,
+    /// Patterns of the tag rules, and of the signatures, in their order.
+    rules: Vec<GlobSet>,
+    signed: Vec<GlobSet>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    pins: Pins,
+    /// Names that are to be resolved again whatever their policy says.
+    asked: BTreeSet<String>,
+    /// Why names could not be resolved again, and when that is tried next.
+    kept: BTreeMap<String, Kept>,
+    clean_up: clean_up::Record,
+}
+
+/// An image that goes on although its name could not be resolved again.
+#[derive(Clone, Debug)]
+struct Kept {
+    why: String,
+    not_before: Instant,
+}
+
+/// What a name was resolved to.
+struct Found {
+    image_id: String,
+    digest: Option<String>,
+    tag: Option<String>,
+    source: String,
+    signed_by: Option<PathBuf>,
+}
+
+/// How far bringing an image is, in words.
+pub type Tell<'a> = &'a (dyn Fn(String) + Send + Sync);
+
+impl Images {
+    /// Reads what is known from before.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn open(settings: &Settings, folder: &Path) -> anyhow::Result<Self> {
+        let state = State {
+            pins: Pins::open(folder)?,
+            asked: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            clean_up: clean_up::Record::default(),
+        };
+        Ok(Self {
+            credentials: Credentials::new(settings),
+            folder: folder.to_owned(),
+            rules: settings.tags.iter().map(|rule| globs(&rule.images)).collect::<Result<_, _>>()?,
+            signed: settings.signatures.iter().map(|one| globs(&one.images)).collect::<Result<_, _>>()?,
+            settings: settings.clone(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Whether a name is to be resolved now, its image being there or not.
+    pub fn is_due(&self, name: &str, policy: PullPolicy) -> bool {
+        let state = self.state();
+        if state.kept.get(name).is_some_and(|kept| kept.not_before > Instant::now()) {
+            return false;
+        }
+        let pin = state.pins.get(name);
+        let since = pin.map(|pin| Timestamp::now().duration_since(pin.resolved).unsigned_abs());
+        if state.asked.contains(name) {
+            return true;
+        }
+        match policy {
+            PullPolicy::Never => false,
+            PullPolicy::Missing => self.must_be_signed(name) && pin.is_none_or(|pin| pin.signed_by.is_none()),
+            PullPolicy::Always => {
+                pin.is_none() || self.must_be_signed(name) && pin.is_some_and(|pin| pin.signed_by.is_none())
+            }
+            PullPolicy::Every(pause) => since.is_none_or(|since| since >= pause),
+        }
+    }
+
+    /// Tells which version of the Compose file is to run. With another one than before, be it that of an earlier process,
+    /// these names are resolved again.
+    pub fn deploy(&self, version: &str, names: impl IntoIterator<Item = String>) {
+        let is_new = self.state().pins.deploy(version);
+        match is_new {
+            Ok(true) => self.ask_again(names),
+            Ok(false) => {}
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+
+    /// Lets names be resolved again as soon as possible.
+    pub fn ask_again(&self, names: impl IntoIterator<Item = String>) {
+        let mut state = self.state();
+        for name in names {
+            state.kept.remove(&name);
+            state.asked.insert(name);
+        }
+    }
+
+    /// Resolves a name, verifies what must be signed, brings the image and pins the name to it. Where that fails and the
+    /// image of before is there, it goes on.
+    ///
+    /// # Errors
+    /// A sentence: there is no image to go on with.
+    pub async fn bring(&self, engine: &Engine, name: &str, tell: Tell<'_>) -> Result<(), String> {
+        let before = self.state().pins.get(name).cloned();
+        match self.find(engine, name, tell).await {
+            Ok(found) => self.pin(name, found),
+            Err(why) => {
+                let why = format!("cannot bring {name}: {why}");
+                if !self.goes_on(engine, name, before.as_ref()).await {
+                    return Err(why);
+                }
+                log::warn!(image = name; "{why}; what is here goes on");
+                let kept = Kept { why, not_before: Instant::now() + PAUSE };
+                let mut state = self.state();
+                state.asked.remove(name);
+                state.kept.insert(name.to_owned(), kept);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives names back to the images that they are pinned to, where somebody else has given them away. `images` is what
+    /// the engine says that they stand for.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn hold(&self, engine: &Engine, images: &mut BTreeMap<String, String>) -> Result<(), EngineError> {
+        let pins: Vec<(String, String)> =
+            self.state().pins.all().map(|(name, pin)| (name.clone(), pin.image_id.clone())).collect();
+        for (name, id) in pins {
+            let Some(found) = images.get(&name).filter(|found| **found != id) else { continue };
+            let Ok(reference) = Reference::parse(&name) else { continue };
+            if reference.digest.is_some() || engine.image_id(&id).await?.is_none() {
+                continue;
+            }
+            log::warn!(image = name.as_str(); "{name} was given to {found}; it stands for {id} until it is deployed again");
+            engine.tag_image(&id, &reference.name(), reference.tag_or_latest()).await?;
+            images.insert(name, id);
+        }
+        Ok(())
+    }
+
+    /// Why names could not be resolved again, while their images go on.
+    pub fn complaints(&self) -> Vec<String> {
+        self.state().kept.values().map(|kept| format!("{}; what is here goes on", kept.why)).collect()
+    }
+
+    /// What each name stands for, for the JSON status.
+    pub fn details(&self) -> Value {
+        let state = self.state();
+        let rows = state.pins.all().map(|(name, pin)| {
+            let row = json!({
+                "image_id": pin.image_id,
+                "digest": pin.digest,
+                "tag": pin.tag,
+                "source": pin.source,
+                "signed_by": pin.signed_by,
+                "resolved": pin.resolved.to_string(),
+                "previous": pin.previous,
+                "problem": state.kept.get(name).map(|kept| &kept.why),
+            });
+            (name.clone(), row)
+        });
+        json!({"pins": rows.collect::<serde_json::Map<_, _>>(), "clean_up": state.clean_up.details()})
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn must_be_signed(&self, name: &str) -> bool {
+        Reference::parse(name).is_ok_and(|reference| !self.key_files(&reference).is_empty())
+    }
+
+    /// The keys of the first entry that is about an image.
+    fn key_files(&self, reference: &Reference) -> &[PathBuf] {
+        let name = reference.name();
+        let position = self.signed.iter().position(|globs| globs.is_match(&name));
+        position.map_or(&[], |position| &self.settings.signatures[position].keys)
+    }
+
+    fn pin(&self, name: &str, found: Found) -> Result<(), String> {
+        let digest = found.digest.as_deref().unwrap_or(&found.image_id);
+        log::info!(image = name, digest; "{name} stands for {digest}, from {}", found.source);
+        let pin = Pin {
+            image_id: found.image_id,
+            digest: found.digest,
+            tag: found.tag,
+            source: found.source,
+            signed_by: found.signed_by,
+            resolved: Timestamp::now(),
+            previous: Vec::new(),
+        };
+        let mut state = self.state();
+        state.asked.remove(name);
+        state.kept.remove(name);
+        state.pins.set(name, pin).map_err(|error| error.to_string())
+    }
+
+    /// Whether there is an image to go on with: one that was good before, or is simply there where nobody asks for
+    /// signatures.
+    async fn goes_on(&self, engine: &Engine, name: &str, before: Option<&Pin>) -> bool {
+        let is_here = engine.image_id(name).await.is_ok_and(|id| match (&id, before) {
+            (Some(id), Some(before)) => *id == before.image_id,
+            (id, _) => id.is_some(),
+        });
+        is_here && (!self.must_be_signed(name) || before.is_some_and(|pin| pin.signed_by.is_some()))
+    }
+
+    async fn find(&self, engine: &Engine, name: &str, tell: Tell<'_>) -> Result<Found, String> {
+        let reference = Reference::parse(name)?;
+        // What is in an archive has no signature that could be verified.
+        let archives = self.settings.bucket.as_ref().filter(|_| self.key_files(&reference).is_empty());
+        match archives {
+            Some(archives) if archives.order == Order::BucketOnly => {
+                self.by_archive(engine, name, archives, tell).await
+            }
+            Some(archives) => match self.by_registry(engine, name, reference, tell).await {
+                Ok(found) => Ok(found),
+                Err(why) => {
+                    log::info!(image = name; "{why}; looking into the bucket {}", archives.name);
+                    let found = self.by_archive(engine, name, archives, tell).await;
+                    found.map_err(|also| format!("{why}; {also}"))
+                }
+            },
+            None => self.by_registry(engine, name, reference, tell).await,
+        }
+    }
+
+    async fn by_registry(
+        &self,
+        engine: &Engine,
+        name: &str,
+        mut reference: Reference,
+        tell: Tell<'_>,
+    ) -> Result<Found, String> {
+        let key_files = self.key_files(&reference).to_vec();
+        let keys: Vec<Key> = key_files.iter().map(|path| Key::read(path)).collect::<Result<_, _>>()?;
+        let login = self.credentials.login(&reference).await?;
+        let known = self.settings.registries.iter().find(|registry| registry.host == reference.host);
+        let registry = Registry::new(&reference, login.clone(), known.and_then(|registry| registry.tls.as_ref()))
+            .map_err(|error| error.to_string())?;
+        let ruled = self.tag_by_rule(&registry, &reference).await?;
+        if let Some(tag) = &ruled {
+            reference.tag = Some(tag.clone());
+        }
+        tell(format!("asking for {name}"));
+        let digest = match &reference.digest {
+            Some(digest) => Some(digest.clone()),
+            None => self.resolve(&registry, &reference, keys.is_empty()).await?,
+        };
+        let signed_by = match (&digest, keys.is_empty()) {
+            (_, true) => None,
+            (Some(digest), false) => {
+                tell(format!("verifying the signature of {name}"));
+                let check = Check { registry: &registry, digest, keys: &keys };
+                Some(check.run().await.map_err(|error| self.refused(&reference, &error))?)
+            }
+            (None, false) => return Err("its registry does not say its digest, so no signature can be verified".into()),
+        };
+        let wanted = match &digest {
+            Some(digest) => reference.at(digest),
+            None => format!("{}:{}", reference.name(), reference.tag_or_latest()),
+        };
+        let image_id = self.pull(engine, &wanted, &login, (name, tell)).await?;
+        self.name(engine, name, &reference, &image_id).await.map_err(|error| error.to_string())?;
+        let digest = match digest {
+            Some(digest) => Some(digest),
+            None => engine.image_digest(&image_id, &reference.repository).await.map_err(|error| error.to_string())?,
+        };
+        let source = format!("the registry {}", reference.host);
+        Ok(Found { image_id, digest, tag: ruled, source, signed_by })
+    }
+
+    /// The digest of a tag. Where the registry does not answer us the engine may still reach it, or a mirror: then it
+    /// is asked for the tag itself, unless signatures must be verified.
+    async fn resolve(
+        &self,
+        registry: &Registry,
+        reference: &Reference,
+        engine_may: bool,
+    ) -> Result<Option<String>, String> {
+        let tag = reference.tag_or_latest();
+        match registry.resolve(tag).await {
+            Ok(Some(digest)) => Ok(Some(digest)),
+            Ok(None) => Err(format!("{} has no tag {tag}", reference.name())),
+            Err(RegistryError::Unreachable(why)) if engine_may => {
+                log::debug!("{why}; the engine is asked for the tag");
+                Ok(None)
+            }
+            Err(error) => {
+                if matches!(error, RegistryError::Denied(_)) {
+                    self.credentials.forget().await;
+                }
+                Err(error.to_string())
+            }
+        }
+    }
+
+    async fn tag_by_rule(&self, registry: &Registry, reference: &Reference) -> Result<Option<String>, String> {
+        if reference.tag.is_some() || reference.digest.is_some() {
+            return Ok(None);
+        }
+        let name = reference.name();
+        let Some(position) = self.rules.iter().position(|globs| globs.is_match(&name)) else { return Ok(None) };
+        let tags = registry.tags().await.map_err(|error| error.to_string())?;
+        let chosen = tag_rule::choose(&self.settings.tags[position], &name, &tags)?;
+        log::info!("{name}: the newest image of {} is {}", chosen.branch, chosen.tag);
+        Ok(Some(chosen.tag))
+    }
+
+    fn refused(&self, reference: &Reference, error: &Unverified) -> String {
+        format!("{} is refused: {error}", reference.name())
+    }
+
+    /// Lets the engine pull, unless it has the image; its id.
+    async fn pull(
+        &self,
+        engine: &Engine,
+        wanted: &str,
+        login: &Login,
+        (name, tell): (&str, Tell<'_>),
+    ) -> Result<String, String> {
+        let is_pinned = wanted.contains('@');
+        if is_pinned && let Some(id) = engine.image_id(wanted).await.map_err(|error| error.to_string())? {
+            return Ok(id);
+        }
+        tell(format!("pulling {name}"));
+        log::info!(image = name; "pulling {wanted}");
+        let progress = |progress| tell(format!("pulling {name}: {progress}"));
+        engine.pull_as(wanted, login, progress).await.map_err(|error| error.to_string())?;
+        let id = engine.image_id(wanted).await.map_err(|error| error.to_string())?;
+        id.ok_or_else(|| format!("the engine pulled {wanted} and does not have it"))
+    }
+
+    /// Lets the name in the file, and the tag that a rule found, stand for the image.
+    async fn name(&self, engine: &Engine, written: &str, found: &Reference, id: &str) -> Result<(), EngineError> {
+        let Ok(reference) = Reference::parse(written) else { return Ok(()) };
+        if reference.digest.is_some() {
+            return Ok(());
+        }
+        engine.tag_image(id, &reference.name(), reference.tag_or_latest()).await?;
+        if found.tag != reference.tag
+            && let Some(tag) = &found.tag
+        {
+            engine.tag_image(id, &found.name(), tag).await?;
+        }
+        Ok(())
+    }
+}
+
+fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
+    let mut globs = GlobSetBuilder::new();
+    for pattern in patterns {
+        globs.add(Glob::new(pattern)?);
+    }
+    globs.build()
+}
