@@ -158,7 +158,7 @@ impl Images {
         match self.find(engine, name, tell).await {
             Ok(found) => self.pin(name, found),
             Err(why) => {
-                let why = format!("cannot bring {name}: {why}");
+                let why = format!("cannot pull {name}: {why}");
                 if !self.goes_on(engine, name, before.as_ref()).await {
                     return Err(why);
                 }
