@@ -45,7 +45,10 @@ impl Server {
         if let Some(folder) = command.get_current_dir() {
             tied.current_dir(folder);
         }
-        tied.env("PATH", search_path()).process_group(0).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        if !command.get_envs().any(|(name, _)| name == "PATH") {
+            tied.env("PATH", search_path());
+        }
+        tied.process_group(0).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let child = tied.spawn().with_context(|| format!("starting {name} through setpriv (package util-linux)"))?;
         Ok(Self { name, child, log: log.to_owned() })
     }

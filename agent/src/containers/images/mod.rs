@@ -109,23 +109,25 @@ impl Images {
 
     /// Whether a name is to be resolved now, its image being there or not.
     pub fn is_due(&self, name: &str, policy: PullPolicy) -> bool {
-        let state = self.state();
+        let mut state = self.state();
         if state.kept.get(name).is_some_and(|kept| kept.not_before > Instant::now()) {
             return false;
         }
         let pin = state.pins.get(name);
-        let since = pin.map(|pin| Timestamp::now().duration_since(pin.resolved).unsigned_abs());
-        if state.asked.contains(name) {
-            return true;
-        }
-        match policy {
+        let unverified = self.must_be_signed(name) && pin.is_none_or(|pin| pin.signed_by.is_none());
+        let is_due = match policy {
             PullPolicy::Never => false,
-            PullPolicy::Missing => self.must_be_signed(name) && pin.is_none_or(|pin| pin.signed_by.is_none()),
-            PullPolicy::Always => {
-                pin.is_none() || self.must_be_signed(name) && pin.is_some_and(|pin| pin.signed_by.is_none())
+            PullPolicy::Missing => unverified,
+            PullPolicy::Always => unverified || pin.is_none(),
+            PullPolicy::Every(pause) => {
+                let since = pin.map(|pin| Timestamp::now().duration_since(pin.resolved).unsigned_abs());
+                unverified || since.is_none_or(|since| since >= pause)
             }
-            PullPolicy::Every(pause) => since.is_none_or(|since| since >= pause),
+        };
+        if is_due {
+            state.asked.insert(name.to_owned());
         }
+        state.asked.contains(name)
     }
 
     /// Tells which version of the Compose file is to run. With another one than before, be it that of an earlier process,
@@ -154,8 +156,13 @@ impl Images {
     /// # Errors
     /// A sentence: there is no image to go on with.
     pub async fn bring(&self, engine: &Engine, name: &str, tell: Tell<'_>) -> Result<(), String> {
-        let before = self.state().pins.get(name).cloned();
-        match self.find(engine, name, tell).await {
+        let (before, is_asked) = {
+            let state = self.state();
+            (state.pins.get(name).cloned(), state.asked.contains(name))
+        };
+        // An image that got lost is brought back as it was; only what is due is resolved again.
+        let pinned = before.as_ref().filter(|_| !is_asked).and_then(|pin| pin.digest.clone());
+        match self.find(engine, (name, pinned), tell).await {
             Ok(found) => self.pin(name, found),
             Err(why) => {
                 let why = format!("cannot pull {name}: {why}");
@@ -172,7 +179,7 @@ impl Images {
         }
     }
 
-    /// Gives names back to the images that they are pinned to, where somebody else has given them away. `images` is what
+    /// Gives names back to the images that they are pinned to, where somebody else has taken or removed them. `images` is what
     /// the engine says that they stand for.
     ///
     /// # Errors
@@ -181,12 +188,13 @@ impl Images {
         let pins: Vec<(String, String)> =
             self.state().pins.all().map(|(name, pin)| (name.clone(), pin.image_id.clone())).collect();
         for (name, id) in pins {
-            let Some(found) = images.get(&name).filter(|found| **found != id) else { continue };
+            let found = images.get(&name);
             let Ok(reference) = Reference::parse(&name) else { continue };
-            if reference.digest.is_some() || engine.image_id(&id).await?.is_none() {
+            if found == Some(&id) || reference.digest.is_some() || engine.image_id(&id).await?.is_none() {
                 continue;
             }
-            log::warn!(image = name.as_str(); "{name} was given to {found}; it stands for {id} until it is deployed again");
+            let instead = found.map_or("no image", String::as_str);
+            log::warn!(image = name.as_str(), instead; "{name} stands for {id} again until it is deployed anew; somebody had changed that");
             engine.tag_image(&id, &reference.name(), reference.tag_or_latest()).await?;
             images.insert(name, id);
         }
@@ -247,21 +255,31 @@ impl Images {
         let mut state = self.state();
         state.asked.remove(name);
         state.kept.remove(name);
+        let mut pin = pin;
+        if let Some(before) = state.pins.get(name).filter(|before| before.image_id == pin.image_id) {
+            // An image that was brought back still has its tag.
+            pin.tag = pin.tag.or_else(|| before.tag.clone());
+        }
         state.pins.set(name, pin).map_err(|error| error.to_string())
     }
 
     /// Whether there is an image to go on with: one that was good before, or is simply there where nobody asks for
     /// signatures.
     async fn goes_on(&self, engine: &Engine, name: &str, before: Option<&Pin>) -> bool {
-        let is_here = engine.image_id(name).await.is_ok_and(|id| match (&id, before) {
-            (Some(id), Some(before)) => *id == before.image_id,
-            (id, _) => id.is_some(),
-        });
+        let what = before.map_or(name, |pin| &pin.image_id);
+        let is_here = engine.image_id(what).await.is_ok_and(|id| id.is_some());
         is_here && (!self.must_be_signed(name) || before.is_some_and(|pin| pin.signed_by.is_some()))
     }
 
-    async fn find(&self, engine: &Engine, name: &str, tell: Tell<'_>) -> Result<Found, String> {
-        let reference = Reference::parse(name)?;
+    /// Finds the image of a name: the one of this digest, if one is given.
+    async fn find(
+        &self,
+        engine: &Engine,
+        (name, pinned): (&str, Option<String>),
+        tell: Tell<'_>,
+    ) -> Result<Found, String> {
+        let mut reference = Reference::parse(name)?;
+        reference.digest = pinned.or(reference.digest);
         // What is in an archive has no signature that could be verified.
         let archives = self.settings.bucket.as_ref().filter(|_| self.key_files(&reference).is_empty());
         match archives {

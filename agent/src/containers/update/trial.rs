@@ -56,7 +56,10 @@ pub fn may_end(service: &Service) -> bool {
 
 /// When the judgement may change without an event of the engine.
 pub fn next_look(service: &Service, container: &Container, now: Timestamp) -> Option<Duration> {
-    let until = |since: Option<Timestamp>, whole: Duration| Some(whole.saturating_sub(span(since?, now)));
+    // What is over already brings nothing new.
+    let until = |since: Option<Timestamp>, whole: Duration| {
+        Some(whole.saturating_sub(span(since?, now))).filter(|wait| !wait.is_zero())
+    };
     match (container.state, container.health) {
         (State::Running, Health::None) => until(container.started, service.rollout.monitor.unwrap_or(MONITOR)),
         (State::Running, Health::Healthy) => until(container.started, service.rollout.monitor?),
