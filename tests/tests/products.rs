@@ -1,86 +1,19 @@
 //! Finished files reach buckets whole, once, and are touched here only afterwards: the real agent, OpenStack Swift's
 //! S3 API, and folders as buckets.
 
+/// A folder that is watched by a real agent.
+mod product_site;
+
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hostwright_tests::engines::Swift;
-use hostwright_tests::engines::swift::{ACCESS_KEY, OTHER_ACCESS_KEY, OTHER_SECRET_KEY, SECRET_KEY};
-use hostwright_tests::process::AgentProcess;
+use hostwright_tests::engines::swift::{OTHER_SECRET_KEY, SECRET_KEY};
 use hostwright_tests::wait::eventually;
-use serde_json::Value;
-use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(60);
-const KEYS: [(&str, &str); 4] = [
-    ("TEST_ACCESS_KEY", ACCESS_KEY),
-    ("TEST_SECRET_KEY", SECRET_KEY),
-    ("OTHER_ACCESS_KEY", OTHER_ACCESS_KEY),
-    ("OTHER_SECRET_KEY", OTHER_SECRET_KEY),
-];
-
-/// A folder that is watched, and an agent that uploads it; folders with names of their own inside it are made by tests.
-struct Site {
-    folder: TempDir,
-    agent: AgentProcess,
-}
-
-impl Site {
-    /// `buckets` and `products` are lines of the configuration, in which FOLDER stands for the site's folder.
-    fn start(buckets: &str, products: &str) -> Result<Self> {
-        let folder = tempfile::tempdir_in("/var/tmp")?;
-        fs::create_dir(folder.path().join("in"))?;
-        let config = format!("host: {{labels: {{role: camera}}}}\nbuckets:\n  {buckets}\nproducts:\n  {products}\n");
-        let config = config.replace("FOLDER", &folder.path().display().to_string());
-        let agent = AgentProcess::start_with_env(&config, &KEYS)?;
-        Ok(Self { folder, agent })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Waits until the status' details of the product `p` are as wanted.
-    fn wait(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        let status =
-            self.agent.wait_status(what, LIMIT, |status| wanted(&status["duties"]["products"]["details"]["p"]))?;
-        Ok(status["duties"]["products"]["details"]["p"].clone())
-    }
-
-    fn wait_uploaded(&self, number: u64) -> Result<Value> {
-        self.wait(&format!("{number} uploads"), |p| p["uploaded"] == number && p["waiting"] == 0)
-    }
-
-    /// Waits until the duty is degraded and says this.
-    fn wait_why(&self, words: &str) -> Result<String> {
-        let says = |status: &Value| status["duties"]["products"]["why"].as_str().unwrap_or_default().to_owned();
-        let status = self.agent.wait_status(words, LIMIT, |status| says(status).contains(words))?;
-        Ok(says(&status))
-    }
-
-    fn uploads_logged(&self) -> usize {
-        self.agent.output().matches(": uploaded \"").count()
-    }
-}
-
-fn swift_bucket(swift: &Swift, name: &str) -> Result<String> {
-    swift.create_bucket(name)?;
-    Ok(format!("b: {{endpoint: '{}', bucket: {name}, credentials: {{env_prefix: TEST}}}}", swift.endpoint()))
-}
-
-/// Content that no part of it repeats, written under a temporary name and renamed into place.
-fn produce(path: &Path, size: u64) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open("/dev/urandom")?.take(size).read_to_end(&mut content)?;
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, &content)?;
-    fs::rename(&temporary, path)?;
-    Ok(content)
-}
+use product_site::{LIMIT, Site, produce, swift_bucket};
 
 #[test]
 fn a_growing_file_is_uploaded_once_and_whole() -> Result<()> {

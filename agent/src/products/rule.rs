@@ -22,6 +22,7 @@ impl Rule {
     /// Whether a file's path is that of a product.
     pub(super) fn is_file(&self, path: &str) -> bool {
         self.form == Form::File
+            && !path.is_empty()
             && self.include.as_ref().is_none_or(|include| include.is_match(path))
             && !path.split('/').any(is_temporary)
             && !self.is_excluded(path)
@@ -177,6 +178,7 @@ pub(super) mod tests {
         assert_eq!(rule.product_of("job/FSC_1"), Some("job/FSC_1"));
         assert_eq!(rule.product_of("job/other/a"), None);
         assert!(rule.is_excluded("job/inputs/a/b") && !rule.is_excluded("job/inputs"));
+        assert_eq!(super::tests::rule("quiet: 1s").product_of(""), None);
         let all = super::tests::rule("product: folder");
         assert_eq!(all.product_of("a/b/c"), Some("a"));
         assert_eq!(all.product_of(".a/b"), None);
