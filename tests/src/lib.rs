@@ -20,6 +20,8 @@ pub mod front;
 pub mod http;
 /// An application that writes numbered lines, the agent that follows them, and what arrived.
 pub mod log_host;
+/// A cloud's metadata service.
+pub mod metadata_service;
 /// A container with systemd as PID 1.
 pub mod nspawn;
 /// A log of numbered lines.

@@ -1,21 +1,43 @@
+use super::datasource::Network;
+use super::network::{self, Interfaces};
 use super::userdata::{self, findings::Findings};
 use anyhow::Context as _;
 use hostwright_core::config::section::Problem;
 use hostwright_core::config::{Config, ConfigError};
+use hostwright_core::yaml::{self, Duplicates};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// `hostwright-bootstrap check`
 #[derive(clap::Args, Debug)]
 pub struct CheckArguments {
-    /// A user-data (`#cloud-config`) or an `agent.yaml`.
+    /// A user-data of any format, a network-config, a network_data.json or an `agent.yaml`.
     pub file: PathBuf,
+    /// How the problems are told.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+/// How the problems are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// `FILE:LINE:COLUMN: …`, a line each, to standard error.
+    Text,
+    /// One object, to standard output.
+    Json,
 }
 
 /// More than any cloud hands over; larger files are no user-data.
 const MAX_BYTES: u64 = 16 << 20;
 /// As in the usage text: a file with problems.
 const PROBLEMS: u8 = 2;
+
+/// What a file is, and what is wrong with it.
+struct Checked {
+    kind: &'static str,
+    findings: Findings,
+}
 
 /// Reports every problem of a file with line and column, and touches nothing.
 ///
@@ -25,7 +47,65 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let path = &arguments.file;
     let content =
         super::host::read_bounded(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
-    if is_user_data(&content) { Ok(check_user_data(path, &content)) } else { Ok(check_agent(path, &content)) }
+    let checked = look(&content);
+    let is_valid = match arguments.format {
+        Format::Text => {
+            let is_valid = tell(path, &checked.findings);
+            if is_valid {
+                println!("{} is valid: {}", path.display(), checked.kind);
+            } else if checked.kind == AGENT && String::from_utf8_lossy(&content).contains("write_files:") {
+                eprintln!("{}: if this shall be a user-data, its first line must be #cloud-config", path.display());
+            }
+            is_valid
+        }
+        Format::Json => {
+            let object = as_json(path, &checked);
+            println!("{object}");
+            object["valid"] == json!(true)
+        }
+    };
+    Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
+}
+
+const AGENT: &str = "a configuration of the agent";
+
+fn look(content: &[u8]) -> Checked {
+    if is_user_data(content) {
+        let user_data = userdata::read(content);
+        let has_scripts = !user_data.scripts.is_empty() || !user_data.boothooks.is_empty();
+        let kind = if has_scripts { "with a script, which is run once for each instance" } else { "a #cloud-config" };
+        return Checked { kind, findings: without_instance(user_data.findings) };
+    }
+    let text = String::from_utf8_lossy(content);
+    let mut findings = Findings::default();
+    if let Some(description) = described_network(&text) {
+        // Names of interfaces are this machine's only on the machine itself.
+        findings.errors = network::render(&description, &Interfaces::default()).problems;
+        return Checked { kind: "a description of the network", findings };
+    }
+    if let Err(ConfigError::Invalid { problems, .. }) = Config::parse(&text, "") {
+        findings.errors = problems;
+    }
+    Checked { kind: AGENT, findings }
+}
+
+/// What a template makes of variables that only an instance has is no problem of the file.
+fn without_instance(mut findings: Findings) -> Findings {
+    let of_an_instance = ["CI_MISSING_JINJA_VAR", "undefined value"];
+    let is_the_files = |problem: &Problem| !of_an_instance.iter().any(|words| problem.message.contains(words));
+    findings.errors.retain(is_the_files);
+    findings.ignored.retain(is_the_files);
+    findings.warnings.retain(|problem| !problem.message.ends_with("is not known of this instance"));
+    findings
+}
+
+fn described_network(text: &str) -> Option<Network> {
+    if network::is_network_config(text) {
+        return Some(Network::Config(text.to_owned()));
+    }
+    let root = yaml::load(text, Duplicates::LastWins).ok()?.root;
+    let is_network_data = root.get("links").is_some() && root.get("networks").is_some();
+    is_network_data.then(|| Network::NetworkData(text.to_owned()))
 }
 
 /// A user-data says so in its first line, or is packed.
@@ -38,32 +118,18 @@ fn is_user_data(content: &[u8]) -> bool {
         || head.windows(13).any(|window| window == b"mime-version:")
 }
 
-fn check_user_data(path: &Path, content: &[u8]) -> ExitCode {
-    let user_data = userdata::read(content);
-    if !tell(path, user_data.findings) {
-        return ExitCode::from(PROBLEMS);
-    }
-    let what = if user_data.scripts.is_empty() {
-        "a #cloud-config"
-    } else {
-        "with a script, which is run once for each instance"
-    };
-    println!("{} is valid: {what}", path.display());
-    ExitCode::SUCCESS
-}
-
 /// Checks what a new VM shall get as its user-data, and tells what is wrong with it; whether nothing is.
 pub fn is_sound_user_data(path: &Path, content: &[u8]) -> bool {
     if !is_user_data(content) {
         eprintln!("{}: this is no user-data; the first line of one is #cloud-config", path.display());
         return false;
     }
-    tell(path, userdata::read(content).findings)
+    tell(path, &without_instance(userdata::read(content).findings))
 }
 
 /// Prints the findings in the file's order; whether there are only warnings.
-fn tell(path: &Path, findings: Findings) -> bool {
-    let mut problems = [findings.errors, findings.ignored].concat();
+fn tell(path: &Path, findings: &Findings) -> bool {
+    let mut problems = [&findings.errors[..], &findings.ignored].concat();
     problems.sort_by_key(|problem| problem.place);
     for problem in findings.warnings.iter().chain(&findings.secrets) {
         eprintln!("{}:{}: warning: {}", path.display(), problem.place, without_place(problem));
@@ -78,19 +144,53 @@ fn without_place(problem: &Problem) -> String {
     if problem.path.is_empty() { problem.message.clone() } else { format!("{}: {}", problem.path, problem.message) }
 }
 
-fn check_agent(path: &Path, content: &[u8]) -> ExitCode {
-    let name = path.display().to_string();
-    match Config::parse(&String::from_utf8_lossy(content), &name) {
-        Ok(_) => {
-            println!("{name} is valid: a configuration of the agent");
-            ExitCode::SUCCESS
+/// `severity` is `error` (left out), `ignored` (a key that is not carried out), `warning` or `secret`.
+fn as_json(path: &Path, checked: &Checked) -> serde_json::Value {
+    let Findings { errors, ignored, warnings, secrets, .. } = &checked.findings;
+    let all = [("error", errors), ("ignored", ignored), ("warning", warnings), ("secret", secrets)];
+    let mut problems: Vec<_> =
+        all.into_iter().flat_map(|(severity, list)| list.iter().map(move |problem| (severity, problem))).collect();
+    problems.sort_by_key(|(_, problem)| problem.place);
+    let of = |(severity, problem): &(&str, &Problem)| {
+        json!({"line": problem.place.line, "column": problem.place.column, "severity": severity,
+            "key": problem.path, "message": problem.message})
+    };
+    json!({
+        "file": path.display().to_string(),
+        "kind": checked.kind,
+        "valid": errors.is_empty() && ignored.is_empty(),
+        "problems": problems.iter().map(of).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{as_json, look};
+    use std::path::Path;
+
+    #[test]
+    fn every_kind_of_file_is_known_by_its_content_and_checked_as_that() {
+        for (content, kind, is_valid) in [
+            ("#cloud-config\nhostname: a\n", "a #cloud-config", true),
+            (
+                "## template: jinja\n#cloud-config\nhostname: {{ v1.local_hostname }}-{{ ds.meta_data.x }}\n",
+                "a #cloud-config",
+                true,
+            ),
+            ("version: 2\nethernets: {eth0: {dhcp4: true}}\n", "a description of the network", true),
+            ("network: {version: 1, config: [{type: bogus}]}\n", "a description of the network", false),
+            ("{\"links\": [], \"networks\": []}", "a description of the network", true),
+            ("metrics: {listen: '0.0.0.0:9100'}\n", super::AGENT, true),
+            ("metrcs: {}\n", super::AGENT, false),
+        ] {
+            let checked = look(content.as_bytes());
+            let object = as_json(Path::new("f"), &checked);
+            assert_eq!((checked.kind, &object["valid"]), (kind, &is_valid.into()), "{content}: {object}");
         }
-        Err(error @ (ConfigError::Invalid { .. } | ConfigError::Read { .. })) => {
-            eprintln!("{error}");
-            if String::from_utf8_lossy(content).contains("write_files:") {
-                eprintln!("{name}: if this shall be a user-data, its first line must be #cloud-config");
-            }
-            ExitCode::from(PROBLEMS)
-        }
+        let object = as_json(Path::new("f"), &look(b"#cloud-config\nhostnme: a\n"));
+        assert_eq!(
+            (object["problems"][0]["line"].as_u64(), object["problems"][0]["key"].as_str()),
+            (Some(2), Some("hostnme"))
+        );
     }
 }

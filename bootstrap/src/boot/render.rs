@@ -1,5 +1,6 @@
-use super::datasource::Bytes;
-use super::host::read_bounded;
+use super::datasource::{Bytes, Network};
+use super::host::{Host, read_bounded};
+use super::network::{self, Interfaces};
 use super::userdata::{self, Sources};
 use anyhow::Context as _;
 use hostwright_core::yaml;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 /// `hostwright-bootstrap render`
 #[derive(clap::Args, Debug)]
 pub struct RenderArguments {
-    /// A user-data of any format.
+    /// A user-data of any format, or a network-config.
     pub file: PathBuf,
     /// The cloud's vendor-data, which fills up what the user-data leaves open.
     #[arg(long, value_name = "FILE")]
@@ -44,6 +45,10 @@ pub fn render(arguments: &RenderArguments) -> anyhow::Result<ExitCode> {
     let read =
         |path: &PathBuf| read_bounded(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()));
     let user_data = read(&arguments.file)?;
+    let text = String::from_utf8_lossy(&user_data);
+    if userdata::parts::type_by_start(&text).is_none() && network::is_network_config(&text) {
+        return Ok(render_network(arguments, text.into_owned()));
+    }
     let vendor_data: Vec<Bytes> =
         arguments.vendor_data.iter().map(|path| read(path).map(Bytes)).collect::<Result<_, _>>()?;
     let instance_data = match &arguments.instance_data {
@@ -76,4 +81,21 @@ pub fn render(arguments: &RenderArguments) -> anyhow::Result<ExitCode> {
         ),
     }
     Ok(if rendered.findings.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// The files of systemd-networkd that a network-config comes to on this machine.
+fn render_network(arguments: &RenderArguments, text: String) -> ExitCode {
+    let interfaces = Host::new("/".into(), "/proc".into(), "/sys".into()).map(|host| Interfaces::read(&host));
+    let rendered = network::render(&Network::Config(text), &interfaces.unwrap_or_default());
+    for problem in &rendered.problems {
+        eprintln!("{}:{problem}", arguments.file.display());
+    }
+    match arguments.format {
+        Format::Yaml => rendered.files.iter().for_each(|file| println!("# {}\n{}", file.name, file.content)),
+        Format::Json => {
+            let files = rendered.files.iter().map(|file| (file.name.clone(), json!(file.content)));
+            println!("{}", json!({"files": files.collect::<serde_json::Map<_, _>>()}));
+        }
+    }
+    if rendered.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) }
 }

@@ -129,7 +129,15 @@ pub struct Sources<'a> {
 
 /// Reads a user-data of any format by itself: nothing is fetched, and templates know no instance.
 pub fn read(content: &[u8]) -> UserData {
-    let sources = Sources { user_data: content, instance_data: serde_json::json!({}), ..Sources::default() };
+    // What every instance has, so that templates can be looked at.
+    let instance_data = serde_json::json!({"v1": {
+        "local_hostname": "host", "local-hostname": "host", "instance_id": "i-0", "instance-id": "i-0", "region": "region",
+        "availability_zone": "zone", "availability-zone": "zone", "cloud_name": "cloud", "cloud-name": "cloud",
+        "cloud_id": "cloud", "platform": "cloud", "subplatform": "cloud", "distro": "debian", "distro_release": "bookworm",
+        "distro_version": "12", "variant": "debian", "machine": "x86_64", "kernel_release": "6.1", "public_ssh_keys": [],
+        "system_platform": "Linux",
+    }, "ds": {"meta_data": {}}});
+    let sources = Sources { user_data: content, instance_data, ..Sources::default() };
     read_all(&sources, &mut Nowhere)
 }
 

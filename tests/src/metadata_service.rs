@@ -1,0 +1,100 @@
+//! A metadata service as clouds have it: the documents of one instance, and what is asked of it, written down.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+
+/// What it answers to a path: status line and body.
+pub type Documents = BTreeMap<String, (&'static str, String)>;
+
+/// A running service; its thread ends with the test's process.
+pub struct MetadataService {
+    /// Where it listens.
+    pub address: SocketAddr,
+    documents: Arc<Mutex<Documents>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+/// An instance of EC2 with tokens: without one every question is answered with 401.
+const TOKEN: &str = "AQAEAtoken==";
+
+impl MetadataService {
+    /// Serves the documents at an address; port 0 takes a free one.
+    pub fn serve(address: &str, documents: Documents) -> Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        let (documents, asked) = (Arc::new(Mutex::new(documents)), Arc::new(Mutex::new(Vec::new())));
+        let service = Self { address, documents: Arc::clone(&documents), asked: Arc::clone(&asked) };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (documents, asked) = (Arc::clone(&documents), Arc::clone(&asked));
+                // Questions come side by side.
+                std::thread::spawn(move || answer(stream, &documents, &asked));
+            }
+        });
+        Ok(service)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What was asked since the last time, sorted.
+    pub fn asked(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        asked.sort();
+        asked
+    }
+
+    /// Changes what it answers.
+    pub fn change(&self, change: impl FnOnce(&mut Documents)) {
+        change(&mut self.documents.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}
+
+/// One question, one answer, as an HTTP/1.1 server that closes.
+fn answer(mut stream: TcpStream, documents: &Mutex<Documents>, asked: &Mutex<Vec<String>>) {
+    let Ok(reading) = stream.try_clone() else { return };
+    let mut lines = BufReader::new(reading);
+    let (mut first, mut headers, mut length) = (String::new(), Vec::new(), 0);
+    if lines.read_line(&mut first).is_err() {
+        return;
+    }
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        headers.push(line.trim().to_ascii_lowercase());
+    }
+    let mut body = vec![0; length];
+    let _ = lines.read_exact(&mut body);
+    let mut words = first.split_whitespace();
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(format!("{method} {path}"));
+    let has = |wanted: &str| headers.iter().any(|header| header == &wanted.to_ascii_lowercase());
+    let documents = documents.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let is_ec2 = documents.contains_key("/latest/meta-data/instance-id");
+    let is_google = documents.contains_key("/computeMetadata/v1/?recursive=true");
+    let (status, content) = match (method, path) {
+        ("PUT", "/latest/api/token")
+            if is_ec2 && headers.iter().any(|h| h.starts_with("x-aws-ec2-metadata-token-ttl-seconds:")) =>
+        {
+            ("200 OK", TOKEN.to_owned())
+        }
+        _ if is_ec2 && !has(&format!("X-aws-ec2-metadata-token: {TOKEN}")) => ("401 Unauthorized", String::new()),
+        _ if is_google && !has("Metadata-Flavor: Google") => ("403 Forbidden", String::new()),
+        _ => documents.get(path).cloned().unwrap_or(("404 Not Found", "404 page not found".to_owned())),
+    };
+    let is_cut = status == "200 CUT";
+    let claimed = if is_cut { content.len() + 100 } else { content.len() };
+    let status = if is_cut { "200 OK" } else { status };
+    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {claimed}\r\nConnection: close\r\n\r\n{content}");
+}
