@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bucket_site::{Site, create_bucket, open, reason_of, runtime};
 use hostwright_core::bucket::{Download, Progress, Put, Reason, Verified};
 use hostwright_core::config::buckets::{Encryption, ObjectOptions};
-use hostwright_tests::engines::{Rgw, S3sFs, Swift, rgw, s3s, swift};
+use hostwright_tests::engines::{Rgw, S3sFs, Swift, keystone, rgw, s3s, swift};
 
 const MIB: u64 = 1 << 20;
 
@@ -221,6 +221,83 @@ fn a_bucket_of_swift_keeps_its_promises() -> Result<()> {
     let store = Swift::start()?;
     store.create_bucket("products")?;
     stores_do(&store.endpoint(), [swift::ACCESS_KEY, swift::SECRET_KEY], OLD_SWIFT)
+}
+
+/// Swift's own API, with Swift's own users: what it sends goes through the front.
+#[test]
+fn a_container_of_swift_keeps_its_promises() -> Result<()> {
+    let store = Swift::start()?;
+    store.create_bucket("products")?;
+    let auth = format!("{{auth_url: FRONT/auth/v1.0, user: '{}', key: SECRET}}", swift::ACCESS_KEY);
+    let site = Site::swift(&store.endpoint(), &auth, swift::SECRET_KEY)?;
+    runtime()?.block_on(async {
+        swift_does(&site).await?;
+        exercise(&site, true).await?;
+        let (content, _) = site.content(20 * MIB).await?;
+        site.store(Put::new("a/large", &content)).await?;
+        site.store(Put::new("a/large", &content)).await?;
+        let left = site.bucket.unfinished("a/", jiff::Timestamp::MAX).await?;
+        // The segments of the object that was replaced, and never those of the one that is there.
+        ensure!(left.len() == 1, "{left:?}");
+        site.bucket.abort("a/large", &left[0].upload).await?;
+        site.nothing_unfinished().await?;
+        ensure!(site.bucket.get("a/large", 1 << 30).await?.len() as u64 == content.size());
+        site.bucket.delete("a/large").await?;
+        ensure!(store.keys("products_segments")?.iter().all(|key| !key.starts_with("a/")), "segments are left");
+        Ok(())
+    })
+}
+
+async fn swift_does(site: &Site) -> Result<()> {
+    let profile = site.prepare().await?;
+    ensure!(profile.missing().is_empty() && profile.checks.md5 && profile.conditional_writes, "{profile:?}");
+    ensure!(profile.most_parts == 1000 && !profile.tags, "{profile:?}");
+    let (content, _) = site.content(10).await?;
+    let tags = ObjectOptions { tags: [("a".into(), "b".into())].into(), ..ObjectOptions::default() };
+    let refused = reason_of(site.bucket.put(Put { options: &tags, ..Put::new("tagged", &content) }, None).await)?;
+    ensure!(refused.is_permanent() && refused.to_string().contains("tags"), "{refused}");
+    Ok(())
+}
+
+/// Keystone's users: keys for the S3 API, a password, and an application credential by a clouds.yaml.
+#[test]
+fn containers_of_keystones_users_keep_their_promises_and_a_token_that_ends_is_renewed() -> Result<()> {
+    let store = Swift::start_with_keystone()?;
+    let keystone = store.keystone()?;
+    let keys = keystone.ec2_credentials()?;
+    create_bucket(&store.endpoint(), [&keys.id, &keys.secret])?;
+    stores_do(&store.endpoint(), [&keys.id, &keys.secret], OLD_SWIFT)?;
+    let url = keystone.url();
+    let auth =
+        format!("{{auth_url: {url}, user: {}, project: {}, password: SECRET}}", keystone::USER, keystone::PROJECT);
+    let by_password = Site::swift(&store.endpoint(), &auth, keystone::PASSWORD)?;
+    let credential = keystone.application_credential()?;
+    let by_credential = Site::in_folder()?;
+    let clouds = by_credential.path("clouds.yaml");
+    let cloud = format!(
+        "clouds:\n  ours:\n    auth_type: v3applicationcredential\n    region_name: RegionOne\n    auth: {{auth_url: '{url}', \
+         application_credential_id: {}, application_credential_secret: '{}'}}\n",
+        credential.id, credential.secret
+    );
+    fs::write(&clouds, cloud)?;
+    let of_cloud = open(&format!("{{swift: {{cloud: ours, clouds_file: {}}}, bucket: products}}", clouds.display()))?;
+    let wrong = Site::swift(&store.endpoint(), &auth, "wrong")?;
+    let elsewhere =
+        format!("{{swift: {{cloud: ours, clouds_file: {}, region: X}}, bucket: products}}", clouds.display());
+    runtime()?.block_on(async {
+        swift_does(&by_password).await?;
+        let (content, bytes) = by_password.content(30 * MIB).await?;
+        by_password.store(Put::new("large", &content)).await?;
+        ensure!(of_cloud.get("large", 1 << 30).await? == bytes);
+        let refused = reason_of(wrong.bucket.check().await)?;
+        ensure!(matches!(refused.reason(), Reason::BadCredentials { .. }) && !refused.to_string().contains("wrong"));
+        let nowhere = reason_of(open(&elsewhere)?.check().await)?;
+        ensure!(nowhere.is_permanent() && nowhere.to_string().contains("it has RegionOne"), "{nowhere}");
+        // All tokens of the user end, as when somebody has changed the password back and forth.
+        keystone.end_tokens()?;
+        by_password.store(Put::new("large", &content)).await?;
+        by_password.holds("large", &bytes).await
+    })
 }
 
 #[test]

@@ -64,6 +64,15 @@ fn faults_before_swift_are_overcome() -> Result<()> {
 }
 
 #[test]
+fn faults_before_swifts_own_api_are_overcome() -> Result<()> {
+    let store = Swift::start()?;
+    store.create_bucket("products")?;
+    let auth = format!("{{auth_url: FRONT/auth/v1.0, user: '{}', key: SECRET}}", swift::ACCESS_KEY);
+    let site = Site::swift(&store.endpoint(), &auth, swift::SECRET_KEY)?;
+    runtime()?.block_on(faults_are_overcome(&site, true))
+}
+
+#[test]
 fn faults_before_cephs_gateway_are_overcome_and_a_quota_is_called_one() -> Result<()> {
     let store = Rgw::start()?;
     let keys = [rgw::ACCESS_KEY, rgw::SECRET_KEY];

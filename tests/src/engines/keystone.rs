@@ -77,9 +77,16 @@ impl Keystone {
     }
 
     /// Ends every token of `USER`: whoever has one must ask for another.
-    pub fn revoke_tokens(&self, token: &str) -> Result<()> {
-        let headers = [("X-Auth-Token", token), ("X-Subject-Token", token)];
-        http::request(self.port.address(), "DELETE", "/v3/auth/tokens", &headers, &[])?.success().map(drop)
+    pub fn end_tokens(&self) -> Result<()> {
+        let (token, body) = self.token(USER, PASSWORD, PROJECT)?;
+        let user = text(&body["token"]["user"]["id"])?;
+        let path = format!("/users/{user}/password");
+        let other = format!("{PASSWORD}-other");
+        let change = |from: &str, to: &str| json!({"user": {"original_password": from, "password": to}});
+        self.call(&token, "POST", &path, &change(PASSWORD, &other))?;
+        let (token, _) = self.token(USER, &other, PROJECT)?;
+        self.call(&token, "POST", &path, &change(&other, PASSWORD))?;
+        Ok(())
     }
 
     fn seed(&self, swift: &Port) -> Result<()> {

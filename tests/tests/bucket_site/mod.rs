@@ -44,6 +44,18 @@ impl Site {
         Ok(Self { bucket: open(&settings)?, settings, front: Some(front), folder })
     }
 
+    /// A container of Swift's own API; `auth` is the content of `swift:`, in which FRONT and SECRET stand for the URL of
+    /// a front and for a reference to the secret.
+    pub fn swift(store: &str, auth: &str, secret: &str) -> Result<Self> {
+        let folder = tempfile::tempdir_in("/var/tmp")?;
+        fs::write(folder.path().join("secret"), secret)?;
+        let front = Front::start(store, None)?;
+        let reference = format!("{{file: {}}}", folder.path().join("secret").display());
+        let auth = auth.replace("FRONT", &front.endpoint()).replace("SECRET", &reference);
+        let settings = format!("{{swift: {auth}, bucket: products}}");
+        Ok(Self { bucket: open(&settings)?, settings, front: Some(front), folder })
+    }
+
     pub fn in_folder() -> Result<Self> {
         let folder = tempfile::tempdir_in("/var/tmp")?;
         let settings = format!("file://{}/store", folder.path().display());

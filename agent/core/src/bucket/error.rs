@@ -204,6 +204,11 @@ impl Reason {
         matches!(self, Self::Unreachable { .. } | Self::Stalled { .. } | Self::Busy { .. } | Self::ClockSkew)
     }
 
+    /// Whether a token may have ended: another one is to be had.
+    pub(super) fn is_expired(&self) -> bool {
+        matches!(self, Self::BadCredentials { .. })
+    }
+
     fn concerns_bucket(&self) -> bool {
         match self {
             Self::Credentials(_)

@@ -24,6 +24,8 @@ mod profile;
 mod put;
 /// A bucket behind an S3 API.
 mod s3;
+/// A container behind Swift's own API.
+mod swift;
 
 pub use content::Content;
 pub use download::{Download, Downloaded, Verified};
@@ -40,6 +42,7 @@ use jiff::Timestamp;
 use s3::S3;
 use std::path::Path;
 use std::time::Duration;
+use swift::Swift;
 
 /// How often a download goes on after it was cut off without anything having arrived.
 const FRUITLESS: usize = 4;
@@ -56,6 +59,7 @@ pub struct Bucket {
 enum Store {
     Folder(Folder),
     S3(Box<S3>),
+    Swift(Box<Swift>),
 }
 
 /// What a bucket tells of an object.
@@ -97,7 +101,9 @@ impl Bucket {
             buckets::Bucket::S3(settings) => {
                 S3::open(settings, limiter(&settings.connection)).map(|s3| Store::S3(Box::new(s3)))
             }
-            buckets::Bucket::Swift(_) => Err(Reason::Setup { cause: "Swift's own API is not there yet".into() }),
+            buckets::Bucket::Swift(settings) => {
+                Swift::open(settings, limiter(&settings.connection)).map(|swift| Store::Swift(Box::new(swift)))
+            }
         };
         let store = store.map_err(|reason| BucketError::new(name, &place, "open".into(), reason))?;
         Ok(Self { name: name.to_owned(), place, store })
@@ -113,7 +119,7 @@ impl Bucket {
         match settings {
             buckets::Bucket::Folder(path) => format!("file://{}", path.display()),
             buckets::Bucket::S3(s3) => format!("{}/{}", s3.endpoint, s3.bucket),
-            buckets::Bucket::Swift(swift) => format!("swift:{}", swift.bucket),
+            buckets::Bucket::Swift(swift) => swift.place(),
         }
     }
 
@@ -125,6 +131,7 @@ impl Bucket {
         let result = match &self.store {
             Store::Folder(folder) => folder.check().await,
             Store::S3(s3) => s3.check().await,
+            Store::Swift(swift) => swift.check().await,
         };
         result.map_err(|reason| self.error("use".into(), reason))
     }
@@ -137,25 +144,33 @@ impl Bucket {
     pub async fn prepare(&self, state: &Path) -> Result<Profile, BucketError> {
         let result = match &self.store {
             Store::Folder(folder) => folder.check().await.map(|()| Profile::of_folder(&self.place)),
-            Store::S3(s3) => self.prepare_s3(s3, state).await,
+            Store::S3(s3) => {
+                let profile = self.profiled(state, s3.check(), s3.probe(&self.place)).await;
+                profile.map(|profile| s3.profile.get_or_init(|| profile).clone())
+            }
+            Store::Swift(swift) => {
+                let profile = self.profiled(state, swift.check(), swift.probe(&self.place)).await;
+                profile.map(|profile| swift.profile.get_or_init(|| profile).clone())
+            }
         };
         result.map_err(|reason| self.error("use".into(), reason))
     }
 
-    async fn prepare_s3(&self, s3: &S3, state: &Path) -> Result<Profile, Reason> {
+    /// A profile that was kept, if the bucket can be used; else it is tried out.
+    async fn profiled(
+        &self,
+        state: &Path,
+        check: impl Future<Output = Result<(), Reason>>,
+        probe: impl Future<Output = Result<Profile, Reason>>,
+    ) -> Result<Profile, Reason> {
         let file = state.join(format!("bucket-{}.json", self.name));
-        let profile = match Profile::load(&file, &self.place) {
-            Some(profile) => {
-                s3.check().await?;
-                profile
-            }
-            None => {
-                let profile = Box::pin(s3.probe(&self.place)).await?;
-                profile.keep(&file);
-                profile
-            }
-        };
-        Ok(s3.profile.get_or_init(|| profile).clone())
+        if let Some(profile) = Profile::load(&file, &self.place) {
+            check.await?;
+            return Ok(profile);
+        }
+        let profile = Box::pin(probe).await?;
+        profile.keep(&file);
+        Ok(profile)
     }
 
     /// What the bucket was found to do, once [`Self::prepare`] was called.
@@ -163,6 +178,7 @@ impl Bucket {
         match &self.store {
             Store::Folder(_) => None,
             Store::S3(s3) => s3.profile.get(),
+            Store::Swift(swift) => swift.profile.get(),
         }
     }
 
@@ -170,7 +186,7 @@ impl Bucket {
     /// store's time; else 0.
     pub fn clock_ahead(&self) -> i64 {
         match &self.store {
-            Store::Folder(_) => 0,
+            Store::Folder(_) | Store::Swift(_) => 0,
             Store::S3(s3) => s3.clock_ahead(),
         }
     }
@@ -183,6 +199,7 @@ impl Bucket {
     pub async fn begin(&self, put: Put<'_>) -> Result<Option<String>, BucketError> {
         let result = match &self.store {
             Store::S3(s3) if put.content.parts() > 1 => s3.begin(put).await.map(Some),
+            Store::Swift(swift) if put.content.parts() > 1 => swift.begin(put).await.map(Some),
             _ => Ok(None),
         };
         result.map_err(|reason| self.error(format!("store {:?} in", put.key), reason))
@@ -196,6 +213,7 @@ impl Bucket {
         let result = match &self.store {
             Store::Folder(folder) => folder.put(put).await,
             Store::S3(s3) => s3.put(put, upload).await,
+            Store::Swift(swift) => Box::pin(swift.put(put, upload)).await,
         };
         result.map_err(|reason| self.error(format!("store {:?} in", put.key), reason))
     }
@@ -209,6 +227,8 @@ impl Bucket {
         let result = match &self.store {
             Store::Folder(folder) => folder.put(put).await,
             Store::S3(s3) => Box::pin(s3.resume(put, upload)).await,
+            // Each upload looks first for the segments that are there.
+            Store::Swift(swift) => Box::pin(swift.put(put, Some(upload))).await,
         };
         result.map_err(|reason| self.error(format!("go on with storing {:?} in", put.key), reason))
     }
@@ -218,10 +238,12 @@ impl Bucket {
     /// # Errors
     /// The bucket does not answer or refuses; some stores cannot list them ([`Profile::lists_uploads`]).
     pub async fn unfinished(&self, prefix: &str, before: Timestamp) -> Result<Vec<Unfinished>, BucketError> {
-        let Store::S3(s3) = &self.store else { return Ok(Vec::new()) };
-        s3.unfinished(prefix, before)
-            .await
-            .map_err(|reason| self.error(format!("list the unfinished uploads under {prefix:?} in"), reason))
+        let result = match &self.store {
+            Store::Folder(_) => Ok(Vec::new()),
+            Store::S3(s3) => s3.unfinished(prefix, before).await,
+            Store::Swift(swift) => swift.unfinished(prefix, before).await,
+        };
+        result.map_err(|reason| self.error(format!("list the unfinished uploads under {prefix:?} in"), reason))
     }
 
     /// Clears the parts of an upload that will not be completed; one that is gone already is fine.
@@ -229,10 +251,12 @@ impl Bucket {
     /// # Errors
     /// The bucket does not answer or refuses.
     pub async fn abort(&self, key: &str, upload: &str) -> Result<(), BucketError> {
-        let Store::S3(s3) = &self.store else { return Ok(()) };
-        s3.abort(key, upload)
-            .await
-            .map_err(|reason| self.error(format!("clear the unfinished upload of {key:?} in"), reason))
+        let result = match &self.store {
+            Store::Folder(_) => Ok(()),
+            Store::S3(s3) => s3.abort(key, upload).await,
+            Store::Swift(swift) => swift.abort(key, upload).await,
+        };
+        result.map_err(|reason| self.error(format!("clear the unfinished upload of {key:?} in"), reason))
     }
 
     /// What the bucket holds under a key, if anything.
@@ -255,6 +279,7 @@ impl Bucket {
         let result = match &self.store {
             Store::Folder(folder) => folder.head(key).await,
             Store::S3(s3) => s3.head(key, encryption).await,
+            Store::Swift(swift) => swift.head(key).await,
         };
         result.map_err(|reason| self.error(format!("ask for {key:?} in"), reason))
     }
@@ -267,6 +292,7 @@ impl Bucket {
         let result = match &self.store {
             Store::Folder(folder) => folder.get(key, at_most).await,
             Store::S3(s3) => s3.get(key, at_most).await,
+            Store::Swift(swift) => swift.get(key, at_most).await,
         };
         result.map_err(|reason| self.error(format!("read {key:?} from"), reason))
     }
@@ -286,6 +312,7 @@ impl Bucket {
         let found = match &self.store {
             Store::Folder(folder) => folder.head(download.key).await?,
             Store::S3(s3) => s3.head(download.key, download.encryption).await?,
+            Store::Swift(swift) => swift.head(download.key).await?,
         };
         let object = found.ok_or(Reason::NoSuchObject)?;
         let (to, of) = (download.to.to_owned(), object.clone());
@@ -314,6 +341,7 @@ impl Bucket {
         let opened = match &self.store {
             Store::Folder(folder) => folder.open_object(&object.key, partial.length, object.size).await,
             Store::S3(s3) => s3.open_object(object, partial.length, download.encryption).await,
+            Store::Swift(swift) => swift.open_object(object, partial.length).await,
         };
         let mut incoming = match opened {
             Err(Reason::Exists) => return Err(Reason::Changed),
@@ -346,6 +374,7 @@ impl Bucket {
         let result = match &self.store {
             Store::Folder(folder) => folder.list(prefix, at_most).await,
             Store::S3(s3) => s3.list(prefix, at_most).await,
+            Store::Swift(swift) => swift.list(prefix, at_most).await,
         };
         result.map_err(|reason| self.error(format!("list {prefix:?} in"), reason))
     }
@@ -358,6 +387,7 @@ impl Bucket {
         let result = match &self.store {
             Store::Folder(folder) => folder.delete(key).await,
             Store::S3(s3) => s3.delete(key).await,
+            Store::Swift(swift) => swift.delete(key).await,
         };
         result.map_err(|reason| self.error(format!("delete {key:?} from"), reason))
     }

@@ -20,6 +20,24 @@ pub struct SwiftBucket {
     pub connection: Connection,
 }
 
+impl SwiftBucket {
+    /// Where the container is, the same for two names of one.
+    pub fn place(&self) -> String {
+        let (of, region) = (&self.bucket, self.region.as_deref().unwrap_or_default());
+        let whose = match &self.auth {
+            SwiftAuth::Cloud { name, .. } => format!("cloud {name}"),
+            SwiftAuth::Environment => "the environment's cloud".into(),
+            SwiftAuth::V1 { auth_url, user, .. } => format!("{auth_url} {user}"),
+            SwiftAuth::Keystone { auth_url, identity: Identity::Password { project, .. } } => {
+                format!("{auth_url} {project}")
+            }
+            SwiftAuth::Keystone { auth_url, identity: Identity::ApplicationCredential { .. } } => auth_url.clone(),
+        };
+        let region = if region.is_empty() { String::new() } else { format!(" {region}") };
+        format!("swift:{whose}{region}/{of}")
+    }
+}
+
 /// Who gives the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SwiftAuth {

@@ -1,0 +1,168 @@
+use super::{Listed, Swift, about, encoded, expect, insert, parsed, supports};
+use crate::bucket::content::hex;
+use crate::bucket::error::Reason;
+use crate::bucket::{Object, Put, Unfinished};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use md5::{Digest as _, Md5};
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Segments of one object under way at once.
+const AT_ONCE: usize = 4;
+/// Our uploads among what others keep in the container of segments.
+const MARK: &str = "hostwright-";
+
+/// A line of the manifest that a large object is.
+#[derive(Deserialize)]
+struct Segment {
+    name: Option<String>,
+}
+
+impl Swift {
+    /// Gives an upload a name. Segments lie in a container beside the objects', where nobody takes them for objects.
+    pub(in crate::bucket) async fn begin(&self, put: Put<'_>) -> Result<String, Reason> {
+        supports(put)?;
+        self.check().await?;
+        let answer = self.ask(Method::PUT, &encoded(&self.segments(), false), "", &HeaderMap::new()).await?;
+        let made = expect(answer, &[201, 202, 204]).await;
+        made.map_err(|reason| match reason {
+            Reason::Denied { code } => {
+                Reason::Denied { code: format!("{code}, on making the container {:?} for segments", self.segments()) }
+            }
+            other => other,
+        })?;
+        Ok(format!("{MARK}{}-{:08x}", Timestamp::now().as_second(), fastrand::u32(..)))
+    }
+
+    /// Sends the segments that are not there, then the manifest that makes them an object.
+    pub(super) async fn put_segments(&self, put: Put<'_>, upload: &str) -> Result<Object, Reason> {
+        let held = self.held(put, upload).await?;
+        let missing: Vec<_> = (0..put.content.parts()).filter(|index| !held.contains(index)).collect();
+        let sending: Vec<_> = missing.into_iter().map(|index| Box::pin(self.put_segment(put, upload, index))).collect();
+        stream::iter(sending).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let mut manifest = Vec::new();
+        let mut whole = Md5::new();
+        for index in 0..put.content.parts() {
+            let (_, length, md5) = put.content.part(index);
+            let path = format!("/{}/{}", self.segments(), segment(put.key, upload, index));
+            whole.update(hex(&md5));
+            manifest.push(json!({"path": path, "etag": hex(&md5), "size_bytes": length}));
+        }
+        let manifest = serde_json::Value::Array(manifest).to_string();
+        let (path, headers) = (self.path(put.key), about(put)?);
+        let answer = self.ask_with(Method::PUT, &path, "multipart-manifest=put", (&headers, &manifest)).await?;
+        expect(answer, &[201]).await.map_err(|reason| match reason {
+            // The manifest was read, and a segment is not what it says.
+            Reason::Refused { code } => Reason::PartsLost { code },
+            other => other,
+        })?;
+        self.verify(put, &hex(&whole.finalize())).await
+    }
+
+    async fn put_segment(&self, put: Put<'_>, upload: &str, index: usize) -> Result<(), Reason> {
+        let mut headers = HeaderMap::new();
+        insert(&mut headers, "etag", &hex(&put.content.part(index).2))?;
+        let path = format!("{}/{}", encoded(&self.segments(), false), encoded(&segment(put.key, upload, index), true));
+        self.send_part(put, index, &path, &headers).await
+    }
+
+    /// Which segments are there and as they should be.
+    async fn held(&self, put: Put<'_>, upload: &str) -> Result<BTreeSet<usize>, Reason> {
+        let mut held = BTreeSet::new();
+        for listed in self.of_upload(put.key, upload).await? {
+            let name = listed.name.unwrap_or_default();
+            let number = name.rsplit('/').next().and_then(|number| number.parse::<usize>().ok());
+            let Some(index) = number.filter(|index| *index < put.content.parts()) else { continue };
+            let (_, length, md5) = put.content.part(index);
+            if listed.bytes == length && listed.hash == Some(hex(&md5)) && held.insert(index) {
+                put.progress.inspect(|progress| progress.add(length));
+            }
+        }
+        Ok(held)
+    }
+
+    async fn of_upload(&self, key: &str, upload: &str) -> Result<Vec<Listed>, Reason> {
+        match self.listing(&self.segments(), &format!("{key}/{upload}/"), usize::MAX).await {
+            Err(Reason::NoSuchObject) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    pub(in crate::bucket) async fn abort(&self, key: &str, upload: &str) -> Result<(), Reason> {
+        // Never those of an object that is there.
+        if self.segments_of(key).await?.iter().any(|name| name.contains(&format!("/{upload}/"))) {
+            return Ok(());
+        }
+        for listed in self.of_upload(key, upload).await? {
+            let path =
+                format!("{}/{}", encoded(&self.segments(), false), encoded(&listed.name.unwrap_or_default(), true));
+            let answer = self.ask(Method::DELETE, &path, "", &HeaderMap::new()).await?;
+            match expect(answer, &[200, 204]).await {
+                Ok(_) | Err(Reason::NoSuchObject) => {}
+                Err(reason) => return Err(reason),
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads of ours whose segments no object uses. Those of objects that were replaced are among them.
+    pub(in crate::bucket) async fn unfinished(
+        &self,
+        prefix: &str,
+        before: Timestamp,
+    ) -> Result<Vec<Unfinished>, Reason> {
+        let listed = match self.listing(&self.segments(), prefix, usize::MAX).await {
+            Err(Reason::NoSuchObject) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut uploads: BTreeMap<(String, String), Timestamp> = BTreeMap::new();
+        for one in listed {
+            let name = one.name.unwrap_or_default();
+            let mut parts = name.rsplitn(3, '/').skip(1);
+            let (Some(upload), Some(key)) = (parts.next(), parts.next()) else { continue };
+            let time = one.last_modified.and_then(|time| time.parse::<DateTime>().ok());
+            let time = time.and_then(|time| time.to_zoned(TimeZone::UTC).ok()).map(|time| time.timestamp());
+            if let (true, Some(time)) = (upload.starts_with(MARK), time) {
+                let latest = uploads.entry((key.to_owned(), upload.to_owned())).or_insert(time);
+                *latest = (*latest).max(time);
+            }
+        }
+        let mut unfinished = Vec::new();
+        for ((key, upload), begun) in uploads.into_iter().filter(|(_, latest)| *latest < before) {
+            let used = self.segments_of(&key).await?.iter().any(|name| name.contains(&format!("/{upload}/")));
+            if !used {
+                unfinished.push(Unfinished { key, upload, begun });
+            }
+        }
+        Ok(unfinished)
+    }
+
+    /// The segments that an object is made of; none where it is no large one, or none at all.
+    async fn segments_of(&self, key: &str) -> Result<Vec<String>, Reason> {
+        let head = self.ask(Method::HEAD, &self.path(key), "", &HeaderMap::new()).await?;
+        match expect(head, &[200, 204]).await {
+            Ok(head) if head.headers().contains_key("x-static-large-object") => {}
+            Ok(_) | Err(Reason::NoSuchObject) => return Ok(Vec::new()),
+            Err(reason) => return Err(reason),
+        }
+        let answer = self.ask(Method::GET, &self.path(key), "multipart-manifest=get", &HeaderMap::new()).await?;
+        let text = self.text(expect(answer, &[200]).await?).await?;
+        let segments: Vec<Segment> = parsed(&text)?;
+        Ok(segments.into_iter().filter_map(|segment| segment.name).collect())
+    }
+
+    fn segments(&self) -> String {
+        format!("{}_segments", self.container)
+    }
+}
+
+/// Swift sorts names, so that numbers are of one length.
+fn segment(key: &str, upload: &str, index: usize) -> String {
+    format!("{key}/{upload}/{index:08}")
+}
