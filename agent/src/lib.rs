@@ -10,6 +10,8 @@ pub mod commands;
 pub mod containers;
 /// What the Docker Engine keeps of a container, for those who only read.
 mod docker_root;
+/// Objects of buckets that are kept as files.
+pub mod fetch;
 /// The ports of the host that services publish, held by a process of its own.
 pub mod host_ports;
 /// Requests to servers behind HTTP, the same for all duties.
@@ -46,6 +48,9 @@ pub fn duties(config: &Config) -> Vec<Duty> {
     let mut duties = vec![Duty::new("api", config.api.clone(), api::run)];
     if let Some(section) = &config.containers {
         duties.push(Duty::new("containers", section.clone(), containers::run));
+    }
+    if !config.fetches.is_empty() {
+        duties.push(Duty::new("fetch", (config.buckets.clone(), config.fetches.clone()), fetch::run));
     }
     if let Some(section) = &config.logs {
         duties.push(Duty::new("logs", section.clone(), logs::run));

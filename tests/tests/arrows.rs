@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DUTIES: [&str; 5] = ["api", "containers", "logs", "metrics", "products"];
+const DUTIES: [&str; 6] = ["api", "containers", "fetch", "logs", "metrics", "products"];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests package stands in the repository").to_owned()

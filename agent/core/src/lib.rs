@@ -8,6 +8,8 @@ pub mod backoff;
 pub mod bucket;
 /// The one file, `agent.yaml`: a module per section.
 pub mod config;
+/// Objects of buckets that are kept as files of this host.
+pub mod fetch;
 /// Durable records that are appended.
 pub mod journal;
 /// A client of the agent's local socket.

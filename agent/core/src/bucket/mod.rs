@@ -392,6 +392,11 @@ impl Bucket {
         result.map_err(|reason| self.error(format!("delete {key:?} from"), reason))
     }
 
+    /// That an object is missing which somebody else asked for.
+    pub(crate) fn no_such_object(&self, key: &str) -> BucketError {
+        self.error(format!("fetch {key:?} from"), Reason::NoSuchObject)
+    }
+
     fn error(&self, doing: String, reason: Reason) -> BucketError {
         BucketError::new(&self.name, &self.place, doing, reason)
     }

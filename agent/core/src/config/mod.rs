@@ -44,6 +44,8 @@ pub struct Config {
     pub host: host::Host,
     /// Object stores by name.
     pub buckets: BTreeMap<String, buckets::Bucket>,
+    /// What is brought down from buckets, by their names.
+    pub fetches: BTreeMap<String, Vec<buckets::fetch::Fetch>>,
     /// The containers duty.
     pub containers: Option<containers::Containers>,
     /// The logs duty.
@@ -126,7 +128,14 @@ impl Config {
         let bucket_names = root.names("buckets");
         let product_names = root.names("products");
         let host = root.section("host", host::Host::read).unwrap_or_default();
-        let buckets = root.named("buckets", buckets::Bucket::read).unwrap_or_default();
+        let read = root.named("buckets", buckets::Bucket::read_with_fetches).unwrap_or_default();
+        let (mut buckets, mut fetches) = (BTreeMap::new(), BTreeMap::new());
+        for (name, (bucket, of_bucket)) in read {
+            if !of_bucket.is_empty() {
+                fetches.insert(name.clone(), of_bucket);
+            }
+            buckets.insert(name, bucket);
+        }
         let known = Known {
             bucket_names: &bucket_names,
             buckets: &buckets,
@@ -141,6 +150,7 @@ impl Config {
             api: root.section("api", api::Api::read),
             host,
             buckets,
+            fetches,
         };
         if let Some(name) = config.products.as_ref().and_then(products::Product::waits_for_itself) {
             root.problem_with("products", &format!("{name:?} waits for itself by `after`; take it out of the circle"));

@@ -30,6 +30,8 @@ pub enum Products {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Ask the buckets now for what `fetch:` names, and wait until the files here are as the buckets have them.
+    Fetch,
     /// Compare the manifests under a prefix of a bucket with the objects that they speak of: that each is there, with its
     /// size and checksum, and no other. Exit code 1 if anything does not hold.
     Verify {
@@ -52,6 +54,7 @@ pub fn products(what: Option<Products>, socket: &Path, format: Format) -> anyhow
     match what {
         None => show(socket, format),
         Some(Products::Push { path, product, no_wait }) => push(socket, (&path, product), !no_wait, format),
+        Some(Products::Fetch) => fetch(socket, format),
         Some(Products::Verify { prefix, bucket, deep }) => {
             verify(socket, &json!({"prefix": prefix, "bucket": bucket, "deep": deep}), format)
         }
@@ -100,6 +103,18 @@ fn push(
 
 fn is_open(one: &Value) -> bool {
     matches!(one["state"].as_str(), Some("waiting" | "uploading"))
+}
+
+fn fetch(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
+    let answer = ask(socket, local_api::post(socket, "/v1/duties/fetch/now", "{}", Duration::from_secs(90)))?;
+    let entries: serde_json::Map<String, Value> =
+        serde_json::from_str(&answer.body).context("the agent's answer is not JSON")?;
+    match format {
+        Format::Json => println!("{}", answer.body.trim()),
+        Format::Table => print!("{}", table::fetched(&entries)),
+    }
+    let well = entries.values().all(|entry| entry["failed"].as_array().is_none_or(Vec::is_empty));
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn verify(socket: &Path, arguments: &Value, format: Format) -> anyhow::Result<ExitCode> {

@@ -42,6 +42,20 @@ pub(super) fn table(details: &Value) -> String {
     text
 }
 
+/// What is fetched, each with what is wrong below it.
+pub(super) fn fetched(entries: &serde_json::Map<String, Value>) -> String {
+    let mut text = format!("{:>8} {:>8}  {}\n", "FILES", "FETCHED", "BUCKET → FILE OR FOLDER");
+    for one in entries.values() {
+        let (files, fetched) = (number(&one["files"]), number(&one["fetched"]));
+        let (bucket, what, to) = (words(&one["bucket"]), shown(&one["what"]), shown(&one["to"]));
+        let _ = writeln!(text, "{files:>8} {fetched:>8}  {bucket}/{what} → {to}");
+        for why in one["failed"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "  failed: {}", words(why));
+        }
+    }
+    text
+}
+
 fn samples(text: &mut String, what: &str, sample: &Value) {
     let examples = sample["examples"].as_array().map_or(&[][..], Vec::as_slice);
     for example in examples {

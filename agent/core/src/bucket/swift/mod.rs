@@ -150,10 +150,17 @@ impl Swift {
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), Reason> {
-        // With their manifest the segments of a large object go too; of any other object it is ignored.
+        let head = self.ask(Method::HEAD, &self.path(key), "", &HeaderMap::new()).await?;
+        let large = match expect(head, &[200, 204]).await {
+            Ok(head) => head.headers().contains_key("x-static-large-object"),
+            Err(Reason::NoSuchObject) => return Ok(()),
+            Err(reason) => return Err(reason),
+        };
+        // With their manifest the segments of a large object go too.
+        let query = if large { "multipart-manifest=delete" } else { "" };
         let mut headers = HeaderMap::new();
         insert(&mut headers, "accept", "application/json")?;
-        let answer = self.ask(Method::DELETE, &self.path(key), "multipart-manifest=delete", &headers).await?;
+        let answer = self.ask(Method::DELETE, &self.path(key), query, &headers).await?;
         let answer = match expect(answer, &[200, 204]).await {
             Err(Reason::NoSuchObject) => return Ok(()),
             other => other?,

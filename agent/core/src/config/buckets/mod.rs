@@ -2,6 +2,8 @@
 pub mod bandwidth;
 /// Whose requests they are, by reference.
 pub mod credentials;
+/// What is brought down from a bucket.
+pub mod fetch;
 /// How objects are stored beside their content.
 pub mod object;
 /// OpenStack Swift's own API.
@@ -104,7 +106,13 @@ impl FromNode for Region {
 }
 
 impl Bucket {
-    pub(super) fn read(mut section: Section<'_>) -> Option<Self> {
+    /// A bucket, and what is brought down from it.
+    pub(super) fn read_with_fetches(mut section: Section<'_>) -> Option<(Self, Vec<fetch::Fetch>)> {
+        let fetches = fetch::Fetch::list(&mut section);
+        Some((Self::read(section)?, fetches))
+    }
+
+    fn read(mut section: Section<'_>) -> Option<Self> {
         if section.has("swift") {
             section.at_most_one(&["swift", "endpoint"]);
             return Self::read_swift(section);
