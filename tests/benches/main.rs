@@ -7,6 +7,8 @@
 mod logs;
 /// The metrics duty beside node_exporter.
 mod metrics;
+/// The products duty beside rclone.
+mod products;
 /// Works, figures, goals.
 mod table;
 /// CPU time and memory of a process.
@@ -28,7 +30,7 @@ pub struct Settings {
 
 type Bench = fn(&Settings, &mut Table);
 
-const DUTIES: [(&str, Bench); 2] = [("logs", logs::run), ("metrics", metrics::run)];
+const DUTIES: [(&str, Bench); 3] = [("logs", logs::run), ("metrics", metrics::run), ("products", products::run)];
 
 fn main() -> Result<()> {
     let size = env::var("SIZE_MB").ok().map(|text| text.parse::<u64>().context("SIZE_MB")).transpose()?.unwrap_or(200);

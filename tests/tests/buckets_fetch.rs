@@ -42,7 +42,7 @@ fn objects_become_files_and_follow_the_bucket_through_a_kill() -> Result<()> {
     store.create_bucket("infra")?;
     store.put_object("infra", "config/envoy.yaml", b"one")?;
     store.put_object("infra", "aux/dem/n45.tif", &vec![7; 3 << 20])?;
-    store.put_object("infra", "aux/a b.txt", b"text")?;
+    store.put_object("infra", "aux/a%20b.txt", b"text")?;
     let folder = tempfile::tempdir_in("/var/tmp")?;
     let to = folder.path().display();
     let config = format!(
@@ -71,7 +71,7 @@ fn objects_become_files_and_follow_the_bucket_through_a_kill() -> Result<()> {
     // When an operator asks, after a kill, with the least that there is to be done.
     agent.kill9()?;
     store.put_object("infra", "missing", b"here")?;
-    store.put_object("infra", "aux/a b.txt", b"other")?;
+    store.put_object("infra", "aux/a%20b.txt", b"other")?;
     let before = folder.path().join("aux/dem/n45.tif").metadata()?.ino();
     agent.start_again()?;
     let (well, told) =
