@@ -1,3 +1,4 @@
+use super::attached::Attached;
 use super::listening;
 use super::table::{Answer, Listen, Protocol, Route, Target};
 use super::{tcp, udp};
@@ -5,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -13,8 +14,10 @@ use tokio::task::JoinHandle;
 pub type Targets = watch::Receiver<Vec<Target>>;
 
 /// The ports that are held, and their tasks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Forwarder {
+    /// The threads that carry connections.
+    workers: Vec<Handle>,
     /// What each owner wants.
     wanted: BTreeMap<String, Vec<Route>>,
     open: BTreeMap<Listen, Port>,
@@ -27,20 +30,21 @@ pub struct Forwarder {
 #[derive(Debug)]
 struct Port {
     targets: watch::Sender<Vec<Target>>,
-    task: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Port {
     fn drop(&mut self) {
         // Ends the listening; connections have tasks of their own and go on.
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Forwarder {
-    /// With the sockets that an earlier process has left.
-    pub fn new(left: HashMap<String, OwnedFd>) -> Self {
-        Self { left, ..Self::default() }
+    /// With threads to carry connections, and the sockets that an earlier process has left.
+    pub fn new(workers: Vec<Handle>, left: HashMap<String, OwnedFd>) -> Self {
+        let (wanted, open, failed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { workers, wanted, open, failed, attached: Attached::default(), left }
     }
 
     /// Makes these the routes of an owner.
@@ -61,6 +65,8 @@ impl Forwarder {
             stays
         });
         self.failed.clear();
+        let draining: Vec<String> =
+            wanted.values().flatten().filter(|target| target.draining).map(|target| target.id.clone()).collect();
         for (listen, targets) in wanted {
             if let Some(port) = self.open.get(&listen) {
                 port.targets.send_if_modified(|current| {
@@ -75,6 +81,8 @@ impl Forwarder {
                 }
             }
         }
+        // After the ports know, so that who is connected just now is either told here or finds out itself.
+        draining.iter().for_each(|id| self.attached.leave(id));
     }
 
     /// What is wanted, for the next process.
@@ -96,58 +104,31 @@ impl Forwarder {
             }
         };
         let (sender, receiver) = watch::channel(targets);
-        let attached = self.attached.clone();
-        let task = match listen.protocol {
-            Protocol::Tcp => {
-                let listener = TcpListener::from(socket);
-                listener.set_nonblocking(true)?;
-                tokio::spawn(tcp::serve(tokio::net::TcpListener::from_std(listener)?, receiver, attached))
-            }
+        let tasks = match listen.protocol {
+            Protocol::Tcp => self.carry_tcp(&TcpListener::from(socket), &receiver)?,
             Protocol::Udp => {
                 let socket = std::net::UdpSocket::from(socket);
                 socket.set_nonblocking(true)?;
-                tokio::spawn(udp::serve(tokio::net::UdpSocket::from_std(socket)?, receiver, attached))
+                let socket = tokio::net::UdpSocket::from_std(socket)?;
+                vec![tokio::spawn(udp::serve(socket, receiver, self.attached.clone()))]
             }
         };
         log::info!("{listen} is held");
-        Ok(Port { targets: sender, task })
-    }
-}
-
-/// How many connections each container carries.
-#[derive(Clone, Debug, Default)]
-pub struct Attached(Arc<Mutex<BTreeMap<String, usize>>>);
-
-/// One of them, for as long as it lives.
-#[derive(Debug)]
-pub struct Counted {
-    attached: Attached,
-    id: String,
-}
-
-impl Attached {
-    pub fn count(&self, id: &str) -> Counted {
-        *self.lock().entry(id.to_owned()).or_default() += 1;
-        Counted { attached: self.clone(), id: id.to_owned() }
+        Ok(Port { targets: sender, tasks })
     }
 
-    fn counts(&self) -> BTreeMap<String, usize> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self.attached.lock();
-        if let Some(count) = counts.get_mut(&self.id) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.id);
-            }
-        }
+    /// Each thread takes connections from the same queue and keeps those that it took.
+    fn carry_tcp(&self, listener: &TcpListener, targets: &Targets) -> io::Result<Vec<JoinHandle<()>>> {
+        listener.set_nonblocking(true)?;
+        let carry = |worker: &Handle| {
+            let (listener, targets, attached) = (listener.try_clone()?, targets.clone(), self.attached.clone());
+            Ok(worker.spawn(async move {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => tcp::serve(listener, targets, attached).await,
+                    Err(error) => log::error!("cannot take connections: {error}"),
+                }
+            }))
+        };
+        self.workers.iter().map(carry).collect()
     }
 }

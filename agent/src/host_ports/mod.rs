@@ -11,6 +11,8 @@
 //!
 //! Why a process and not rules of the packet filter: `docs/containers.md`, "How host ports are held".
 
+/// The connections of each container, and how they are told to leave it.
+mod attached;
 /// What the duty calls.
 mod client;
 /// The local socket that takes tables.

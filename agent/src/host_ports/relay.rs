@@ -1,13 +1,16 @@
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
 /// Bytes moved at once. One buffer a thread serves all of its connections, so an idle connection costs no buffer.
-const BUFFER: usize = 256 << 10;
+const BUFFER: usize = 128 << 10;
 /// A connection whose response is followed by this much silence waits for the client's next request.
 const QUIET_TICKS: u32 = 4;
 const TICK: Duration = Duration::from_millis(250);
@@ -81,8 +84,8 @@ pub async fn relay(
     leave: impl Future<Output = ()>,
 ) -> End {
     let exchange = Exchange::default();
-    let (client_read, mut client_write) = client.split();
-    let (upstream_read, mut upstream_write) = upstream.split();
+    let (mut client_read, mut client_write) = client.split();
+    let (mut upstream_read, mut upstream_write) = upstream.split();
     if !pending.is_empty() {
         exchange.hears_client(&pending);
         if upstream_write.write_all(&pending).await.is_err() {
@@ -91,11 +94,11 @@ pub async fn relay(
     }
     let both = async {
         let down = async {
-            let ended = down(&upstream_read, &mut client_write, &exchange).await;
+            let ended = down(&mut upstream_read, &mut client_write, &exchange).await;
             ended.is_ok() && client_write.shutdown().await.is_ok()
         };
         let up = async {
-            let ended = up(&client_read, &mut upstream_write, &exchange).await;
+            let ended = up(&mut client_read, &mut upstream_write, &exchange).await;
             if matches!(ended, Ok(None)) { upstream_write.shutdown().await.map(|()| None) } else { ended }
         };
         tokio::pin!(down, up);
@@ -140,20 +143,20 @@ async fn silence(exchange: &Exchange) {
 }
 
 /// From the client to the container; a request that is the next one's to answer is returned.
-async fn up(from: &ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange) -> io::Result<Option<Vec<u8>>> {
+async fn up(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange) -> io::Result<Option<Vec<u8>>> {
     loop {
-        from.readable().await?;
-        let step = SHARED.with_borrow_mut(|buffer| {
-            let Some(count) = read(from, buffer)? else { return Ok(Step::Nothing) };
-            let bytes = &buffer[..count];
-            if count > 0 && exchange.is_leaving.load(Relaxed) && exchange.is_answered() && is_request(bytes) {
-                return Ok(Step::Request(bytes.to_vec()));
-            }
-            exchange.hears_client(bytes);
-            write(to, bytes)
-        })?;
-        match step {
-            Step::Nothing => {}
+        let step = poll_fn(|context| {
+            poll_step(from, context, |bytes| {
+                let is_leaving = exchange.is_leaving.load(Relaxed);
+                if is_leaving && exchange.is_answered() && is_request(bytes) {
+                    return Ok(Step::Request(bytes.to_vec()));
+                }
+                exchange.hears_client(bytes);
+                write(to, bytes)
+            })
+        });
+        match step.await? {
+            Step::Done => {}
             Step::End => return Ok(None),
             Step::Request(request) => return Ok(Some(request)),
             Step::Left(rest) => to.write_all(&rest).await?,
@@ -162,16 +165,16 @@ async fn up(from: &ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange) ->
 }
 
 /// From the container to the client.
-async fn down(from: &ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange) -> io::Result<()> {
+async fn down(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange) -> io::Result<()> {
     loop {
-        from.readable().await?;
-        let step = SHARED.with_borrow_mut(|buffer| {
-            let Some(count) = read(from, buffer)? else { return Ok(Step::Nothing) };
-            exchange.hears_container();
-            write(to, &buffer[..count])
-        })?;
-        match step {
-            Step::Nothing | Step::Request(_) => {}
+        let step = poll_fn(|context| {
+            poll_step(from, context, |bytes| {
+                exchange.hears_container();
+                write(to, bytes)
+            })
+        });
+        match step.await? {
+            Step::Done | Step::Request(_) => {}
             Step::End => return Ok(()),
             Step::Left(rest) => {
                 exchange.is_held_up.store(true, Relaxed);
@@ -183,32 +186,33 @@ async fn down(from: &ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange) 
 }
 
 enum Step {
-    Nothing,
+    Done,
     End,
     Request(Vec<u8>),
     /// What the other side did not take at once.
     Left(Vec<u8>),
 }
 
-/// The bytes that are there, none at the end, nothing when there are none yet.
-fn read(from: &ReadHalf<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-    match from.try_read(buffer) {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Reads once into the thread's buffer, and does something with what was read before anybody else can have it.
+fn poll_step(
+    from: &mut ReadHalf<'_>,
+    context: &mut Context<'_>,
+    mut with: impl FnMut(&[u8]) -> io::Result<Step>,
+) -> Poll<io::Result<Step>> {
+    SHARED.with_borrow_mut(|buffer| {
+        let mut read = ReadBuf::new(buffer);
+        ready!(Pin::new(from).poll_read(context, &mut read))?;
+        Poll::Ready(if read.filled().is_empty() { Ok(Step::End) } else { with(read.filled()) })
+    })
 }
 
 fn write(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<Step> {
-    if bytes.is_empty() {
-        return Ok(Step::End);
-    }
     let taken = match to.try_write(bytes) {
         Ok(taken) => taken,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         Err(error) => return Err(error),
     };
-    Ok(if taken == bytes.len() { Step::Nothing } else { Step::Left(bytes[taken..].to_vec()) })
+    Ok(if taken == bytes.len() { Step::Done } else { Step::Left(bytes[taken..].to_vec()) })
 }
 
 /// Whether these bytes begin with the request line of HTTP/1 (RFC 9112, section 3).

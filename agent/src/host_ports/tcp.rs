@@ -1,4 +1,5 @@
-use super::forwarder::{Attached, Targets};
+use super::attached::Attached;
+use super::forwarder::Targets;
 use super::relay::{End, relay};
 use super::table::Target;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -69,19 +70,10 @@ impl Carrier {
         loop {
             let Some((target, upstream)) = self.connect().await else { return };
             let counted = self.attached.count(&target.id);
-            let mut leaving = self.targets.clone();
-            let leave = async {
-                let drains = |targets: &Vec<Target>| {
-                    targets
-                        .iter()
-                        .any(|other| other.draining && other.id == target.id && other.address == target.address)
-                };
-                // A closed port leaves its connections alone.
-                if leaving.wait_for(drains).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            match relay(&mut client, upstream, pending, leave).await {
+            if self.targets.borrow().iter().any(|other| other.draining && other.id == target.id) {
+                counted.leave();
+            }
+            match relay(&mut client, upstream, pending, counted.is_to_leave()).await {
                 End::Closed => return,
                 End::Leave(request) => pending = request,
             }

@@ -1,4 +1,5 @@
-use super::forwarder::{Attached, Counted, Targets};
+use super::attached::{Attached, Counted};
+use super::forwarder::Targets;
 use super::table::Target;
 use std::collections::HashMap;
 use std::io;
