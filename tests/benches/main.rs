@@ -3,6 +3,8 @@
 //! `bench [DUTY…]` (or `make bench`); `SIZE_MB` sets the size of inputs (200), `ONLY` names the works to do by a part
 //! of their names. The results are printed and written to `bench/results.json` beside the build.
 
+/// The containers duty beside docker-compose and the engine's own publishing.
+mod containers;
 /// The logs duty beside rsyslog's imfile.
 mod logs;
 /// The metrics duty beside node_exporter.
@@ -30,7 +32,8 @@ pub struct Settings {
 
 type Bench = fn(&Settings, &mut Table);
 
-const DUTIES: [(&str, Bench); 3] = [("logs", logs::run), ("metrics", metrics::run), ("products", products::run)];
+const DUTIES: [(&str, Bench); 4] =
+    [("containers", containers::run), ("logs", logs::run), ("metrics", metrics::run), ("products", products::run)];
 
 fn main() -> Result<()> {
     let size = env::var("SIZE_MB").ok().map(|text| text.parse::<u64>().context("SIZE_MB")).transpose()?.unwrap_or(200);

@@ -1,19 +1,15 @@
 //! A Compose file on a real Docker Engine: it converges, and a wrong one changes nothing.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use hostwright_tests::container_host::{Host, LIMIT};
 use hostwright_tests::engines::docker::unique;
-use hostwright_tests::engines::{Docker, Registry};
+use hostwright_tests::engines::{Docker, OwnEngine, Registry};
 use hostwright_tests::port::Port;
-use hostwright_tests::server::{Server, search_path};
 use hostwright_tests::wait::eventually;
 use serde_json::json;
-use tempfile::TempDir;
 
 const TWO: &str = "
 services:
@@ -345,51 +341,10 @@ fn an_agent_killed_in_the_middle_of_an_update_finishes_it_afterwards() -> Result
     Ok(())
 }
 
-/// An engine that this test alone uses, so that it can be stopped. It leaves the packet filter, which all engines of a
-/// machine share, alone.
-struct OwnEngine {
-    folder: TempDir,
-    server: Option<Server>,
-}
-
-impl OwnEngine {
-    fn start() -> Result<Self> {
-        let mut own = Self { folder: tempfile::tempdir()?, server: None };
-        own.start_again()?;
-        Ok(own)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn start_again(&mut self) -> Result<()> {
-        // A network of its own: an engine without a bridge removes docker0, which belongs to the shared one.
-        let mut command = Command::new("unshare");
-        command.env("PATH", search_path()).args(["--net", "dockerd", "--bridge=none", "--iptables=false"]);
-        for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
-            command.arg(option).arg(self.path(name));
-        }
-        command.arg("--host").arg(format!("unix://{}", self.path("sock").display()));
-        let mut server = Server::start(&command, &self.path("log"))?;
-        let docker = Docker::at(&self.path("sock"));
-        server.wait_until("the engine answers", LIMIT, || docker.docker(&["version"]))?;
-        self.server = Some(server);
-        Ok(())
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        let mut server = self.server.take().context("not running")?;
-        server.signal(nix::sys::signal::Signal::SIGTERM)?;
-        server.wait(LIMIT)?;
-        Ok(())
-    }
-}
-
 #[test]
 fn an_engine_that_goes_away_and_comes_back_is_survived() -> Result<()> {
-    let mut own = OwnEngine::start()?;
-    let docker = Docker::at(&own.path("sock"));
+    let mut own = OwnEngine::without_network()?;
+    let docker = Docker::at(&own.socket());
     let text = "services:\n  one: {image: IMAGE, command: [sleep, '1000'], stop_signal: SIGKILL, network_mode: none}\n";
     let mut host = Host::start(&docker, "engine", text)?;
     host.agent.wait_ready(LIMIT)?;

@@ -102,3 +102,117 @@ fn ports_outlive_an_agent_that_is_killed() -> Result<()> {
     ensure!(probes.failures.is_empty(), "{:?}", probes.failures.first());
     Ok(())
 }
+
+#[test]
+fn one_that_must_not_run_twice_is_stopped_first_and_comes_back_when_the_new_one_is_bad() -> Result<()> {
+    let docker = Docker::start()?;
+    let text = "
+services:
+  db: {image: IMAGE, command: [sleep, '100000'], stop_signal: SIGKILL, volumes: ['data:/data'], restart: always}
+volumes: {data: }
+";
+    let mut host = Host::start(&docker, "single", text)?;
+    host.agent.wait_ready(LIMIT)?;
+    eventually("it is known as good", LIMIT, || {
+        std::fs::read_to_string(host.agent.state_folder().join("containers/versions.json"))
+            .is_ok_and(|text| text.contains("\"db\""))
+    })?;
+    let good = host.id("db")?;
+    host.write(&text.replace("[sleep, '100000']", "sh -c 'echo the disk is full; exit 4'"))?;
+    let why = host.wait_why("db: the new version was taken back")?;
+    ensure!(why.contains("exit code 4") && why.contains("the disk is full"), "{why}");
+    eventually("the old one is back", LIMIT, || host.is_running("db") && host.id("db").is_ok_and(|id| id == good))?;
+    assert_eq!(host.project.containers()?, [host.container("db")]);
+    Ok(())
+}
+
+#[test]
+fn an_operator_deploys_goes_back_and_sees_what_runs() -> Result<()> {
+    let (docker, port) = (Docker::start()?, Port::reserve()?);
+    let mut host = Host::start(&docker, "operator", &web(&port, "one"))?;
+    host.agent.wait_ready(LIMIT)?;
+    host.wait_summary("1 container runs, 1 healthy")?;
+    let text = |output: &std::process::Output| {
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let nothing = host.command(&["rollback", "web"])?;
+    ensure!(
+        !nothing.status.success() && text(&nothing).contains("no earlier good version of web"),
+        "{}",
+        text(&nothing)
+    );
+
+    host.write(&web(&port, "two"))?;
+    let deployed = host.command(&["deploy"])?;
+    ensure!(deployed.status.success() && text(&deployed).contains("done after"), "{}", text(&deployed));
+    ensure!(greets(&port, "two"));
+
+    let back = host.command(&["rollback", "web"])?;
+    ensure!(back.status.success(), "{}", text(&back));
+    ensure!(greets(&port, "one"), "{}", text(&back));
+    let listed = text(&host.command(&["containers"])?);
+    ensure!(listed.contains(&format!("web-{}", port.number())) && listed.contains("healthy"), "{listed}");
+    ensure!(listed.contains("an operator went back"), "{listed}");
+
+    // It is the file that is tried again, until it is bad.
+    ensure!(host.command(&["containers", "deploy", "web"])?.status.success());
+    ensure!(greets(&port, "two"));
+    host.write(&web(&port, "bad").replace("exec httpd -f", "exit 3; httpd"))?;
+    let failed = host.command(&["deploy", "web"])?;
+    ensure!(!failed.status.success() && text(&failed).contains("was taken back"), "{}", text(&failed));
+    ensure!(greets(&port, "two"));
+    let unknown = host.command(&["deploy", "wep"])?;
+    ensure!(text(&unknown).contains("there is no service \"wep\"; there are web"), "{}", text(&unknown));
+    Ok(())
+}
+
+#[test]
+fn replicas_share_a_port_and_are_exchanged_one_after_the_other() -> Result<()> {
+    let (docker, port) = (Docker::start()?, Port::reserve()?);
+    let of = |greeting: &str, replicas: u32| {
+        let text = web(&port, greeting).replace(&format!("    container_name: web-{}\n", port.number()), "");
+        format!("{text}    deploy: {{replicas: {replicas}}}\n")
+    };
+    let mut host = Host::start(&docker, "replicas", &of("one", 2))?;
+    host.agent.wait_ready(LIMIT)?;
+    let two = [1, 2].map(|number| format!("{}-web-{number}", host.project.name()));
+    assert_eq!(host.project.containers()?, two);
+    let prober = Prober::start(port.address());
+    host.write(&of("two", 2))?;
+    eventually("both are new", LIMIT, || {
+        two.iter()
+            .all(|name| docker.inspect(name).is_ok_and(|found| found["Config"]["Cmd"].to_string().contains("echo two")))
+            && host.project.containers().is_ok_and(|all| all == two)
+    })?;
+    host.write(&of("two", 1))?;
+    eventually("one is left", LIMIT, || host.project.containers().is_ok_and(|all| all == two[..1]))?;
+    let probes = prober.finish()?;
+    ensure!(probes.failures.is_empty(), "{} failed: {:?}", probes.failures.len(), probes.failures.first());
+    Ok(())
+}
+
+#[test]
+fn what_was_edited_or_renamed_by_hand_is_set_right_without_an_outage() -> Result<()> {
+    let (docker, port) = (Docker::start()?, Port::reserve()?);
+    let mut host = Host::start(&docker, "edited", &web(&port, "one"))?;
+    host.agent.wait_ready(LIMIT)?;
+    host.wait_summary("1 container runs, 1 healthy")?;
+    let name = format!("web-{}", port.number());
+    let id = docker.inspect(&name)?["Id"].clone();
+    let prober = Prober::start(port.address());
+    docker.docker(&["update", "--restart", "no", &name])?;
+    docker.docker(&["rename", &name, &format!("{name}-by-hand")])?;
+    eventually("it is as it was", LIMIT, || {
+        docker.inspect(&name).is_ok_and(|found| found["HostConfig"]["RestartPolicy"]["Name"] == "always")
+    })?;
+    assert_eq!(docker.inspect(&name)?["Id"], id, "the same container");
+    // The engine takes no limit away from a container, so this one is exchanged.
+    docker.docker(&["update", "--memory", "64m", "--memory-swap", "64m", &name])?;
+    eventually("there is no limit", LIMIT, || {
+        docker.inspect(&name).is_ok_and(|found| found["HostConfig"]["Memory"] == 0 && found["Id"] != id)
+    })?;
+    host.wait_summary("1 container runs, 1 healthy")?;
+    let probes = prober.finish()?;
+    ensure!(probes.failures.is_empty(), "{} failed: {:?}", probes.failures.len(), probes.failures.first());
+    Ok(())
+}

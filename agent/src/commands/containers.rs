@@ -28,6 +28,7 @@ pub enum Containers {
 
 /// What `deploy` takes.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Deploy {
     /// This service alone; all of them unless given.
     service: Option<String>,
@@ -37,7 +38,7 @@ pub struct Deploy {
 }
 
 /// How often is looked how far it is.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A failure that is still there after this long will not go by itself while somebody waits.
 const HOPE: Duration = Duration::from_secs(60);
 

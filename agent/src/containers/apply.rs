@@ -64,7 +64,7 @@ pub async fn apply(work: &Work<'_>, plan: &Plan, memory: &mut Memory, tell: impl
     let results: Vec<_> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
     for (step, result) in results.into_iter().flatten() {
         progressed |= result.is_ok();
-        if result.is_err() || step.action.is_start() {
+        if result.is_err() || step.action.is_repeated() {
             memory.tried(&step.service, result.map_err(|error| error.to_string()));
         } else if matches!(step.action, Action::GiveUp { .. }) {
             // The one that goes on need not wait for the attempts of the other.

@@ -1,14 +1,13 @@
 //! Projects and engines for the unit tests.
 
 use super::compose::{Project, load};
-use super::engine::Blueprint;
 use super::hash;
 use super::memory::Memory;
-use super::observed::{Container, Found, Health, Observed, State};
+use super::observed::{Container, Found, Health, Observed, Settings, State};
 use super::plan::{Plan, Recent, all_places};
 use super::update::versions::Versions;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The project `app` of a Compose file.
@@ -43,13 +42,14 @@ pub fn converged(project: &Project) -> Observed {
             health: Health::None,
             health_output: String::new(),
             exit_code: 0,
+            ran_out_of_memory: false,
             restarts: 0,
             image: service.image.clone(),
             image_id: format!("sha256:{}", service.image),
             networks: networks.collect(),
             addresses: vec!["172.18.0.2".parse().expect("address")],
             has_host_ports: false,
-            settings: Blueprint::of(project, name, "").settings(),
+            settings: Settings::default(),
             patience: Duration::from_secs(60),
             created: None,
             started: None,
@@ -72,7 +72,15 @@ pub fn planned_with(
     (held, due, memory): (&BTreeSet<String>, &BTreeSet<String>, &Memory),
 ) -> Plan {
     let now = Timestamp::now();
-    let recent = Recent { held, due, versions: &memory.versions, busy: &BTreeSet::new(), now };
+    let recent = Recent {
+        held,
+        due,
+        versions: &memory.versions,
+        edited: &BTreeMap::new(),
+        starts: &BTreeMap::new(),
+        busy: &BTreeSet::new(),
+        now,
+    };
     Plan::make(project, observed, &all_places(project, observed, recent), recent)
 }
 

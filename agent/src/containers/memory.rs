@@ -1,4 +1,4 @@
-use super::observed::{Observed, State};
+use super::observed::{Container, Observed, Settings, State};
 use super::plan::Plan;
 use super::update::versions::Versions;
 use hostwright_core::backoff::Backoff;
@@ -22,6 +22,9 @@ pub struct Memory {
     pub versions: Versions,
     /// Since when containers are to leave their traffic, by id.
     draining: BTreeMap<String, Instant>,
+    /// How each container was when it was first seen, by id. What it was made with does not tell: engines round, and
+    /// leave out what the kernel does not know.
+    first_seen: BTreeMap<String, Settings>,
 }
 
 /// What was tried for a service, or for something that services share.
@@ -36,7 +39,7 @@ struct Attempts {
 
 impl Memory {
     pub fn new(versions: Versions) -> Self {
-        Self { attempts: BTreeMap::new(), versions, draining: BTreeMap::new() }
+        Self { attempts: BTreeMap::new(), versions, draining: BTreeMap::new(), first_seen: BTreeMap::new() }
     }
 
     /// Those of the containers that are to leave their traffic which still must not be stopped. `attached` says how many
@@ -56,6 +59,16 @@ impl Memory {
             age < LEAST_DRAIN || (age < DRAIN && attached.contains_key(*id))
         };
         draining.into_iter().filter(is_busy).map(str::to_owned).collect()
+    }
+
+    /// The containers that were changed since they were first seen, with whether they can be set right as they are.
+    pub fn edited(&mut self, observed: &Observed) -> BTreeMap<String, bool> {
+        self.first_seen.retain(|id, _| observed.containers.iter().any(|container| container.id == *id));
+        let edited = |container: &Container| {
+            let first = self.first_seen.entry(container.id.clone()).or_insert_with(|| container.settings.clone());
+            (container.settings != *first).then(|| (container.id.clone(), container.settings.can_become(first)))
+        };
+        observed.containers.iter().filter_map(edited).collect()
     }
 
     /// Forgets what was tried for a service.
@@ -111,6 +124,11 @@ impl Memory {
     /// What failed last, by service.
     pub fn failures(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attempts.iter().filter_map(|(name, attempts)| Some((name.as_str(), attempts.failure.as_deref()?)))
+    }
+
+    /// How often each service was tried since it last ran well.
+    pub fn starts(&self) -> BTreeMap<String, u32> {
+        self.attempts.iter().map(|(name, attempts)| (name.clone(), attempts.count)).collect()
     }
 
     /// How often a service was tried since it last ran well.

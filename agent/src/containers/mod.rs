@@ -173,10 +173,18 @@ impl Reconciler {
     /// Sends traffic where it belongs now, then finds out what is to be done.
     async fn plan(&mut self, project: &Project, observed: &Observed) -> Plan {
         let (held, due, now) = (self.memory.held(), self.due_images(project), Timestamp::now());
-        let nobody = BTreeSet::new();
+        let (nobody, edited, starts) = (BTreeSet::new(), self.memory.edited(observed), self.memory.starts());
         // The places borrow the versions, and the drain changes the memory beside them.
         let (busy, is_draining) = {
-            let recent = Recent { held: &held, due: &due, versions: &self.memory.versions, busy: &nobody, now };
+            let recent = Recent {
+                held: &held,
+                due: &due,
+                versions: &self.memory.versions,
+                edited: &edited,
+                starts: &starts,
+                busy: &nobody,
+                now,
+            };
             let places = all_places(project, observed, recent);
             let attached = self.switchboard.send(project, (observed, &places)).await;
             let held = places.iter().filter(|place| traffic::is_held(&project.services[place.service]));
@@ -184,7 +192,15 @@ impl Reconciler {
             let busy = self.memory.busy(draining.iter().map(String::as_str), attached.as_ref());
             (busy, !draining.is_empty())
         };
-        let recent = Recent { held: &held, due: &due, versions: &self.memory.versions, busy: &busy, now };
+        let recent = Recent {
+            busy: &busy,
+            edited: &edited,
+            starts: &starts,
+            held: &held,
+            due: &due,
+            versions: &self.memory.versions,
+            now,
+        };
         let mut plan = Plan::make(project, observed, &all_places(project, observed, recent), recent);
         if is_draining {
             plan.next_look = Some(plan.next_look.unwrap_or(DRAIN_LOOK).min(DRAIN_LOOK));

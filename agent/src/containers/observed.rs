@@ -41,6 +41,7 @@ pub struct Container {
     /// What the last health check wrote.
     pub health_output: String,
     pub exit_code: i64,
+    pub ran_out_of_memory: bool,
     /// The engine's own restarts since the last start by hand or by us.
     pub restarts: i64,
     pub image: String,
@@ -93,6 +94,18 @@ pub enum Health {
     Starting,
     Healthy,
     Unhealthy,
+}
+
+impl Settings {
+    /// Whether the engine can set a running container back to `other`: it takes 0 for "as it is".
+    pub fn can_become(&self, other: &Self) -> bool {
+        let number = |mine: i64, other: i64| mine == other || other != 0;
+        number(self.memory, other.memory)
+            && number(self.memory_reservation, other.memory_reservation)
+            && number(self.nano_cpus, other.nano_cpus)
+            && number(self.cpu_shares, other.cpu_shares)
+            && (self.cpuset_cpus == other.cpuset_cpus || !other.cpuset_cpus.is_empty())
+    }
 }
 
 impl State {

@@ -1,5 +1,4 @@
 use super::compose::{Condition, Project, PullPolicy, Restart, Service, Source};
-use super::engine::Blueprint;
 use super::hash;
 use super::observed::{Container, Health, Observed, State};
 use super::update::place::{Phase, Place, is_active, places};
@@ -106,9 +105,19 @@ pub struct Recent<'a> {
     /// Images whose names are to be resolved again.
     pub due: &'a BTreeSet<String>,
     pub versions: &'a Versions,
+    /// How often each service was started since it last ran well.
+    pub starts: &'a BTreeMap<String, u32>,
+    /// Containers that were changed by hand, with whether they can be set right without making them anew.
+    pub edited: &'a BTreeMap<String, bool>,
     /// Containers that still have traffic which must not be cut off.
     pub busy: &'a BTreeSet<String>,
     pub now: Timestamp,
+}
+
+impl Recent<'_> {
+    fn starts_and_now(&self, service: &str) -> (u32, Timestamp) {
+        (self.starts.get(service).copied().unwrap_or(0), self.now)
+    }
 }
 
 /// What a plan is made from.
@@ -214,7 +223,7 @@ impl Plan {
             let own = look.places.iter().filter(|place| place.service == name);
             let is_good = |place: &Place<'_>| {
                 let new = place.new.filter(|_| place.phase == Phase::Settled);
-                new.is_some_and(|new| trial(service, new, look.recent.now) == Trial::Good)
+                new.is_some_and(|new| trial(service, new, look.recent.starts_and_now(name)) == Trial::Good)
             };
             let waits = |place: &Place<'_>| match place.phase {
                 Phase::Trial => Some("its new container has yet to show that it is good"),
@@ -319,8 +328,7 @@ impl Plan {
             return;
         }
         // What only tidies up, or goes back, waits for nothing.
-        let is_start = matches!(step.action, Action::Start { .. } | Action::Restart { .. });
-        if !is_first && !is_start {
+        if !is_first && !step.action.is_repeated() {
             self.steps.push(step.clone());
             return;
         }
@@ -373,8 +381,8 @@ impl Action {
     }
 
     /// Whether the next try must wait a while, whatever came of this one.
-    pub fn is_start(&self) -> bool {
-        matches!(self, Self::Create { .. } | Self::Start { .. } | Self::Restart { .. })
+    pub fn is_repeated(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Start { .. } | Self::Restart { .. } | Self::Correct { .. })
     }
 }
 
@@ -403,9 +411,11 @@ pub fn all_places<'o>(project: &'o Project, observed: &'o Observed, recent: Rece
         let hash = hash::service(project, service);
         let wanted: Wanted<'_> = recent.versions.wanted(name, hash, (image, must_be_image));
         let fits = |container: &Container| {
-            wanted.is_met_by(container) && broken(project, service, (container, observed)).is_none()
+            wanted.is_met_by(container)
+                && recent.edited.get(&container.id) != Some(&false)
+                && broken(project, service, (container, observed)).is_none()
         };
-        places(project, name, (observed, &fits), recent.now)
+        places(project, name, (observed, &fits), recent.starts_and_now(name))
     };
     project.services.iter().flat_map(of_service).collect()
 }
@@ -421,7 +431,8 @@ fn needed((project, observed): (&Project, &Observed), place: &Place<'_>, recent:
     match (&place.phase, place.new, place.old) {
         (Phase::Empty, ..) => Some(Action::Create { name: place.name.clone(), why: "there is none" }),
         (Phase::Begin, _, Some(old)) => {
-            let why = broken(project, service, (old, observed)).unwrap_or("it changed");
+            let edited = recent.edited.contains_key(&old.id).then_some("it was changed by hand");
+            let why = broken(project, service, (old, observed)).or(edited).unwrap_or("it changed");
             Some(Action::Create { name: place.name_for_now(), why })
         }
         (Phase::StopOld, _, Some(old)) => {
@@ -433,13 +444,13 @@ fn needed((project, observed): (&Project, &Observed), place: &Place<'_>, recent:
         }
         (Phase::Exchange, _, Some(old)) => (!is_busy(old)).then(|| Action::Remove { id: old.id.clone() }),
         (Phase::Failed(why), Some(new), _) => Some(Action::GiveUp { id: new.id.clone(), why: why.clone() }),
-        (Phase::Settled, Some(new), _) => settle(project, place, new),
+        (Phase::Settled, Some(new), _) => settle((project, recent), place, new),
         _ => None,
     }
 }
 
 /// What the right container of a place needs.
-fn settle(project: &Project, place: &Place<'_>, container: &Container) -> Option<Action> {
+fn settle((project, recent): (&Project, Recent<'_>), place: &Place<'_>, container: &Container) -> Option<Action> {
     let (id, service) = (container.id.clone(), &project.services[place.service]);
     if container.name != place.name {
         return Some(Action::Rename { id, name: place.name.clone() });
@@ -447,10 +458,7 @@ fn settle(project: &Project, place: &Place<'_>, container: &Container) -> Option
     if is_to_start(project, place.service, service, container) {
         return Some(Action::Start { id });
     }
-    // Of an earlier version the file says nothing.
-    let is_of_file = container.hash == hash::service(project, service);
-    if is_of_file && is_active(container) && container.settings != Blueprint::of(project, place.service, "").settings()
-    {
+    if is_active(container) && recent.edited.contains_key(&container.id) {
         return Some(Action::Correct { id });
     }
     let is_sick = container.state == State::Running && container.health == Health::Unhealthy;

@@ -1,6 +1,8 @@
 use super::{Action, Plan, Preparation};
+use crate::containers::compose::Project;
 use crate::containers::fixture::{converged, memory, planned as plan, planned_with, project};
 use crate::containers::observed::{Container, Found, Health, Observed, State};
+use crate::containers::update::versions::Refused;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn container<'o>(observed: &'o mut Observed, service: &str) -> &'o mut Container {
@@ -232,4 +234,67 @@ fn a_volume_with_other_settings_is_kept_and_told() {
     observed.volumes.insert("app_data".into(), found);
     let plan = plan(&project, &observed);
     assert!(plan.is_idle() && plan.drift[0].contains("is kept for its data"));
+}
+
+const WEB: &str =
+    "services: {web: {image: web, ports: ['80:80'], healthcheck: {test: 'true'}, environment: {V: '1'}}}\n";
+
+/// An update of `WEB` under way: the old container runs, and the new one is as `change` says.
+fn update(change: impl FnOnce(&mut Container)) -> (Project, Observed) {
+    let (before, after) = (project(WEB), project(&WEB.replace("'1'", "'2'")));
+    let (mut observed, mut new) = (converged(&before), converged(&after).containers.remove(0));
+    (new.id, new.name) = ("id-new".into(), "app-web-1.new".into());
+    container(&mut observed, "web").health = Health::Healthy;
+    change(&mut new);
+    observed.containers.push(new);
+    (after, observed)
+}
+
+#[test]
+fn a_new_container_is_made_beside_the_old_one_where_the_ports_are_held() {
+    let (after, mut observed) = update(|_| {});
+    observed.containers.pop();
+    let why = "it changed";
+    assert_eq!(actions(&plan(&after, &observed)), [("web", &Action::Create { name: "app-web-1.new".into(), why })]);
+    // The ports of an older container that the engine publishes are needed first.
+    container(&mut observed, "web").has_host_ports = true;
+    assert!(matches!(actions(&plan(&after, &observed))[..], [("web", Action::Stop { .. })]));
+}
+
+#[test]
+fn the_old_one_goes_when_the_new_one_is_healthy_and_not_before() {
+    let (after, observed) = update(|new| new.health = Health::Starting);
+    let waits = plan(&after, &observed);
+    assert!(waits.is_idle() && waits.exchanges.contains_key("web"), "{waits:?}");
+    let (after, observed) = update(|new| new.health = Health::Healthy);
+    assert_eq!(actions(&plan(&after, &observed)), [("web", &Action::Remove { id: "id-web".into() })]);
+    let (after, mut observed) = update(|new| new.health = Health::Healthy);
+    observed.containers.remove(0);
+    let name = "app-web-1".to_owned();
+    assert_eq!(actions(&plan(&after, &observed)), [("web", &Action::Rename { id: "id-new".into(), name })]);
+}
+
+#[test]
+fn a_bad_one_is_given_up_and_its_version_left_alone_until_something_changes() {
+    let (after, mut observed) = update(|new| new.health = Health::Unhealthy);
+    let given_up = plan(&after, &observed);
+    assert!(matches!(actions(&given_up)[..], [("web", Action::GiveUp { id, .. })] if id == "id-new"), "{given_up:?}");
+    let new = observed.containers.pop().expect("the new one");
+    let mut memory = memory();
+    let refused = Refused {
+        hash: new.hash,
+        image_id: new.image_id,
+        why: "bad".into(),
+        last_lines: Vec::new(),
+        at: jiff::Timestamp::now(),
+    };
+    memory.versions.refuse("web", refused);
+    let nothing = BTreeSet::new();
+    let settled = |project: &Project, observed: &Observed| {
+        planned_with(project, observed, (&nothing, &nothing, &memory)).is_idle()
+    };
+    assert!(settled(&after, &observed), "the old one goes on");
+    assert!(!settled(&project(&WEB.replace("'1'", "'3'")), &observed), "the file changed");
+    observed.images.insert("web".into(), "sha256:newer".into());
+    assert!(!settled(&after, &observed), "the image changed");
 }

@@ -17,6 +17,8 @@ pub mod keystone;
 pub mod moto;
 /// Prometheus' node_exporter.
 pub mod node_exporter;
+/// A Docker Engine that one test alone uses, so that it can be stopped and killed.
+pub mod own_engine;
 /// Prometheus, scraping the targets of a test.
 pub mod prometheus;
 /// Python with packages.
@@ -37,6 +39,7 @@ pub use flowgger::Flowgger;
 pub use keystone::Keystone;
 pub use moto::Moto;
 pub use node_exporter::NodeExporter;
+pub use own_engine::OwnEngine;
 pub use prometheus::Prometheus;
 pub use registry::Registry;
 pub use rgw::Rgw;

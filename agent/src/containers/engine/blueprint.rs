@@ -52,11 +52,6 @@ impl Blueprint {
         body
     }
 
-    /// What `docker update` may have changed since.
-    pub fn settings(&self) -> Settings {
-        self.body.host_config.as_ref().map(settings_of).unwrap_or_default()
-    }
-
     /// An order to set it right.
     pub(super) fn correction(&self) -> ContainerUpdateBody {
         let host = self.body.host_config.clone().unwrap_or_default();
@@ -64,7 +59,7 @@ impl Blueprint {
         ContainerUpdateBody {
             memory: Some(memory),
             // The engine's own default, without which a limit above an earlier one is refused.
-            memory_swap: host.memory_swap.or(Some(if memory > 0 { memory.saturating_mul(2) } else { -1 })),
+            memory_swap: host.memory_swap.or((memory > 0).then(|| memory.saturating_mul(2))),
             memory_reservation: Some(host.memory_reservation.unwrap_or(0)),
             nano_cpus: Some(host.nano_cpus.unwrap_or(0)),
             cpu_shares: Some(host.cpu_shares.unwrap_or(0)),

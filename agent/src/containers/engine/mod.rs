@@ -77,8 +77,8 @@ impl Engine {
 
     /// Tells of each change to a container of the project since `since`, until the engine goes away.
     pub fn events(&self, project: &str, since: jiff::Timestamp) -> impl Stream<Item = ()> + Send + use<> {
-        let interesting =
-            ["start", "die", "health_status", "destroy", "oom", "pause", "unpause", "rename"].map(str::to_owned);
+        let interesting = ["start", "die", "health_status", "destroy", "oom", "pause", "unpause", "rename", "update"]
+            .map(str::to_owned);
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
             ("label", vec![format!("{}={project}", body::PROJECT)]),

@@ -116,6 +116,7 @@ fn container(found: ContainerInspectResponse) -> Option<Container> {
         health: health_of(health.and_then(|health| health.status)),
         health_output: last_characters(output),
         exit_code: state.exit_code.unwrap_or_default(),
+        ran_out_of_memory: state.oom_killed.unwrap_or_default(),
         restarts: found.restart_count.unwrap_or_default(),
         image: config.image.unwrap_or_default(),
         image_id: found.image.unwrap_or_default(),

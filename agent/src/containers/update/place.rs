@@ -44,7 +44,7 @@ pub fn places<'o>(
     project: &'o Project,
     name: &'o str,
     (observed, is_wanted): (&'o Observed, &dyn Fn(&Container) -> bool),
-    now: Timestamp,
+    starts_and_now: (u32, Timestamp),
 ) -> Vec<Place<'o>> {
     let service = &project.services[name];
     let place = |number| {
@@ -60,7 +60,7 @@ pub fn places<'o>(
                 let stops_first = order(project, name, Some(old)).0 == Order::StopFirst;
                 if stops_first && is_active(old) { Phase::StopOld } else { Phase::Begin }
             }
-            (Some(new), Some(old)) => match trial(service, new, now) {
+            (Some(new), Some(old)) => match trial(service, new, starts_and_now) {
                 Trial::Good => Phase::Exchange,
                 Trial::Failed(why) => Phase::Failed(why),
                 // Both run, although only one may: after the engine was started again, say.

@@ -110,3 +110,71 @@ fn listen(port: &Port) -> Option<Listen> {
     };
     Some(Listen { protocol, address: SocketAddr::new(address, host) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{is_held, label, routes};
+    use crate::containers::fixture::{converged, memory, project};
+    use crate::containers::observed::Observed;
+    use crate::containers::plan::{Recent, all_places};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const PORTS: &str = "ports: ['80:8080', '127.0.0.1:53:53/udp']";
+
+    fn told(text: &str, change: impl FnOnce(&mut Observed)) -> Vec<String> {
+        let (project, memory) = (project(text), memory());
+        let mut observed = converged(&project);
+        change(&mut observed);
+        let (nothing, none, starts) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        let now = jiff::Timestamp::now();
+        let recent = Recent {
+            held: &nothing,
+            due: &nothing,
+            versions: &memory.versions,
+            edited: &none,
+            starts: &starts,
+            busy: &nothing,
+            now,
+        };
+        let places = all_places(&project, &observed, recent);
+        let route = |route: &crate::host_ports::Route| {
+            let targets: Vec<String> = route.targets.iter().map(|target| target.address.to_string()).collect();
+            format!("{} to {}", route.listen, targets.join(" "))
+        };
+        routes(&project, &observed, &places, true).iter().map(route).collect()
+    }
+
+    #[test]
+    fn each_held_port_leads_to_the_container_and_all_addresses_are_of_both_families() {
+        let text = format!("services: {{web: {{image: web, {PORTS}, healthcheck: {{test: 'true'}}}}}}\n");
+        assert_eq!(
+            told(&text, |_| {}),
+            [
+                "127.0.0.1:53/udp to 172.18.0.2:53",
+                "0.0.0.0:80/tcp to 172.18.0.2:8080",
+                "[::]:80/tcp to 172.18.0.2:8080"
+            ]
+        );
+        assert_eq!(label(&project(&text).services["web"]), "127.0.0.1:53->53/udp, 0.0.0.0:80->8080/tcp");
+        let absent = told(&text, |observed| observed.containers.clear());
+        assert_eq!(absent[0], "127.0.0.1:53/udp to ", "clients wait");
+    }
+
+    #[test]
+    fn only_fixed_ports_of_services_that_can_be_exchanged_are_held() {
+        for (service, expected) in [
+            ("ports: ['80:80'], healthcheck: {test: 'true'}", true),
+            ("ports: ['80:80'], deploy: {update_config: {order: start-first}}", true),
+            ("ports: ['80:80'], deploy: {replicas: 2}", true),
+            ("ports: ['80:80']", false),
+            ("ports: ['80'], healthcheck: {test: 'true'}", false),
+            ("ports: ['80-89:80'], healthcheck: {test: 'true'}", false),
+            ("ports: ['80:80/sctp'], healthcheck: {test: 'true'}", false),
+            ("ports: ['80:80'], healthcheck: {test: 'true'}, labels: {io.hostwright.ports: engine}", false),
+            ("ports: ['80:80'], healthcheck: {test: 'true'}, network_mode: bridge", false),
+        ] {
+            let project = project(&format!("services: {{web: {{image: web, {service}}}}}\n"));
+            assert_eq!(is_held(&project.services["web"]), expected, "{service}");
+        }
+    }
+}

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 /// A container without a health check is good when it has run for this long; Swarm's default as well.
 const MONITOR: Duration = Duration::from_secs(5);
-/// From this many restarts a new container counts as one that crashes at its start.
-const CRASHES: i64 = 3;
+/// From this many restarts, the engine's or ours, a new container counts as one that crashes at its start.
+const CRASHES: u32 = 3;
+/// SIGKILL and SIGTERM: somebody ended it, with the engine or by hand, which tells nothing of it.
+const KILLED: [i64; 2] = [128 + 9, 128 + 15];
 
 /// What is to be thought of a new container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +19,8 @@ pub enum Trial {
     Failed(String),
 }
 
-/// Judges a container by what the engine says of it.
-pub fn trial(service: &Service, container: &Container, now: Timestamp) -> Trial {
+/// Judges a container by what the engine says of it; `starts` is how often it was started here.
+pub fn trial(service: &Service, container: &Container, (starts, now): (u32, Timestamp)) -> Trial {
     let age = |since: Option<Timestamp>| since.map_or(Duration::MAX, |since| span(since, now));
     let monitor = |default| service.rollout.monitor.unwrap_or(default);
     let crashes = || {
@@ -26,11 +28,16 @@ pub fn trial(service: &Service, container: &Container, now: Timestamp) -> Trial 
         Trial::Failed(format!("it ends soon after each start, exit code {code}, {restarts} restarts"))
     };
     match (container.state, container.health) {
-        (State::Restarting | State::Running, _) if container.restarts >= CRASHES => crashes(),
+        (State::Restarting | State::Running, _) if container.restarts >= i64::from(CRASHES) => crashes(),
         (State::Created | State::Paused | State::Removing | State::Restarting, _) => Trial::NotYet,
         (State::Dead, _) => Trial::Failed("the engine gave it up".into()),
         (State::Exited, _) if container.exit_code == 0 && may_end(service) => Trial::Good,
         (State::Exited, _) if container.restarts > 0 => crashes(),
+        (State::Exited, _)
+            if is_tried_again(service, container, starts) && age(container.created) <= container.patience =>
+        {
+            Trial::NotYet
+        }
         (State::Exited, _) => Trial::Failed(format!("it ended with exit code {}", container.exit_code)),
         (State::Running, Health::Unhealthy) if container.health_output.is_empty() => {
             Trial::Failed("it is unhealthy".into())
@@ -47,6 +54,12 @@ pub fn trial(service: &Service, container: &Container, now: Timestamp) -> Trial 
         }
         (State::Running, _) => Trial::NotYet,
     }
+}
+
+/// Whether an end is not the last word.
+fn is_tried_again(service: &Service, container: &Container, starts: u32) -> bool {
+    let was_killed = KILLED.contains(&container.exit_code) && !container.ran_out_of_memory;
+    was_killed || (service.restart != Some(Restart::No) && starts < CRASHES)
 }
 
 /// Whether a service says that its container may come to an end.
@@ -81,13 +94,17 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     fn judged(restart: &str, change: impl FnOnce(&mut Container)) -> Trial {
+        judged_after(3, restart, change)
+    }
+
+    fn judged_after(starts: u32, restart: &str, change: impl FnOnce(&mut Container)) -> Trial {
         let project = project(&format!("services: {{web: {{image: web, restart: {restart}}}}}\n"));
         let mut container = converged(&project).containers.remove(0);
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1);
         let since = now - SignedDuration::from_secs(1);
         (container.created, container.started) = (Some(since), Some(since));
         change(&mut container);
-        trial(&project.services["web"], &container, now)
+        trial(&project.services["web"], &container, (starts, now))
     }
 
     fn earlier(seconds: i64) -> Option<Timestamp> {
@@ -110,6 +127,11 @@ mod tests {
         assert_eq!(judged("always", ended(0)), Trial::Failed("it ended with exit code 0".into()));
         assert_eq!(judged("'no'", ended(0)), Trial::Good);
         assert_eq!(judged("'no'", ended(2)), Trial::Failed("it ended with exit code 2".into()));
+        assert_eq!(judged_after(1, "always", ended(1)), Trial::NotYet);
+        assert_eq!(judged("always", ended(137)), Trial::NotYet, "somebody killed it");
+        let out_of_memory =
+            |c: &mut Container| (c.state, c.exit_code, c.ran_out_of_memory) = (State::Exited, 137, true);
+        assert!(matches!(judged("always", out_of_memory), Trial::Failed(_)));
         assert_eq!(judged("always", |c| (c.state, c.restarts) = (State::Restarting, 1)), Trial::NotYet);
         let crashes = |c: &mut Container| (c.state, c.restarts, c.exit_code) = (State::Restarting, 3, 1);
         assert!(matches!(judged("always", crashes), Trial::Failed(why) if why.contains("exit code 1, 3 restarts")));

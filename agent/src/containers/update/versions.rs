@@ -194,3 +194,36 @@ impl std::fmt::Debug for Versions {
         formatter.debug_struct("Versions").field("services", &self.services.keys()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Versions, Wanted};
+    use crate::containers::engine::Blueprint;
+    use crate::containers::fixture::project;
+
+    #[test]
+    fn a_version_that_was_good_is_gone_back_to_also_by_the_next_agent() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let blueprint = |text: &str, id| Blueprint::of(&project(text), "web", id);
+        let (one, two) = ("services: {web: {image: web, user: a}}\n", "services: {web: {image: web, user: b}}\n");
+        let mut versions = Versions::open(folder.path()).expect("opened");
+        assert!(versions.go_back("web").is_err(), "nothing is known");
+        versions.good("web", blueprint(one, "sha256:1"));
+        assert!(versions.go_back("web").is_err(), "there is no earlier one");
+        versions.good("web", blueprint(two, "sha256:2"));
+        assert_eq!(versions.go_back("web").map(|version| version.blueprint.image_id), Ok("sha256:1".into()));
+        versions.store().expect("stored");
+        let mut versions = Versions::open(folder.path()).expect("opened");
+        let hash = blueprint(two, "").hash;
+        let wanted = |versions: &Versions, id| match versions.wanted("web", hash.clone(), (id, false)) {
+            Wanted::File { .. } => "file".to_owned(),
+            Wanted::Earlier(version) => version.blueprint.image_id.clone(),
+            Wanted::WhatIsThere => "what is there".to_owned(),
+        };
+        assert_eq!(wanted(&versions, Some("sha256:2")), "sha256:1");
+        assert_eq!(wanted(&versions, None), "sha256:1", "an image that is gone is no change");
+        assert_eq!(wanted(&versions, Some("sha256:3")), "file");
+        assert!(versions.allow("web"));
+        assert_eq!(wanted(&versions, Some("sha256:2")), "file");
+    }
+}

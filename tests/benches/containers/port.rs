@@ -1,0 +1,90 @@
+use super::told;
+use crate::table::{Goal, Table};
+use anyhow::{Context, Result};
+use hostwright_tests::container_host::{Host, LIMIT};
+use hostwright_tests::engines::Docker;
+use hostwright_tests::http;
+use hostwright_tests::port::Port;
+use hostwright_tests::wait::eventually;
+use std::process::Command;
+
+const REPEATS: usize = 5;
+const SECONDS: &str = "2s";
+
+/// The same server behind both.
+fn web(port: &Port, by: &str) -> String {
+    format!(
+        "services:\n  web:\n    image: IMAGE\n    init: true\n    ports: ['127.0.0.1:{}:80']\n    labels: {{{by}}}\n    \
+         command: sh -c 'mkdir -p /www; echo hello >/www/index.html; dd if=/dev/zero of=/www/big bs=1M count=256; exec httpd -f -p 80 -h /www'\n    \
+         healthcheck: {{test: [CMD, wget, -qO-, 'http://127.0.0.1/'], interval: 300ms, timeout: 5s, retries: 20}}\n",
+        port.number()
+    )
+}
+
+/// Requests, latency and bytes through a port that we hold, and through one that the engine publishes. They take turns,
+/// so that both have the same share of a busy machine.
+pub fn run(table: &mut Table) {
+    let work = |what: &str| format!("published port: {what}");
+    let rows: [(&str, &'static str, Goal); 3] = [
+        ("requests per second", "1/s", Goal::TimesPeer(1.0)),
+        ("p50", "ms", Goal::ShareOfPeer(1)),
+        ("throughput", "MB/s", Goal::TimesPeer(1.0)),
+    ];
+    if !rows.iter().any(|(what, ..)| table.wants(&work(what))) {
+        return;
+    }
+    let both = measure();
+    for (index, (what, unit, goal)) in rows.into_iter().enumerate() {
+        let of = |side: usize| both.as_ref().map(|both| both[side][index]).map_err(told);
+        table.add((&work(what), unit), goal, of(0), Some(of(1)));
+    }
+}
+
+/// The medians of ours and the engine's.
+fn measure() -> Result<[[f64; 3]; 2]> {
+    let docker = Docker::start()?;
+    let (our_port, engines_port) = (Port::reserve()?, Port::reserve()?);
+    let mut ours = Host::start(&docker, "held", &web(&our_port, ""))?;
+    let mut engines = Host::start(&docker, "engines", &web(&engines_port, "io.hostwright.ports: engine"))?;
+    for (host, port) in [(&mut ours, &our_port), (&mut engines, &engines_port)] {
+        host.agent.wait_ready(LIMIT)?;
+        eventually("the server", LIMIT, || http::get(port.address(), "/").is_ok())?;
+    }
+    let mut all: [[Vec<f64>; 3]; 2] = Default::default();
+    for _ in 0..REPEATS {
+        for (side, port) in [&our_port, &engines_port].into_iter().enumerate() {
+            for (index, figure) in once(port)?.into_iter().enumerate() {
+                all[side][index].push(figure);
+            }
+        }
+    }
+    let median = |mut figures: Vec<f64>| {
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    };
+    Ok(all.map(|side| side.map(median)))
+}
+
+fn once(port: &Port) -> Result<[f64; 3]> {
+    let url = format!("http://{}/", port.address());
+    let output = Command::new("wrk").args(["-t1", "-c4", "-d", SECONDS, "--latency", &url]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let word = |after: &str| text.lines().find_map(|line| line.trim().strip_prefix(after)).map(str::trim);
+    let rate: f64 = word("Requests/sec:").and_then(|word| word.parse().ok()).context("wrk tells no rate")?;
+    let p50 = word("50%").and_then(milliseconds).context("wrk tells no latency")?;
+    let curl = Command::new("curl")
+        .args(["--silent", "--output", "/dev/null", "--write-out", "%{speed_download}", &format!("{url}big")])
+        .output()?;
+    let bytes: f64 = String::from_utf8_lossy(&curl.stdout).trim().parse().context("curl tells no speed")?;
+    Ok([rate, p50, bytes / 1e6])
+}
+
+/// wrk's "431.00us", "1.20ms" or "1.02s".
+fn milliseconds(text: &str) -> Option<f64> {
+    for (unit, factor) in [("us", 1e-3), ("ms", 1.0), ("s", 1e3)] {
+        if let Some(number) = text.strip_suffix(unit).and_then(|number| number.parse::<f64>().ok()) {
+            return Some(number * factor);
+        }
+    }
+    None
+}

@@ -1,0 +1,129 @@
+//! A Docker Engine that one test alone uses, so that it can be stopped and killed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, id};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::Docker;
+use crate::server::{Server, search_path};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The engine. It leaves the packet filter, which all engines of a machine share, alone.
+#[derive(Debug)]
+pub struct OwnEngine {
+    folder: TempDir,
+    bridge: Option<String>,
+    server: Option<Server>,
+}
+
+impl OwnEngine {
+    /// In a network of its own, so without published ports.
+    pub fn without_network() -> Result<Self> {
+        Self::start(None)
+    }
+
+    /// On the host's network, with a bridge of its own; the host reaches the containers.
+    pub fn with_network() -> Result<Self> {
+        let bridge = format!("hwt{}", id() % 1_000_000);
+        // A subnet that is a test's alone, out of 10.128.0.0/9.
+        let subnet = format!("10.{}.{}.1/24", 128 + id() % 100, id() / 100 % 250);
+        ip(&["link", "add", &bridge, "type", "bridge"])?;
+        ip(&["address", "add", &subnet, "dev", &bridge])?;
+        ip(&["link", "set", &bridge, "up"])?;
+        Self::start(Some(bridge))
+    }
+
+    fn start(bridge: Option<String>) -> Result<Self> {
+        let mut own = Self { folder: tempfile::tempdir()?, bridge, server: None };
+        own.start_again()?;
+        Ok(own)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path("sock")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts it with the same data.
+    pub fn start_again(&mut self) -> Result<()> {
+        // What a killed one left would count as running.
+        for stale in ["pid", "exec/containerd/containerd.pid"] {
+            let _ = fs::remove_file(self.path(stale));
+        }
+        let mut command = match &self.bridge {
+            // An engine without a bridge removes docker0, which belongs to the shared one.
+            None => {
+                let mut command = Command::new("unshare");
+                command.args(["--net", "dockerd", "--bridge=none"]);
+                command
+            }
+            Some(bridge) => {
+                let mut command = Command::new("dockerd");
+                command.args(["--bridge", bridge]);
+                command
+            }
+        };
+        command.env("PATH", search_path()).arg("--iptables=false");
+        for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+            command.arg(option).arg(self.path(name));
+        }
+        command.arg("--host").arg(format!("unix://{}", self.socket().display()));
+        let mut server = Server::start(&command, &self.path("log"))?;
+        let docker = Docker::at(&self.socket());
+        server.wait_until("the engine answers", LIMIT, || docker.docker(&["version"]))?;
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut server = self.server.take().context("not running")?;
+        server.signal(Signal::SIGTERM)?;
+        server.wait(LIMIT)?;
+        Ok(())
+    }
+
+    /// SIGKILL: containers go on without it.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.server.take().context("not running")?.kill_group()
+    }
+}
+
+impl Drop for OwnEngine {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let docker = Docker::at(&self.socket());
+            let all = docker.docker(&["ps", "--all", "--quiet"]).unwrap_or_default();
+            if !all.is_empty() {
+                let arguments: Vec<&str> = ["rm", "--force", "--volumes"].into_iter().chain(all.lines()).collect();
+                let _ = docker.docker(&arguments);
+            }
+            let _ = docker.docker(&["network", "prune", "--force"]);
+            let _ = server.stop();
+        }
+        let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+        for mount in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
+            if Path::new(mount).starts_with(self.folder.path()) {
+                let _ = Command::new("umount").args(["--lazy", mount]).status();
+            }
+        }
+        if let Some(bridge) = &self.bridge {
+            let _ = ip(&["link", "delete", bridge]);
+        }
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    let output = Command::new("ip").env("PATH", search_path()).args(arguments).output().context("starting ip")?;
+    ensure!(output.status.success(), "ip {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
