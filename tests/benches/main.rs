@@ -5,6 +5,8 @@
 
 /// The containers duty beside docker-compose and the engine's own publishing.
 mod containers;
+/// Boot beside cloud-init.
+mod boot;
 /// The logs duty beside rsyslog's imfile.
 mod logs;
 /// The metrics duty beside node_exporter.
@@ -32,8 +34,7 @@ pub struct Settings {
 
 type Bench = fn(&Settings, &mut Table);
 
-const DUTIES: [(&str, Bench); 4] =
-    [("containers", containers::run), ("logs", logs::run), ("metrics", metrics::run), ("products", products::run)];
+const DUTIES: [(&str, Bench); 5] = [("boot", boot::run), ("containers", containers::run), ("logs", logs::run), ("metrics", metrics::run), ("products", products::run)];
 
 fn main() -> Result<()> {
     let size = env::var("SIZE_MB").ok().map(|text| text.parse::<u64>().context("SIZE_MB")).transpose()?.unwrap_or(200);
