@@ -3,10 +3,10 @@
 //! `bench [DUTY…]` (or `make bench`); `SIZE_MB` sets the size of inputs (200), `ONLY` names the works to do by a part
 //! of their names. The results are printed and written to `bench/results.json` beside the build.
 
-/// The containers duty beside docker-compose and the engine's own publishing.
-mod containers;
 /// Boot beside cloud-init.
 mod boot;
+/// The containers duty beside docker-compose and the engine's own publishing.
+mod containers;
 /// The logs duty beside rsyslog's imfile.
 mod logs;
 /// The metrics duty beside node_exporter.
@@ -34,7 +34,13 @@ pub struct Settings {
 
 type Bench = fn(&Settings, &mut Table);
 
-const DUTIES: [(&str, Bench); 5] = [("boot", boot::run), ("containers", containers::run), ("logs", logs::run), ("metrics", metrics::run), ("products", products::run)];
+const DUTIES: [(&str, Bench); 5] = [
+    ("boot", boot::run),
+    ("containers", containers::run),
+    ("logs", logs::run),
+    ("metrics", metrics::run),
+    ("products", products::run),
+];
 
 fn main() -> Result<()> {
     let size = env::var("SIZE_MB").ok().map(|text| text.parse::<u64>().context("SIZE_MB")).transpose()?.unwrap_or(200);
