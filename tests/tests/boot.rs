@@ -408,3 +408,53 @@ fn under_systemd_a_failed_command_is_told_and_what_others_left_running_goes_on()
     let before = eventually("the background command runs", BOOT, || machine.read("/var/alive"))?;
     eventually("the background command goes on", BOOT, || machine.read("/var/alive").is_ok_and(|now| now != before))
 }
+
+/// A worker's user-data as Terraform makes it, with a team and a package that is verified and run.
+fn worker(team_state: &str, digest: &str) -> String {
+    let launcher = "IyEvYmluL3NoCmVjaG8gIiQxICQyICRTRVJWRVIiID4vdmFyL2xhdW5jaGVkCg==";
+    format!(
+        "Content-Type: multipart/mixed; boundary=\"MIMEBOUNDARY\"\nMIME-Version: 1.0\n\n--MIMEBOUNDARY\nContent-Disposition: attachment; filename=\"init.cfg\"\nContent-Transfer-Encoding: 7bit\nContent-Type: text/cloud-config\nMime-Version: 1.0\n\n#cloud-config\nwrite_files:\n- encoding: b64\n  content: {launcher}\n  path: /root/launch.sh\n  permissions: '0700'\nruncmd:\n- export SERVER=10.0.0.1\n- [/root/launch.sh, processing, '1.2']\n\n--MIMEBOUNDARY\nContent-Type: text/cloud-config\n\n#cloud-config\nhostwright:\n  buckets: {{internal: file:///srv/internal}}\n  boot:\n    marker: init_instance_finished_with_success\n    report: {{bucket: internal, key: 'boot/{{instance_id}}.json'}}\n    team:\n    - {{name: Andrew, user: andrew, state: {team_state}, public_key: '{SSH_KEY}'}}\n    bundles:\n      worker: {{from: 's3://internal/worker_1.2.tgz', sha256: {digest}, to: /opt/worker, run: [./install.sh, processing]}}\n--MIMEBOUNDARY--\n"
+    )
+}
+
+#[test]
+fn under_systemd_a_worker_boots_from_its_message_with_its_team_and_its_package() -> Result<()> {
+    let mut machine = Machine::new()?;
+    fs::create_dir_all(machine.path("/srv/internal"))?;
+    let package = tempfile::tempdir()?;
+    fs::write(
+        package.path().join("install.sh"),
+        "#!/bin/sh\necho \"$1 on $INSTANCE_ID\" >/var/installed\necho done\n",
+    )?;
+    fs::set_permissions(package.path().join("install.sh"), fs::Permissions::from_mode(0o755))?;
+    let archive = machine.path("/srv/internal/worker_1.2.tgz");
+    run(Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(package.path()).arg("."))?;
+    let sum = run(Command::new("sha256sum").arg(&archive))?;
+    let digest = sum.split_whitespace().next().context("no digest")?.to_owned();
+
+    machine.seed("i-worker", &worker("present", &digest))?;
+    let mut boot = machine.boot()?;
+    boot.wait_for("init_instance_finished_with_success", BOOT)?;
+    let status = machine.read("/run/hostwright/boot-status.json").unwrap_or_default();
+    boot.power_off()?;
+    let report = machine.report("i-worker")?;
+    assert_eq!(report["result"], "ok", "{report:#} {status}");
+    assert_eq!(machine.read("/var/launched")?, "processing 1.2 10.0.0.1\n");
+    assert_eq!(machine.read("/var/installed")?, "processing on i-worker\n");
+    let output = machine.read("/var/lib/hostwright/bootstrap/i-worker/output/bundle-worker.log")?;
+    assert_eq!(output, "done\n");
+    assert!(machine.read("/home/andrew/.ssh/authorized_keys")?.contains(SSH_KEY));
+    assert!(machine.read("/srv/internal/boot/i-worker.json")?.contains("\"result\": \"ok\""));
+    assert!(machine.read("/etc/passwd")?.contains("debian:"), "the distribution's own user is there");
+
+    machine.seed("i-worker", &worker("absent", &digest))?;
+    fs::remove_file(machine.path("/var/launched"))?;
+    let mut boot = machine.boot()?;
+    boot.wait_for("init_instance_finished_with_success", BOOT)?;
+    boot.power_off()?;
+    assert!(!machine.read("/home/andrew/.ssh/authorized_keys")?.contains(SSH_KEY));
+    let shadow = machine.read("/etc/shadow")?;
+    assert!(shadow.lines().any(|line| line.starts_with("andrew:!") && line.ends_with(":1:")), "{shadow}");
+    assert!(!machine.path("/var/launched").exists(), "commands are run once");
+    Ok(())
+}
