@@ -27,8 +27,10 @@ use tempfile::TempDir;
 const BATCH: u64 = 1 << 20;
 /// What it may send again beside that when a receiver resets a stream without acknowledgements: a receive buffer.
 const DOUBT: u64 = 8 << 20;
-/// The agent waits up to 15 s between attempts to connect.
+/// How long nothing may arrive: the agent waits up to 15 s between attempts to connect.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a busy machine may take for what is left, as long as it goes on.
+const LONGEST_CALM: Duration = Duration::from_secs(240);
 /// How long positions may take to become durable after a full disk was relieved.
 const RECOVERY: Duration = Duration::from_secs(4);
 
@@ -266,7 +268,14 @@ impl Run {
             let missing: Vec<_> = self.world.arrivals.iter().flat_map(|output| output.missing(&written)).collect();
             if missing.is_empty() { Ok(()) } else { bail!("missing:\n  {}", shortened(&missing)) }
         };
-        let complete = eventually("every line at every output", PATIENCE, complete);
+        let began = Instant::now();
+        let complete = loop {
+            let before = self.arrived();
+            let waited = eventually("every line at every output", PATIENCE, complete);
+            if waited.is_ok() || before == self.arrived() || began.elapsed() >= LONGEST_CALM {
+                break waited;
+            }
+        };
         self.note_memory();
         if complete.is_err() {
             // What it thinks of what is missing.
