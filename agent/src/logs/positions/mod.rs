@@ -13,7 +13,7 @@ mod unclaimed;
 pub use position::Position;
 
 use super::source::cursor::Cursor;
-use super::source::followed::FollowedFile;
+use super::source::followed::{FollowedFile, Opened};
 use super::source::identity::Point;
 use super::source::ledger::Ledger;
 use entries::{At, Entry, replay};
@@ -112,15 +112,22 @@ impl Positions {
         // A content that is in another file is not in this one too, however alike they begin: records of both would have
         // the same ids.
         let carried: Vec<u64> = relatives.clone().filter(|c| c.file.is_in_place()).map(|c| c.content).collect();
-        let is_original = |p: &Position| {
+        let may_be_original = |p: &Position| {
             p.head.length() >= TELLING
                 && !carried.contains(&p.content)
                 && p.source == file.source.name
                 && Path::new(&p.path) == &*file.family
-                && p.is_in(&file.file)
         };
         let candidates = self.unclaimed.at(&file.family).cloned().chain(relatives.map(Position::of));
-        candidates.filter(is_original).max_by_key(|p| p.point.offset)
+        let mut candidates: Vec<_> = candidates.filter(may_be_original).collect();
+        candidates.sort_by_key(|p| p.point.offset);
+        match &file.file {
+            Opened::Plain(plain) => candidates.into_iter().rfind(|p| p.is_in(plain)),
+            Opened::Compressed(compressed) => {
+                let content = compressed.in_order().ok()?;
+                candidates.into_iter().filter(|p| p.is_in(&content)).last()
+            }
+        }
     }
 
     /// Remembers what was read of a content that was replaced, or of a file that is gone: a copy of it may come up.

@@ -5,7 +5,7 @@ use super::following::Following;
 use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW};
 use super::known::{Earlier, Identified};
 use super::search::Search;
-use crate::logs::positions::MISSING_SECONDS;
+use crate::logs::positions::{MISSING_SECONDS, Position};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -131,32 +131,29 @@ fn judge_compressed(
     if plain != *candidate.path && plain.exists() {
         return Judgement::Later;
     }
-    let base = family_path(&candidate.path);
     if !search.is_first {
-        let size = compressed.stated_size().unwrap_or(candidate.attributes.size);
-        return match () {
-            () if candidate.wanted => Judgement::Wanted,
-            () if !following.is_newer(&base, (candidate.attributes.modified, size)) => Judgement::Never,
-            () if following.at(&base).is_some_and(|original| is_copy_of(original, opened, size)) => Judgement::Later,
-            // It came, was rotated and compressed between two looks.
-            () => Judgement::Generation,
-        };
+        return judge_new_compressed(candidate, (opened, compressed), following);
     }
+    let base = family_path(&candidate.path);
+    let Ok(content) = compressed.in_order() else { return Judgement::Later };
     let source = &following.source;
-    let mut read_by = BTreeSet::new();
-    for Earlier { output, position: known } in search.known.at(source, &base) {
-        // The beginning is decompressed soon, the place of the position perhaps not.
-        if !known.begins(compressed) {
-            continue;
-        }
-        let is_read = compressed.may_end_at(known.point.offset);
-        if !is_read && known.is_in(compressed) {
-            return Judgement::Generation;
-        }
-        if is_read {
-            read_by.insert(&**output);
-        }
+    let mut known: Vec<_> = search.known.at(source, &base).filter(|known| known.position.begins(&content)).collect();
+    known.sort_by_key(|known| known.position.point.offset);
+    let second = |modified: i64| modified.div_euclid(1_000_000_000);
+    let is_read = |known: &Position| compressed.may_end_at(known.point.offset);
+    // Without decompressing all of it: the programs that compress keep the time.
+    let is_certain = |known: &Position| second(known.modified) == second(candidate.attributes.modified);
+    let read_by = |of: &dyn Fn(&Position) -> bool| -> BTreeSet<&str> {
+        known.iter().filter(|known| of(&known.position)).map(|known| &*known.output).collect()
+    };
+    let read_for_certain = read_by(&|known| is_certain(known) && is_read(known));
+    if !read_for_certain.is_empty() && search.known.is_every_output(source, &read_for_certain) {
+        return Judgement::Never;
     }
+    if known.iter().any(|Earlier { position, .. }| !is_read(position) && position.is_in(&content)) {
+        return Judgement::Generation;
+    }
+    let read_by = read_by(&is_read);
     match () {
         () if read_by.is_empty() => {}
         () if search.known.is_every_output(source, &read_by) => return Judgement::Never,
@@ -167,6 +164,23 @@ fn judge_compressed(
         () if is_missed(candidate, &base, following, search) => Judgement::Generation,
         () if candidate.wanted => Judgement::Wanted,
         () => Judgement::Never,
+    }
+}
+
+/// Of one that came while we looked.
+fn judge_new_compressed(
+    candidate: &Candidate,
+    (opened, compressed): (&Opened, &Compressed),
+    following: &Following,
+) -> Judgement {
+    let base = family_path(&candidate.path);
+    let size = compressed.stated_size().unwrap_or(candidate.attributes.size);
+    match () {
+        () if candidate.wanted => Judgement::Wanted,
+        () if !following.is_newer(&base, (candidate.attributes.modified, size)) => Judgement::Never,
+        () if following.at(&base).is_some_and(|original| is_copy_of(original, opened, size)) => Judgement::Later,
+        // It came, was rotated and compressed between two looks.
+        () => Judgement::Generation,
     }
 }
 

@@ -1,6 +1,7 @@
 use super::decoders::Permit;
-use super::identity::Content;
+use super::identity::{Content, HEAD};
 use flate2::bufread::MultiGzDecoder;
+use std::cell::RefCell;
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsRawFd, RawFd};
@@ -88,6 +89,18 @@ impl Compressed {
         Reader::new(self, Some(permit)).map(Some)
     }
 
+    /// The content for looks at its beginning and at one place after the other: it is decompressed once for all of them.
+    ///
+    /// # Errors
+    /// There is no memory for a decoder.
+    pub fn in_order(&self) -> io::Result<InOrder> {
+        let mut reader = Reader::new(self, None)?;
+        let mut head = vec![0; HEAD];
+        let length = reader.fill_at(&mut head, 0)?;
+        head.truncate(length);
+        Ok(InOrder { head, reader: RefCell::new(reader) })
+    }
+
     /// How far its decoder looks back (RFC 8878, 3.1.1.1).
     fn window(&self) -> u64 {
         let mut header = [0; 6];
@@ -122,6 +135,26 @@ impl Compressed {
 impl Content for Compressed {
     fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         Reader::new(self, None)?.fill_at(buffer, offset)
+    }
+}
+
+/// See [`Compressed::in_order`].
+#[derive(Debug)]
+pub struct InOrder {
+    head: Vec<u8>,
+    reader: RefCell<Reader>,
+}
+
+impl Content for InOrder {
+    fn fill_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let in_head = usize::try_from(offset).ok().and_then(|start| self.head.get(start..start + buffer.len()));
+        match in_head {
+            Some(bytes) => {
+                buffer.copy_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            None => self.reader.borrow_mut().fill_at(buffer, offset),
+        }
     }
 }
 
@@ -276,6 +309,19 @@ mod tests {
             }
             assert_eq!(reader.fill_at(&mut buffer, content.len() as u64 + 7).expect("read"), 0);
             assert!(reader.failure().is_none());
+        }
+    }
+
+    #[test]
+    fn looks_in_order_see_the_same_as_looks_at_any_place() {
+        let content = content();
+        let file = compressed(&gzip(&content)).expect("compressed").in_order().expect("memory");
+        for (offset, length) in [(0, 1024), (900, 200), (0, 10), (300_000, 1024), (0, 1024), (content.len() - 3, 1024)]
+        {
+            let mut buffer = vec![0; length];
+            let length = file.fill_at(&mut buffer, offset as u64).expect("read");
+            let expected = &content[offset..(offset + buffer.len()).min(content.len())];
+            assert!(&buffer[..length] == expected, "{length} at {offset}");
         }
     }
 
