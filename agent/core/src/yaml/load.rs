@@ -1,3 +1,4 @@
+use super::indentation::{Shifts, mend, original};
 use super::{Entry, Mapping, Node, Place, Value};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use std::borrow::Cow;
@@ -57,7 +58,30 @@ pub fn load(text: &str, duplicates: Duplicates) -> Result<Document, LoadError> {
     if text.len() > MAX_BYTES {
         return Err(error(start, format!("the document is larger than {} MiB", MAX_BYTES >> 20)));
     }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut text = Cow::Borrowed(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut shifts = Shifts::new();
+    loop {
+        let stop = match load_once(&text, duplicates, &shifts) {
+            Ok(document) => return Ok(document),
+            Err(Stop::Loader(error)) => return Err(error),
+            Err(Stop::Scanner(error)) => error,
+        };
+        match mend(&text, place(stop.marker()), stop.info(), &mut shifts) {
+            Some(mended) => text = Cow::Owned(mended),
+            None => return Err(scan_error(&stop, &shifts)),
+        }
+    }
+}
+
+/// Why loading ended early.
+enum Stop {
+    /// It is not YAML.
+    Scanner(ScanError),
+    /// It is more than is taken.
+    Loader(LoadError),
+}
+
+fn load_once(text: &str, duplicates: Duplicates, shifts: &Shifts) -> Result<Document, Stop> {
     let mut loader = Loader {
         duplicates,
         open: Vec::new(),
@@ -69,7 +93,7 @@ pub fn load(text: &str, duplicates: Duplicates) -> Result<Document, LoadError> {
     };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (mut event, span) = event.map_err(|e| scan_error(&e))?;
+        let (mut event, span) = event.map_err(Stop::Scanner)?;
         if let Event::Scalar(content, ScalarStyle::Literal | ScalarStyle::Folded, ..) = &mut event
             && ends_in_its_last_line(text, &span.start)
         {
@@ -77,11 +101,11 @@ pub fn load(text: &str, duplicates: Duplicates) -> Result<Document, LoadError> {
             let end = content.strip_suffix('\n').map_or(content.len(), str::len);
             content.to_mut().truncate(end);
         }
-        if !loader.event(event, place(&span.start))? {
+        if !loader.event(event, original(place(&span.start), shifts)).map_err(Stop::Loader)? {
             break;
         }
     }
-    let root = loader.root.unwrap_or_else(|| null(start));
+    let root = loader.root.unwrap_or_else(|| null(Place { line: 1, column: 1 }));
     Ok(Document { root, warnings: loader.warnings })
 }
 
@@ -302,8 +326,8 @@ fn error(place: Place, message: String) -> LoadError {
     LoadError { place, message }
 }
 
-fn scan_error(source: &ScanError) -> LoadError {
-    error(place(source.marker()), format!("this is not YAML: {}", source.info()))
+fn scan_error(source: &ScanError, shifts: &Shifts) -> LoadError {
+    error(original(place(source.marker()), shifts), format!("this is not YAML: {}", source.info()))
 }
 
 #[cfg(test)]
@@ -371,6 +395,24 @@ mod tests {
     #[test]
     fn a_second_document_is_refused() {
         assert!(refused("a: 1\n---\nb: 2\n").contains("second document"));
+    }
+
+    #[test]
+    fn lines_inside_quotes_and_brackets_may_begin_anywhere() {
+        for (text, expected) in [
+            ("a:\n  b: \"x\ny\" # c\nc: 1\n", "x y"),
+            ("a:\n  b: 'it''s\n 1'\nc: 1\n", "it's 1"),
+            ("a:\n  b: 'x''\n y'\nc: 1\n", "x' y"),
+            ("a:\n  b: [\n    x,\n]\nc: 1\n", "x"),
+        ] {
+            let document = load(text, Duplicates::Refuse).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let value = document.root.get("a").and_then(|a| a.get("b")).expect("b");
+            let found = value.sequence().map_or(value.text(), |items| items[0].text());
+            assert_eq!(found, Some(expected), "{text}");
+            assert_eq!(document.root.get("c").map(|c| (c.place.line, c.place.column)), Some((text.lines().count(), 4)));
+        }
+        assert!(refused("a: \"x\ny\n").contains("quoted scalar"));
+        assert!(refused("a:\n  b: [\nx: [\n").starts_with("line"));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 /// A node as text.
 mod emit;
+/// Lines that begin further left than YAML 1.2 allows.
+mod indentation;
 /// A tree as YAML 1.1 readers see it.
 mod json;
 /// Text as a tree.
