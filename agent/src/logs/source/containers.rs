@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(10);
 /// The only driver whose files are meant to be read by others; `none` writes nothing by intention.
 const READABLE: [&str; 2] = ["json-file", "none"];
-/// Compose's labels, and what they are called in a record.
-const LABELS: [(&str, &str); 2] =
-    [("com.docker.compose.project", "compose_project"), ("com.docker.compose.service", "compose_service")];
+/// Labels of Compose and of our jobs, and what they are called in a record.
+const LABELS: [(&str, &str); 3] = [
+    ("com.docker.compose.project", "compose_project"),
+    ("com.docker.compose.service", "compose_service"),
+    ("io.hostwright.job.id", "job_id"),
+];
 
 /// The containers of a source: which of them are meant, and what is known of each.
 #[derive(Debug)]
