@@ -4,7 +4,7 @@
 pub mod api;
 /// Whose requests to AWS they are.
 mod aws;
-/// `hostwright-agent run | check | status | logs | containers | products`.
+/// `hostwright-agent run | check | status | logs | containers | jobs | products`.
 pub mod commands;
 /// A Compose file that converges on a container engine.
 pub mod containers;

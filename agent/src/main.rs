@@ -57,6 +57,17 @@ enum Command {
         #[arg(long, global = true, default_value = hostwright_core::local_api::SOCKET)]
         socket: PathBuf,
     },
+    /// Show the runs of jobs and the next times; run one now, show one, read its log.
+    Jobs {
+        #[command(subcommand)]
+        what: Option<commands::Jobs>,
+        /// A table for people, or JSON.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+        /// The agent's local socket.
+        #[arg(long, global = true, default_value = hostwright_core::local_api::SOCKET)]
+        socket: PathBuf,
+    },
     /// The same as `containers deploy`.
     Deploy {
         #[command(flatten)]
@@ -123,6 +134,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check { file } => commands::check(&file)?,
         Command::Ports { folder } => hostwright_agent::host_ports::run(&folder)?,
         Command::Containers { what, format, socket } => return commands::containers(what, format, &socket),
+        Command::Jobs { what, format, socket } => return commands::jobs(what, format, &socket),
         Command::Deploy { deploy, socket } => {
             return commands::containers(Some(commands::Containers::Deploy(deploy)), Format::Table, &socket);
         }

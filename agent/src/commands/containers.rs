@@ -16,6 +16,13 @@ use std::time::{Duration, Instant};
 pub enum Containers {
     /// Make the host run what the Compose file says, now, and wait until it does; also what was refused is tried again.
     Deploy(Deploy),
+    /// What the containers of a service write.
+    Logs {
+        /// The service.
+        service: String,
+        #[command(flatten)]
+        show: super::container_logs::Show,
+    },
     /// Go back to the last good version of a service, and wait until it runs.
     Rollback {
         /// The service.
@@ -53,6 +60,7 @@ pub fn containers(what: Option<Containers>, format: Format, socket: &Path) -> an
             let wait = wait(&timeout)?;
             follow(socket, &order(socket, "deploy", &json!({"service": service}))?, wait)
         }
+        Some(Containers::Logs { service, show }) => super::container_logs::of_service(socket, &service, &show),
         Some(Containers::Rollback { service, timeout }) => {
             let wait = wait(&timeout)?;
             let answer = order(socket, "rollback", &json!({"service": service}))?;
@@ -173,7 +181,7 @@ fn wait(text: &str) -> anyhow::Result<Duration> {
     parse_duration(text).with_context(|| format!("{text:?} is no duration: give one such as 10m"))
 }
 
-fn duty(socket: &Path) -> anyhow::Result<DutyStatus> {
+pub(super) fn duty(socket: &Path) -> anyhow::Result<DutyStatus> {
     let answer = ask(socket, local_api::get(socket, "/v1/status", Duration::from_secs(5)))?;
     let mut status: AgentStatus = serde_json::from_str(&answer.body)
         .context("the agent's answer is not a status; do agent and command have the same version?")?;

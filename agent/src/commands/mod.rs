@@ -1,7 +1,9 @@
-//! `hostwright-agent run | check | status | logs | containers | products`.
+//! `hostwright-agent run | check | status | logs | containers | jobs | products`.
 
 mod check;
+mod container_logs;
 mod containers;
+mod jobs;
 mod logs;
 mod products;
 mod run;
@@ -9,6 +11,7 @@ mod status;
 
 pub use check::check;
 pub use containers::{Containers, Deploy, containers};
+pub use jobs::{Jobs, jobs};
 pub use logs::{Logs, logs};
 pub use products::{Products, products};
 pub use run::run;

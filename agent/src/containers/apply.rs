@@ -3,6 +3,7 @@ use super::compose::PullPolicy;
 use super::engine::{Blueprint, Engine, EngineError, Make};
 use super::hash;
 use super::images::Images;
+use super::jobs::Jobs;
 use super::memory::Memory;
 use super::observed::Observed;
 use super::plan::{Action, Plan, Preparation, Step};
@@ -21,6 +22,7 @@ const LAST_LINES: u32 = 10;
 pub struct Work<'a> {
     pub engine: &'a Engine,
     pub images: &'a Images,
+    pub jobs: &'a Jobs,
     pub project: &'a Project,
     pub observed: &'a Observed,
     /// No new action begins after it is cancelled; one that has begun is finished, as far as the drain allows.

@@ -18,6 +18,8 @@ pub struct Desired {
     stamps: Option<Vec<Stamp>>,
     /// What is to run; nothing until a version without problems was read.
     pub project: Option<Arc<Project>>,
+    /// The same with the services that are jobs, which `project` leaves out.
+    pub jobs: Option<Arc<Project>>,
     /// What is wrong with the present version.
     pub problem: Option<String>,
 }
@@ -27,7 +29,7 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Desired {
     pub fn new(settings: &Containers) -> Self {
-        Self { settings: settings.clone(), files: Vec::new(), stamps: None, project: None, problem: None }
+        Self { settings: settings.clone(), files: Vec::new(), stamps: None, project: None, jobs: None, problem: None }
     }
 
     /// Reads the file again if it, or one that it reads, has changed. Returns whether it did.
@@ -46,7 +48,10 @@ impl Desired {
                     log::warn!("{}:{note}", project.file.display());
                 }
                 self.problem = None;
-                self.project = Some(Arc::new(project));
+                // A job runs when something calls for it, not because it is in the file.
+                let mut services = project.clone();
+                services.services.retain(|name, _| !self.settings.jobs.services.contains_key(name));
+                (self.project, self.jobs) = (Some(Arc::new(services)), Some(Arc::new(project)));
             }
             Err(error) => {
                 let problem = self.explain(&error);

@@ -18,6 +18,7 @@ mod events;
 mod fixture;
 mod hash;
 mod images;
+mod jobs;
 mod memory;
 mod observed;
 mod orders;
@@ -29,16 +30,19 @@ mod update;
 use crate::host_ports;
 use crate::orders::Order;
 use crate::supervisor::Context;
+use anyhow::Context as _;
 use apply::{Work, apply};
 use compose::{Project, PullPolicy};
 use desired::Desired;
-use engine::{Blueprint, Engine, EngineError};
+pub use engine::LogQuery;
+use engine::{Blueprint, Engine, EngineError, Prefixed};
 use events::Events;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::ConfigError;
 use hostwright_core::config::containers::Containers;
 use images::Images;
 use jiff::Timestamp;
+use jobs::{Jobs, Surroundings};
 use memory::Memory;
 use observed::Observed;
 use plan::{Plan, Recent, all_places};
@@ -68,6 +72,29 @@ pub fn check(path: &Path) -> Result<(), ConfigError> {
     compose::load(path, None).project.map(drop)
 }
 
+/// Writes the logs of containers to this process' output, side by side where there are several, each line behind its
+/// container's prefix.
+///
+/// # Errors
+/// The engine does not answer, or has no such container.
+pub async fn write_logs(socket: &Path, containers: &[(String, String)], query: LogQuery) -> anyhow::Result<()> {
+    let engine = Engine::connect(socket)
+        .await
+        .with_context(|| format!("cannot ask the engine at {}; members of its group and root may", socket.display()))?;
+    let logs = containers.iter().map(|(prefix, container)| {
+        let engine = engine.clone();
+        async move {
+            let (mut out, mut err) =
+                (Prefixed::new(prefix, std::io::stdout()), Prefixed::new(prefix, std::io::stderr()));
+            engine.write_log(container, query, (&mut out, &mut err)).await
+        }
+    });
+    for result in futures_util::future::join_all(logs).await {
+        result?;
+    }
+    Ok(())
+}
+
 /// Runs the duty until it is told to stop. Containers go on when it ends.
 ///
 /// # Errors
@@ -75,7 +102,8 @@ pub fn check(path: &Path) -> Result<(), ConfigError> {
 pub async fn run(settings: Containers, context: Context) -> anyhow::Result<()> {
     let versions = Versions::open(&context.state)?;
     let images = Arc::new(Images::open(&settings.images, &context.state)?);
-    let mut reconciler = Reconciler::new(settings, context.clone(), (versions, images));
+    let jobs = Arc::new(Jobs::start(&settings.jobs, surroundings(&settings, &context, &images))?);
+    let mut reconciler = Reconciler::new(settings, context.clone(), (versions, images, jobs));
     while !context.stop.is_cancelled() {
         let next = match reconciler.round().await {
             Ok(next) => next,
@@ -86,6 +114,18 @@ pub async fn run(settings: Containers, context: Context) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn surroundings(settings: &Containers, context: &Context, images: &Arc<Images>) -> Surroundings {
+    let mut host = context.environment.host.labels.0.clone();
+    host.insert("host".into(), context.environment.host_name.clone());
+    Surroundings {
+        images: images.clone(),
+        socket: settings.engine.clone(),
+        state: context.state.clone(),
+        host,
+        stop: context.stop.clone(),
+    }
 }
 
 /// When the next round is due, whatever happens.
@@ -99,6 +139,7 @@ struct Reconciler {
     context: Context,
     desired: Desired,
     images: Arc<Images>,
+    jobs: Arc<Jobs>,
     memory: Memory,
     switchboard: Switchboard,
     publisher: Publisher,
@@ -108,15 +149,20 @@ struct Reconciler {
 }
 
 impl Reconciler {
-    fn new(settings: Containers, context: Context, (versions, images): (Versions, Arc<Images>)) -> Self {
+    fn new(
+        settings: Containers,
+        context: Context,
+        (versions, images, jobs): (Versions, Arc<Images>, Arc<Jobs>),
+    ) -> Self {
         Self {
             desired: Desired::new(&settings),
             images,
-            settings,
-            publisher: Publisher::new(context.status.clone()),
+            jobs,
+            publisher: Publisher::new(context.status.clone(), &settings.engine),
             memory: Memory::new(versions),
             switchboard: Switchboard::new(host_ports::socket(&context.environment.runtime)),
             context,
+            settings,
             connection: None,
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(15)),
         }
@@ -130,13 +176,18 @@ impl Reconciler {
             // The project may have another name now.
             self.connection = None;
         }
+        self.jobs.project.send_if_modified(|known| {
+            let is_new = known.as_ref().map(Arc::as_ptr) != self.desired.jobs.as_ref().map(Arc::as_ptr);
+            known.clone_from(&self.desired.jobs);
+            is_new
+        });
         let timer = Instant::now() + self.settings.reconcile;
         let Some(project) = self.desired.project.clone() else {
             self.publisher.degraded(self.desired.problem.clone().unwrap_or_default());
             return Ok(Next::At(timer));
         };
         let stop = self.context.stop.clone();
-        let images = self.images.clone();
+        let (images, jobs) = (self.images.clone(), self.jobs.clone());
         let look = async {
             let engine = self.engine(&project).await?;
             let mut observed = engine.snapshot(&project).await?;
@@ -154,7 +205,8 @@ impl Reconciler {
         self.memory.settle(&plan, &observed);
         self.note_good(&project, &observed, &plan);
 
-        let work = Work { engine: &engine, images: &images, project: &project, observed: &observed, stop: &stop };
+        let work =
+            Work { engine: &engine, images: &images, jobs: &jobs, project: &project, observed: &observed, stop: &stop };
         self.publisher.publish(&work, &plan, &self.memory, self.problem().as_deref()).await;
         if !plan.is_idle() {
             if apply(&work, &plan, &mut self.memory, |now| self.publisher.now(now)).await {
@@ -224,7 +276,7 @@ impl Reconciler {
     /// What is wrong with what everything stands on.
     fn problem(&self) -> Option<String> {
         let own = [&self.desired.problem, &self.switchboard.problem].into_iter().flatten().cloned();
-        let problems: Vec<String> = own.chain(self.images.complaints()).collect();
+        let problems: Vec<String> = own.chain(self.images.complaints()).chain(self.jobs.complaints()).collect();
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
@@ -247,7 +299,8 @@ impl Reconciler {
 
     /// Removes images that nobody uses, when it is time for it.
     async fn clean_up(&self, engine: &Engine, project: &Project) -> Result<(), EngineError> {
-        let wanted = project.services.values().map(|service| service.image.clone()).collect();
+        let jobs = self.desired.jobs.iter().flat_map(|project| project.services.values());
+        let wanted = project.services.values().chain(jobs).map(|service| service.image.clone()).collect();
         self.images.clean_up(engine, &wanted, self.memory.versions.image_ids()).await
     }
 
@@ -300,6 +353,7 @@ impl Reconciler {
             () = self.context.stop.cancelled() => {}
             order = self.context.orders.next() => return Some(order),
             () = self.desired.changed() => {}
+            () = self.jobs.changed() => {}
             () = tokio::time::sleep_until(next.into()) => {}
             () = self.event() => tokio::time::sleep(BURST).await,
         }

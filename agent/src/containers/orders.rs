@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 impl Reconciler {
     /// Does what an operator asks for; the next round carries it out.
     pub(super) fn take(&mut self, order: Order) {
+        if order.verb.starts_with("job-") {
+            self.jobs.order(order);
+            return;
+        }
         let service = order.arguments["service"].as_str().map(str::to_owned);
         let answer = match order.verb.as_str() {
             "deploy" => self.deploy(service.as_deref()),

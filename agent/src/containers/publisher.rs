@@ -5,6 +5,7 @@ use super::report::{Round, Verdict};
 use crate::supervisor::Reporter;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// How many of a sick container's last lines are shown.
 const LAST_LINES: u32 = 5;
@@ -16,6 +17,8 @@ pub struct Publisher {
     details: Value,
     said: Said,
     rounds: u64,
+    /// Where the engine is, for those who ask it for logs.
+    engine: String,
 }
 
 /// What the duty last said of itself.
@@ -29,8 +32,9 @@ enum Said {
 }
 
 impl Publisher {
-    pub fn new(status: Reporter) -> Self {
-        Self { status, details: Value::Null, said: Said::Nothing, rounds: 0 }
+    pub fn new(status: Reporter, engine: &Path) -> Self {
+        let engine = engine.display().to_string();
+        Self { status, details: Value::Null, said: Said::Nothing, rounds: 0, engine }
     }
 
     /// A round begins.
@@ -50,7 +54,9 @@ impl Publisher {
         let round = Round { project, observed, plan, memory, last_lines: &last_lines };
         self.details = round.details();
         self.details["round"] = self.rounds.into();
+        self.details["engine"] = self.engine.clone().into();
         self.details["images"] = work.images.details();
+        self.details["jobs"] = work.jobs.details();
         let mut measures = round.measures();
         work.images.measure(&mut measures);
         self.status.measures(measures);

@@ -6,10 +6,14 @@
 mod blueprint;
 mod body;
 mod images;
+mod jobs;
+mod logs;
 mod snapshot;
 
 pub use blueprint::Blueprint;
 pub use images::Listed;
+pub use jobs::{JobContainer, JobState};
+pub use logs::{LogQuery, Prefixed};
 
 use super::compose::{Network, Project, Volume};
 use super::hash;

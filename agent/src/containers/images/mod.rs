@@ -225,6 +225,11 @@ impl Images {
         json!({"pins": rows.collect::<serde_json::Map<_, _>>(), "clean_up": state.clean_up.details()})
     }
 
+    /// The registry's digest of what a name stands for.
+    pub fn digest(&self, name: &str) -> Option<String> {
+        self.state().pins.get(name)?.digest.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

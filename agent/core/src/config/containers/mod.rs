@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// The containers duty: a Compose file that converges on a container engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Containers {
     /// An ordinary Compose file.
     pub compose: PathBuf,
