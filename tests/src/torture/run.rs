@@ -196,6 +196,8 @@ impl Run {
             return Ok(());
         }
         let arrived = self.arrived();
+        // One that has only just begun ends by either.
+        let kill = kill || !heeds_terminate(self.agent.pid());
         self.world.story.tell(if kill { "agent: SIGKILL" } else { "agent: SIGTERM" });
         if kill {
             self.agent.kill9()?;
@@ -355,6 +357,13 @@ impl Run {
         let place = kept.map_or_else(|error| format!("(not kept: {error})"), |()| folder.display().to_string());
         format!("TORTURE_SEED={seed}\n{report}the story, the agent's log and status: {place}")
     }
+}
+
+/// Whether a process has a handler for SIGTERM by now (proc_pid_status(5), SigCgt).
+fn heeds_terminate(process: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+    caught.is_some_and(|caught| caught & (1 << (nix::libc::SIGTERM - 1)) != 0)
 }
 
 fn shortened(all: &[String]) -> String {
