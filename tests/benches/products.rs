@@ -64,14 +64,12 @@ fn compare(settings: &Settings, work: &Work, table: &mut Table) -> Result<()> {
         Ok(cost) => Ok(of(cost)),
         Err(error) => Err(anyhow::anyhow!("{error:#}")),
     };
-    let rows: [(&str, &'static str, fn(&Cost) -> f64); 3] = [
-        ("wall time", "s", |cost| cost.seconds),
-        ("CPU", "s/GB", |cost| cost.cpu_per_gb),
-        ("peak memory", "MB", |cost| cost.peak),
-    ];
-    for (what, unit, of) in rows {
+    let mut add = |what: &str, unit: &'static str, of: fn(&Cost) -> f64| {
         table.add((&name(what), unit), Goal::ShareOfPeer(2), figure(&ours, of), Some(figure(&peer, of)));
-    }
+    };
+    add("wall time", "s", |cost| cost.seconds);
+    add("CPU", "s/GB", |cost| cost.cpu_per_gb);
+    add("peak memory", "MB", |cost| cost.peak);
     Ok(())
 }
 

@@ -131,7 +131,8 @@ fn carry(client: impl Read + Write, backend: SocketAddr, state: &Mutex<State>) -
     let fault = {
         let mut state = locked(state);
         let line = head.text.lines().next().unwrap_or_default().to_owned();
-        let completion = line.starts_with("POST ") && line.contains("uploadId=");
+        let of_s3 = line.starts_with("POST ") && line.contains("uploadId=");
+        let completion = of_s3 || line.contains("multipart-manifest=put");
         state.requests.push(line);
         match head.length {
             _ if completion => state.completions.pop_front(),
@@ -147,7 +148,7 @@ fn carry(client: impl Read + Write, backend: SocketAddr, state: &Mutex<State>) -
         }
         Some(Fault::Swallow) => {
             let etag = format!("ETag: \"{}\"\r\n", drain(&mut client, head.length)?);
-            return answer(client.get_mut(), "200 OK", &etag, "");
+            return answer(client.get_mut(), "201 Created", &etag, "");
         }
         _ => {}
     }

@@ -53,8 +53,9 @@ impl S3sFs {
 /// The program, which is built once beside the tests' own.
 fn program() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    // The executable of a test is in `target/release/deps`.
-    let target = own.ancestors().nth(3).context("the tests' own folder has no target folder above it")?;
+    // Cargo marks its target folder with this file.
+    let target = own.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    let target = target.context("the tests' own folder has no target folder above it")?;
     let root = target.join("engines/s3s");
     fs::create_dir_all(&root)?;
     let program = root.join("bin/s3s-fs");

@@ -192,6 +192,17 @@ impl S3 {
 
     async fn put_single(&self, put: Put<'_>) -> Result<(), Reason> {
         self.supports(put)?;
+        match self.send_single(put).await {
+            Err(Reason::Damaged { what }) => {
+                put.content.part_is_unchanged(0).await?;
+                log::warn!("{:?} was damaged on its way ({what}): it is sent again", put.key);
+                self.send_single(put).await
+            }
+            other => other,
+        }
+    }
+
+    async fn send_single(&self, put: Put<'_>) -> Result<(), Reason> {
         let customer = CustomerKey::of(put.options.encryption.as_ref())?;
         let (offset, length, md5) = put.content.part(0);
         let range = FileRange::new(put.content.file().clone(), offset, length);
@@ -201,9 +212,6 @@ impl S3 {
         let request =
             request.content_length(length.cast_signed()).content_md5(BASE64.encode(md5)).body(stream_of(&range));
         let sent = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await;
-        if let Err(Reason::Damaged { .. }) = sent {
-            put.content.part_is_unchanged(0).await?;
-        }
         sent.map(|_| ())
     }
 

@@ -40,8 +40,19 @@ impl Swift {
         Ok(format!("{MARK}{}-{:08x}", Timestamp::now().as_second(), fastrand::u32(..)))
     }
 
-    /// Sends the segments that are not there, then the manifest that makes them an object.
-    pub(super) async fn put_segments(&self, put: Put<'_>, upload: &str) -> Result<Object, Reason> {
+    /// Sends the segments that are not there, then the manifest that makes them an object; once more where segments were
+    /// acknowledged and are not there.
+    pub(super) async fn put_large(&self, put: Put<'_>, upload: &str) -> Result<Object, Reason> {
+        match self.put_segments(put, upload).await {
+            Err(Reason::PartsLost { code }) => {
+                log::warn!("the store has lost segments of {:?} ({code}): they are sent again", put.key);
+                self.put_segments(put, upload).await
+            }
+            other => other,
+        }
+    }
+
+    async fn put_segments(&self, put: Put<'_>, upload: &str) -> Result<Object, Reason> {
         let held = self.held(put, upload).await?;
         let missing: Vec<_> = (0..put.content.parts()).filter(|index| !held.contains(index)).collect();
         let sending: Vec<_> = missing.into_iter().map(|index| Box::pin(self.put_segment(put, upload, index))).collect();

@@ -176,7 +176,7 @@ impl Swift {
 
     pub(super) async fn put(&self, put: Put<'_>, upload: Option<&str>) -> Result<Object, Reason> {
         match upload {
-            Some(upload) => self.put_segments(put, upload).await,
+            Some(upload) => self.put_large(put, upload).await,
             None => {
                 supports(put)?;
                 let mut headers = about(put)?;
