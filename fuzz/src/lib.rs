@@ -6,6 +6,9 @@ pub mod logs;
 pub mod metrics;
 #[path = "../../agent/src/protobuf.rs"]
 pub mod protobuf;
+pub mod userdata;
+#[path = "../../agent/core/src/yaml/mod.rs"]
+pub mod yaml;
 
 use logs::source::joining::Joining;
 use logs::source::lines::{Following, Line, Piece, split};

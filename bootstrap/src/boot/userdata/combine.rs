@@ -218,7 +218,26 @@ impl Combined {
         let text = unix_lines(part.text.trim_start());
         // In another spelling the word stays, a comment of the script.
         let text = text.strip_prefix("#cloud-boothook").unwrap_or(&text).trim_start().to_owned();
-        self.boothooks.push(Script { name: file_name(&part.name), text, when: When::Boot, is_vendors: false });
+        let mut name = file_name(&part.name);
+        // Each of them is run, also where two have one name.
+        while self.boothooks.iter().any(|hook| hook.name == name) {
+            name.push('_');
+        }
+        self.boothooks.push(Script { name, text, when: When::Boot, is_vendors: false });
+    }
+
+    /// Takes in the scripts of what counts less: of two of a name the earlier one stays.
+    pub fn take_scripts(&mut self, scripts: Vec<Script>, boothooks: Vec<Script>) {
+        for (into, from) in [(&mut self.scripts, scripts), (&mut self.boothooks, boothooks)] {
+            for script in from {
+                let is_same = |other: &Script| {
+                    other.name == script.name && other.when == script.when && other.is_vendors == script.is_vendors
+                };
+                if !into.iter().any(is_same) {
+                    into.push(script);
+                }
+            }
+        }
     }
 
     /// Reads what the parts came to. With one document its findings are those of the part already.

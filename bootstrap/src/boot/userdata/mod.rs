@@ -229,6 +229,22 @@ mod tests {
     }
 
     #[test]
+    fn scripts_of_one_name_are_steps_of_their_own_or_one() {
+        let file = "Content-Type: text/cloud-boothook\nContent-Disposition: attachment; filename=a";
+        let script = "Content-Type: text/x-shellscript\nContent-Disposition: attachment; filename=a";
+        let message = multipart(&[
+            (file, "#!/bin/sh\n1"),
+            (file, "#!/bin/sh\n2"),
+            (script, "#!/bin/sh\n3"),
+            (script, "#!/bin/sh\n4"),
+        ]);
+        let user_data = read(message.as_bytes());
+        let hooks: Vec<_> = user_data.boothooks.iter().map(|hook| hook.name.as_str()).collect();
+        assert_eq!(hooks, ["a", "a_"]);
+        assert_eq!((user_data.scripts.len(), user_data.scripts[0].text.as_str()), (1, "#!/bin/sh\n4"));
+    }
+
+    #[test]
     fn places_are_the_files_own_also_inside_a_message() {
         let message = multipart(&[
             ("Content-Type: text/cloud-config", "x: 1"),

@@ -47,8 +47,7 @@ fn take_in(whole: &mut Combined, content: &[u8], sources: &Sources<'_>, fetch: &
         Some(document) => document,
         None => {
             let combined = combine(&collect(content, fetch), sources);
-            whole.scripts.extend(combined.scripts);
-            whole.boothooks.extend(combined.boothooks);
+            whole.take_scripts(combined.scripts, combined.boothooks);
             whole.waiting.extend(combined.waiting);
             let mut findings = combined.findings;
             findings.each(|problem| problem.message.push_str(" (in the rest, from hostwright.from)"));

@@ -29,9 +29,10 @@ pub fn add(operators: Combined, sources: &Sources<'_>, fetch: &mut dyn Fetch) ->
 fn take_over(whole: &mut Combined, vendors: Combined, key: &str) {
     let before = std::mem::replace(&mut whole.document, super::combine::empty());
     whole.document = Merging::between_sources().merge(before.clone(), vendors.document).unwrap_or(before);
-    let scripts = vendors.scripts.into_iter().map(|script| super::Script { is_vendors: true, ..script });
-    whole.scripts.extend(scripts);
-    whole.boothooks.extend(vendors.boothooks.into_iter().map(|hook| super::Script { is_vendors: true, ..hook }));
+    let own = |scripts: Vec<super::Script>| {
+        scripts.into_iter().map(|script| super::Script { is_vendors: true, ..script }).collect()
+    };
+    whole.take_scripts(own(vendors.scripts), own(vendors.boothooks));
     whole.waiting.extend(vendors.waiting);
     // The operator did not write it: its faults are no reason to call the operator's wishes wrong.
     let findings = vendors.findings;
