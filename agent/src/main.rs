@@ -39,6 +39,11 @@ enum Command {
         #[arg(long, default_value = hostwright_core::local_api::SOCKET)]
         socket: PathBuf,
     },
+    /// Look at Compose files without touching anything.
+    Compose {
+        #[command(subcommand)]
+        what: commands::Compose,
+    },
     /// Hold the ports that services publish; the service hostwright-ports, or the agent itself, starts it.
     #[command(hide = true)]
     Ports {
@@ -142,6 +147,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let what = commands::Containers::Rollback { service, timeout };
             return commands::containers(Some(what), Format::Table, &socket);
         }
+        Command::Compose { what } => commands::compose(what)?,
         Command::Logs { what, socket } => return commands::logs(what, &socket),
         Command::Products { what, format, socket } => return commands::products(what, &socket, format),
         Command::Status { format, socket } => return commands::status(&socket, format),

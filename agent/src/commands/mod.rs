@@ -1,6 +1,7 @@
-//! `hostwright-agent run | check | status | logs | containers | jobs | products`.
+//! `hostwright-agent run | check | status | logs | containers | compose | jobs | products`.
 
 mod check;
+mod compose;
 mod container_logs;
 mod containers;
 mod jobs;
@@ -10,6 +11,7 @@ mod run;
 mod status;
 
 pub use check::check;
+pub use compose::{Compose, compose};
 pub use containers::{Containers, Deploy, containers};
 pub use jobs::{Jobs, jobs};
 pub use logs::{Logs, logs};

@@ -14,6 +14,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Desired {
     settings: Containers,
+    /// Where configs and secrets lie.
+    contents: PathBuf,
     files: Vec<PathBuf>,
     stamps: Option<Vec<Stamp>>,
     /// What is to run; nothing until a version without problems was read.
@@ -28,8 +30,10 @@ pub struct Desired {
 type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Desired {
-    pub fn new(settings: &Containers) -> Self {
-        Self { settings: settings.clone(), files: Vec::new(), stamps: None, project: None, jobs: None, problem: None }
+    /// Of a file; its configs and secrets are kept in the folder `contents`.
+    pub fn new(settings: &Containers, contents: PathBuf) -> Self {
+        let settings = settings.clone();
+        Self { settings, contents, files: Vec::new(), stamps: None, project: None, jobs: None, problem: None }
     }
 
     /// Reads the file again if it, or one that it reads, has changed. Returns whether it did.
@@ -43,7 +47,14 @@ impl Desired {
         self.stamps = Some(if files == self.files { first } else { stamps_of(&files) });
         self.files = files;
         match project {
-            Ok(project) => {
+            Ok(mut project) => {
+                if let Err(error) = project.place_files(&self.contents) {
+                    let problem =
+                        format!("configs and secrets cannot be written to {}: {error}", self.contents.display());
+                    log::error!("{problem}");
+                    self.problem = Some(problem);
+                    return true;
+                }
                 for note in &project.notes {
                     log::warn!("{}:{note}", project.file.display());
                 }

@@ -32,6 +32,7 @@ use crate::orders::Order;
 use crate::supervisor::Context;
 use anyhow::Context as _;
 use apply::{Work, apply};
+pub use compose::Request as ComposeRequest;
 use compose::{Project, PullPolicy};
 use desired::Desired;
 pub use engine::LogQuery;
@@ -95,6 +96,14 @@ pub async fn write_logs(socket: &Path, containers: &[(String, String)], query: L
     Ok(())
 }
 
+/// The canonical model of Compose files as JSON, and what was odd in them.
+///
+/// # Errors
+/// They cannot be read, or have problems.
+pub fn canonical(request: &ComposeRequest) -> Result<(String, Vec<String>), ConfigError> {
+    compose::canonical(request)
+}
+
 /// Runs the duty until it is told to stop. Containers go on when it ends.
 ///
 /// # Errors
@@ -155,7 +164,7 @@ impl Reconciler {
         (versions, images, jobs): (Versions, Arc<Images>, Arc<Jobs>),
     ) -> Self {
         Self {
-            desired: Desired::new(&settings),
+            desired: Desired::new(&settings, context.state.join("files")),
             images,
             jobs,
             publisher: Publisher::new(context.status.clone(), &settings.engine),

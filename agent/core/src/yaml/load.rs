@@ -1,8 +1,8 @@
 use super::indentation::{Shifts, mend, original};
-use super::{Entry, Mapping, Node, Place, Value};
+use super::{Entry, Mapping, Node, Place, Scalar, Value};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// More than any real configuration has; keeps the recursive drop and readers of the tree off the stack's end.
 const MAX_DEPTH: usize = 100;
@@ -54,21 +54,50 @@ pub struct LoadError {
 /// Not YAML, more than one document, a duplicate key where refused, an unknown alias, a list or mapping as a key, or
 /// a limit on size, depth or alias expansion exceeded.
 pub fn load(text: &str, duplicates: Duplicates) -> Result<Document, LoadError> {
-    let start = Place { line: 1, column: 1 };
+    let mut loader = load_mended(text, duplicates, Stream::OneDocument)?;
+    let root = loader.roots.pop().unwrap_or_else(|| null(START));
+    Ok(Document { root, warnings: loader.warnings })
+}
+
+/// Loads each document of `text`, as Compose does. Keys must be texts: `80: x` and `true: x` are refused.
+///
+/// # Errors
+/// As [`load`], but for several documents.
+pub fn load_stream(text: &str) -> Result<Vec<Node>, LoadError> {
+    Ok(load_mended(text, Duplicates::Refuse, Stream::TextKeys)?.roots)
+}
+
+const START: Place = Place { line: 1, column: 1 };
+
+/// Each mended line means reading from the beginning.
+const MAX_MENDED: usize = 1000;
+
+/// What may stand in the text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    OneDocument,
+    /// Any number of documents whose keys are all texts.
+    TextKeys,
+}
+
+fn load_mended(text: &str, duplicates: Duplicates, stream: Stream) -> Result<Loader, LoadError> {
     if text.len() > MAX_BYTES {
-        return Err(error(start, format!("the document is larger than {} MiB", MAX_BYTES >> 20)));
+        return Err(error(START, format!("the document is larger than {} MiB", MAX_BYTES >> 20)));
     }
     let mut text = Cow::Borrowed(text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut shifts = Shifts::new();
+    let mut mended = 0;
     loop {
-        let stop = match load_once(&text, duplicates, &shifts) {
-            Ok(document) => return Ok(document),
+        let mut loader = Loader::new(duplicates, stream);
+        let stop = match loader.read(&text, &shifts) {
+            Ok(()) => return Ok(loader),
             Err(Stop::Loader(error)) => return Err(error),
             Err(Stop::Scanner(error)) => error,
         };
+        mended += 1;
         match mend(&text, place(stop.marker()), stop.info(), &mut shifts) {
-            Some(mended) => text = Cow::Owned(mended),
-            None => return Err(scan_error(&stop, &shifts)),
+            Some(again) if mended <= MAX_MENDED => text = Cow::Owned(again),
+            _ => return Err(scan_error(&stop, &shifts)),
         }
     }
 }
@@ -79,34 +108,6 @@ enum Stop {
     Scanner(ScanError),
     /// It is more than is taken.
     Loader(LoadError),
-}
-
-fn load_once(text: &str, duplicates: Duplicates, shifts: &Shifts) -> Result<Document, Stop> {
-    let mut loader = Loader {
-        duplicates,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        nodes: 0,
-        bytes: 0,
-        root: None,
-        warnings: Vec::new(),
-    };
-    let mut parser = Parser::new_from_str(text);
-    while let Some(event) = parser.next_event() {
-        let (mut event, span) = event.map_err(Stop::Scanner)?;
-        if let Event::Scalar(content, ScalarStyle::Literal | ScalarStyle::Folded, ..) = &mut event
-            && ends_in_its_last_line(text, &span.start)
-        {
-            // The parser takes the end of the file for a line break, which readers of YAML 1.1 do not.
-            let end = content.strip_suffix('\n').map_or(content.len(), str::len);
-            content.to_mut().truncate(end);
-        }
-        if !loader.event(event, original(place(&span.start), shifts)).map_err(Stop::Loader)? {
-            break;
-        }
-    }
-    let root = loader.root.unwrap_or_else(|| null(Place { line: 1, column: 1 }));
-    Ok(Document { root, warnings: loader.warnings })
 }
 
 /// Whether a block of text that begins in this line reaches a file's end that is no line's end.
@@ -125,11 +126,12 @@ fn ends_in_its_last_line(text: &str, start: &Marker) -> bool {
 
 struct Loader {
     duplicates: Duplicates,
+    stream: Stream,
     open: Vec<Open>,
     anchors: HashMap<usize, (Node, Weight)>,
     nodes: usize,
     bytes: usize,
-    root: Option<Node>,
+    roots: Vec<Node>,
     warnings: Vec<Warning>,
 }
 
@@ -151,14 +153,41 @@ struct Open {
     key: Option<(String, Place, bool)>,
     /// In a mapping: values of `<<`, merged at its end so that explicit keys win wherever they stand.
     merges: Vec<Node>,
+    /// In a mapping: its keys, because looking for each in the list would take too long in a large one.
+    seen: HashSet<String>,
 }
 
 impl Loader {
+    fn new(duplicates: Duplicates, stream: Stream) -> Self {
+        let (open, anchors, roots, warnings) = (Vec::new(), HashMap::new(), Vec::new(), Vec::new());
+        Self { duplicates, stream, open, anchors, nodes: 0, bytes: 0, roots, warnings }
+    }
+
+    fn read(&mut self, text: &str, shifts: &Shifts) -> Result<(), Stop> {
+        let last_line = text.lines().count();
+        let mut parser = Parser::new_from_str(text);
+        while let Some(event) = parser.next_event() {
+            let (mut event, span) = event.map_err(Stop::Scanner)?;
+            if let Event::Scalar(content, ScalarStyle::Literal | ScalarStyle::Folded, ..) = &mut event
+                && span.end.line() >= last_line
+                && ends_in_its_last_line(text, &span.start)
+            {
+                // The parser takes the end of the file for a line break, which readers of YAML 1.1 do not.
+                let end = content.strip_suffix('\n').map_or(content.len(), str::len);
+                content.to_mut().truncate(end);
+            }
+            if !self.event(event, original(place(&span.start), shifts)).map_err(Stop::Loader)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes one event; `false` after the end of the stream.
     fn event(&mut self, event: Event<'_>, at: Place) -> Result<bool, LoadError> {
         match event {
             Event::StreamEnd => return Ok(false),
-            Event::DocumentStart(_) if self.root.is_some() => {
+            Event::DocumentStart(_) if self.stream == Stream::OneDocument && !self.roots.is_empty() => {
                 return Err(error(at, "a second document begins here; only one is read".into()));
             }
             Event::Scalar(text, style, anchor, tag) => self.scalar(scalar(&text, style, tag, at), anchor)?,
@@ -197,14 +226,22 @@ impl Loader {
         let (nodes_before, bytes_before) = (self.nodes, self.bytes);
         self.spend(Weight { nodes: 1, bytes: 0 }, at)?;
         let node = Node { place: at, tag: custom_tag(tag).0, value };
-        self.open.push(Open { anchor, nodes_before, bytes_before, node, key: None, merges: Vec::new() });
+        self.open.push(Open {
+            anchor,
+            nodes_before,
+            bytes_before,
+            node,
+            key: None,
+            merges: Vec::new(),
+            seen: HashSet::new(),
+        });
         Ok(())
     }
 
     fn end(&mut self) -> Result<(), LoadError> {
         let Some(mut open) = self.open.pop() else { return Ok(()) };
         if let Value::Mapping(mapping) = &mut open.node.value {
-            merge(mapping, std::mem::take(&mut open.merges))?;
+            merge(mapping, &mut open.seen, std::mem::take(&mut open.merges))?;
         }
         if open.anchor > 0 {
             let weight = Weight { nodes: self.nodes - open.nodes_before, bytes: self.bytes - open.bytes_before };
@@ -216,7 +253,7 @@ impl Loader {
     /// Puts a finished node where it belongs: into the open list or mapping, or at the root.
     fn place_node(&mut self, node: Node) -> Result<(), LoadError> {
         let Some(open) = self.open.last_mut() else {
-            self.root = Some(node);
+            self.roots.push(node);
             return Ok(());
         };
         match (&mut open.node.value, open.key.take()) {
@@ -224,12 +261,19 @@ impl Loader {
                 let Value::Scalar { text, plain } = node.value else {
                     return Err(error(node.place, format!("{} cannot be a key", node.kind())));
                 };
+                if plain && self.stream == Stream::TextKeys && !is_text(&text) {
+                    return Err(error(node.place, format!("the key {text} is not a text; write it in quotes")));
+                }
                 open.key = Some((text, node.place, plain));
             }
             (Value::Mapping(_), Some((key, _, true))) if key == "<<" => open.merges.push(node),
             (Value::Mapping(mapping), Some((key, place, _))) => {
                 let entry = Entry { key, place, value: node };
-                insert(mapping, entry, self.duplicates, &mut self.warnings)?;
+                if open.seen.insert(entry.key.clone()) {
+                    mapping.entries.push(entry);
+                } else {
+                    replace(mapping, entry, self.duplicates, &mut self.warnings)?;
+                }
             }
             (Value::Sequence(items), _) => items.push(node),
             (Value::Scalar { .. }, _) => {}
@@ -253,6 +297,15 @@ impl Loader {
     }
 }
 
+/// `yes` and its like are texts as keys, because Go's YAML takes them so.
+fn is_text(key: &str) -> bool {
+    match Scalar::resolve(key) {
+        Scalar::String(_) => true,
+        Scalar::Bool(_) => !key.eq_ignore_ascii_case("true") && !key.eq_ignore_ascii_case("false"),
+        Scalar::Null | Scalar::Int(_) | Scalar::Float(_) => false,
+    }
+}
+
 fn scalar(text: &str, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, place: Place) -> Node {
     let kind = tag.as_ref().filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.clone());
     let (tag, is_string) = custom_tag(tag);
@@ -262,14 +315,14 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, place: Plac
     Node { place, tag, value: Value::Scalar { text: text.to_owned(), plain } }
 }
 
-fn insert(
+/// A key that stands there already.
+fn replace(
     mapping: &mut Mapping,
     entry: Entry,
     duplicates: Duplicates,
     warnings: &mut Vec<Warning>,
 ) -> Result<(), LoadError> {
     let Some(earlier) = mapping.entries.iter_mut().find(|earlier| earlier.key == entry.key) else {
-        mapping.entries.push(entry);
         return Ok(());
     };
     let message = format!("key {:?} stands in line {} already", entry.key, earlier.place.line);
@@ -284,7 +337,7 @@ fn insert(
 }
 
 /// Adds the keys of merged mappings that the mapping does not have itself; earlier merges win over later ones.
-fn merge(mapping: &mut Mapping, merges: Vec<Node>) -> Result<(), LoadError> {
+fn merge(mapping: &mut Mapping, seen: &mut HashSet<String>, merges: Vec<Node>) -> Result<(), LoadError> {
     for node in merges {
         let sources = match node.value {
             Value::Sequence(items) => items,
@@ -295,7 +348,7 @@ fn merge(mapping: &mut Mapping, merges: Vec<Node>) -> Result<(), LoadError> {
                 return Err(error(source.place, format!("<< merges mappings, and this is {}", source.kind())));
             };
             for entry in source_mapping.entries {
-                if mapping.get(&entry.key).is_none() {
+                if seen.insert(entry.key.clone()) {
                     mapping.entries.push(entry);
                 }
             }

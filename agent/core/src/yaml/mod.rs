@@ -20,6 +20,6 @@ mod scalar;
 
 pub use emit::emit;
 pub use json::to_json;
-pub use load::{Document, Duplicates, LoadError, Warning, load};
+pub use load::{Document, Duplicates, LoadError, Warning, load, load_stream};
 pub use node::{Entry, Mapping, Node, Place, Value};
 pub use scalar::Scalar;

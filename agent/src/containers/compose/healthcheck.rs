@@ -1,6 +1,5 @@
-use super::values::{Integer, Span};
-use hostwright_core::config::section::Section;
-use hostwright_core::yaml::Node;
+use super::model::Tree;
+use super::read;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -23,49 +22,28 @@ pub struct Healthcheck {
     pub start_interval: Option<Duration>,
 }
 
-impl Healthcheck {
-    pub fn read(mut section: Section<'_>) -> Option<Self> {
-        let test = section.node("test").and_then(|node| test(&section, node));
-        let disable = section.or("disable", false);
-        let mut span = |key| section.optional::<Span>(key).map(|span| span.0);
-        let (interval, timeout) = (span("interval"), span("timeout"));
-        let (start_period, start_interval) = (span("start_period"), span("start_interval"));
-        let retries = section.optional::<Integer>("retries").map(|retries| retries.0);
-        for (key, value) in [("interval", interval), ("timeout", timeout), ("start_interval", start_interval)] {
-            if value.is_some_and(|value| !value.is_zero() && value < Duration::from_millis(1)) {
-                section.problem_with(key, "at least 1ms, which is the engine's limit");
-            }
-        }
-        if disable && test.as_ref().is_some_and(|test| test != &["NONE"]) {
-            section.problem_with("disable", "stands beside a test; leave one of them out");
-        }
-        section.allow_extensions();
-        section.finish();
-        let test = if disable { Some(vec!["NONE".into()]) } else { test };
-        Some(Self { test, interval, timeout, retries, start_period, start_interval })
-    }
-}
+/// The engine takes no shorter time.
+const SHORTEST: Duration = Duration::from_millis(1);
 
-fn test(section: &Section<'_>, node: &Node) -> Option<Vec<String>> {
-    const EXPECTED: &str = "expected a command string, or a list that begins with NONE, CMD or CMD-SHELL";
-    let Some(items) = node.sequence() else {
-        return match node.text() {
-            Some(text) if !text.is_empty() => Some(vec!["CMD-SHELL".into(), text.to_owned()]),
-            _ => {
-                section.problem_with("test", EXPECTED);
-                None
-            }
-        };
-    };
-    let words: Option<Vec<String>> = items.iter().map(|item| item.text().map(str::to_owned)).collect();
-    let fits = words.filter(|words| match words.first().map(String::as_str) {
-        Some("NONE") => words.len() == 1,
-        Some("CMD") => words.len() > 1,
-        Some("CMD-SHELL") => words.len() == 2,
-        _ => false,
-    });
-    if fits.is_none() {
-        section.problem_with("test", EXPECTED);
+impl Healthcheck {
+    pub fn read(tree: &Tree) -> Self {
+        if read::is_set(tree, "disable") {
+            return Self { test: Some(vec!["NONE".into()]), ..Self::default() };
+        }
+        Self {
+            test: read::words(tree, "test"),
+            interval: read::span(tree, "interval"),
+            timeout: read::span(tree, "timeout"),
+            retries: read::integer(tree, "retries"),
+            start_period: read::span(tree, "start_period"),
+            start_interval: read::span(tree, "start_interval"),
+        }
     }
-    fits
+
+    /// What the engine would refuse.
+    pub fn problem(&self) -> Option<&'static str> {
+        let spans = [self.interval, self.timeout, self.start_period, self.start_interval];
+        let short = |span: &Duration| !span.is_zero() && *span < SHORTEST;
+        spans.iter().flatten().any(short).then_some("times are at least 1ms, which is the engine's limit")
+    }
 }

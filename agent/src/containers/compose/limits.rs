@@ -1,116 +1,118 @@
-use super::rollout::Rollout;
-use super::values::{Bytes, Integer, NanoCpus};
-use hostwright_core::config::section::Section;
-use hostwright_core::yaml::Node;
+use super::model::{Tree, Value};
+use super::read;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a container may use at most. From `mem_limit` and its like, or from `deploy.resources`.
+/// What a container may use. From `mem_limit` and its like, or from `deploy.resources`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_reservation: Option<i64>,
+    /// Memory and swap together; -1 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swappiness: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nano_cpus: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_period: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_quota: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_period: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_rt_runtime: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub oom_kill_disable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blkio: Option<Blkio>,
 }
 
-impl Limits {
-    /// Reads them from both places, with the rest of `deploy`; the same limit in both is refused.
-    pub fn read(section: &mut Section<'_>) -> (Self, Rollout) {
-        let own = Self {
-            memory: section.optional::<Bytes>("mem_limit").map(|bytes| bytes.0),
-            memory_reservation: section.optional::<Bytes>("mem_reservation").map(|bytes| bytes.0),
-            nano_cpus: section.optional::<NanoCpus>("cpus").map(|cpus| cpus.0),
-            pids: section.optional::<Integer>("pids_limit").map(|pids| pids.0),
-        };
-        let (deployed, rollout) = section.section("deploy", deploy).unwrap_or_default();
-        for (key, twice) in [
-            ("mem_limit", own.memory.is_some() && deployed.memory.is_some()),
-            ("mem_reservation", own.memory_reservation.is_some() && deployed.memory_reservation.is_some()),
-            ("cpus", own.nano_cpus.is_some() && deployed.nano_cpus.is_some()),
-            ("pids_limit", own.pids.is_some() && deployed.pids.is_some()),
-        ] {
-            if twice {
-                section.problem_with(key, "is given under deploy.resources too; leave one of them out");
-            }
-        }
-        let limits = Self {
-            memory: own.memory.or(deployed.memory),
-            memory_reservation: own.memory_reservation.or(deployed.memory_reservation),
-            nano_cpus: own.nano_cpus.or(deployed.nano_cpus),
-            pids: own.pids.or(deployed.pids),
-        };
-        (limits, rollout)
-    }
+/// How much a container may read and write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Blkio {
+    pub weight: Option<i64>,
+    /// By device.
+    pub weights: Vec<(String, i64)>,
+    pub read_bps: Vec<(String, i64)>,
+    pub read_iops: Vec<(String, i64)>,
+    pub write_bps: Vec<(String, i64)>,
+    pub write_iops: Vec<(String, i64)>,
 }
 
-fn deploy(mut section: Section<'_>) -> Option<(Limits, Rollout)> {
-    let limits = section.section("resources", resources);
-    if section.optional::<String>("mode").is_some_and(|mode| mode != "replicated") {
-        section.problem_with("mode", "is not supported yet; leave it out");
-    }
-    let rollout = Rollout::read(&mut section);
-    section.refuse("restart_policy", "is not supported yet; use restart");
-    for key in ["endpoint_mode", "labels", "placement", "rollback_config"] {
-        section.refuse(key, "is not supported yet");
-    }
-    section.allow_extensions();
-    section.finish();
-    Some((limits.unwrap_or_default(), rollout))
-}
-
-fn resources(mut section: Section<'_>) -> Option<Limits> {
-    let mut limits = section
-        .section("limits", |mut section| {
-            let limits = Limits {
-                memory: section.optional::<Bytes>("memory").map(|bytes| bytes.0),
-                memory_reservation: None,
-                nano_cpus: section.optional::<NanoCpus>("cpus").map(|cpus| cpus.0),
-                pids: section.optional::<Integer>("pids").map(|pids| pids.0),
-            };
-            section.finish();
-            Some(limits)
-        })
-        .unwrap_or_default();
-    limits.memory_reservation = section.section("reservations", |mut section| {
-        let memory = section.optional::<Bytes>("memory");
-        for key in ["cpus", "pids", "devices", "generic_resources"] {
-            section.refuse(key, "is not supported yet");
-        }
-        section.finish();
-        memory.map(|bytes| bytes.0)
-    });
-    section.finish();
-    Some(limits)
-}
-
-/// The two values of one of the kernel's limits for a process.
+/// A limit of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Ulimit {
     pub soft: i64,
     pub hard: i64,
 }
 
-/// Reads `ulimits`.
-pub fn ulimits(section: &mut Section<'_>) -> BTreeMap<String, Ulimit> {
-    let Some(node) = section.node("ulimits") else { return BTreeMap::new() };
-    let Some(mapping) = node.mapping() else {
-        section.problem_with("ulimits", "expected limits such as {nofile: 65536}");
-        return BTreeMap::new();
-    };
-    let limit = |value: &Node, section: &Section<'_>| {
-        if value.mapping().is_none() {
-            return section.value::<Integer>("ulimits", value).map(|both| Ulimit { soft: both.0, hard: both.0 });
+impl Limits {
+    /// Where both places give one, they agree.
+    pub fn read(service: &Tree) -> Self {
+        let resources = service.get("deploy").and_then(|deploy| deploy.get("resources"));
+        let limits = resources.and_then(|resources| resources.get("limits"));
+        let reserved = resources.and_then(|resources| resources.get("reservations"));
+        let deployed = |side: Option<&Tree>, key| side.and_then(|side| read::integer(side, key));
+        let own = |key| read::integer(service, key);
+        Self {
+            memory: own("mem_limit").or(deployed(limits, "memory")),
+            memory_reservation: own("mem_reservation").or(deployed(reserved, "memory")),
+            memory_swap: own("memswap_limit"),
+            memory_swappiness: own("mem_swappiness"),
+            nano_cpus: read::nano_cpus(service, "cpus").or(limits.and_then(|limits| read::nano_cpus(limits, "cpus"))),
+            cpu_shares: own("cpu_shares"),
+            cpu_period: own("cpu_period"),
+            cpu_quota: own("cpu_quota"),
+            cpu_rt_period: own("cpu_rt_period"),
+            cpu_rt_runtime: own("cpu_rt_runtime"),
+            cpuset: read::text(service, "cpuset"),
+            pids: own("pids_limit").or(deployed(limits, "pids")),
+            shm_size: own("shm_size"),
+            oom_score_adj: own("oom_score_adj"),
+            oom_kill_disable: read::is_set(service, "oom_kill_disable"),
+            blkio: service.get("blkio_config").map(Blkio::read),
         }
-        let mut item = section.item("ulimits", value)?;
-        let (soft, hard) = (item.required::<Integer>("soft"), item.required::<Integer>("hard"));
-        item.finish();
-        Some(Ulimit { soft: soft?.0, hard: hard?.0 })
+    }
+}
+
+impl Blkio {
+    fn read(tree: &Tree) -> Self {
+        // The canonical model writes these keys with capitals, as Compose does.
+        let devices = |key: &str, value: &str| {
+            let device = |item: &Tree| Some((read::text(item, "Path")?, read::integer(item, value)?));
+            read::list(tree, key).iter().filter_map(device).collect()
+        };
+        Self {
+            weight: read::integer(tree, "weight"),
+            weights: devices("weight_device", "Weight"),
+            read_bps: devices("device_read_bps", "Rate"),
+            read_iops: devices("device_read_iops", "Rate"),
+            write_bps: devices("device_write_bps", "Rate"),
+            write_iops: devices("device_write_iops", "Rate"),
+        }
+    }
+}
+
+/// Reads `ulimits`.
+pub fn ulimits(service: &Tree) -> BTreeMap<String, Ulimit> {
+    let limit = |tree: &Tree| match tree.value {
+        Value::Int(both) => Ulimit { soft: both, hard: both },
+        // Zero does not show.
+        _ => Ulimit { soft: read::integer(tree, "soft").unwrap_or(0), hard: read::integer(tree, "hard").unwrap_or(0) },
     };
-    let limits = mapping.entries.iter().map(|entry| (entry.key.clone(), limit(&entry.value, section)));
-    limits.filter_map(|(name, limit)| Some((name, limit?))).collect()
+    read::members(service, "ulimits").map(|(name, tree)| (name.clone(), limit(tree))).collect()
 }

@@ -1,33 +1,36 @@
 //! A Compose file → a typed, checked [`Project`], or every problem that it has.
 //!
-//! The stages are Compose's own: parse into a tree that knows its places (`hostwright_core::yaml`, which merges `<<`),
-//! fill in variables from the environment and `.env`, then read attribute by attribute. Every attribute of the
-//! specification is carried out or refused by name. Nothing here touches the engine or outlives a restart.
+//! `model` makes of the file, and of all that it names, the canonical model that `docker compose config` prints; here
+//! that becomes what the engine is asked for. Every attribute of the specification is carried out, noted as without
+//! effect, or refused by name (`attributes`). Nothing here touches the engine or outlives a restart, but for configs
+//! and secrets, which become files on the host (`service_file`).
 
 mod attachment;
-mod command;
+mod attributes;
 mod dependency;
-mod dotenv;
-mod environment;
+mod device;
 mod healthcheck;
-mod interpolate;
 mod limits;
 mod load;
+mod model;
 mod mount;
+mod namespaces;
 mod network;
 mod port;
 mod project;
+mod read;
 mod rollout;
 mod service;
-mod unsupported;
-mod values;
-mod variables;
+mod service_file;
 mod volume;
 
 pub use attachment::{Attachment, Endpoint};
 pub use dependency::Condition;
+pub use device::DeviceRequest;
 pub use healthcheck::Healthcheck;
-pub use load::{Loaded, load};
+pub use limits::Blkio;
+pub use load::{Loaded, canonical, load};
+pub use model::Request;
 pub use mount::{Mount, Source};
 pub use network::Network;
 pub use port::Port;

@@ -1,5 +1,5 @@
-use super::values::Pairs;
-use hostwright_core::config::section::Section;
+use super::model::Tree;
+use super::read;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -20,6 +20,8 @@ pub struct Network {
     pub attachable: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub enable_ipv6: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_ipv4: Option<bool>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,65 +39,31 @@ pub struct Subnet {
     pub gateway: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_range: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aux_addresses: BTreeMap<String, String>,
 }
 
 impl Network {
-    /// The network of services that name none.
-    pub fn default_of(project: &str) -> Self {
-        Self { name: format!("{project}_default"), ..Self::default() }
-    }
-
-    /// Reads one from the top-level `networks`.
-    pub fn read(mut section: Section<'_>, project: &str) -> Option<Self> {
-        let external = read_external(&mut section);
-        let name = section.optional::<String>("name");
-        let own = section.name().to_owned();
-        let unnamed = if external { own } else { format!("{project}_{own}") };
-        let (ipam_driver, subnets) = section.section("ipam", ipam).unwrap_or_default();
-        let network = Self {
-            name: name.unwrap_or(unnamed),
-            external,
-            driver: section.optional("driver"),
-            driver_opts: section.optional::<Pairs>("driver_opts").unwrap_or_default().or_empty(),
-            internal: section.or("internal", false),
-            attachable: section.or("attachable", false),
-            enable_ipv6: section.or("enable_ipv6", false),
-            labels: section.optional::<Pairs>("labels").unwrap_or_default().or_empty(),
-            ipam_driver,
-            subnets,
+    pub fn read(tree: &Tree) -> Self {
+        let ipam = tree.get("ipam");
+        let subnet = |pool: &Tree| Subnet {
+            subnet: read::text(pool, "subnet"),
+            gateway: read::text(pool, "gateway"),
+            ip_range: read::text(pool, "ip_range"),
+            aux_addresses: read::pairs(pool, "aux_addresses"),
         };
-        section.refuse("enable_ipv4", "is not supported yet; leave it out");
-        section.allow_extensions();
-        section.finish();
-        Some(network)
-    }
-}
-
-/// `external: true`, or the form of old files, `external: {name: …}`, which is refused with what to write.
-pub fn read_external(section: &mut Section<'_>) -> bool {
-    if section.node("external").is_some_and(|node| node.mapping().is_some()) {
-        section.problem_with("external", "write external: true, and name beside it");
-        return true;
-    }
-    section.or("external", false)
-}
-
-fn ipam(mut section: Section<'_>) -> Option<(Option<String>, Vec<Subnet>)> {
-    let driver = section.optional::<String>("driver");
-    let mut subnets = Vec::new();
-    if let Some(node) = section.node("config") {
-        for item in section.items("config", node).unwrap_or_default() {
-            let Some(mut item) = section.item("config", item) else { continue };
-            subnets.push(Subnet {
-                subnet: item.optional("subnet"),
-                gateway: item.optional("gateway"),
-                ip_range: item.optional("ip_range"),
-            });
-            item.refuse("aux_addresses", "is not supported yet; leave it out");
-            item.finish();
+        Self {
+            name: read::text(tree, "name").unwrap_or_default(),
+            external: read::is_set(tree, "external"),
+            driver: read::text(tree, "driver"),
+            driver_opts: read::pairs(tree, "driver_opts"),
+            internal: read::is_set(tree, "internal"),
+            attachable: read::is_set(tree, "attachable"),
+            enable_ipv6: read::is_set(tree, "enable_ipv6"),
+            enable_ipv4: read::flag(tree, "enable_ipv4"),
+            labels: read::pairs(tree, "labels"),
+            ipam_driver: ipam.and_then(|ipam| read::text(ipam, "driver")),
+            subnets: ipam.map(|ipam| read::list(ipam, "config").iter().map(subnet).collect()).unwrap_or_default(),
         }
     }
-    section.refuse("options", "is not supported yet; leave it out");
-    section.finish();
-    Some((driver, subnets))
 }

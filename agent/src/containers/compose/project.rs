@@ -1,14 +1,13 @@
 use super::attachment::Attachment;
-use super::dependency::cycle;
-use super::mount::Source;
+use super::attributes;
+use super::model::{Fault, Keys, Model, Tree};
 use super::network::Network;
-use super::service::{Scope, Service};
-use super::variables::Variables;
+use super::service::{Said, Service};
+use super::service_file::Sources;
 use super::volume::Volume;
-use hostwright_core::config::section::{Problem, Problems, Section};
-use hostwright_core::yaml::Node;
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use hostwright_core::config::section::Problem;
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What a Compose file wants to run.
@@ -18,6 +17,8 @@ pub struct Project {
     /// The Compose file and its folder, for the labels.
     pub file: PathBuf,
     pub folder: PathBuf,
+    /// Where configs and secrets lie on the host.
+    pub files: PathBuf,
     pub services: BTreeMap<String, Service>,
     /// Those that a service uses, by key.
     pub networks: BTreeMap<String, Network>,
@@ -27,63 +28,35 @@ pub struct Project {
     pub notes: Vec<Problem>,
 }
 
-/// What a Compose file is read with.
-#[derive(Clone, Copy, Debug)]
-pub struct Around<'a> {
-    pub file: &'a Path,
-    /// The project's name where the agent's own file gives one.
-    pub project: Option<&'a str>,
-    pub variables: &'a Variables,
-}
-
-/// What there is to say of a Compose file.
-#[derive(Debug, Default)]
-pub struct Noted {
-    pub problems: Problems,
-    /// Odd but taken.
-    pub notes: Problems,
-}
+/// Where configs and secrets lie unless the duty says where.
+const FILES: &str = "/var/lib/hostwright/agent/containers/files";
 
 impl Project {
-    /// Reads the tree, with every problem and every note that it has; `files` takes what is read beside it.
-    pub fn read(root: &Node, around: Around<'_>, noted: &Noted, files: &mut Vec<PathBuf>) -> Option<Self> {
-        let Around { file, variables, .. } = around;
-        let notes = &noted.notes;
-        let mut root = Section::open(root, "", &noted.problems)?;
-        let folder = file.parent().unwrap_or(Path::new("/"));
-        let name = project_name(&mut root, folder, around);
-        let read_beside = RefCell::new(Vec::new());
-        let named = root.names("services");
-        let scope = Scope {
-            folder,
-            variables,
-            services: &named,
-            networks: &root.names("networks"),
-            volumes: &root.names("volumes"),
-            notes,
-            files: &read_beside,
+    /// Reads a canonical model; `watched` takes what is read beside it.
+    pub fn read(model: &Model, file: &Path, watched: &mut Vec<PathBuf>) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
+        let (notes, faults) = attributes::look(&model.resources);
+        let mut said = Said { faults, notes };
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let mut sources = Sources { model, watched: Vec::new(), faults: Vec::new(), credentials };
+        let members = |kind: &str| model.resources.get(kind).and_then(Tree::as_map).into_iter().flatten();
+        let services = members("services")
+            .map(|(name, tree)| (name.clone(), Service::read(name, tree, &mut sources, &mut said)))
+            .collect();
+        let mut project = Self {
+            name: model.name.clone(),
+            file: file.into(),
+            folder: model.folder.clone(),
+            files: FILES.into(),
+            services,
+            networks: members("networks").map(|(key, tree)| (key.clone(), Network::read(tree))).collect(),
+            volumes: members("volumes").map(|(key, tree)| (key.clone(), Volume::read(tree))).collect(),
+            notes: Vec::new(),
         };
-        let networks = root.named("networks", |section| Network::read(section, &name)).unwrap_or_default();
-        let volumes = root.named("volumes", |section| Volume::read(section, &name)).unwrap_or_default();
-        let services = root.named("services", |section| Service::read(section, &scope)).unwrap_or_default();
-        if let Some(version) = root.node("version") {
-            notes.note(version.place, "version", "is obsolete and not used".into());
-        }
-        for key in ["configs", "secrets", "include", "models"] {
-            root.refuse(key, "is not supported yet; leave it out");
-        }
-        if services.is_empty() && root.node("services").is_none() {
-            root.problem(root.place(), "the key \"services\" is missing; it names what is to run");
-        }
-        let mut project =
-            Self { name, file: file.into(), folder: folder.into(), services, networks, volumes, notes: Vec::new() };
-        project.choose_profiles(variables);
-        project.check(&root, &named);
-        project.drop_unused();
-        root.allow_extensions();
-        root.finish();
-        files.extend(read_beside.into_inner());
-        Some(project)
+        said.faults.append(&mut sources.faults);
+        watched.append(&mut sources.watched);
+        project.check_names(model, &mut said);
+        project.drop_ports();
+        if said.faults.is_empty() { Ok((project, said.notes)) } else { Err(said.faults) }
     }
 
     /// The name of a service's first container.
@@ -103,59 +76,25 @@ impl Project {
         self.services.iter().filter(move |(_, service)| has(service)).map(|(name, _)| name)
     }
 
-    /// Leaves services out whose profiles `COMPOSE_PROFILES` does not name, as Compose does.
-    fn choose_profiles(&mut self, variables: &Variables) {
-        let active = variables.get("COMPOSE_PROFILES").unwrap_or_default();
-        let active: Vec<&str> = active.split(',').map(str::trim).collect();
-        let chosen = |profile: &String| active.contains(&profile.as_str()) || active.contains(&"*");
-        self.services.retain(|_, service| service.profiles.is_empty() || service.profiles.iter().any(chosen));
+    /// Writes configs and secrets to `folder`, from where containers get them.
+    pub fn place_files(&mut self, folder: &Path) -> io::Result<()> {
+        folder.clone_into(&mut self.files);
+        self.services.values().flat_map(|service| &service.files).try_for_each(|file| file.place(folder))
     }
 
-    /// What only shows when all services are known.
-    fn check(&self, root: &Section<'_>, named: &[String]) {
-        for (name, service) in &self.services {
-            for (other, dependency) in &service.depends_on {
-                if dependency.required && named.contains(other) && !self.services.contains_key(other) {
-                    let message = format!("depends on {other:?}, whose profiles are not among COMPOSE_PROFILES");
-                    root.problem_at(dependency.place, &format!("services.{name}.depends_on"), &message);
-                }
-            }
-        }
-        let graph = self
-            .services
-            .iter()
-            .map(|(name, service)| (name.as_str(), service.depends_on.keys().map(String::as_str).collect::<Vec<_>>()));
-        if let Some(chain) = cycle(&graph.collect()) {
-            root.problem_with("services", &format!("depend on each other in a circle: {}", chain.join(" → ")));
-        }
+    fn check_names(&self, model: &Model, said: &mut Said) {
         let mut names = BTreeMap::new();
         for name in self.services.keys() {
             if let Some(other) = names.insert(self.container_name(name), name) {
+                let tree = &model.resources["services"];
+                let at = tree.get(name).map_or(tree.at, |service| service.at);
                 let message = format!("{other} and {name} have the same container_name; give each its own");
-                root.problem_with("services", &message);
+                said.faults.push(Fault::new(at, &Keys::of("services"), message));
             }
         }
     }
 
-    /// Creates nothing that nobody uses; adds the default network where it is used without being named.
-    fn drop_unused(&mut self) {
-        let used: BTreeSet<String> = self
-            .services
-            .values()
-            .flat_map(|service| service.attachment.networks().map(|(key, _)| key.clone()).collect::<Vec<_>>())
-            .collect();
-        if used.contains("default") && !self.networks.contains_key("default") {
-            self.networks.insert("default".into(), Network::default_of(&self.name));
-        }
-        self.networks.retain(|key, _| used.contains(key));
-        let mounts = self.services.values().flat_map(|service| &service.mounts);
-        let used: BTreeSet<String> = mounts
-            .filter_map(|mount| match &mount.source {
-                Source::Volume { key, .. } => Some(key.clone()),
-                _ => None,
-            })
-            .collect();
-        self.volumes.retain(|key, _| used.contains(key));
+    fn drop_ports(&mut self) {
         for service in self.services.values_mut() {
             if let Attachment::Mode(mode) = &service.attachment
                 && mode == "host"
@@ -165,27 +104,4 @@ impl Project {
             }
         }
     }
-}
-
-/// Compose's order: what the operator asks for, COMPOSE_PROJECT_NAME, the file's `name`, its folder's name.
-fn project_name(root: &mut Section<'_>, folder: &Path, around: Around<'_>) -> String {
-    let Around { project: given, variables, .. } = around;
-    let written = root.optional::<String>("name");
-    let name =
-        given.map(str::to_owned).or_else(|| variables.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()));
-    let Some(name) = name.or(written) else {
-        let folder = folder.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let fits = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c);
-        let name: String = folder.chars().filter(fits).collect();
-        let name = name.trim_start_matches(['_', '-']);
-        return if name.is_empty() { "default".into() } else { name.to_owned() };
-    };
-    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if !first || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c)) {
-        root.problem_with(
-            "name",
-            &format!("{name:?} cannot be a project's name: use lower-case letters, digits, '_' and '-', a letter or digit first"),
-        );
-    }
-    name
 }

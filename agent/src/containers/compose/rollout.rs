@@ -1,5 +1,5 @@
-use super::values::{Integer, Span};
-use hostwright_core::config::section::{Section, did_you_mean};
+use super::model::Tree;
+use super::read;
 use std::time::Duration;
 
 /// How many containers a service has, and how they are exchanged. When and how is no property of a container.
@@ -28,8 +28,6 @@ impl Default for Rollout {
 }
 
 impl Order {
-    const ALL: [(&str, Self); 2] = [("start-first", Self::StartFirst), ("stop-first", Self::StopFirst)];
-
     /// As the file names it.
     pub fn name(self) -> &'static str {
         match self {
@@ -40,28 +38,20 @@ impl Order {
 }
 
 impl Rollout {
-    /// Reads what `deploy` says of it.
-    pub fn read(section: &mut Section<'_>) -> Self {
-        let replicas = section.optional::<u64>("replicas").map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        let (order, monitor) = section.section("update_config", update_config).unwrap_or_default();
-        Self { replicas: replicas.unwrap_or(1), order, monitor }
-    }
-}
-
-fn update_config(mut section: Section<'_>) -> Option<(Option<Order>, Option<Duration>)> {
-    let order = section.optional::<String>("order").and_then(|text| {
-        let found = Order::ALL.iter().find(|(name, _)| *name == text);
-        if found.is_none() {
-            let names = Order::ALL.map(|(name, _)| name);
-            let hint = did_you_mean(&text, names.into_iter());
-            section.problem_with("order", &format!("expected {}, found {text:?}{hint}", names.join(" or ")));
+    /// Reads `scale` and what `deploy` says of it.
+    pub fn read(service: &Tree) -> Self {
+        let deploy = service.get("deploy");
+        let replicas = read::integer(service, "scale").or(deploy.and_then(|deploy| read::integer(deploy, "replicas")));
+        let update = deploy.and_then(|deploy| deploy.get("update_config"));
+        let order = match update.and_then(|update| update.get_text("order")) {
+            Some("start-first") => Some(Order::StartFirst),
+            Some("stop-first") => Some(Order::StopFirst),
+            _ => None,
+        };
+        Self {
+            replicas: replicas.map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
+            order,
+            monitor: update.and_then(|update| read::span(update, "monitor")),
         }
-        found.map(|(_, order)| *order)
-    });
-    let monitor = section.optional::<Span>("monitor").map(|span| span.0);
-    // One container after the other, back to the last good one at the first failure: what a single host can do.
-    let _ = (section.optional::<Integer>("parallelism"), section.optional::<Span>("delay"));
-    let _ = (section.optional::<String>("failure_action"), section.optional::<String>("max_failure_ratio"));
-    section.finish();
-    Some((order, monitor))
+    }
 }

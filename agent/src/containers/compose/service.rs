@@ -1,22 +1,18 @@
-use super::attachment::{self, Attachment};
-use super::command::Words;
+use super::attachment::Attachment;
 use super::dependency::{self, Dependency};
-use super::environment;
+use super::device::Devices;
 use super::healthcheck::Healthcheck;
 use super::limits::{Limits, Ulimit, ulimits};
-use super::mount::{self, Mount};
+use super::model::{Fault, Keys, Tree, read_duration};
+use super::mount::{self, Mount, Source};
+use super::namespaces::Namespaces;
 use super::port::{self, Port};
+use super::read;
 use super::rollout::Rollout;
-use super::unsupported;
-use super::values::{Pairs, Span};
-use super::variables::Variables;
-use hostwright_core::config::section::{Problems, Section};
-use hostwright_core::config::values::parse_duration;
+use super::service_file::{self, ServiceFile, Sources};
 use hostwright_core::secret::Secret;
 use serde::{Serialize, Serializer};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Labels under this prefix are written by us, as Compose does.
@@ -37,8 +33,17 @@ pub struct Service {
     pub environment: BTreeMap<String, Secret>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
+    /// Ports that are told of and not published.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Services and containers whose mounts it gets: `name`, `name:ro`, `container:name`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<String>,
+    /// Configs and secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ServiceFile>,
     /// `/path` or `/path:options`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tmpfs: Vec<String>,
@@ -46,18 +51,38 @@ pub struct Service {
     pub container_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domainname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
     pub attachment: Attachment,
+    /// `service` or `service:alias`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    pub namespaces: Namespaces,
     /// Nothing given differs from `no`: such a service is kept running all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_open: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub group_add: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +91,12 @@ pub struct Service {
     pub stop_grace_period: Option<Duration>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_hosts: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_opt: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_search: Vec<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -79,6 +110,11 @@ pub struct Service {
     pub limits: Limits,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub ulimits: BTreeMap<String, Ulimit>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_opt: BTreeMap<String, String>,
+    pub devices: Devices,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logging: Option<Logging>,
     /// When to pull is no property of the container.
@@ -114,6 +150,23 @@ pub enum PullPolicy {
     Every(Duration),
 }
 
+impl PullPolicy {
+    fn parse(text: &str) -> Option<Self> {
+        const DAY: Duration = Duration::from_secs(86400);
+        match text {
+            "always" => Some(Self::Always),
+            "missing" => Some(Self::Missing),
+            "never" => Some(Self::Never),
+            "daily" => Some(Self::Every(DAY)),
+            "weekly" => Some(Self::Every(7 * DAY)),
+            _ => {
+                let pause = text.strip_prefix("every_").and_then(read_duration)?;
+                (!pause.is_zero()).then_some(Self::Every(pause))
+            }
+        }
+    }
+}
+
 /// Where the engine puts what a container writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Logging {
@@ -123,72 +176,86 @@ pub struct Logging {
     pub options: BTreeMap<String, String>,
 }
 
-/// What services may refer to, and what reading them leaves behind.
-#[derive(Debug)]
-pub struct Scope<'a> {
-    pub folder: &'a Path,
-    pub variables: &'a Variables,
-    pub services: &'a [String],
-    pub networks: &'a [String],
-    pub volumes: &'a [String],
-    /// Odd but taken.
-    pub notes: &'a Problems,
-    /// Files that were read beside the Compose file.
-    pub files: &'a RefCell<Vec<PathBuf>>,
+/// What is wrong, and what is odd but taken.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub faults: Vec<Fault>,
+    pub notes: Vec<Fault>,
 }
 
 impl Service {
-    /// Reads one. Every problem is noted; the service is nothing when there is one that leaves it without an image.
-    pub fn read(mut section: Section<'_>, scope: &Scope<'_>) -> Option<Self> {
-        let image = read_image(&mut section, scope);
-        let (limits, rollout) = Limits::read(&mut section);
-        let words = |section: &mut Section<'_>, key| section.optional::<Words>(key).map(|words| words.0);
-        let service = Self {
-            image: image.unwrap_or_default(),
-            command: words(&mut section, "command"),
-            entrypoint: words(&mut section, "entrypoint"),
-            environment: environment::read(&mut section, scope),
-            ports: port::read(&mut section),
-            mounts: mount::read(&mut section, mount::Scope { folder: scope.folder, volumes: scope.volumes }),
-            tmpfs: read_tmpfs(&mut section),
-            container_name: section.optional("container_name"),
-            hostname: section.optional("hostname"),
-            labels: read_labels(&mut section),
-            healthcheck: section.section("healthcheck", Healthcheck::read),
-            attachment: attachment::read(&mut section, scope.networks),
-            restart: read_restart(&mut section),
-            init: section.optional("init"),
-            user: section.optional("user"),
-            working_dir: section.optional("working_dir"),
-            stop_signal: section.optional("stop_signal"),
-            stop_grace_period: section.optional::<Span>("stop_grace_period").map(|span| span.0),
-            extra_hosts: read_extra_hosts(&mut section),
-            read_only: section.or("read_only", false),
-            privileged: section.or("privileged", false),
-            cap_add: section.list("cap_add").unwrap_or_default(),
-            cap_drop: section.list("cap_drop").unwrap_or_default(),
-            security_opt: read_security_opt(&mut section),
-            limits,
-            ulimits: ulimits(&mut section),
-            logging: section.section("logging", Logging::read),
-            pull_policy: read_pull_policy(&mut section),
-            depends_on: dependency::read(&mut section, scope.services),
-            profiles: section.list("profiles").unwrap_or_default(),
-            rollout,
-        };
-        unsupported::refuse(&mut section);
-        section.allow_extensions();
-        section.finish();
-        Some(service)
+    /// Reads one of a canonical model, with all that the engine would refuse.
+    pub fn read(name: &str, tree: &Tree, sources: &mut Sources<'_>, said: &mut Said) -> Self {
+        let mut reader = Reader { name, tree, said };
+        let logging = tree
+            .get("logging")
+            .map(|logging| Logging { driver: read::text(logging, "driver"), options: read::pairs(logging, "options") });
+        let environment = read::members(tree, "environment");
+        let environment =
+            environment.filter_map(|(name, value)| Some((name.clone(), Secret::new(value.as_text()?.into()))));
+        Self {
+            image: reader.image(),
+            command: read::words(tree, "command"),
+            entrypoint: read::words(tree, "entrypoint"),
+            environment: environment.collect(),
+            ports: reader.checked("ports", port::read(tree)),
+            expose: read::texts(tree, "expose"),
+            mounts: reader.mounts(),
+            volumes_from: read::texts(tree, "volumes_from"),
+            files: reader.files(sources),
+            tmpfs: reader.tmpfs(),
+            container_name: read::text(tree, "container_name"),
+            hostname: read::text(tree, "hostname"),
+            domainname: read::text(tree, "domainname"),
+            mac_address: read::text(tree, "mac_address"),
+            platform: read::text(tree, "platform"),
+            runtime: read::text(tree, "runtime"),
+            labels: reader.labels(),
+            annotations: read::pairs(tree, "annotations"),
+            healthcheck: reader.healthcheck(),
+            attachment: Attachment::read(tree),
+            links: read::texts(tree, "links"),
+            namespaces: Namespaces::read(tree),
+            restart: reader.restart(),
+            init: read::flag(tree, "init"),
+            tty: read::is_set(tree, "tty"),
+            stdin_open: read::is_set(tree, "stdin_open"),
+            user: read::text(tree, "user"),
+            group_add: read::texts(tree, "group_add"),
+            working_dir: read::text(tree, "working_dir"),
+            stop_signal: read::text(tree, "stop_signal"),
+            stop_grace_period: read::span(tree, "stop_grace_period"),
+            extra_hosts: read::texts(tree, "extra_hosts").iter().map(|host| host.replacen('=', ":", 1)).collect(),
+            dns: read::texts(tree, "dns"),
+            dns_opt: read::texts(tree, "dns_opt"),
+            dns_search: read::texts(tree, "dns_search"),
+            read_only: read::is_set(tree, "read_only"),
+            privileged: read::is_set(tree, "privileged"),
+            cap_add: read::texts(tree, "cap_add"),
+            cap_drop: read::texts(tree, "cap_drop"),
+            security_opt: reader.security_opt(sources),
+            limits: Limits::read(tree),
+            ulimits: ulimits(tree),
+            sysctls: read::pairs(tree, "sysctls"),
+            storage_opt: read::pairs(tree, "storage_opt"),
+            devices: Devices::read(tree),
+            logging,
+            pull_policy: reader.pull_policy(),
+            depends_on: dependency::read(tree),
+            profiles: read::texts(tree, "profiles"),
+            rollout: Rollout::read(tree),
+        }
     }
-}
 
-impl Logging {
-    fn read(mut section: Section<'_>) -> Option<Self> {
-        let driver = section.optional("driver");
-        let options = section.optional::<Pairs>("options").unwrap_or_default().or_empty();
-        section.finish();
-        Some(Self { driver, options })
+    /// Other services whose containers it joins, so that it is made anew when they are.
+    pub fn joined(&self) -> impl Iterator<Item = &str> {
+        let network = match &self.attachment {
+            Attachment::Service(other) => Some(other.as_str()),
+            _ => None,
+        };
+        let mounted = self.volumes_from.iter().filter(|from| !from.starts_with("container:"));
+        let mounted = mounted.map(|from| from.split(':').next().unwrap_or_default());
+        network.into_iter().chain(self.namespaces.services()).chain(mounted)
     }
 }
 
@@ -197,133 +264,154 @@ fn exposed<S: Serializer>(environment: &BTreeMap<String, Secret>, serializer: S)
     serializer.collect_map(environment.iter().map(|(name, value)| (name, value.expose())))
 }
 
-fn read_image(section: &mut Section<'_>, scope: &Scope<'_>) -> Option<String> {
-    let build = section.node("build");
-    let image = section.optional::<String>("image");
-    match (&image, build) {
-        (None, None) => section.problem(section.place(), "the key \"image\" is missing; it takes an image's name"),
-        (None, Some(build)) => section.problem_at(build.place, "build", "is not done on hosts; use image"),
-        (Some(_), Some(build)) => {
-            let path = format!("services.{}.build", section.name());
-            scope.notes.note(build.place, &path, "is not done on hosts; the image is used as it is".into());
+/// Reads what needs a word on what it found.
+struct Reader<'a> {
+    name: &'a str,
+    tree: &'a Tree,
+    said: &'a mut Said,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, tree: &Tree, attribute: &str, message: impl Into<String>) {
+        self.said.faults.push(Fault::new(tree.at, &self.path(attribute), message));
+    }
+
+    fn note(&mut self, tree: &Tree, attribute: &str, message: impl Into<String>) {
+        self.said.notes.push(Fault::new(tree.at, &self.path(attribute), message));
+    }
+
+    fn path(&self, attribute: &str) -> Keys {
+        Keys::of(&format!("services.{}.{attribute}", self.name))
+    }
+
+    fn checked<T: Default>(&mut self, attribute: &str, result: Result<T, (&Tree, String)>) -> T {
+        result.unwrap_or_else(|(tree, message)| {
+            self.fault(tree, attribute, message);
+            T::default()
+        })
+    }
+
+    fn image(&mut self) -> String {
+        let (image, build) = (self.tree.get("image"), self.tree.get("build"));
+        if let (None, Some(build)) = (image, build) {
+            self.fault(build, "build", "is not done on hosts; use image");
         }
-        (Some(_), None) => {}
-    }
-    if image.as_deref().is_some_and(|image| image.contains(char::is_whitespace) || image.ends_with([':', '@', '/'])) {
-        section.problem_with("image", "expected an image's name such as registry.example.org/team/app:1.2");
-    }
-    image
-}
-
-fn read_tmpfs(section: &mut Section<'_>) -> Vec<String> {
-    let all: Vec<String> = section.list("tmpfs").unwrap_or_default();
-    if all.iter().any(|one| !one.starts_with('/')) {
-        section.problem_with("tmpfs", "expected absolute paths, maybe with options: /run:size=64m");
-    }
-    all
-}
-
-fn read_labels(section: &mut Section<'_>) -> BTreeMap<String, String> {
-    let labels = section.optional::<Pairs>("labels").unwrap_or_default().or_empty();
-    if let Some(name) = labels.keys().find(|name| name.starts_with(RESERVED_LABELS)) {
-        section.problem_with("labels", &format!("{name:?} is written by the agent; leave it out"));
-    }
-    labels
-}
-
-fn read_restart(section: &mut Section<'_>) -> Option<Restart> {
-    let text = section.optional::<String>("restart")?;
-    let (policy, most) = text.split_once(':').map_or((text.as_str(), None), |(policy, most)| (policy, Some(most)));
-    let restart = match (policy, most) {
-        // Without quotes YAML takes `no` for a boolean, which an operator cannot be expected to see.
-        ("no" | "false", None) => Some(Restart::No),
-        ("always", None) => Some(Restart::Always),
-        ("unless-stopped", None) => Some(Restart::UnlessStopped),
-        ("on-failure", None) => Some(Restart::OnFailure(None)),
-        ("on-failure", Some(most)) => {
-            most.parse().ok().filter(|most| *most >= 0).map(|most| Restart::OnFailure(Some(most)))
+        let text = image.and_then(Tree::as_text).unwrap_or_default().to_owned();
+        if let Some(image) = image
+            && (text.contains(char::is_whitespace) || text.ends_with([':', '@', '/']))
+        {
+            self.fault(image, "image", "expected an image's name such as registry.example.org/team/app:1.2");
         }
-        _ => None,
-    };
-    if restart.is_none() {
-        section.problem_with(
-            "restart",
-            &format!("expected \"no\", always, unless-stopped, on-failure or on-failure:N, found {text:?}"),
-        );
+        text
     }
-    restart
-}
 
-fn read_pull_policy(section: &mut Section<'_>) -> PullPolicy {
-    let Some(text) = section.optional::<String>("pull_policy") else { return PullPolicy::Missing };
-    let policy = PullPolicy::parse(&text);
-    if policy.is_none() {
-        let message = match text.as_str() {
-            "build" => "build is not done on hosts; use always, missing or never".into(),
-            _ => format!("expected always, missing, never, daily, weekly or every_12h, found {text:?}"),
+    fn mounts(&mut self) -> Vec<Mount> {
+        let mounts = self.checked("volumes", mount::read(self.tree));
+        if let (true, Some(volumes)) =
+            (mounts.iter().any(|mount| mount.source == Source::Anonymous), self.tree.get("volumes"))
+        {
+            self.note(
+                volumes,
+                "volumes",
+                "a volume without a name is empty again after each update; name it under the top-level volumes",
+            );
+        }
+        mounts
+    }
+
+    fn files(&mut self, sources: &mut Sources<'_>) -> Vec<ServiceFile> {
+        let files = sources.of(self.name, self.tree);
+        if let Some(target) = service_file::twice(&files) {
+            self.fault(self.tree, "secrets", format!("two configs or secrets have the target {target:?}"));
+        }
+        files
+    }
+
+    fn tmpfs(&mut self) -> Vec<String> {
+        for item in read::list(self.tree, "tmpfs") {
+            if !item.as_text().is_some_and(|path| path.starts_with('/')) {
+                self.fault(item, "tmpfs", "expected absolute paths, maybe with options: /run:size=64m");
+            }
+        }
+        read::texts(self.tree, "tmpfs")
+    }
+
+    fn labels(&mut self) -> BTreeMap<String, String> {
+        for (name, tree) in read::members(self.tree, "labels").filter(|(name, _)| name.starts_with(RESERVED_LABELS)) {
+            self.fault(tree, "labels", format!("{name:?} is written by the agent; leave it out"));
+        }
+        read::pairs(self.tree, "labels")
+    }
+
+    fn healthcheck(&mut self) -> Option<Healthcheck> {
+        let tree = self.tree.get("healthcheck")?;
+        let check = Healthcheck::read(tree);
+        if let Some(problem) = check.problem() {
+            self.fault(tree, "healthcheck", problem);
+        }
+        Some(check)
+    }
+
+    fn restart(&mut self) -> Option<Restart> {
+        let deployed = self.tree.get("deploy").and_then(|deploy| deploy.get("restart_policy"));
+        let Some(tree) = self.tree.get("restart") else {
+            let most = deployed.and_then(|policy| read::integer(policy, "max_attempts"));
+            return match deployed?.get_text("condition").unwrap_or("any") {
+                "none" => Some(Restart::No),
+                "on-failure" => Some(Restart::OnFailure(most)),
+                _ => Some(Restart::Always),
+            };
         };
-        section.problem_with("pull_policy", &message);
+        let text = tree.as_text().unwrap_or_default();
+        let (policy, most) = text.split_once(':').map_or((text, None), |(policy, most)| (policy, Some(most)));
+        let restart = match (policy, most) {
+            ("no", None) => Some(Restart::No),
+            ("always", None) => Some(Restart::Always),
+            ("unless-stopped", None) => Some(Restart::UnlessStopped),
+            ("on-failure", None) => Some(Restart::OnFailure(None)),
+            ("on-failure", Some(most)) => {
+                most.parse().ok().filter(|most| *most >= 0).map(|most| Restart::OnFailure(Some(most)))
+            }
+            _ => None,
+        };
+        if restart.is_none() {
+            let expected = "expected \"no\", always, unless-stopped, on-failure or on-failure:N";
+            self.fault(tree, "restart", format!("{expected}, found {text:?}"));
+        }
+        restart
     }
-    policy.unwrap_or_default()
-}
 
-impl PullPolicy {
-    fn parse(text: &str) -> Option<Self> {
-        const DAY: Duration = Duration::from_secs(86400);
-        match text {
-            "always" => Some(Self::Always),
-            "missing" | "if_not_present" => Some(Self::Missing),
-            "never" => Some(Self::Never),
-            "daily" => Some(Self::Every(DAY)),
-            "weekly" => Some(Self::Every(7 * DAY)),
-            _ => {
-                let pause = text.strip_prefix("every_")?;
-                // Compose knows weeks too, which our own durations do not.
-                let pause = match pause.strip_suffix('w') {
-                    Some(weeks) => (7 * DAY).checked_mul(weeks.parse().ok()?)?,
-                    None => parse_duration(pause)?,
-                };
-                (!pause.is_zero()).then_some(Self::Every(pause))
+    fn pull_policy(&mut self) -> PullPolicy {
+        let Some(tree) = self.tree.get("pull_policy") else { return PullPolicy::default() };
+        let text = tree.as_text().unwrap_or_default();
+        let policy = PullPolicy::parse(text);
+        if policy.is_none() {
+            let message = match text {
+                "build" => "build is not done on hosts; use always, missing or never".into(),
+                _ => format!("expected always, missing, never, daily, weekly or every_12h, found {text:?}"),
+            };
+            self.fault(tree, "pull_policy", message);
+        }
+        policy.unwrap_or_default()
+    }
+
+    /// The engine takes a seccomp profile's content, the file its path.
+    fn security_opt(&mut self, sources: &mut Sources<'_>) -> Vec<String> {
+        let mut options = Vec::new();
+        for item in read::list(self.tree, "security_opt") {
+            let text = item.as_text().unwrap_or_default();
+            let profile = text.strip_prefix("seccomp").and_then(|rest| rest.strip_prefix(['=', ':']));
+            let Some(profile) = profile.filter(|profile| !["unconfined", "builtin"].contains(profile)) else {
+                options.push(text.to_owned());
+                continue;
+            };
+            let path = sources.model.folder.join(profile);
+            sources.watched.push(path.clone());
+            match std::fs::read_to_string(&path) {
+                Ok(content) => options.push(format!("seccomp={content}")),
+                Err(error) => self.fault(item, "security_opt", format!("cannot read {}: {error}", path.display())),
             }
         }
+        options
     }
-}
-
-/// `host:address`, as the engine takes them; the file may write `=` between the two, or a mapping.
-fn read_extra_hosts(section: &mut Section<'_>) -> Vec<String> {
-    let Some(node) = section.node("extra_hosts") else { return Vec::new() };
-    let mut hosts = Vec::new();
-    if let Some(mapping) = node.mapping() {
-        for entry in &mapping.entries {
-            for address in entry.value.sequence().unwrap_or(std::slice::from_ref(&entry.value)) {
-                hosts.extend(
-                    section.value::<String>("extra_hosts", address).map(|text| format!("{}:{text}", entry.key)),
-                );
-            }
-        }
-        return hosts;
-    }
-    for item in section.items("extra_hosts", node).unwrap_or_default() {
-        let Some(text) = section.value::<String>("extra_hosts", item) else { continue };
-        match text.split_once('=').or_else(|| text.split_once(':')) {
-            Some((name, address)) if !name.is_empty() && !address.is_empty() => hosts.push(format!("{name}:{address}")),
-            _ => section.problem_at(item.place, "extra_hosts", &format!("expected name=address, found {text:?}")),
-        }
-    }
-    hosts
-}
-
-fn read_security_opt(section: &mut Section<'_>) -> Vec<String> {
-    let options: Vec<String> = section.list("security_opt").unwrap_or_default();
-    let profile = |option: &String| {
-        let value = option.strip_prefix("seccomp")?.strip_prefix(['=', ':'])?;
-        (!["unconfined", "builtin"].contains(&value)).then_some(())
-    };
-    if options.iter().find_map(profile).is_some() {
-        section.problem_with(
-            "security_opt",
-            "a seccomp profile of one's own is not supported yet; use unconfined or builtin",
-        );
-    }
-    options
 }

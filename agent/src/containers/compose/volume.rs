@@ -1,6 +1,5 @@
-use super::network::read_external;
-use super::values::Pairs;
-use hostwright_core::config::section::Section;
+use super::model::Tree;
+use super::read;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -20,21 +19,13 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Reads one from the top-level `volumes`.
-    pub fn read(mut section: Section<'_>, project: &str) -> Option<Self> {
-        let external = read_external(&mut section);
-        let name = section.optional::<String>("name");
-        let own = section.name().to_owned();
-        let unnamed = if external { own } else { format!("{project}_{own}") };
-        let volume = Self {
-            name: name.unwrap_or(unnamed),
-            external,
-            driver: section.optional("driver"),
-            driver_opts: section.optional::<Pairs>("driver_opts").unwrap_or_default().or_empty(),
-            labels: section.optional::<Pairs>("labels").unwrap_or_default().or_empty(),
-        };
-        section.allow_extensions();
-        section.finish();
-        Some(volume)
+    pub fn read(tree: &Tree) -> Self {
+        Self {
+            name: read::text(tree, "name").unwrap_or_default(),
+            external: read::is_set(tree, "external"),
+            driver: read::text(tree, "driver"),
+            driver_opts: read::pairs(tree, "driver_opts"),
+            labels: read::pairs(tree, "labels"),
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Blueprint {
     pub hash: String,
     pub image_id: String,
     pub image: String,
+    #[serde(default)]
+    pub(super) platform: Option<String>,
     pub(super) body: ContainerCreateBody,
     /// Networks by name; the first is the one of its creation.
     pub(super) networks: Vec<(String, EndpointSettings)>,
@@ -37,6 +39,7 @@ impl Blueprint {
             hash: hash::service(project, service),
             image_id: image_id.to_owned(),
             image: service.image.clone(),
+            platform: service.platform.clone(),
             body,
             networks: body::endpoints(project, name),
         }

@@ -5,9 +5,11 @@
 
 mod blueprint;
 mod body;
+mod host_config;
 mod images;
 mod jobs;
 mod logs;
+mod mounts;
 mod snapshot;
 
 pub use blueprint::Blueprint;
@@ -95,7 +97,8 @@ impl Engine {
 
     /// Creates a container, not yet started, on all its networks.
     pub async fn create(&self, blueprint: &Blueprint, make: Make<'_>) -> Result<String, EngineError> {
-        let options = CreateContainerOptionsBuilder::new().name(make.name).build();
+        let platform = blueprint.platform.as_deref().unwrap_or_default();
+        let options = CreateContainerOptionsBuilder::new().name(make.name).platform(platform).build();
         let mut body = blueprint.body_for(make.number, make.by_image_id);
         let first = blueprint.networks.iter().take(1).cloned().collect();
         body.networking_config = Some(NetworkingConfig { endpoints_config: Some(first) });
@@ -152,13 +155,14 @@ impl Engine {
             subnet: subnet.subnet.clone(),
             gateway: subnet.gateway.clone(),
             ip_range: subnet.ip_range.clone(),
-            auxiliary_addresses: None,
+            auxiliary_addresses: host_config::some_map(subnet.aux_addresses.clone()),
         });
         let request = NetworkCreateRequest {
             name: network.name.clone(),
             driver: network.driver.clone(),
             internal: Some(network.internal),
             attachable: Some(network.attachable),
+            enable_ipv4: network.enable_ipv4,
             enable_ipv6: Some(network.enable_ipv6),
             ipam: Some(Ipam { driver: network.ipam_driver.clone(), config: Some(config.collect()), options: None }),
             options: Some(network.driver_opts.clone().into_iter().collect()),

@@ -53,7 +53,7 @@ fn writes_alone(project: &Project, name: &str) -> bool {
         Source::Bind { .. } => OF_DATABASES.iter().any(|folder| {
             mount.target.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }),
-        Source::Tmpfs { .. } => false,
+        Source::Tmpfs { .. } | Source::Anonymous | Source::Image { .. } => false,
     })
 }
 

@@ -31,6 +31,11 @@ impl Variables {
         self.0.get(name).cloned()
     }
 
+    /// Gives one a value, whatever it had.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Adds those that are not there yet.
     pub fn add(&mut self, more: impl IntoIterator<Item = (String, String)>) {
         for (name, value) in more {

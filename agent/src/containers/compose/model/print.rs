@@ -1,0 +1,58 @@
+use super::fault::Fault;
+use super::load::Model;
+use super::path::Path;
+use super::tree::Tree;
+use super::validate::{items, members};
+use serde_json::{Map as Object, Value as Json};
+
+impl Model {
+    /// As `docker compose config --format json` prints it: a dollar sign that is no variable's is doubled.
+    ///
+    /// # Errors
+    /// It has what Compose cannot print as JSON either.
+    pub fn to_json(&self) -> Result<String, Vec<Fault>> {
+        let faults: Vec<Fault> = members(&self.resources, "services").filter_map(ssh_path).collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let mut all = Object::new();
+        all.insert("name".into(), self.name.as_str().into());
+        for (key, tree) in &self.resources {
+            all.insert(key.clone(), tree.into());
+        }
+        for (key, tree) in &self.extensions {
+            all.insert(key.clone(), tree.into());
+        }
+        for kind in ["secrets", "configs"] {
+            let objects = all.get_mut(kind).and_then(Json::as_object_mut).into_iter().flat_map(Object::values_mut);
+            for object in objects.filter_map(Json::as_object_mut) {
+                if object.contains_key("environment") || kind == "secrets" {
+                    object.remove("content");
+                }
+            }
+        }
+        let services = all.get_mut("services").and_then(Json::as_object_mut).into_iter().flat_map(Object::values_mut);
+        services.for_each(number_modes);
+        let text = serde_json::to_string_pretty(&Json::Object(all)).unwrap_or_default();
+        Ok(text.replace('$', "$$"))
+    }
+}
+
+fn ssh_path((name, service): (&String, &Tree)) -> Option<Fault> {
+    let ssh = service.get("build")?.get("ssh")?;
+    let has_path = items(Some(ssh)).iter().any(|key| key.as_text().is_some_and(|key| key.contains('=')));
+    let path = Path::of(&format!("services.{name}.build.ssh"));
+    has_path.then(|| Fault::new(ssh.at, &path, "a key with a path has no form in JSON"))
+}
+
+/// Compose prints the mode of a file that was written as a text as if its digits were decimal.
+fn number_modes(service: &mut Json) {
+    for kind in ["configs", "secrets"] {
+        let files = service.get_mut(kind).and_then(Json::as_array_mut).into_iter().flatten();
+        for mode in files.filter_map(|file| file.get_mut("mode")) {
+            if let Some(number) = mode.as_str().and_then(|text| text.parse::<i64>().ok()) {
+                *mode = number.into();
+            }
+        }
+    }
+}

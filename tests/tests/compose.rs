@@ -1,0 +1,169 @@
+//! Compose documents beside Docker Compose's own answers: the same canonical model, or refused by both.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use hostwright_tests::process::binary;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What a document was given to Docker Compose 2.26.1 with, and what it said.
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    files: BTreeMap<String, String>,
+    args: Vec<String>,
+    env: BTreeMap<String, String>,
+    /// Its model; nothing where it refused. `FOLDER` stands for the project's folder.
+    answer: Option<Value>,
+    /// Whether the answer is a later version's, because 2.26.1 does not know the attribute.
+    #[serde(default)]
+    newer: bool,
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/compose")
+}
+
+fn cases() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for entry in fs::read_dir(fixtures())? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        for line in text.lines() {
+            cases.push(serde_json::from_str(line).with_context(|| path.display().to_string())?);
+        }
+    }
+    ensure!(cases.len() > 500, "{} cases", cases.len());
+    Ok(cases)
+}
+
+impl Case {
+    /// What a program prints of it.
+    fn answer_of(&self, command: impl Fn(&[String]) -> Result<Command>) -> Result<Option<Value>> {
+        let root = tempfile::tempdir()?;
+        let folder = fs::canonicalize(root.path())?.join("proj");
+        for (name, text) in &self.files {
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().context("no folder")?)?;
+            fs::write(path, text)?;
+        }
+        let mut command = command(&self.args)?;
+        command.current_dir(&folder).env_clear().envs([
+            ("PATH", "/usr/bin:/bin"),
+            ("HOME", "/root"),
+            ("SET", "value"),
+            ("EMPTY", ""),
+            ("PORT", "8080"),
+            ("TRUE", "true"),
+            ("NUM", "3"),
+            ("DIR", "/data"),
+        ]);
+        let output = command.envs(&self.env).stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            return Ok(None);
+        }
+        let text = String::from_utf8(output.stdout)?;
+        let parent = folder.parent().context("no parent")?.display().to_string();
+        let text = text.replace(&folder.display().to_string(), "FOLDER").replace(&parent, "PARENT");
+        Ok(Some(serde_json::from_str(&text[text.find('{').context("no model")?..])?))
+    }
+}
+
+/// The cases that a program answers otherwise.
+fn others(cases: &[Case], command: impl Fn(&[String]) -> Result<Command>) -> Result<Vec<String>> {
+    let mut others = Vec::new();
+    for case in cases {
+        let answer = case.answer_of(&command).with_context(|| case.name.clone())?;
+        if answer != case.answer {
+            let shown = |answer: &Option<Value>| answer.as_ref().map_or("refused".into(), Value::to_string);
+            others.push(format!("{}:\n  Compose: {}\n  here: {}", case.name, shown(&case.answer), shown(&answer)));
+        }
+    }
+    Ok(others)
+}
+
+#[test]
+fn the_canonical_model_of_each_document_is_compose_s() -> Result<()> {
+    let agent = binary("hostwright-agent")?;
+    let cases = cases()?;
+    let others = others(&cases, |files| {
+        let mut command = Command::new(&agent);
+        command.args(["compose", "config"]).args(files);
+        Ok(command)
+    })?;
+    ensure!(others.is_empty(), "{} of {} differ:\n{}", others.len(), cases.len(), others.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn an_installed_docker_compose_still_gives_the_answers_of_the_fixtures() -> Result<()> {
+    let Ok(version) = Command::new("docker-compose").args(["version", "--short"]).output() else {
+        println!("docker-compose is not installed; nothing was compared");
+        return Ok(());
+    };
+    if String::from_utf8_lossy(&version.stdout).trim().trim_start_matches('v') != "2.26.1-4" {
+        println!("docker-compose is another version than 2.26.1; nothing was compared");
+        return Ok(());
+    }
+    let cases: Vec<Case> = cases()?.into_iter().filter(|case| !case.newer).collect();
+    let others = others(&cases, |files| {
+        let mut command = Command::new("docker-compose");
+        command.args(files.iter().flat_map(|file| ["-f", file])).args(["config", "--format", "json"]);
+        Ok(command)
+    })?;
+    ensure!(others.is_empty(), "{} of {} differ:\n{}", others.len(), cases.len(), others.join("\n"));
+    Ok(())
+}
+
+/// Documents that are made to be expensive.
+fn bombs() -> Vec<(&'static str, String)> {
+    let mut laughs = String::from("x-0: &x0 [a, a, a, a, a, a, a, a, a]\n");
+    for level in 1..12 {
+        let alias = format!("*x{}", level - 1);
+        laughs += &format!("x-{level}: &x{level} [{}]\n", [alias.as_str(); 9].join(", "));
+    }
+    let chain: String = (0..2000).map(|n| format!("  s{n}: {{image: x, extends: s{}}}\n", n + 1)).collect();
+    let circle: String =
+        (0..5000).map(|n| format!("  s{n}: {{image: x, depends_on: [s{}]}}\n", (n + 1) % 5000)).collect();
+    let blocks: String = (0..20_000).map(|n| format!("x-{n}: |\n  text\n")).collect();
+    vec![
+        ("aliases of aliases", laughs + "services: {a: {image: x, command: *x11}}\n"),
+        ("a node in itself", "services: {a: &a {image: x, labels: *a}}\n".into()),
+        ("services that extend each other", "services:\n  a: {extends: b}\n  b: {extends: a}\n".into()),
+        ("a long chain of extends", format!("services:\n{chain}")),
+        ("a large circle", format!("services:\n{circle}")),
+        ("a file that includes itself", "include: [compose.yaml]\n".into()),
+        ("deep nesting", "[".repeat(100_000)),
+        ("a key twice", "services:\n  a: {image: x}\n  a: {image: y}\n".into()),
+        ("nested defaults", format!("services: {{a: {{image: '{}'}}}}\n", "${A:-".repeat(50_000))),
+        ("a huge file", format!("services:\n  a: {{image: x, labels: [{}]}}\n", "\"a\", ".repeat(1 << 20))),
+        ("many blocks of text", format!("{blocks}services: [|\n  a")),
+    ]
+}
+
+#[test]
+fn expensive_documents_are_refused_with_their_place_quickly_and_in_little_memory() -> Result<()> {
+    let agent = binary("hostwright-agent")?;
+    for (name, text) in bombs() {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("compose.yaml"), text)?;
+        let started = Instant::now();
+        let output =
+            Command::new(&agent).args(["compose", "config", "compose.yaml"]).current_dir(folder.path()).output()?;
+        // Ten times what a release takes at most: this may be a debug build on a busy machine.
+        ensure!(started.elapsed() < Duration::from_secs(5), "{name} took {:?}", started.elapsed());
+        let error = String::from_utf8_lossy(&output.stderr);
+        let Some((_, place)) = error.split_once("compose.yaml:") else { bail!("{name}: {error}") };
+        let mut numbers = place.split(':');
+        ensure!(numbers.by_ref().take(2).all(|number| number.parse::<usize>().is_ok()), "{name}: {error}");
+        ensure!(output.status.code() == Some(2), "{name}: {:?}", output.status);
+    }
+    let children = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)?;
+    ensure!(children.max_rss() < 100 << 10, "{} KiB", children.max_rss());
+    Ok(())
+}
