@@ -103,7 +103,7 @@ fn a_wrong_file_changes_nothing_that_runs_and_every_problem_is_told() -> Result<
     let mut host = Host::start(&docker, "wrong", TWO)?;
     host.agent.wait_ready(LIMIT)?;
     let (one, two) = (host.id("one")?, host.id("two")?);
-    host.write("services:\n  one: {imag: IMAGE, build: .}\n  three: {image: IMAGE, ports: [x]}\n")?;
+    host.write("services:\n  one: {imag: IMAGE, build: .}\n  three: {image: IMAGE, ports: [{target: 70000}]}\n")?;
     let why = host.wait_why("what runs goes on as before")?;
     for problem in [
         "compose.yaml:2:9: services.one.imag: unknown key",
