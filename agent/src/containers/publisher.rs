@@ -6,6 +6,7 @@ use crate::supervisor::Reporter;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 /// How many of a sick container's last lines are shown.
 const LAST_LINES: u32 = 5;
@@ -19,6 +20,7 @@ pub struct Publisher {
     rounds: u64,
     /// Where the engine is, for those who ask it for logs.
     engine: String,
+    began: Instant,
 }
 
 /// What the duty last said of itself.
@@ -34,12 +36,13 @@ enum Said {
 impl Publisher {
     pub fn new(status: Reporter, engine: &Path) -> Self {
         let engine = engine.display().to_string();
-        Self { status, details: Value::Null, said: Said::Nothing, rounds: 0, engine }
+        Self { status, details: Value::Null, said: Said::Nothing, rounds: 0, engine, began: Instant::now() }
     }
 
     /// A round begins.
     pub fn begin(&mut self) {
         self.rounds += 1;
+        self.began = Instant::now();
     }
 
     /// How many have begun.
@@ -55,6 +58,7 @@ impl Publisher {
         self.details = round.details();
         self.details["round"] = self.rounds.into();
         self.details["engine"] = self.engine.clone().into();
+        self.details["round_ms"] = (self.began.elapsed().as_secs_f64() * 1e3).into();
         self.details["images"] = work.images.details();
         self.details["jobs"] = work.jobs.details();
         let mut measures = round.measures();

@@ -37,7 +37,7 @@ impl<'d> Compose<'d> {
 }
 
 /// CPU time of all child processes that have ended, in milliseconds.
-pub fn children_ms() -> Result<f64> {
+fn children_ms() -> Result<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e3)
 }

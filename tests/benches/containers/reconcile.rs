@@ -1,14 +1,14 @@
-use super::compose::{Compose, children_ms};
+use super::compose::Compose;
 use super::told;
 use crate::table::{Goal, Table};
 use crate::usage::fine_cpu_seconds;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use hostwright_tests::container_host::Host;
 use hostwright_tests::engines::Docker;
 use hostwright_tests::engines::docker::unique;
 use std::fmt::Write as _;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SERVICES: usize = 50;
 const REPEATS: usize = 5;
@@ -26,7 +26,7 @@ fn compose() -> String {
     text
 }
 
-/// `deploy` of a file that runs already, beside `up` of the same one.
+/// A round of the agent over a file that runs already, beside `up` of the same one.
 pub fn run(table: &mut Table) {
     let work = format!("no-change round of {SERVICES} services");
     if !table.wants(&work) {
@@ -39,17 +39,22 @@ pub fn run(table: &mut Table) {
     table.add((&format!("{work}: CPU"), "ms"), Goal::ShareOfPeer(10), cpu(&ours), Some(cpu(&peer)));
 }
 
-/// The command's own CPU time and the agent's.
+/// The agent's rounds by its timer, as it tells their length itself.
 fn ours() -> Result<(f64, f64)> {
     let docker = Docker::start()?;
     let mut host = Host::start(&docker, "fifty", &compose())?;
     host.agent.wait_ready(PATIENCE)?;
+    host.wait_summary(&format!("{SERVICES} containers run, 0 healthy"))?;
+    let mut seen = host.agent.status()?["duties"]["containers"]["details"]["round"].clone();
     median(|| {
-        let (began, agent, command) = (Instant::now(), fine_cpu_seconds(host.agent.pid())?, children_ms()?);
-        let output = host.command(&["deploy"])?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let wall = began.elapsed().as_secs_f64() * 1e3;
-        Ok((wall, (fine_cpu_seconds(host.agent.pid())? - agent) * 1e3 + children_ms()? - command))
+        let before = fine_cpu_seconds(host.agent.pid())?;
+        let status = host
+            .agent
+            .wait_status("a round", PATIENCE, |status| status["duties"]["containers"]["details"]["round"] != seen)?;
+        let details = &status["duties"]["containers"]["details"];
+        seen = details["round"].clone();
+        let wall = details["round_ms"].as_f64().context("the status tells no round_ms")?;
+        Ok((wall, (fine_cpu_seconds(host.agent.pid())? - before) * 1e3))
     })
 }
 
