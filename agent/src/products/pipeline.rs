@@ -65,9 +65,11 @@ pub(super) struct Pipeline {
     clearing: bool,
     saving: bool,
     next_save: Instant,
-    /// When the next walk is wanted, and when it may be.
+    /// When the next walk is wanted.
     walk_at: Instant,
-    walk_not_before: Instant,
+    /// When the last one ended, and what it took.
+    walked_at: Instant,
+    walk_took: Duration,
     walking: bool,
     /// Whether there is more than the queue took.
     more: bool,
@@ -148,7 +150,8 @@ impl Pipeline {
             saving: false,
             next_save: now,
             walk_at: now,
-            walk_not_before: now,
+            walked_at: now,
+            walk_took: Duration::ZERO,
             walking: false,
             more: false,
             next_report: now,
@@ -224,8 +227,7 @@ impl Pipeline {
     /// between the two unseen.
     fn start_walk(&mut self) {
         let now = Instant::now();
-        let wanted = self.walk_at <= now || (self.more && self.queue.len() < MOST_QUEUED / 2);
-        if self.walking || !wanted || self.walk_not_before > now {
+        if self.walking || self.walk_due() > now {
             return;
         }
         (self.walking, self.more) = (true, false);
@@ -365,6 +367,12 @@ impl Pipeline {
     fn enqueue(&mut self, offers: Vec<Offer>) {
         for offer in offers {
             let path = &offer.found.path;
+            // It may have been confirmed since it was seen.
+            let asked = (!self.setting.product.key.is_of_the_moment()).then_some(&*offer.asked);
+            let fingerprint = &offer.found.stamp.fingerprint;
+            if self.uploader.ledger.holds(path, fingerprint, &self.setting.place, asked).is_some() {
+                continue;
+            }
             if let Some(under_way) = self.uploading.get_mut(path) {
                 under_way.again |= !under_way.stamp.same_content(&offer.found.stamp);
             } else if self.queue.len() >= MOST_QUEUED && self.queue.key_of(path).is_none() {
@@ -379,7 +387,7 @@ impl Pipeline {
     fn walked(&mut self, walk: Walk) {
         self.walking = false;
         let now = Instant::now();
-        self.walk_not_before = now + walk.took * PAUSE_PER_WALK;
+        (self.walked_at, self.walk_took) = (now, walk.took);
         if let Some(watch) = walk.watch {
             self.intake.watch = watch;
         }
@@ -510,10 +518,19 @@ impl Pipeline {
         let free = self.gate.bucket().is_some() && self.uploading.len() < self.setting.product.at_once;
         let retry = self.queue.due().filter(|_| free);
         let save = (!self.saving && self.uploader.ledger.is_unsaved()).then_some(self.next_save);
-        let walk = (!self.walking).then(|| self.walk_at.max(self.walk_not_before));
+        let walk = (!self.walking).then(|| self.walk_due());
         let due = [self.gate.due(), retry, save, walk, self.intake.waiting.next(), self.shown_until()];
         let latest = Instant::now() + WALK_EVERY;
         due.into_iter().flatten().fold(latest, Instant::min)
+    }
+
+    /// When the next walk is due: for what the kernel did not tell, or because the queue has room for more.
+    fn walk_due(&self) -> Instant {
+        let routine = self.walk_at.max(self.walked_at + self.walk_took * PAUSE_PER_WALK);
+        match self.more && self.queue.len() < MOST_QUEUED / 2 {
+            true => routine.min(self.walked_at + self.walk_took),
+            false => routine,
+        }
     }
 
     fn start_saving(&mut self) {
