@@ -151,6 +151,8 @@ impl From<&Tree> for serde_json::Value {
             Value::Null => Self::Null,
             Value::Bool(flag) => (*flag).into(),
             Value::Int(number) => (*number).into(),
+            // Go writes whole numbers without a fraction, and up to there every one is exact.
+            Value::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => (*number as i64).into(),
             Value::Float(number) => (*number).into(),
             Value::Text(text) => text.as_str().into(),
             Value::List(items) => items.iter().map(Self::from).collect(),
