@@ -125,7 +125,7 @@ async fn act(work: &Work<'_>, step: &Step, versions: &Versions) -> Result<(), En
             let id = engine.create(&blueprint, make).await?;
             engine.start(&id).await
         }
-        Action::Start { id } => engine.start(id).await,
+        Action::Start { id } => start(engine, id).await,
         Action::Restart { id, why } => {
             log::info!(service; "restarting {service}: {why}");
             engine.stop(id).await?;
@@ -138,6 +138,18 @@ async fn act(work: &Work<'_>, step: &Step, versions: &Versions) -> Result<(), En
         Action::Remove { id } | Action::GiveUp { id, .. } => engine.stop_and_remove(id).await,
         Action::Rename { id, name } => engine.rename(id, name).await,
         Action::Correct { id } => engine.correct(id, &Blueprint::of(work.project, service, "")).await,
+    }
+}
+
+/// Starts a container that is there. After an engine that was killed while it started one, that one can never be started
+/// again ("task … already exists"): it goes, and is made anew in the next round.
+async fn start(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    match engine.start(id).await {
+        Err(EngineError::Refused { message, .. }) if message.contains("already exists") => {
+            log::warn!("the engine has lost hold of a container ({message}); it is made anew");
+            engine.stop_and_remove(id).await
+        }
+        started => started,
     }
 }
 

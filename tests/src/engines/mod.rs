@@ -19,6 +19,8 @@ pub mod moto;
 pub mod node_exporter;
 /// A Docker Engine that one test alone uses, so that it can be stopped and killed.
 pub mod own_engine;
+/// Podman's service, which answers as a Docker Engine does.
+pub mod podman;
 /// Prometheus, scraping the targets of a test.
 pub mod prometheus;
 /// Python with packages.
@@ -40,6 +42,7 @@ pub use keystone::Keystone;
 pub use moto::Moto;
 pub use node_exporter::NodeExporter;
 pub use own_engine::OwnEngine;
+pub use podman::Podman;
 pub use prometheus::Prometheus;
 pub use registry::Registry;
 pub use rgw::Rgw;
