@@ -138,6 +138,82 @@ fn a_service_that_fails_does_not_stop_the_others() -> Result<()> {
 }
 
 #[test]
+fn attributes_of_many_kinds_reach_the_container_and_what_joins_it_follows() -> Result<()> {
+    let docker = Docker::start()?;
+    let text = "
+services:
+  one:
+    image: IMAGE
+    command: sleep 1000
+    stop_signal: SIGKILL
+    configs: [{source: inline, target: /etc/inline.conf}]
+    secrets: [{source: key, uid: '1000', mode: 0400}]
+    hostname: one-host
+    domainname: example.org
+    user: root
+    group_add: ['1000']
+    working_dir: /tmp
+    tmpfs: ['/scratch:size=1m']
+    volumes: ['data:/data', '/anonymous']
+    cap_drop: [NET_RAW]
+    sysctls: {net.ipv4.ip_unprivileged_port_start: 79}
+    ulimits: {nofile: {soft: 100, hard: 200}}
+    shm_size: 8m
+    mem_limit: 64m
+    memswap_limit: 128m
+    oom_score_adj: 100
+    devices: ['/dev/null:/dev/nothing']
+    dns: 192.0.2.1
+    dns_search: example.net
+    extra_hosts: ['other=192.0.2.2']
+    labels: {team: a}
+    networks: {default: {aliases: [uno]}}
+    expose: [79]
+    init: true
+    tty: true
+  two:
+    image: IMAGE
+    command: sleep 1000
+    stop_signal: SIGKILL
+    network_mode: service:one
+    pid: service:one
+    volumes_from: ['one:ro']
+configs: {inline: {content: 'first'}}
+secrets: {key: {environment: KEY}}
+volumes: {data: }
+";
+    let mut host = Host::start_with_env(&docker, "says", text, &[("KEY", "hunter2")])?;
+    host.agent.wait_ready(LIMIT)?;
+    host.wait_summary("2 containers run, 0 healthy")?;
+    let run = |service: &str, command: &str| {
+        docker.docker(&["exec", &host.container(service), "sh", "-c", command]).map(|text| text.trim().to_owned())
+    };
+    for (command, expected) in [
+        ("cat /etc/inline.conf", "first"),
+        ("cat /run/secrets/key; stat -c ' %u %a' /run/secrets/key", "hunter2 1000 400"),
+        ("hostname; pwd; ulimit -n; cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "one-host\n/tmp\n100\n79"),
+        ("test -c /dev/nothing && df /scratch | grep -c tmpfs", "1"),
+        ("grep -c -e 'search example.net' -e 192.0.2.1 /etc/resolv.conf; grep -c 192.0.2.2 /etc/hosts", "1\n1"),
+    ] {
+        let found = run("one", command)?.replace('\r', "");
+        assert_eq!(found, expected, "{command}");
+    }
+    let one = host.inspect("one")?;
+    assert_eq!(one["Config"]["Domainname"], "example.org");
+    assert_eq!(one["HostConfig"]["MemorySwap"], 128 << 20);
+    assert_eq!(run("two", "hostname")?, "one-host");
+    assert!(run("two", "touch /data/x 2>&1 || true")?.contains("Read-only"));
+
+    let (one, two) = (host.id("one")?, host.id("two")?);
+    host.write(&text.replace("'first'", "'second'"))?;
+    eventually("both are made anew", LIMIT, || {
+        host.id("one").is_ok_and(|id| id != one) && host.id("two").is_ok_and(|id| id != two) && host.is_running("two")
+    })?;
+    assert_eq!(run("one", "cat /etc/inline.conf")?.trim(), "second");
+    Ok(())
+}
+
+#[test]
 fn services_start_in_the_order_of_their_conditions() -> Result<()> {
     let docker = Docker::start()?;
     let text = "
