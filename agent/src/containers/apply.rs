@@ -62,8 +62,10 @@ pub async fn apply(work: &Work<'_>, plan: &Plan, memory: &mut Memory, tell: impl
             refuse(work, step, (id, why), &mut memory.versions).await;
         }
     }
-    let steps: Vec<_> = plan.steps.iter().map(|step| act_unless_stopped(work, step, &memory.versions)).collect();
+    let remembered = &*memory;
+    let steps: Vec<_> = plan.steps.iter().map(|step| act_unless_stopped(work, step, remembered)).collect();
     let results: Vec<_> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
+    memory.made.store();
     for (step, result) in results.into_iter().flatten() {
         progressed |= result.is_ok();
         if result.is_err() || step.action.is_repeated() {
@@ -105,24 +107,25 @@ async fn prepare(work: &Work<'_>, preparation: &Preparation) -> Result<(), Engin
 async fn act_unless_stopped<'p>(
     work: &Work<'_>,
     step: &'p Step,
-    versions: &Versions,
+    memory: &Memory,
 ) -> Option<(&'p Step, Result<(), EngineError>)> {
     if work.stop.is_cancelled() {
         return None;
     }
-    let result = act(work, step, versions).await;
+    let result = act(work, step, memory).await;
     log_result(&step.service, step.action.done(), &result);
     Some((step, result))
 }
 
-async fn act(work: &Work<'_>, step: &Step, versions: &Versions) -> Result<(), EngineError> {
+async fn act(work: &Work<'_>, step: &Step, memory: &Memory) -> Result<(), EngineError> {
     let (engine, service) = (work.engine, step.service.as_str());
     match &step.action {
         Action::Create { name, why } => {
             log::info!(service; "making {name}: {why}");
-            let (blueprint, by_image_id) = blueprint(work, service, versions);
+            let (blueprint, by_image_id) = blueprint(work, service, &memory.versions);
             let make = Make { name, number: step.number, by_image_id };
             let id = engine.create(&blueprint, make).await?;
+            memory.made.note(id.clone(), engine.settings(&id).await?);
             engine.start(&id).await
         }
         Action::Start { id } => start(engine, id).await,

@@ -2,6 +2,7 @@
 
 use super::compose::{Project, load};
 use super::hash;
+use super::made::Made;
 use super::memory::Memory;
 use super::observed::{Container, Found, Health, Observed, Settings, State};
 use super::plan::{Plan, Recent, all_places};
@@ -87,5 +88,6 @@ pub fn planned_with(
 /// Of an agent that has seen nothing.
 pub fn memory() -> Memory {
     let folder = tempfile::tempdir().expect("temporary folder");
-    Memory::new(Versions::open(folder.path()).expect("there is none"))
+    let (versions, made) = (Versions::open(folder.path()), Made::open(folder.path()));
+    Memory::new(versions.expect("there is none"), made.expect("there is none"))
 }

@@ -1,4 +1,5 @@
-use super::observed::{Container, Observed, Settings, State};
+use super::made::Made;
+use super::observed::{Observed, State};
 use super::plan::Plan;
 use super::update::versions::Versions;
 use hostwright_core::backoff::Backoff;
@@ -14,17 +15,15 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// A connection that was taken a moment before the switch may not be counted yet.
 const LEAST_DRAIN: Duration = Duration::from_millis(300);
 
-/// What happened in earlier rounds and bears on the next. Only the versions survive a restart: for all else a fresh
-/// look costs nothing.
+/// What happened in earlier rounds and bears on the next. The versions, and how containers were made, survive a restart:
+/// for all else a fresh look costs nothing.
 #[derive(Debug)]
 pub struct Memory {
     attempts: BTreeMap<String, Attempts>,
     pub versions: Versions,
     /// Since when containers are to leave their traffic, by id.
     draining: BTreeMap<String, Instant>,
-    /// How each container was when it was first seen, by id. What it was made with does not tell: engines round, and
-    /// leave out what the kernel does not know.
-    first_seen: BTreeMap<String, Settings>,
+    pub made: Made,
 }
 
 /// What was tried for a service, or for something that services share.
@@ -38,8 +37,8 @@ struct Attempts {
 }
 
 impl Memory {
-    pub fn new(versions: Versions) -> Self {
-        Self { attempts: BTreeMap::new(), versions, draining: BTreeMap::new(), first_seen: BTreeMap::new() }
+    pub fn new(versions: Versions, made: Made) -> Self {
+        Self { attempts: BTreeMap::new(), versions, draining: BTreeMap::new(), made }
     }
 
     /// Those of the containers that are to leave their traffic which still must not be stopped. `attached` says how many
@@ -59,16 +58,6 @@ impl Memory {
             age < LEAST_DRAIN || (age < DRAIN && attached.contains_key(*id))
         };
         draining.into_iter().filter(is_busy).map(str::to_owned).collect()
-    }
-
-    /// The containers that were changed since they were first seen, with whether they can be set right as they are.
-    pub fn edited(&mut self, observed: &Observed) -> BTreeMap<String, bool> {
-        self.first_seen.retain(|id, _| observed.containers.iter().any(|container| container.id == *id));
-        let edited = |container: &Container| {
-            let first = self.first_seen.entry(container.id.clone()).or_insert_with(|| container.settings.clone());
-            (container.settings != *first).then(|| (container.id.clone(), container.settings.can_become(first)))
-        };
-        observed.containers.iter().filter_map(edited).collect()
     }
 
     /// Forgets what was tried for a service.

@@ -19,6 +19,7 @@ mod fixture;
 mod hash;
 mod images;
 mod jobs;
+mod made;
 mod memory;
 mod observed;
 mod orders;
@@ -44,6 +45,7 @@ use hostwright_core::config::containers::Containers;
 use images::Images;
 use jiff::Timestamp;
 use jobs::{Jobs, Surroundings};
+use made::Made;
 use memory::Memory;
 use observed::Observed;
 use plan::{Plan, Recent, all_places};
@@ -109,10 +111,10 @@ pub fn canonical(request: &ComposeRequest) -> Result<(String, Vec<String>), Conf
 /// # Errors
 /// The state of an earlier run cannot be read.
 pub async fn run(settings: Containers, context: Context) -> anyhow::Result<()> {
-    let versions = Versions::open(&context.state)?;
+    let memory = Memory::new(Versions::open(&context.state)?, Made::open(&context.state)?);
     let images = Arc::new(Images::open(&settings.images, &context.state)?);
     let jobs = Arc::new(Jobs::start(&settings.jobs, surroundings(&settings, &context, &images))?);
-    let mut reconciler = Reconciler::new(settings, context.clone(), (versions, images, jobs));
+    let mut reconciler = Reconciler::new(settings, context.clone(), (memory, images, jobs));
     while !context.stop.is_cancelled() {
         let next = match reconciler.round().await {
             Ok(next) => next,
@@ -158,17 +160,13 @@ struct Reconciler {
 }
 
 impl Reconciler {
-    fn new(
-        settings: Containers,
-        context: Context,
-        (versions, images, jobs): (Versions, Arc<Images>, Arc<Jobs>),
-    ) -> Self {
+    fn new(settings: Containers, context: Context, (memory, images, jobs): (Memory, Arc<Images>, Arc<Jobs>)) -> Self {
         Self {
             desired: Desired::new(&settings, context.state.join("files")),
             images,
             jobs,
             publisher: Publisher::new(context.status.clone(), &settings.engine),
-            memory: Memory::new(versions),
+            memory,
             switchboard: Switchboard::new(host_ports::socket(&context.environment.runtime)),
             context,
             settings,
@@ -234,7 +232,7 @@ impl Reconciler {
     /// Sends traffic where it belongs now, then finds out what is to be done.
     async fn plan(&mut self, project: &Project, observed: &Observed) -> Plan {
         let (held, due, now) = (self.memory.held(), self.due_images(project), Timestamp::now());
-        let (nobody, edited, starts) = (BTreeSet::new(), self.memory.edited(observed), self.memory.starts());
+        let (nobody, edited, starts) = (BTreeSet::new(), self.memory.made.edited(observed), self.memory.starts());
         // The places borrow the versions, and the drain changes the memory beside them.
         let (busy, is_draining) = {
             let recent = Recent {

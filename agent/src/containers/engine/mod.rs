@@ -19,6 +19,7 @@ pub use logs::{LogQuery, Prefixed};
 
 use super::compose::{Network, Project, Volume};
 use super::hash;
+use super::observed::Settings;
 use bollard::Docker;
 use bollard::models::{
     Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest, NetworkingConfig, VolumeCreateRequest,
@@ -109,6 +110,12 @@ impl Engine {
             self.0.connect_network(network, request).await?;
         }
         Ok(id)
+    }
+
+    /// What `docker update` can change of a container, as it is now.
+    pub async fn settings(&self, id: &str) -> Result<Settings, EngineError> {
+        let found = self.0.inspect_container(id, None).await?;
+        Ok(blueprint::settings_of(&found.host_config.unwrap_or_default()))
     }
 
     /// Starts a container; one that runs already is fine.
