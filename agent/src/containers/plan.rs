@@ -430,6 +430,10 @@ fn needed((project, observed): (&Project, &Observed), place: &Place<'_>, recent:
     let is_busy = |container: &Container| recent.busy.contains(&container.id);
     match (&place.phase, place.new, place.old) {
         (Phase::Empty, ..) => Some(Action::Create { name: place.name.clone(), why: "there is none" }),
+        // Its predecessor has gone, and something changed before it got its name: the next one needs that of a new one.
+        (Phase::Begin, _, Some(old)) if old.name == place.name_for_now() => {
+            Some(Action::Rename { id: old.id.clone(), name: place.name.clone() })
+        }
         (Phase::Begin, _, Some(old)) => {
             let edited = recent.edited.contains_key(&old.id).then_some("it was changed by hand");
             let why = broken(project, service, (old, observed)).or(edited).unwrap_or("it changed");

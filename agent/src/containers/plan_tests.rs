@@ -298,3 +298,12 @@ fn a_bad_one_is_given_up_and_its_version_left_alone_until_something_changes() {
     observed.images.insert("web".into(), "sha256:newer".into());
     assert!(!settled(&after, &observed), "the image changed");
 }
+
+#[test]
+fn one_that_was_to_get_its_name_gets_it_before_the_next_is_made() {
+    let (_, mut observed) = update(|new| new.health = Health::Healthy);
+    observed.containers.remove(0);
+    let next = project(&WEB.replace("'1'", "'3'"));
+    let name = "app-web-1".to_owned();
+    assert_eq!(actions(&plan(&next, &observed)), [("web", &Action::Rename { id: "id-new".into(), name })]);
+}
