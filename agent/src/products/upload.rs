@@ -194,6 +194,14 @@ impl Uploader {
         }
     }
 
+    /// The object, if it is there with this very content.
+    async fn same(&self, run: Run<'_>, key: &str, content: &Content) -> Option<Object> {
+        let head = run.bucket.head_encrypted(key, self.options.encryption.as_ref()).await;
+        let is_same =
+            |object: &Object| object.size == content.size() && object.sha256.as_deref() == Some(content.sha256());
+        head.ok().flatten().filter(is_same)
+    }
+
     async fn put(&self, run: Run<'_>, piece: &Piece<'_>, content: &Content) -> Result<Option<String>, Outcome> {
         let put = Put {
             metadata: &self.metadata,
@@ -209,7 +217,14 @@ impl Uploader {
                         self.ledger.ended(&piece.key);
                         return Ok(object.etag);
                     }
-                    Err(error) if matches!(error.reason(), Reason::NoSuchUpload) => self.ledger.ended(&piece.key),
+                    Err(error) if matches!(error.reason(), Reason::NoSuchUpload) => {
+                        self.ledger.ended(&piece.key);
+                        // The last request of a process that was killed may have completed it a moment ago; replaced by
+                        // the same, its parts would stay with some stores.
+                        if let Some(object) = self.same(run, &piece.key, content).await {
+                            return Ok(object.etag);
+                        }
+                    }
                     // The parts stay for another attempt.
                     Err(error) => return Err(error.into()),
                 }
