@@ -1,9 +1,8 @@
 //! `hostwright-agent containers logs` and `hostwright-agent jobs logs`: what containers wrote, from the engine itself.
 
-use super::containers::duty;
+use super::agent::duty;
+use super::since::since_when;
 use anyhow::{Context as _, bail};
-use hostwright_core::config::values::parse_duration;
-use jiff::Timestamp;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +29,7 @@ pub struct Show {
 /// # Errors
 /// No agent or engine answers, or there is no such service.
 pub fn of_service(socket: &Path, service: &str, show_: &Show) -> anyhow::Result<ExitCode> {
-    let details = duty(socket)?.details;
+    let details = duty(socket, "containers")?.details;
     let row = &details["services"][service];
     if row.is_null() {
         let names = details["services"].as_object().map(|all| all.keys().cloned().collect::<Vec<_>>().join(", "));
@@ -51,7 +50,7 @@ pub fn of_service(socket: &Path, service: &str, show_: &Show) -> anyhow::Result<
 /// Shows the logs of containers, each line behind its container's prefix.
 pub fn show(socket: &Path, containers: &[(String, String)], show: &Show) -> anyhow::Result<ExitCode> {
     let since = show.since.as_deref().map(since_when).transpose()?.map(|time| time.as_second());
-    let engine = duty(socket)?.details["engine"].as_str().map(PathBuf::from);
+    let engine = duty(socket, "containers")?.details["engine"].as_str().map(PathBuf::from);
     let engine =
         engine.context("the agent does not say where its engine is; do agent and command have the same version?")?;
     let query =
@@ -59,13 +58,4 @@ pub fn show(socket: &Path, containers: &[(String, String)], show: &Show) -> anyh
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(crate::containers::write_logs(&engine, containers, query))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn since_when(text: &str) -> anyhow::Result<Timestamp> {
-    if let Some(ago) = parse_duration(text) {
-        return Ok(Timestamp::now() - ago);
-    }
-    text.parse().with_context(|| {
-        format!("{text:?} is no time: give RFC 3339, such as 2026-11-20T10:00:00Z, or how long ago, such as 2h")
-    })
 }

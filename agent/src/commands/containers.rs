@@ -1,10 +1,10 @@
 //! `hostwright-agent containers`: what runs, deploy now, go back.
 
 use super::Format;
+use super::agent::{duty, order};
 use anyhow::{Context as _, bail};
 use hostwright_core::config::values::parse_duration;
-use hostwright_core::local_api::{self, Answer};
-use hostwright_core::status::{AgentStatus, DutyStatus};
+use hostwright_core::status::DutyStatus;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -58,12 +58,12 @@ pub fn containers(what: Option<Containers>, format: Format, socket: &Path) -> an
         None => show(socket, format),
         Some(Containers::Deploy(Deploy { service, timeout })) => {
             let wait = wait(&timeout)?;
-            follow(socket, &order(socket, "deploy", &json!({"service": service}))?, wait)
+            follow(socket, &order(socket, "containers", "deploy", &json!({"service": service}))?, wait)
         }
         Some(Containers::Logs { service, show }) => super::container_logs::of_service(socket, &service, &show),
         Some(Containers::Rollback { service, timeout }) => {
             let wait = wait(&timeout)?;
-            let answer = order(socket, "rollback", &json!({"service": service}))?;
+            let answer = order(socket, "containers", "rollback", &json!({"service": service}))?;
             let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
             println!("{service}: back to {} of {}", text("image"), text("since"));
             follow(socket, &answer, wait)
@@ -72,7 +72,7 @@ pub fn containers(what: Option<Containers>, format: Format, socket: &Path) -> an
 }
 
 fn show(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
-    let details = duty(socket)?.details;
+    let details = duty(socket, "containers")?.details;
     match format {
         Format::Json => println!("{details}"),
         Format::Table => print!("{}", table(&details)),
@@ -125,7 +125,7 @@ fn follow(socket: &Path, ordered: &Value, patience: Duration) -> anyhow::Result<
     let is_rollback = ordered.get("image").is_some();
     let (mut told, mut failing) = (String::new(), None);
     loop {
-        let duty = duty(socket)?;
+        let duty = duty(socket, "containers")?;
         let line = progress(&duty, &services);
         if line != told {
             println!("{line}");
@@ -179,30 +179,6 @@ fn progress(duty: &DutyStatus, services: &BTreeSet<&str>) -> String {
 
 fn wait(text: &str) -> anyhow::Result<Duration> {
     parse_duration(text).with_context(|| format!("{text:?} is no duration: give one such as 10m"))
-}
-
-pub(super) fn duty(socket: &Path) -> anyhow::Result<DutyStatus> {
-    let answer = ask(socket, local_api::get(socket, "/v1/status", Duration::from_secs(5)))?;
-    let mut status: AgentStatus = serde_json::from_str(&answer.body)
-        .context("the agent's answer is not a status; do agent and command have the same version?")?;
-    status
-        .duties
-        .remove("containers")
-        .context("this agent has no duty containers: its configuration has no such section")
-}
-
-fn order(socket: &Path, verb: &str, arguments: &Value) -> anyhow::Result<Value> {
-    let path = format!("/v1/duties/containers/{verb}");
-    let answer = ask(socket, local_api::post(socket, &path, &arguments.to_string(), Duration::from_secs(90)))?;
-    serde_json::from_str(&answer.body).context("the agent's answer is not JSON")
-}
-
-fn ask(socket: &Path, answer: std::io::Result<Answer>) -> anyhow::Result<Answer> {
-    let answer = answer.map_err(|error| super::no_answer(socket, &error))?;
-    match answer.code {
-        200 => Ok(answer),
-        _ => bail!("{}", answer.body.trim()),
-    }
 }
 
 #[cfg(test)]

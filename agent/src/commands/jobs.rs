@@ -1,17 +1,19 @@
 //! `hostwright-agent jobs`: the runs of jobs, and a run now.
 
+use super::Format;
+use super::agent::{duty, order};
 use super::container_logs::{self, Show};
-use super::containers::duty;
-use super::{Format, no_answer};
 use anyhow::{Context as _, bail};
-use hostwright_core::local_api;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks whether a run has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// For this long a run may not be known: the agent may be started again meanwhile.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
@@ -55,7 +57,7 @@ pub struct Run {
 pub fn jobs(what: Option<Jobs>, format: Format, socket: &Path) -> anyhow::Result<ExitCode> {
     match what {
         None => {
-            let jobs = duty(socket)?.details["jobs"].take();
+            let jobs = duty(socket, "containers")?.details["jobs"].take();
             match format {
                 Format::Json => println!("{jobs}"),
                 Format::Table => print!("{}", table(&jobs)),
@@ -86,23 +88,23 @@ fn start(run: &Run, socket: &Path) -> anyhow::Result<ExitCode> {
             false => format!("{pair}={}", std::env::var(pair).with_context(|| format!("{pair} is not set here"))?),
         });
     }
-    let order = json!({"service": run.service, "environment": environment, "arguments": run.arguments});
-    let path = "/v1/duties/containers/job-run";
-    let answer = local_api::post(socket, path, &order.to_string(), Duration::from_secs(90));
-    let answer = answer.map_err(|error| no_answer(socket, &error))?;
-    if answer.code != 200 {
-        bail!("{}", answer.body.trim());
-    }
-    let answer: Value = serde_json::from_str(&answer.body).context("the agent's answer is not JSON")?;
+    let what = json!({"service": run.service, "environment": environment, "arguments": run.arguments});
+    let answer = order(socket, "containers", "job-run", &what)?;
     let id = answer["id"].as_str().unwrap_or_default().to_owned();
     println!("{id}");
     if !run.wait {
         return Ok(ExitCode::SUCCESS);
     }
+    let mut seen = Instant::now();
     loop {
         std::thread::sleep(LOOK_EVERY);
-        // The first status after the order may not know the run yet.
-        let Ok(found) = find(socket, &id) else { continue };
+        let found = match find(socket, &id) {
+            Ok(found) => found,
+            // The first status after the order may not know the run yet, and an agent may be started again.
+            Err(_) if seen.elapsed() < AWAY => continue,
+            Err(error) => return Err(error.context(format!("nothing is heard of {id} any more"))),
+        };
+        seen = Instant::now();
         match found["state"].as_str() {
             Some("succeeded") => return Ok(ExitCode::SUCCESS),
             Some("failed") => bail!("{id} has failed: {}", found["why"].as_str().unwrap_or_default()),
@@ -112,7 +114,7 @@ fn start(run: &Run, socket: &Path) -> anyhow::Result<ExitCode> {
 }
 
 fn find(socket: &Path, id: &str) -> anyhow::Result<Value> {
-    let details = duty(socket)?.details;
+    let details = duty(socket, "containers")?.details;
     let runs = details["jobs"]["runs"].as_array().cloned().unwrap_or_default();
     let run = runs.into_iter().find(|run| run["id"] == id);
     run.with_context(|| format!("there is no run {id:?}; `hostwright-agent jobs` lists them"))

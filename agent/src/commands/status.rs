@@ -24,7 +24,7 @@ const NOT_WELL: u8 = 3;
 /// No agent answers.
 pub fn status(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
     let answer = local_api::get(socket, "/v1/status", Duration::from_secs(5))
-        .map_err(|error| super::no_answer(socket, &error))?;
+        .map_err(|error| super::agent::no_answer(socket, &error))?;
     if answer.code != 200 {
         bail!("the agent answered {} to the question for its status: {}", answer.code, answer.body.trim());
     }

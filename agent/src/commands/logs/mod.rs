@@ -3,15 +3,11 @@
 mod table;
 mod verify;
 
-use anyhow::{Context as _, bail};
-use hostwright_core::config::values::parse_duration;
-use hostwright_core::local_api::{self, Answer};
-use hostwright_core::status::AgentStatus;
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use super::agent::{duty, order};
+use super::since::since_when;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
@@ -59,14 +55,14 @@ pub fn logs(what: Option<Logs>, socket: &Path) -> anyhow::Result<ExitCode> {
         Some(Logs::Resend { since, dead_letters, output, source }) => {
             let since = since.map(|since| since_when(&since)).transpose()?;
             let what = json!({"since": since, "dead_letters": dead_letters, "output": output, "source": source});
-            let answer = order(socket, "resend", &what)?;
+            let answer = order(socket, "logs", "resend", &what)?;
             for (output, resent) in answer.as_object().into_iter().flatten() {
                 println!("{output}: {} bytes of {} files are sent again", resent["bytes"], resent["files"]);
             }
             Ok(ExitCode::SUCCESS)
         }
         Some(Logs::Test { output, line }) => {
-            let answer = order(socket, "test", &json!({"output": output, "line": line}))?;
+            let answer = order(socket, "logs", "test", &json!({"output": output, "line": line}))?;
             println!("{output}: {}", answer.as_str().unwrap_or_default());
             Ok(ExitCode::SUCCESS)
         }
@@ -74,35 +70,6 @@ pub fn logs(what: Option<Logs>, socket: &Path) -> anyhow::Result<ExitCode> {
 }
 
 fn show(socket: &Path) -> anyhow::Result<ExitCode> {
-    let answer = ask(socket, local_api::get(socket, "/v1/status", Duration::from_secs(5)))?;
-    let status: AgentStatus = serde_json::from_str(&answer.body)
-        .context("the agent's answer is not a status; do agent and command have the same version?")?;
-    let Some(duty) = status.duties.get("logs") else {
-        bail!("this agent has no duty logs: its configuration has no section `logs:`")
-    };
-    print!("{}", table::table(&duty.details));
+    print!("{}", table::table(&duty(socket, "logs")?.details));
     Ok(ExitCode::SUCCESS)
-}
-
-fn since_when(text: &str) -> anyhow::Result<Timestamp> {
-    if let Some(ago) = parse_duration(text) {
-        return Ok(Timestamp::now() - ago);
-    }
-    text.parse().with_context(|| {
-        format!("{text:?} is no time: give RFC 3339, such as 2026-11-20T10:00:00Z, or how long ago, such as 2h")
-    })
-}
-
-fn order(socket: &Path, verb: &str, arguments: &Value) -> anyhow::Result<Value> {
-    let path = format!("/v1/duties/logs/{verb}");
-    let answer = ask(socket, local_api::post(socket, &path, &arguments.to_string(), Duration::from_secs(90)))?;
-    serde_json::from_str(&answer.body).context("the agent's answer is not JSON")
-}
-
-fn ask(socket: &Path, answer: std::io::Result<Answer>) -> anyhow::Result<Answer> {
-    let answer = answer.map_err(|error| super::no_answer(socket, &error))?;
-    match answer.code {
-        200 => Ok(answer),
-        _ => bail!("{}", answer.body.trim()),
-    }
 }

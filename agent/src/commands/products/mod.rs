@@ -2,9 +2,8 @@
 
 mod table;
 
-use anyhow::{Context as _, bail};
-use hostwright_core::local_api::{self, Answer};
-use hostwright_core::status::AgentStatus;
+use super::agent::{duty, order};
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -62,12 +61,7 @@ pub fn products(what: Option<Products>, socket: &Path, format: Format) -> anyhow
 }
 
 fn show(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
-    let answer = ask(socket, local_api::get(socket, "/v1/status", Duration::from_secs(5)))?;
-    let status: AgentStatus = serde_json::from_str(&answer.body)
-        .context("the agent's answer is not a status; do agent and command have the same version?")?;
-    let Some(duty) = status.duties.get("products") else {
-        bail!("this agent has no duty products: its configuration has no section `products:`")
-    };
+    let duty = duty(socket, "products")?;
     match format {
         Format::Json => println!("{}", duty.details),
         Format::Table => print!("{}", table::table(&duty.details)),
@@ -82,13 +76,13 @@ fn push(
     format: Format,
 ) -> anyhow::Result<ExitCode> {
     let path = std::path::absolute(path).with_context(|| format!("{} cannot be made absolute", path.display()))?;
-    let answer = order(socket, "push", &json!({"path": path, "product": product}))?;
+    let answer = order(socket, "products", "push", &json!({"path": path, "product": product}))?;
     let mut pushed: Vec<Value> = answer.as_array().cloned().unwrap_or_default();
     let mut well = true;
     for one in &mut pushed {
         while wait && is_open(one) {
             std::thread::sleep(EVERY);
-            *one = order(socket, "state", &json!({"product": one["product"], "path": one["path"]}))?;
+            *one = order(socket, "products", "state", &json!({"product": one["product"], "path": one["path"]}))?;
         }
         well &= !matches!(one["state"].as_str(), Some("failed" | "refused"));
         if format == Format::Table {
@@ -106,22 +100,21 @@ fn is_open(one: &Value) -> bool {
 }
 
 fn fetch(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
-    let answer = ask(socket, local_api::post(socket, "/v1/duties/fetch/now", "{}", Duration::from_secs(90)))?;
-    let entries: serde_json::Map<String, Value> =
-        serde_json::from_str(&answer.body).context("the agent's answer is not JSON")?;
+    let answer = order(socket, "fetch", "now", &json!({}))?;
+    let entries = answer.as_object().context("the agent's answer is not of this version")?;
     match format {
-        Format::Json => println!("{}", answer.body.trim()),
-        Format::Table => print!("{}", table::fetched(&entries)),
+        Format::Json => println!("{answer}"),
+        Format::Table => print!("{}", table::fetched(entries)),
     }
     let well = entries.values().all(|entry| entry["failed"].as_array().is_none_or(Vec::is_empty));
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn verify(socket: &Path, arguments: &Value, format: Format) -> anyhow::Result<ExitCode> {
-    let begun = order(socket, "verify", arguments)?;
+    let begun = order(socket, "products", "verify", arguments)?;
     let mut told = 0;
     let report = loop {
-        let report = order(socket, "verified", &json!({"id": begun["id"]}))?;
+        let report = order(socket, "products", "verified", &json!({"id": begun["id"]}))?;
         if report["ended"] == true {
             break report;
         }
@@ -141,18 +134,4 @@ fn verify(socket: &Path, arguments: &Value, format: Format) -> anyhow::Result<Ex
     }
     let well = report["wrong"] == 0 && report["failed"].is_null();
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn order(socket: &Path, verb: &str, arguments: &Value) -> anyhow::Result<Value> {
-    let path = format!("/v1/duties/products/{verb}");
-    let answer = ask(socket, local_api::post(socket, &path, &arguments.to_string(), Duration::from_secs(90)))?;
-    serde_json::from_str(&answer.body).context("the agent's answer is not JSON")
-}
-
-fn ask(socket: &Path, answer: std::io::Result<Answer>) -> anyhow::Result<Answer> {
-    let answer = answer.map_err(|error| super::no_answer(socket, &error))?;
-    match answer.code {
-        200 => Ok(answer),
-        _ => bail!("{}", answer.body.trim()),
-    }
 }
