@@ -1,5 +1,6 @@
 use super::command::Run;
 use super::configure::{Then, execute};
+use super::own_mirrors::OwnMirrors;
 use super::packages::apt_get;
 use super::place::File;
 use super::{Action, Context, Failure, Outcome, each};
@@ -86,22 +87,19 @@ impl ConfigureApt {
         Ok(())
     }
 
+    /// Mirrors are those that the user-data names, else those that the image has. A word that nobody knows is left out.
     fn words(&self, context: &Context<'_>) -> Words {
         let arch = architecture();
         let id = context.host.distribution();
-        let (primary, security) = match id.as_str() {
-            "ubuntu" if ["amd64", "i386"].contains(&arch) => {
-                ("http://archive.ubuntu.com/ubuntu/", "http://security.ubuntu.com/ubuntu/")
-            }
-            "ubuntu" => ("http://ports.ubuntu.com/ubuntu-ports", "http://ports.ubuntu.com/ubuntu-ports"),
-            _ => ("http://deb.debian.org/debian", "http://deb.debian.org/debian-security"),
-        };
-        let primary_of_ours = self.mirror(&self.apt.primary, arch, &format!("{id}-mirror"), &id);
-        let security_of_ours = self.mirror(&self.apt.security, arch, &format!("{id}-security-mirror"), &id);
-        let security = security_of_ours.or_else(|| primary_of_ours.clone()).unwrap_or_else(|| security.to_owned());
-        let primary = primary_of_ours.unwrap_or_else(|| primary.to_owned());
+        let own = OwnMirrors::of(context.host);
+        let named = self.mirror(&self.apt.primary, arch, &format!("{id}-mirror"), &id);
+        let security = self.mirror(&self.apt.security, arch, &format!("{id}-security-mirror"), &id);
+        let security = security.or_else(|| named.clone()).or(own.security);
+        let primary = named.or(own.primary);
         let release = context.host.codename().unwrap_or_else(|| "stable".to_owned());
-        vec![("RELEASE", release), ("MIRROR", primary.clone()), ("PRIMARY", primary), ("SECURITY", security)]
+        let words =
+            [("RELEASE", Some(release)), ("MIRROR", primary.clone()), ("PRIMARY", primary), ("SECURITY", security)];
+        words.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
     /// The mirror for this architecture: the one that is named, or the first whose host has an address.
@@ -125,7 +123,7 @@ impl ConfigureApt {
         let host = context.host;
         let own = format!("/etc/apt/sources.list.d/{}.sources", host.distribution());
         let text = match &self.apt.list {
-            Some(text) => filled(text, words),
+            Some(text) => complete(filled(text, words))?,
             None if self.apt.primary.is_empty() && self.apt.security.is_empty() => {
                 for path in [LIST, own.as_str()] {
                     if let Ok(text) = std::fs::read_to_string(host.path(path)) {
@@ -135,7 +133,7 @@ impl ConfigureApt {
                 }
                 return Ok(());
             }
-            None => filled(template(&host.distribution()), words),
+            None => complete(filled(template(&host.distribution()), words))?,
         };
         let text = self.without_suites(&text, words);
         let in_new_form = text.lines().any(|line| line.starts_with("Types:"));
@@ -185,7 +183,8 @@ impl ConfigureApt {
             let name = source.file.as_deref().unwrap_or(&source.name);
             words.push(("KEY_FILE", write_key(context, &source.key, folder, name)?));
         }
-        let Some(line) = source.line.as_ref().map(|line| filled(line, &words)) else { return Ok(()) };
+        let Some(line) = &source.line else { return Ok(()) };
+        let line = complete(filled(line, &words))?;
         if self.is_for_add_apt_repository(&line) {
             let mut command = context.host.command("add-apt-repository");
             command.args(["--no-update", "--yes", &line]);
@@ -260,6 +259,19 @@ fn filled(text: &str, words: &Words) -> String {
     })
 }
 
+/// Refuses what still has a word for a mirror in it.
+fn complete(text: String) -> Result<String, Failure> {
+    let open =
+        ["MIRROR", "PRIMARY", "SECURITY"].into_iter().find(|name| filled(&text, &vec![(name, String::new())]) != text);
+    match open {
+        None => Ok(text),
+        Some(name) => Err(Failure::new(
+            format!("no mirror is known for ${name}: the image's own lists have none"),
+            "name one by apt: {primary: [{arches: [default], uri: …}]}",
+        )),
+    }
+}
+
 fn template(distribution: &str) -> &'static str {
     match distribution {
         "ubuntu" => {
@@ -332,7 +344,7 @@ fn dearmored(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfigureApt, dearmored, filled};
+    use super::{ConfigureApt, complete, dearmored, filled};
     use crate::boot::userdata;
 
     fn configured(text: &str) -> ConfigureApt {
@@ -362,6 +374,13 @@ mod tests {
         assert!(!apt.is_for_add_apt_repository("deb http://x bookworm main"));
         let own = configured("apt: {add_apt_repo_match: '^deb'}\n");
         assert!(own.is_for_add_apt_repository("deb http://x bookworm main"));
+    }
+
+    #[test]
+    fn a_line_whose_mirror_nobody_knows_is_refused() {
+        let refused = complete("deb $MIRROR bookworm main".into()).expect_err("no mirror");
+        assert!(refused.why.contains("$MIRROR") && refused.remedy.contains("primary"), "{refused:?}");
+        assert!(complete("deb http://x bookworm main".into()).is_ok());
     }
 
     #[test]

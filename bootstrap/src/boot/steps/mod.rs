@@ -47,6 +47,8 @@ mod mounts;
 mod ntp;
 /// Which steps wait for which.
 pub mod order;
+/// The mirrors that the image has.
+mod own_mirrors;
 /// `packages`
 mod packages;
 /// `chpasswd` and `password`
