@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the Debian packages that `make test` and `make demo` need: the real engines, the image and VM tools, and a
-# C compiler. Run it as often as you like: it returns at once when everything is there.
+# C compiler; arguments name further packages. Run it as often as you like: it returns at once when everything is there.
 # The tests start their own copies of the engines on free ports, so of the system's services only Docker is started.
 set -eu
 
@@ -15,6 +15,7 @@ packages="
   wrk curl jq openssl openssh-client iproute2 procps xz-utils zstd
   e2fsprogs fdisk grub-pc-bin grub-common
   make gcc libc6-dev binutils git pkg-config libssl-dev python3-venv
+  $*
 "
 
 # Another Docker Engine (docker-ce, say) does as well, and must not be removed for Debian's.
@@ -99,7 +100,7 @@ fi
 if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null || { say "missing packages: $missing; install them as root, or run this as root" >&2; exit 1; }
     say "needs root to install packages: asking sudo"
-    exec sudo -- "$0"
+    exec sudo -- "$0" "$@"
 fi
 say "installing $missing"
 keep_services_stopped
