@@ -122,12 +122,28 @@ impl Boot {
 
     /// Sends its first process a signal.
     pub fn signal_init(&self, signal: Signal) -> Result<()> {
-        let nspawn = self.server.pid();
-        let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"))?;
-        for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+        for child in self.children()? {
             kill(Pid::from_raw(child), signal)?;
         }
         Ok(())
+    }
+
+    /// Runs a shell command in it, as root, and gives what it printed; an error when it fails.
+    pub fn shell(&self, script: &str) -> Result<String> {
+        let init = self.children()?.first().copied().context("it has no first process")?;
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &init.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid"]);
+        command.args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-c", script]);
+        let output = command.output().context("starting nsenter")?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`{script}` ended with {}: {error}", output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn children(&self) -> Result<Vec<i32>> {
+        let nspawn = self.server.pid();
+        let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"))?;
+        Ok(children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
     }
 
     /// The kernel kills everything in a container whose first process ends; killing nspawn would leave it running.
