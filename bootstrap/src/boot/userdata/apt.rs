@@ -1,4 +1,4 @@
-use super::Findings;
+use super::findings::{Findings, NOT_DONE};
 use super::values::{Flag, Text};
 use hostwright_core::config::section::Section;
 use hostwright_core::yaml::{Node, Scalar};
@@ -126,6 +126,9 @@ fn apt(mut section: Section<'_>, findings: &mut Findings) -> Option<Apt> {
         && let Err(error) = regex::Regex::new(pattern)
     {
         section.problem_with("add_apt_repo_match", &format!("this is no regular expression: {error}"));
+    }
+    if section.or("generate_mirrorlists", Flag(false)).0 {
+        section.problem_with("generate_mirrorlists", &format!("{NOT_DONE}name the mirrors under primary and security"));
     }
     section.finish();
     Some(apt)

@@ -4,6 +4,7 @@ use super::boot_section::{self, BootSection};
 use super::certificates::Certificates;
 use super::disks::Disks;
 use super::files::{self, WriteFile};
+use super::findings::refuse;
 use super::groups::{self, Group};
 use super::growth::Growth;
 use super::locale::{Keyboard, Locale};
@@ -150,12 +151,29 @@ impl CloudConfig {
             agent: root.node("hostwright").and_then(|node| agent::read(node, findings)),
         };
         // They say how this document comes together with others, which was seen to already.
-        for key in ["merge_how", "merge_type", "launch-index", "vendor_data"] {
+        for key in ["merge_how", "merge_type", "launch-index"] {
             root.node(key);
+        }
+        if let Some(node) = root.node("vendor_data") {
+            findings.whole(node, "vendor_data", vendor_data);
         }
         root.finish();
         config
     }
+}
+
+/// What it says was heeded when the cloud's own was added.
+fn vendor_data(mut section: Section<'_>, _: &mut Findings) -> Option<()> {
+    for key in ["enabled", "disabled_handlers"] {
+        section.node(key);
+    }
+    refuse(
+        &mut section,
+        "prefix",
+        "the cloud's scripts are run as they are: vendor_data: {enabled: false} leaves them out",
+    );
+    section.finish();
+    Some(())
 }
 
 /// The document without the keys that are refused: they are neither known nor unknown.

@@ -1,7 +1,7 @@
 use super::findings::{Findings, START};
 use super::merge::Merging;
 use super::parts::{Kind, Part, Parts, When, type_by_start};
-use super::{CloudConfig, Sources, patch, secrets, template};
+use super::{CloudConfig, Sources, patch, schema, secrets, template};
 use hostwright_core::config::section::Problem;
 use hostwright_core::yaml::{self, Duplicates, Mapping, Node, Place, Value};
 
@@ -169,6 +169,7 @@ impl Combined {
         // Each part is looked at by itself, because in the merged whole nobody knows where a value came from.
         secrets::find(&root, findings);
         CloudConfig::read(&root, findings);
+        schema::look(&root, findings);
         let before = std::mem::replace(&mut self.document, empty());
         match merging.merge(before.clone(), root) {
             Ok(document) => {

@@ -61,6 +61,8 @@ pub mod resolvers;
 mod rest;
 /// `rsyslog:`
 pub mod rsyslog;
+/// What cloud-init's schema says of values.
+mod schema;
 /// Secrets in clear.
 mod secrets;
 /// `ssh_authorized_keys:` and its kin

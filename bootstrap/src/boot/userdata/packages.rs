@@ -111,6 +111,6 @@ mod tests {
             packages.install.iter().map(|p| format!("{} {}", p.name, p.version.as_deref().unwrap_or("-"))).collect();
         assert_eq!(told, ["jq -", "vim 9.0", "curl 8", "tree -", "nano 7"]);
         assert!(packages.update && packages.reboot && !packages.upgrade);
-        assert_eq!(user_data.findings.ignored.len(), 2, "{:?}", user_data.findings.ignored);
+        assert_eq!(user_data.findings.ignored.len(), 4, "{:?}", user_data.findings.ignored);
     }
 }
