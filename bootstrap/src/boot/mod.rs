@@ -174,7 +174,8 @@ fn configure(
     let told = |problems: &[Problem]| {
         problems.iter().filter(is_ours).map(|found| format!("user-data:{found}")).collect::<Vec<_>>()
     };
-    let left_out = [seed.left_out.clone(), told(&user_data.findings.ignored)].concat();
+    let of_network = seed.network.as_ref().filter(|_| !is_companion).map(network::left_out).unwrap_or_default();
+    let left_out = [seed.left_out.clone(), of_network, told(&user_data.findings.ignored)].concat();
     let verdict = if left_out.is_empty() { Verdict::Ok } else { Verdict::Degraded };
     let warnings = [left_out, seed.warnings.clone(), told(&user_data.findings.warnings)].concat();
     if !journal.was_begun_in_this_boot() {

@@ -51,6 +51,17 @@ pub fn contains(address: &str, gateway: &str) -> bool {
     address.is_ipv4() == gateway.is_ipv4() && masked(address) == masked(gateway)
 }
 
+/// Further settings of a route as netplan calls them, and systemd-networkd.
+const FURTHER: [(&str, &str); 7] = [
+    ("type", "Type"),
+    ("scope", "Scope"),
+    ("table", "Table"),
+    ("mtu", "MTUBytes"),
+    ("from", "PreferredSource"),
+    ("congestion-window", "InitialCongestionWindow"),
+    ("advertised-receive-window", "InitialAdvertisedReceiveWindow"),
+];
+
 /// A route of version 1, 2 or OpenStack: `destination`, `network` or `to`; `netmask` or `prefix`; `gateway` or `via`.
 pub fn route(node: &Node) -> Result<Route, String> {
     let text = |keys: &[&str]| {
@@ -69,7 +80,10 @@ pub fn route(node: &Node) -> Result<Route, String> {
         return Err(format!("the metric {metric:?} is no number"));
     }
     let on_link = node.get("on-link").and_then(Node::scalar) == Some(hostwright_core::yaml::Scalar::Bool(true));
-    Ok(Route { destination, gateway: gateway.map(str::to_owned), metric, on_link })
+    // In version 1 a route is a `type: route`.
+    let further = FURTHER.iter().filter_map(|(key, name)| Some((name, text(&[key])?)));
+    let further = further.filter(|(_, value)| *value != "route").map(|(name, value)| format!("{name}={value}"));
+    Ok(Route { destination, gateway: gateway.map(str::to_owned), metric, on_link, further: further.collect() })
 }
 
 #[cfg(test)]

@@ -9,9 +9,13 @@
 mod address;
 /// This machine's interfaces.
 mod interfaces;
+/// systemd-networkd's `.netdev` files.
+mod netdev;
+/// What netplan knows beyond cloud-init.
+mod netplan;
 /// OpenStack's `network_data.json`
 mod network_data;
-/// systemd-networkd's files.
+/// systemd-networkd's `.network` and `.link` files.
 mod networkd;
 /// What is wanted of the network.
 mod state;
@@ -63,6 +67,13 @@ pub fn render(network: &Network, interfaces: &Interfaces) -> Rendered {
     Rendered { files: networkd::files(&state, interfaces), problems: problems.into_sorted() }
 }
 
+/// Keys of a description that nobody knows, as sentences.
+pub fn left_out(network: &Network) -> Vec<String> {
+    let problems = render(network, &Interfaces::default()).problems;
+    let unknown = problems.iter().filter(|problem| problem.is_unknown_key());
+    unknown.map(|problem| format!("network-config:{problem}")).collect()
+}
+
 fn read_config(root: &Node, interfaces: &Interfaces, state: &mut State, problems: &Problems) {
     let root = root.get("network").unwrap_or(root);
     // `config: disabled` leaves the network as the image has it.
@@ -78,7 +89,7 @@ fn read_config(root: &Node, interfaces: &Interfaces, state: &mut State, problems
 
 #[cfg(test)]
 mod tests {
-    use super::{Interfaces, render};
+    use super::{Interfaces, left_out, render};
     use crate::boot::datasource::Network;
 
     fn files(network: &Network) -> Vec<(String, String)> {
@@ -117,6 +128,27 @@ mod tests {
     }
 
     #[test]
+    fn what_netplan_knows_beyond_cloud_init_is_done_too() {
+        let text = "version: 2\nethernets:\n  a:\n    match: {name: 'en*'}\n    set-name: lan0\n    addresses: [{10.0.0.2/24: {label: 'lan0:x', lifetime: 0}}]\n    link-local: []\n    ipv6-privacy: true\n    macaddress: '02:00:00:00:00:01'\n    routes: [{to: default, via: 10.0.0.1, table: 7, on-link: true}, {to: 10.9.0.0/16, type: blackhole}]\n    routing-policy: [{from: 10.0.0.2/32, table: 7, priority: 9}]\n  b: {}\nbridges: {br0: {interfaces: [b], parameters: {path-cost: {b: 50}}}}\ntunnels: {t0: {mode: sit, local: 10.0.0.2, remote: 192.0.2.1, addresses: ['2001:db8::2/64'], gateway6: '2001:db8::1'}, vx: {mode: vxlan, id: 5, local: 10.0.0.2}}\nvrfs: {red: {table: 11, interfaces: [b]}}\ndummy-devices: {d0: {addresses: [10.1.0.1/32]}}\n";
+        let files = files(&Network::Config(text.into()));
+        let of = |name: &str| &files.iter().find(|(file, _)| file == name).expect(name).1[..];
+        assert_eq!(
+            of("10-hostwright-lan0.network"),
+            "[Address]\nAddress=10.0.0.2/24\nLabel=lan0:x\nPreferredLifetime=0\n\n[Link]\nMACAddress=02:00:00:00:00:01\n\n[Match]\nName=lan0\n\n[Network]\nDHCP=no\nIPv6PrivacyExtensions=yes\nLinkLocalAddressing=no\n\n[Route]\nDestination=0.0.0.0/0\nGateway=10.0.0.1\nGatewayOnLink=yes\nTable=7\n\n[Route]\nDestination=10.9.0.0/16\nType=blackhole\n\n[RoutingPolicyRule]\nFrom=10.0.0.2/32\nTable=7\nPriority=9"
+        );
+        assert_eq!(of("10-hostwright-lan0.link"), "[Link]\nName=lan0\n\n[Match]\nOriginalName=en*");
+        assert!(of("10-hostwright-b.network").contains("[Bridge]\nCost=50"));
+        assert!(of("10-hostwright-b.network").contains("Bridge=br0\nDHCP=no\nVRF=red"));
+        assert_eq!(of("10-hostwright-red.netdev"), "[NetDev]\nKind=vrf\nName=red\n\n[VRF]\nTable=11");
+        assert_eq!(
+            of("10-hostwright-t0.netdev"),
+            "[NetDev]\nKind=sit\nName=t0\n\n[Tunnel]\nIndependent=yes\nLocal=10.0.0.2\nRemote=192.0.2.1"
+        );
+        assert!(of("10-hostwright-vx.netdev").contains("[VXLAN]\nIndependent=yes\nLocal=10.0.0.2\nVNI=5"));
+        assert_eq!(of("10-hostwright-d0.netdev"), "[NetDev]\nKind=dummy\nName=d0");
+    }
+
+    #[test]
     fn an_unknown_address_in_network_data_loses_nothing() {
         let text = r#"{"links": [{"id": "tap1", "type": "bgpovs", "ethernet_mac_address": "FA:16:3E:00:00:01", "mtu": 1500},
             {"id": "tap2", "type": "ovs", "ethernet_mac_address": "fa:16:3e:99:99:99"}],
@@ -136,12 +168,19 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_its_place_and_the_rest_counts() {
-        let text = "version: 2\nwifis: {w: {}}\nethrnets: {}\nethernets:\n  a: {addresses: [10.0.0.1/24, nonsense]}\n";
+        let text = "version: 2\nwifis: {w: {}}\nethrnets: {}\nethernets:\n  a: {addresses: [10.0.0.1/24, nonsense], nameserver: {}, auth: {}}\n";
         let rendered = render(&Network::Config(text.into()), &Interfaces::default());
         let told: Vec<_> = rendered.problems.iter().map(ToString::to_string).collect();
         assert_eq!(told[0], "2:1: wifis: is not done: these interfaces are left as the image has them");
         assert_eq!(told[1], "3:1: ethrnets: unknown key; did you mean \"ethernets\"?");
         assert_eq!(told[2], "5:32: ethernets.a.addresses: \"nonsense\" is no address");
+        assert_eq!(told[3], "5:43: ethernets.a.nameserver: unknown key; did you mean \"nameservers\"?");
+        assert_eq!(told[4], "5:59: ethernets.a.auth: is not done here: use runcmd, or write files");
+        let text = "version: 1\nconfig:\n- {type: physical, name: a, subnet: []}\n";
+        assert_eq!(
+            left_out(&Network::Config(text.into())),
+            ["network-config:3:29: config.subnet: unknown key; did you mean \"subnets\"?"]
+        );
         assert_eq!(rendered.files.len(), 1);
     }
 }

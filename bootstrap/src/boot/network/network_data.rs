@@ -113,6 +113,7 @@ fn subnet(network: &Node, link: &mut Link) -> Result<(), String> {
     link.subnets.push(Subnet {
         kind: kind.to_owned(),
         address,
+        further: Vec::new(),
         gateway: text(network, "gateway").map(str::to_owned),
         dns: Dns { servers, search },
         routes: nodes.iter().map(route).collect::<Result<_, _>>()?,

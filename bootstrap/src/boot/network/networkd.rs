@@ -1,5 +1,6 @@
 use super::address::contains;
 use super::interfaces::Interfaces;
+use super::netdev;
 use super::state::{Dns, Kind, Link, Route, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,7 +20,7 @@ pub fn files(state: &State, interfaces: &Interfaces) -> Vec<File> {
     for link in &state.links {
         let name = file_name(link);
         files.push(File { name: format!("10-hostwright-{name}.network"), content: network(link, state) });
-        files.extend(netdev(link).map(|content| File { name: format!("10-hostwright-{name}.netdev"), content }));
+        files.extend(netdev::of(link).map(|content| File { name: format!("10-hostwright-{name}.netdev"), content }));
         files.extend(
             renaming(link, interfaces).map(|content| File { name: format!("10-hostwright-{name}.link"), content }),
         );
@@ -35,18 +36,24 @@ fn file_name(link: &Link) -> String {
 
 /// Sections with their lines: sorted, each once. Of some there are several.
 #[derive(Default)]
-struct Sections {
+pub struct Sections {
     single: BTreeMap<&'static str, BTreeSet<String>>,
-    addresses: BTreeSet<String>,
+    /// With further lines of each.
+    addresses: BTreeMap<String, Vec<String>>,
     /// By where they come from: a gateway, everybody's, the interface's own.
     routes: BTreeMap<String, BTreeSet<String>>,
+    rules: Vec<Vec<String>>,
 }
 
 impl Sections {
-    fn add(&mut self, section: &'static str, key: &str, value: &str) {
-        // A line break would begin a line of its own.
-        let value = value.replace(['\n', '\r'], " ");
-        self.single.entry(section).or_default().insert(format!("{key}={value}"));
+    /// Adds a line.
+    pub fn add(&mut self, section: &'static str, key: &str, value: &str) {
+        self.line(section, &format!("{key}={value}"));
+    }
+
+    /// Adds a line that is whole already.
+    pub fn line(&mut self, section: &'static str, line: &str) {
+        self.single.entry(section).or_default().insert(one_line(line));
     }
 
     fn route(&mut self, id: String, route: &Route) {
@@ -55,6 +62,7 @@ impl Sections {
         lines.extend(route.gateway.iter().map(|gateway| format!("Gateway={gateway}")));
         lines.extend(route.metric.iter().map(|metric| format!("Metric={metric}")));
         lines.extend(route.on_link.then(|| "GatewayOnLink=yes".to_owned()));
+        lines.extend(route.further.iter().map(|line| one_line(line)));
     }
 
     fn dns(&mut self, dns: &Dns) {
@@ -65,10 +73,13 @@ impl Sections {
         }
     }
 
-    fn text(self) -> String {
+    /// The file.
+    pub fn text(self) -> String {
         let mut out = String::new();
-        for address in self.addresses {
-            let _ = write!(out, "[Address]\nAddress={address}\n\n");
+        for (address, lines) in self.addresses {
+            let _ = write!(out, "[Address]\nAddress={address}\n");
+            lines.iter().for_each(|line| out.push_str(&format!("{}\n", one_line(line))));
+            out.push('\n');
         }
         for (section, lines) in self.single {
             let _ = write!(out, "[{section}]\n{}\n\n", lines.into_iter().collect::<Vec<_>>().join("\n"));
@@ -76,8 +87,17 @@ impl Sections {
         for lines in self.routes.into_values() {
             let _ = write!(out, "[Route]\n{}\n\n", lines.into_iter().collect::<Vec<_>>().join("\n"));
         }
+        for lines in self.rules {
+            let lines: Vec<_> = lines.iter().map(|line| one_line(line)).collect();
+            let _ = write!(out, "[RoutingPolicyRule]\n{}\n\n", lines.join("\n"));
+        }
         out
     }
+}
+
+/// A line break would begin a line of its own.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
 }
 
 fn network(link: &Link, state: &State) -> String {
@@ -108,6 +128,8 @@ fn network(link: &Link, state: &State) -> String {
     }
     overrides(link, dhcp, &mut sections);
     memberships(link, state, &mut sections);
+    link.further.iter().for_each(|(section, line)| sections.line(section, line));
+    sections.rules.clone_from(&link.rules);
     sections.text()
 }
 
@@ -121,7 +143,7 @@ fn subnets(link: &Link, sections: &mut Sections) -> &'static str {
             number += 1;
         }
         let Some(address) = &subnet.address else { continue };
-        sections.addresses.insert(address.clone());
+        sections.addresses.insert(address.clone(), subnet.further.clone());
         if let Some(gateway) = &subnet.gateway {
             let lines = sections.routes.entry(format!("a{number}")).or_default();
             lines.insert(format!("Gateway={gateway}"));
@@ -176,98 +198,17 @@ fn memberships(link: &Link, state: &State, sections: &mut Sections) {
                     sections.add("Network", "PrimarySlave", "true");
                 }
             }
-            Kind::Bridge { members, .. } if members.contains(&link.id) => {
+            Kind::Bridge { members, ports, .. } if members.contains(&link.id) => {
                 sections.add("Network", "Bridge", &other.name);
+                let of_it = ports.iter().filter(|(port, _)| *port == link.id || *port == link.name);
+                of_it.for_each(|(_, line)| sections.line("Bridge", line));
             }
             Kind::Vlan { link: below, .. } if *below == link.id => sections.add("Network", "VLAN", &other.name),
+            Kind::Virtual { members, .. } if members.contains(&link.id) => {
+                sections.add("Network", "VRF", &other.name);
+            }
             _ => {}
         }
-    }
-}
-
-fn netdev(link: &Link) -> Option<String> {
-    let mut sections = Sections::default();
-    let kind = match &link.kind {
-        Kind::Physical => return None,
-        Kind::Bond { settings, .. } => {
-            bond(settings, &mut sections);
-            "bond"
-        }
-        Kind::Bridge { settings, .. } => {
-            bridge(settings, &mut sections);
-            "bridge"
-        }
-        Kind::Vlan { id, .. } => {
-            sections.add("VLAN", "Id", id);
-            "vlan"
-        }
-    };
-    sections.add("NetDev", "Name", &link.name);
-    sections.add("NetDev", "Kind", kind);
-    if let Some(mac) = &link.mac {
-        sections.add("NetDev", "MACAddress", mac);
-    }
-    Some(sections.text())
-}
-
-/// cloud-init's and netplan's names of the kernel's settings, networkd's, and the unit of a bare number.
-const BOND: [(&[&str], &str, &str); 13] = [
-    (&["mode"], "Mode", ""),
-    (&["miimon", "mii-monitor-interval"], "MIIMonitorSec", "ms"),
-    (&["lacp-rate"], "LACPTransmitRate", ""),
-    (&["xmit-hash-policy", "transmit-hash-policy"], "TransmitHashPolicy", ""),
-    (&["ad-select"], "AdSelect", ""),
-    (&["updelay", "up-delay"], "UpDelaySec", "ms"),
-    (&["downdelay", "down-delay"], "DownDelaySec", "ms"),
-    (&["arp-interval"], "ARPIntervalSec", "ms"),
-    (&["arp-ip-target", "arp-ip-targets"], "ARPIPTargets", ""),
-    (&["arp-validate"], "ARPValidate", ""),
-    (&["fail-over-mac", "fail-over-mac-policy"], "FailOverMACPolicy", ""),
-    (&["primary-reselect", "primary-reselect-policy"], "PrimaryReselectPolicy", ""),
-    (&["min-links"], "MinLinks", ""),
-];
-const BRIDGE: [(&[&str], &str, &str); 6] = [
-    (&["stp"], "STP", ""),
-    (&["bridgeprio", "priority"], "Priority", ""),
-    (&["fd", "forward-delay"], "ForwardDelaySec", "s"),
-    (&["hello", "hello-time"], "HelloTimeSec", "s"),
-    (&["maxage", "max-age"], "MaxAgeSec", "s"),
-    (&["ageing", "ageing-time"], "AgeingTimeSec", "s"),
-];
-const MODES: [&str; 7] =
-    ["balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"];
-
-fn bond(settings: &BTreeMap<String, String>, sections: &mut Sections) {
-    for (names, key, unit) in BOND {
-        let Some(value) = names.iter().find_map(|name| settings.get(*name)) else { continue };
-        let value = match (key, value.as_str()) {
-            ("Mode", number) => {
-                number.parse().ok().and_then(|at: usize| MODES.get(at).copied()).unwrap_or(number).to_owned()
-            }
-            ("LACPTransmitRate", "0") => "slow".to_owned(),
-            ("LACPTransmitRate", "1") => "fast".to_owned(),
-            (_, number) if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("{number}{unit}"),
-            (_, text) => text.replace(',', " "),
-        };
-        sections.add("Bond", key, &value);
-    }
-}
-
-fn bridge(settings: &BTreeMap<String, String>, sections: &mut Sections) {
-    for (names, key, unit) in BRIDGE {
-        let Some(value) = names.iter().find_map(|name| settings.get(*name)) else { continue };
-        let value = match (key, value.as_str()) {
-            ("STP", text) => {
-                if matches!(text, "on" | "true" | "True" | "1" | "yes") {
-                    "yes".to_owned()
-                } else {
-                    "no".to_owned()
-                }
-            }
-            (_, number) if number.bytes().all(|byte| byte.is_ascii_digit()) => format!("{number}{unit}"),
-            (_, text) => text.to_owned(),
-        };
-        sections.add("Bridge", key, &value);
     }
 }
 
@@ -282,7 +223,7 @@ fn renaming(link: &Link, interfaces: &Interfaces) -> Option<String> {
     match (&link.mac, &link.driver) {
         (Some(mac), _) => sections.add("Match", "PermanentMACAddress", mac),
         (None, Some(driver)) => sections.add("Match", "Driver", driver),
-        (None, None) => sections.add("Match", "OriginalName", &link.id),
+        (None, None) => sections.add("Match", "OriginalName", link.original.as_deref().unwrap_or(&link.id)),
     }
     if is_renamed {
         sections.add("Link", "Name", &link.name);

@@ -26,6 +26,8 @@ pub struct Link {
     pub driver: Option<String>,
     /// Whether the name is one that it shall get.
     pub is_renamed: bool,
+    /// What it is called before it gets a name, where neither address nor driver say which one is meant.
+    pub original: Option<String>,
     /// What kind it is.
     pub kind: Kind,
     /// Bytes of a packet.
@@ -42,6 +44,10 @@ pub struct Link {
     pub dns: Option<Dns>,
     /// `dhcp4-overrides:` and `dhcp6-overrides:` as keys and values.
     pub overrides: [Vec<(String, String)>; 2],
+    /// Further lines of its `.network` file, with their sections.
+    pub further: Vec<(&'static str, String)>,
+    /// Rules of which table of routes counts for what, each with its lines.
+    pub rules: Vec<Vec<String>>,
 }
 
 /// What kind of interface it is.
@@ -63,6 +69,8 @@ pub enum Kind {
         members: Vec<String>,
         /// By cloud-init's names without `bridge_`: `stp`, `fd`, …
         settings: BTreeMap<String, String>,
+        /// Lines of its members: `Cost=100`, with the member's id.
+        ports: Vec<(String, String)>,
     },
     /// A tagged network on another interface.
     Vlan {
@@ -70,6 +78,17 @@ pub enum Kind {
         id: String,
         /// The other interface, by its id.
         link: String,
+    },
+    /// A tunnel, a table of routes of its own (`vrf`), or a device that is none (`dummy`).
+    Virtual {
+        /// As systemd-networkd calls it.
+        kind: String,
+        /// Where its lines stand in the `.netdev` file.
+        section: &'static str,
+        /// Its settings.
+        lines: Vec<String>,
+        /// Of a VRF, by their ids.
+        members: Vec<String>,
     },
 }
 
@@ -80,6 +99,8 @@ pub struct Subnet {
     pub kind: String,
     /// With its prefix: `10.0.0.2/24`.
     pub address: Option<String>,
+    /// Further lines of the address.
+    pub further: Vec<String>,
     /// The default route's.
     pub gateway: Option<String>,
     /// Name servers and domains.
@@ -108,6 +129,8 @@ pub struct Route {
     pub metric: Option<String>,
     /// Whether the gateway is reached though no address of ours is in its network.
     pub on_link: bool,
+    /// Further lines: its table, its type.
+    pub further: Vec<String>,
 }
 
 impl State {

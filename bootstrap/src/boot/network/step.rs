@@ -36,15 +36,14 @@ impl Action for WriteNetwork {
         if context.host.has_systemd() {
             reload(context.host);
         }
-        match &rendered.problems[..] {
+        // Unknown keys are told as those of the user-data are, and fail nothing.
+        let problems = rendered.problems.iter().filter(|problem| !problem.is_unknown_key());
+        match &problems.map(ToString::to_string).collect::<Vec<_>>()[..] {
             [] => Ok(Outcome::Done),
-            problems => {
-                let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                Err(Failure::new(
-                    format!("a part of the network's description is not done: {}", told.join("; ")),
-                    "correct the network-config; the rest of it is in place",
-                ))
-            }
+            told => Err(Failure::new(
+                format!("a part of the network's description is not done: {}", told.join("; ")),
+                "correct the network-config; the rest of it is in place",
+            )),
         }
     }
 }

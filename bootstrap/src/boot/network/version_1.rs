@@ -1,6 +1,6 @@
 use super::address::{route, with_prefix};
 use super::state::{Dns, Kind, Link, State, Subnet};
-use hostwright_core::config::section::Problems;
+use hostwright_core::config::section::{Problems, did_you_mean};
 use hostwright_core::yaml::{Node, Scalar};
 use std::collections::BTreeMap;
 
@@ -49,6 +49,7 @@ fn interface(item: &Node, state: &mut State, problems: &Problems) {
     let Some(name) = text("name").filter(|name| !name.is_empty()) else {
         return problems.note(item.place, "config.name", "an interface needs a name".to_owned());
     };
+    unknown(item, problems);
     let kind = match kind(item, &name) {
         Ok(kind) => kind,
         Err(why) => return problems.note(item.place, "config", why),
@@ -84,6 +85,65 @@ fn interface(item: &Node, state: &mut State, problems: &Problems) {
     }
 }
 
+/// Tells of keys that nobody knows, of an interface and its subnets.
+fn unknown(item: &Node, problems: &Problems) {
+    let tell = |node: &Node, path: &str, known: &[&str]| {
+        for entry in node.mapping().map(|mapping| &mapping.entries[..]).unwrap_or_default() {
+            if !known.contains(&entry.key.as_str()) {
+                let message = format!("unknown key{}", did_you_mean(&entry.key, known.iter().copied()));
+                problems.note(entry.place, &format!("{path}.{}", entry.key), message);
+            }
+        }
+    };
+    tell(item, "config", &KEYS);
+    for subnet in item.get("subnets").and_then(Node::sequence).unwrap_or_default() {
+        tell(subnet, "config.subnets", &SUBNET_KEYS);
+    }
+}
+
+const KEYS: [&str; 18] = [
+    "type",
+    "name",
+    "id",
+    "config_id",
+    "devname",
+    "mac_address",
+    "mtu",
+    "accept-ra",
+    "optional",
+    "wakeonlan",
+    "subnets",
+    "params",
+    "bond_interfaces",
+    "bridge_interfaces",
+    "vlan_id",
+    "vlan_link",
+    "keep_configuration",
+    "match",
+];
+const SUBNET_KEYS: [&str; 20] = [
+    "type",
+    "id",
+    "control",
+    "address",
+    "ip_address",
+    "netmask",
+    "prefix",
+    "broadcast",
+    "gateway",
+    "pointopoint",
+    "scope",
+    "metric",
+    "mtu",
+    "dns_nameservers",
+    "dns_search",
+    "routes",
+    "ipv4",
+    "ipv6",
+    "label",
+    "source",
+];
+
 fn kind(item: &Node, name: &str) -> Result<Kind, String> {
     let text = |key: &str| item.get(key).and_then(Node::text).map(str::to_owned);
     let missing = |key: &str| format!("the interface {name:?} needs {key}");
@@ -94,7 +154,17 @@ fn kind(item: &Node, name: &str) -> Result<Kind, String> {
         }
         "bridge" => {
             let members = texts(item.get("bridge_interfaces").ok_or_else(|| missing("bridge_interfaces"))?);
-            Ok(Kind::Bridge { members, settings: settings(item.get("params"), &["bridge_", "bridge-"]) })
+            let settings = settings(item.get("params"), &["bridge_", "bridge-"]);
+            let port = |(key, name): (&str, &'static str)| {
+                let items = item.get("params").and_then(|params| params.get(key)).map(texts).unwrap_or_default();
+                // `eth0 50`
+                let words = |text: &String| {
+                    text.split_once(' ').map(|(port, value)| (port.to_owned(), format!("{name}={}", value.trim())))
+                };
+                items.iter().filter_map(words).collect::<Vec<_>>()
+            };
+            let ports = [("bridge_pathcost", "Cost"), ("bridge_portprio", "Priority")].into_iter().flat_map(port);
+            Ok(Kind::Bridge { members, settings, ports: ports.collect() })
         }
         "vlan" => Ok(Kind::Vlan {
             id: text("vlan_id").ok_or_else(|| missing("vlan_id"))?,
@@ -154,6 +224,7 @@ pub fn subnet(node: &Node) -> Result<Subnet, String> {
     Ok(Subnet {
         kind,
         address,
+        further: Vec::new(),
         gateway: text("gateway").map(str::to_owned),
         dns: dns(node, "dns_nameservers", "dns_search"),
         routes: routes.iter().map(route).collect::<Result<_, _>>()?,
