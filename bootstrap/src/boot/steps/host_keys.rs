@@ -1,11 +1,12 @@
 use super::command::Run;
 use super::place::File;
-use super::{Action, Context, Failure, Outcome};
+use super::{Action, Context, Failure, Outcome, sshd_config};
 use crate::boot::host::Host;
 use crate::boot::userdata::ssh::{self, key_file};
 use hostwright_core::atomic_file;
 use serde::Serialize;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 const FOLDER: &str = "/etc/ssh";
@@ -159,22 +160,36 @@ fn runs(host: &Host, unit: &str) -> bool {
 /// `ssh_pwauth:`, as a file that the server includes.
 #[derive(Serialize)]
 pub struct ServerSwitches {
-    content: String,
+    password_authentication: &'static str,
 }
+
+/// cloud-init's own: commands of user-data change it or take it away, and one that an image brings must not win.
+const SWITCHES: &str = "/etc/ssh/sshd_config.d/50-cloud-init.conf";
 
 impl ServerSwitches {
     /// Nothing where the user-data says nothing of them.
     pub fn new(ssh: &ssh::Ssh) -> Option<Self> {
         let on = ssh.password_authentication?;
-        let word = if on { "yes" } else { "no" };
-        let content = format!("# Written by hostwright-bootstrap from the user-data.\nPasswordAuthentication {word}\n");
-        Some(Self { content })
+        Some(Self { password_authentication: if on { "yes" } else { "no" } })
     }
 }
 
 impl Action for ServerSwitches {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        File::new("/etc/ssh/sshd_config.d/50-hostwright.conf", self.content.as_bytes(), 0o644).place(context)?;
+        let (key, value) = ("PasswordAuthentication", self.password_authentication);
+        if sshd_config::includes_drop_ins(context.host) {
+            let content = format!("# Written by hostwright-bootstrap from the user-data.\n{key} {value}\n");
+            File::new(SWITCHES, content.as_bytes(), 0o600).place(context)?;
+        } else {
+            let main = context.host.path(sshd_config::MAIN);
+            let before = match std::fs::read_to_string(&main) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+                read => read.map_err(|e| Failure::io("read the SSH server's configuration", &e))?,
+            };
+            let mode = main.metadata().map_or(0o644, |metadata| metadata.permissions().mode() & 0o777);
+            let after = sshd_config::with(&before, key, value);
+            File::new(sshd_config::MAIN, after.as_bytes(), mode).place_if_changed(context)?;
+        }
         restart_server(context);
         Ok(Outcome::Done)
     }

@@ -204,6 +204,13 @@ pub enum Outcome {
     Done,
     /// There was nothing to do, or it cannot be done here; the sentence says which.
     Skipped(String),
+    /// An earlier one stands in its way, which is to be mended first.
+    NotRun {
+        /// How it does.
+        why: String,
+        /// The step to look at.
+        see: String,
+    },
 }
 
 /// Why a step failed.

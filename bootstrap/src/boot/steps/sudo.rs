@@ -4,7 +4,8 @@ use super::{Action, Context, Failure, Outcome};
 use crate::boot::userdata::users::User;
 use serde::Serialize;
 
-const PATH: &str = "/etc/sudoers.d/90-hostwright-users";
+/// cloud-init's own: commands of user-data change it or take it away.
+const PATH: &str = "/etc/sudoers.d/90-cloud-init-users";
 
 /// What users may do by sudo.
 #[derive(Serialize)]

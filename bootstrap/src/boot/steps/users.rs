@@ -6,8 +6,9 @@ use crate::boot::host::Host;
 use crate::boot::userdata::users::User;
 use hostwright_core::atomic_file;
 use serde::Serialize;
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, lchown};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, lchown};
 use std::path::Path;
 
 /// Users who shall exist, with their groups, passwords and keys.
@@ -107,7 +108,7 @@ fn add(context: &Context<'_>, user: &User) -> Result<(), Failure> {
         ("--gid", option(&user.primary_group).or(own_group)),
         ("--expiredate", option(&user.expires)),
         ("--inactive", option(&user.inactive)),
-        ("--selinux-user", option(&user.selinux_user)),
+        ("--selinux-user", selinux_user(context.host, user)),
         (
             "--groups",
             Some(user.groups.iter().flatten().cloned().collect::<Vec<_>>().join(","))
@@ -124,6 +125,16 @@ fn add(context: &Context<'_>, user: &User) -> Result<(), Failure> {
     command.args(flags.into_iter().filter(|(flag, _)| *flag == Some(true)).map(|(_, option)| option));
     command.arg(&user.name);
     Run::new("users", command).succeed(context)
+}
+
+/// useradd makes no user at all where it is told of SELinux and the kernel has none.
+fn selinux_user(host: &Host, user: &User) -> Option<String> {
+    let name = user.selinux_user.clone()?;
+    if host.sys("fs/selinux/enforce").exists() {
+        return Some(name);
+    }
+    log::warn!("{}: selinux_user {name} is left out, since this kernel has no SELinux", user.name);
+    None
 }
 
 fn modify(context: &Context<'_>, user: &User, account: &Account) -> Result<(), Failure> {
@@ -201,8 +212,21 @@ fn furnish(host: &Host, account: &Account) -> io::Result<()> {
         copy(&skeleton, &unfinished, account)?;
     }
     lchown(&unfinished, Some(account.uid), Some(account.gid))?;
+    std::fs::set_permissions(&unfinished, Permissions::from_mode(home_mode(host)))?;
     std::fs::rename(&unfinished, &home)?;
     atomic_file::sync_parent(&home)
+}
+
+/// useradd's own rule: `HOME_MODE` of login.defs(5), else what its `UMASK` leaves.
+fn home_mode(host: &Host) -> u32 {
+    const UMASK: u32 = 0o022;
+    let text = std::fs::read_to_string(host.path("/etc/login.defs")).unwrap_or_default();
+    let value = |wanted: &str| {
+        let mut words = text.lines().map(str::split_whitespace);
+        let digits = words.find_map(|mut words| (words.next() == Some(wanted)).then(|| words.next()).flatten())?;
+        u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777)
+    };
+    value("HOME_MODE").unwrap_or_else(|| 0o777 & !value("UMASK").unwrap_or(UMASK))
 }
 
 fn copy(from: &Path, to: &Path, account: &Account) -> io::Result<()> {
@@ -212,6 +236,7 @@ fn copy(from: &Path, to: &Path, account: &Account) -> io::Result<()> {
         if entry.file_type()?.is_dir() {
             std::fs::DirBuilder::new().mode(0o700).create(&target)?;
             copy(&source, &target, account)?;
+            std::fs::set_permissions(&target, entry.metadata()?.permissions())?;
         } else if entry.file_type()?.is_symlink() {
             // A link's target is not copied in its place.
             std::os::unix::fs::symlink(std::fs::read_link(&source)?, &target)?;
@@ -244,6 +269,7 @@ mod tests {
         };
         let passwd = format!("bob:x:{uid}:{gid}::/home/bob:/bin/sh\nold:x:{uid}:{gid}::/srv/old:/bin/sh\n");
         std::fs::write(tree.path().join("etc/passwd"), passwd).expect("written");
+        std::fs::write(tree.path().join("etc/login.defs"), "#HOME_MODE 0700\nUMASK\t027\n").expect("written");
         std::fs::write(tree.path().join("etc/shadow"), "bob:!:1::::::\nold:*:1::::::\n").expect("written");
         std::fs::create_dir_all(tree.path().join("srv/old")).expect("an image's own");
         let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
@@ -265,6 +291,7 @@ mod tests {
         let home = tree.path().join("home/bob");
         assert_eq!(std::fs::read_to_string(home.join(".profile")).expect("copied"), "p");
         assert_eq!(home.join(".config").metadata().expect("metadata").uid(), uid);
+        assert_eq!(home.metadata().expect("metadata").mode() & 0o777, 0o750, "as login.defs says");
         assert!(!folder.join("homes-owed/bob").exists());
     }
 }
