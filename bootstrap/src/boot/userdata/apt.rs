@@ -1,4 +1,5 @@
 use super::findings::{Findings, NOT_DONE};
+use super::old_apt;
 use super::values::{Flag, Text};
 use hostwright_core::config::section::Section;
 use hostwright_core::yaml::{Node, Scalar};
@@ -77,7 +78,11 @@ impl Apt {
     /// Reads the top-level keys.
     pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Option<Self> {
         let pipelining = root.node("apt_pipelining").and_then(|node| pipelining(node, findings));
-        let apt = root.node("apt").and_then(|node| findings.whole(node, "apt", apt));
+        let before = old_apt::read(root, findings);
+        let apt = match root.node("apt") {
+            Some(node) => findings.whole(node, "apt", apt),
+            None => before,
+        };
         match (apt, pipelining) {
             (None, None) => None,
             (apt, pipelining) => Some(Self { pipelining, ..apt.unwrap_or_default() }),
@@ -194,7 +199,7 @@ fn sources(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Source> {
     mapping.entries.iter().filter_map(read).collect()
 }
 
-fn source(mut section: Section<'_>, name: &str) -> Option<Source> {
+pub(super) fn source(mut section: Section<'_>, name: &str) -> Option<Source> {
     let source = Source {
         name: name.to_owned(),
         line: section.optional::<Text>("source").map(|text| text.0).filter(|text| !text.trim().is_empty()),

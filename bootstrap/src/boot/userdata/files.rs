@@ -143,22 +143,26 @@ fn encoding(section: &mut Section<'_>, findings: &mut Findings) -> Encoding {
 }
 
 fn mode(section: &mut Section<'_>, content: &[u8], findings: &mut Findings) -> u32 {
-    let Some(node) = section.node("permissions") else {
-        let secret = std::str::from_utf8(content).ok().and_then(secret_in);
-        if let Some(word) = secret {
-            let message = format!(
-                "it seems to hold a secret ({word}), so it is root's alone (0600) as long as nothing else is said"
-            );
-            findings.warning(section.place(), "write_files.permissions", message);
-        }
-        return if secret.is_some() { 0o600 } else { 0o644 };
-    };
+    let Some(node) = section.node("permissions") else { return unsaid_mode(section, content, findings) };
     // cloud-init takes an unquoted 644 for the decimal number, which is mode 1204; nobody means that.
     let decimal = node.text().and_then(|text| text.parse().ok()).map(Scalar::Int);
     if node.scalar() == decimal && node.text().is_some_and(|text| !text.starts_with('0')) {
         findings.warning(node.place, "write_files.permissions", "taken as octal; write it with a leading zero".into());
     }
-    section.or("permissions", Permissions(0o644)).0
+    Permissions::from_node(node).map(|mode| mode.0).unwrap_or_else(|why| {
+        findings.tolerated(node.place, "write_files.permissions", &format!("{why}; it is as if nothing was said"));
+        unsaid_mode(section, content, findings)
+    })
+}
+
+fn unsaid_mode(section: &Section<'_>, content: &[u8], findings: &mut Findings) -> u32 {
+    let secret = std::str::from_utf8(content).ok().and_then(secret_in);
+    if let Some(word) = secret {
+        let message =
+            format!("it seems to hold a secret ({word}), so it is root's alone (0600) as long as nothing else is said");
+        findings.warning(section.place(), "write_files.permissions", message);
+    }
+    if secret.is_some() { 0o600 } else { 0o644 }
 }
 
 fn source(mut section: Section<'_>, encoding: Encoding) -> Option<Source> {
@@ -221,16 +225,16 @@ mod tests {
     #[test]
     fn wrong_files_are_left_out_with_a_reason_each() {
         let user_data = read(
-            b"#cloud-config\nwrite_files:\n- {path: /..}\n- {content: x}\n- {path: /c, permissions: '0999'}\n- {path: /e, encoding: b64, content: '*'}\n- {path: /f, source: {url: x}}\n",
+            b"#cloud-config\nwrite_files:\n- {path: /..}\n- {content: x}\n- {path: /e, encoding: b64, content: '*'}\n- {path: /f, source: {url: x}}\n",
         );
         assert!(user_data.config.files.is_empty());
-        assert_eq!(user_data.findings.errors.len(), 5, "{:?}", user_data.findings.errors);
+        assert_eq!(user_data.findings.errors.len(), 4, "{:?}", user_data.findings.errors);
     }
 
     #[test]
     fn what_cloud_init_takes_is_taken() {
         let user_data = read(
-            b"#cloud-config\nwrite_files:\n- {path: a/../b, content: 7}\n- {path: /d, encoding: rot13, content: x}\n- {path: /e, content: !!binary aGk=}\n- {path: /f, content: or, source: {uri: 'https://x/', headers: {A: b}}}\n",
+            b"#cloud-config\nwrite_files:\n- {path: a/../b, content: 7}\n- {path: /d, encoding: rot13, content: x}\n- {path: /e, content: !!binary aGk=, permissions: u=rw}\n- {path: /f, content: or, source: {uri: 'https://x/', headers: {A: b}}}\n",
         );
         assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
         assert_eq!(user_data.findings.ignored.len(), 2, "{:?}", user_data.findings.ignored);

@@ -41,6 +41,8 @@ pub mod mounts;
 pub mod names;
 /// `ntp:`
 pub mod ntp;
+/// What stands for `apt:` in user-data of the past.
+mod old_apt;
 /// `packages:` and its kin
 pub mod packages;
 /// A user-data taken apart.

@@ -37,7 +37,9 @@ const DEFAULTS: [Option<&str>; 6] = [None, None, Some("auto"), Some("defaults,no
 impl Mounts {
     /// Reads the top-level keys.
     pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Self {
-        let defaults = root.node("mount_default_fields").and_then(|node| fields(node, findings));
+        let mut defaults = root.node("mount_default_fields").and_then(|node| fields(node, findings));
+        // As cloud-init's own guide has it: the word, for YAML a text, stands for nothing.
+        defaults.iter_mut().flatten().for_each(|field| *field = field.take().filter(|field| field != "None"));
         if defaults.as_ref().is_some_and(|fields| fields.len() != 6)
             && let Some(node) = root.node("mount_default_fields")
         {
