@@ -28,31 +28,30 @@ impl Action for PartitionDisks {
     }
 }
 
-/// The device that a name stands for, which must be there.
-fn resolved(context: &Context<'_>, disks: &Disks, name: &str) -> Result<PathBuf, Failure> {
+/// The device that a name stands for, which must be there; nothing for a disk that only some clouds have.
+fn resolved(context: &Context<'_>, disks: &Disks, name: &str) -> Result<Option<PathBuf>, Failure> {
     let aliased = disks.aliases.get(name).map_or(name, String::as_str);
     let missing = |why: String| Failure::new(why, "attach the disk, or name another; the next boot tries again");
     if is_clouds_name(aliased) {
-        return Err(missing(format!(
-            "no datasource says which disk {aliased} is; name its device under device_aliases"
-        )));
+        log::warn!("no datasource says which disk {aliased} is: it is left out; device_aliases can name its device");
+        return Ok(None);
     }
     let path = device(aliased).ok_or_else(|| missing(format!("{aliased} is no device and no alias")))?;
     let there = context.host.path(&path).exists();
-    there.then_some(path.clone()).ok_or_else(|| missing(format!("there is no device {}", path.display())))
+    if there { Ok(Some(path)) } else { Err(missing(format!("there is no device {}", path.display()))) }
 }
 
 fn partition_disk(context: &Context<'_>, disks: &Disks, table: &Table) -> Result<(), Failure> {
     let script = match &table.layout {
         Layout::Nothing => return Ok(()),
         Layout::Remove => {
-            let disk = resolved(context, disks, &table.disk)?;
+            let Some(disk) = resolved(context, disks, &table.disk)? else { return Ok(()) };
             return run(context, "wipefs", &["--all", "--force"], &disk, None);
         }
         Layout::Whole => script(table.gpt, &[(100, None)]),
         Layout::Parts(parts) => script(table.gpt, parts),
     };
-    let disk = resolved(context, disks, &table.disk)?;
+    let Some(disk) = resolved(context, disks, &table.disk)? else { return Ok(()) };
     let wanted = match &table.layout {
         Layout::Parts(parts) => parts.len(),
         _ => 1,
@@ -146,7 +145,7 @@ impl Action for MakeFilesystems {
 
 impl MakeFilesystems {
     fn make(&self, context: &Context<'_>, fs: &Filesystem) -> Result<(), Failure> {
-        let disk = resolved(context, &self.disks, &fs.device)?;
+        let Some(disk) = resolved(context, &self.disks, &fs.device)? else { return Ok(()) };
         let Some(device) = target(context, fs, &disk)? else { return Ok(()) };
         wait_for(context, &device)?;
         let found = signature(context.host, &device)?;
@@ -294,8 +293,9 @@ mod tests {
         assert!(refused.why.contains("holds something already"), "{refused:?}");
         make("fs_setup: [{device: DISK, filesystem: swap, overwrite: true}]").expect("made anew");
         assert_eq!(signature(&host, Path::new(&disk.device)).expect("looked at").kind, "swap");
-        let missing = make("fs_setup: [{device: ephemeral0, filesystem: ext4}]").expect_err("refused");
-        assert!(missing.why.contains("no datasource says"), "{missing:?}");
+        make("fs_setup: [{device: ephemeral0, filesystem: ext4}]").expect("only some clouds have it");
+        let missing = make("fs_setup: [{device: vdzz, filesystem: ext4}]").expect_err("refused");
+        assert!(missing.why.contains("there is no device"), "{missing:?}");
     }
 
     #[test]

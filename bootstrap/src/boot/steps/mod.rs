@@ -77,6 +77,8 @@ mod services;
 mod shell;
 /// The keys of the SSH server on the console.
 mod ssh_keys_told;
+/// What the SSH server's own configuration says.
+mod sshd_config;
 /// What devices are called and what is on them.
 mod storage;
 /// `sudo:` rules of users

@@ -152,7 +152,13 @@ fn write_fstab(context: &Context<'_>, lines: &[Whole]) -> Result<(), Failure> {
     let mut after: String =
         before.lines().filter(|line| !line.contains(MARK)).map(|line| format!("{line}\n")).collect();
     for line in lines {
-        let is_there = after.lines().any(|other| other.split_whitespace().next() == Some(&line.fields[0]));
+        // Of a disk the image's own line counts; what is no device can be mounted in many places.
+        let is_device = line.fields[0].starts_with("/dev/") || line.fields[0].contains('=');
+        let place = line.fields[1].replace(' ', "\\040");
+        let is_there = after.lines().any(|other| {
+            let mut fields = other.split_whitespace();
+            fields.next() == Some(&line.fields[0]) && (is_device || fields.next() == Some(&place))
+        });
         if !is_there {
             let mut fields = line.fields.clone();
             if !fields[3].contains(MARK) {
@@ -239,7 +245,7 @@ mod tests {
         let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
         let context = Context { host: &host, instance_id: "i-1", folder: tree.path().to_owned(), resumed: false };
         let config = userdata::read(
-            b"#cloud-config\nmounts:\n- [vdb, /data]\n- [my.1, /my dir, xfs, noatime, '0', 0]\n- [ephemeral0, /mnt]\n- [tmpfs, /x, tmpfs]\n- ['UUID=a', /u]\n- [host:/e, /n, nfs]\n- [/dev/vda1, /again]\n- [vdb, null]\n",
+            b"#cloud-config\nmounts:\n- [vdb, /data]\n- [my.1, /my dir, xfs, noatime, '0', 0]\n- [ephemeral0, /mnt]\n- [tmpfs, /x, tmpfs]\n- [tmpfs, /y, tmpfs]\n- ['UUID=a', /u]\n- [host:/e, /n, nfs]\n- [/dev/vda1, /again]\n- [vdb, null]\n",
         )
         .config;
         let step = MountAll::new(&config.mounts, &[("my".to_owned(), "/dev/vdc".to_owned())].into());
@@ -251,6 +257,7 @@ mod tests {
             "/dev/vda1 / ext4 defaults 0 1\n\
              /dev/vdc1\t/my\\040dir\txfs\tnoatime,comment=cloudconfig\t0\t0\n\
              tmpfs\t/x\ttmpfs\tdefaults,nofail,comment=cloudconfig\t0\t2\n\
+             tmpfs\t/y\ttmpfs\tdefaults,nofail,comment=cloudconfig\t0\t2\n\
              UUID=a\t/u\tauto\tdefaults,nofail,comment=cloudconfig\t0\t2\n\
              host:/e\t/n\tnfs\tdefaults,nofail,comment=cloudconfig\t0\t2\n"
         );

@@ -24,7 +24,8 @@ impl Action for SeedRandom {
         let RandomSeed { path, data, command, command_required } = &self.seed;
         if !data.is_empty() {
             let here = context.host.path(path);
-            let written = File::options().append(true).create(true).mode(0o600).open(here);
+            let written = here.parent().map_or(Ok(()), std::fs::create_dir_all);
+            let written = written.and_then(|()| File::options().append(true).create(true).mode(0o600).open(&here));
             let written = written.and_then(|mut file| file.write_all(data));
             written.map_err(|e| Failure::io(format!("write to {path}"), &e))?;
         }

@@ -247,7 +247,11 @@ fn given_up(record: Record) -> Record {
 
 fn not_run(record: Record, need: &str) -> Record {
     let why = format!("it needs the step {need}, which has not succeeded");
-    Record { state: State::NotRun, why, remedy: format!("see what {need} says; the next boot tries again"), ..record }
+    Record { state: State::NotRun, why, remedy: see_first(need), ..record }
+}
+
+fn see_first(step: &str) -> String {
+    format!("see what {step} says; the next boot tries again")
 }
 
 fn carry_out(step: &Step, record: Record, context: &Context<'_>) -> Record {
@@ -259,6 +263,7 @@ fn carry_out(step: &Step, record: Record, context: &Context<'_>) -> Record {
     let (state, why, remedy) = match outcome {
         Ok(Outcome::Done) => (State::Done, String::new(), String::new()),
         Ok(Outcome::Skipped(why)) => (State::Skipped, why, String::new()),
+        Ok(Outcome::NotRun { why, see }) => (State::NotRun, why, see_first(&see)),
         Err(Failure { why, remedy }) => (State::Failed, why, remedy),
     };
     // Milliseconds are as much as anybody reads.

@@ -2,17 +2,23 @@ use super::command::Run;
 use super::{Action, Context, Failure, Outcome};
 use crate::boot::userdata::Script as UserScript;
 use crate::boot::userdata::parts::When;
+use hostwright_core::atomic_file;
 use serde::Serialize;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
 
 /// What carries folder, variables and options (`set -e`) from one command to the next, since each is a shell of its own.
 ///
 /// `set -a` exports what a line assigns, so that `export -p` at its end names it. Its own variables are gone before.
+///
+/// A line that comes to its end empties the file that says who has ended the series.
 const LINE_IN_SERIES: &str = r#"
 if [ -r "$1" ]; then . "$1"; fi
 _hostwright_to=$1
 trap '{ _hostwright_rc=$?; trap - EXIT; set +a; _hostwright_set=$(set +o); set +eux; } 2>/dev/null
+  if [ -n "${_hostwright_back-}" ]; then : >"$_hostwright_to.ended"; fi
+  unset _hostwright_back
   { _hostwright_pwd=$(pwd); export _hostwright_pwd
     export -p
     echo "cd \"\$_hostwright_pwd\"; unset _hostwright_pwd"
@@ -24,6 +30,8 @@ shift 2
 eval "${_hostwright_set-}"
 set -a
 eval "$_hostwright_line"
+_hostwright_back=$?
+exit "$_hostwright_back"
 "#;
 
 /// One command of `runcmd:` or `bootcmd:`: a step of its own, so that its status counts and a boot that is cut off
@@ -45,26 +53,51 @@ impl Action for ShellCommand {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let (series, number) = self.name.split_once(' ').unwrap_or((&self.name, "1"));
         let state = context.folder.join("shell").join(series);
-        let prepared = || {
-            make_private_folder(&context.folder.join("shell"))?;
-            match std::fs::remove_file(&state) {
-                // The first of a series starts afresh.
-                Err(error) if number == "1" && error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
-        };
+        let ended = state.with_extension("ended");
+        let kept = |error: io::Error| Failure::io("keep what commands hand to the next", &error);
         if number == "1" {
-            prepared().map_err(|e| Failure::io("keep what commands hand to the next", &e))?;
+            make_private_folder(&context.folder.join("shell")).map_err(kept)?;
+            remove(&state).and_then(|()| remove(&ended)).map_err(kept)?; // it starts afresh
+        } else if let Some(outcome) = self.was_ended_by_another(&ended) {
+            return Ok(outcome);
         }
+        std::fs::write(&ended, &self.name).map_err(kept)?;
         let mut command = context.host.command("/bin/sh");
         command.args(["-c", LINE_IN_SERIES, "sh"]).arg(context.host.inside(&state)).arg(&self.line);
         command.env("INSTANCE_ID", context.instance_id).current_dir("/");
-        Run::new(&self.name, command).succeed(context)?;
-        Ok(Outcome::Done)
+        let run = Run::new(&self.name, command).succeed(context);
+        if ended.metadata().map_err(kept)?.len() > 0 {
+            let how = if run.is_ok() { WELL } else { BADLY };
+            atomic_file::replace(&ended, format!("{}\n{how}", self.name).as_bytes(), 0o600).map_err(kept)?;
+        }
+        run.map(|()| Outcome::Done)
     }
 }
 
-fn make_private_folder(path: &std::path::Path) -> io::Result<()> {
+/// How a series was ended.
+const WELL: &str = "well";
+const BADLY: &str = "badly";
+
+impl ShellCommand {
+    /// As in cloud-init's one script, `exit` is the end of all commands, and so is a failure under `set -e`.
+    fn was_ended_by_another(&self, ended: &Path) -> Option<Outcome> {
+        let text = std::fs::read_to_string(ended).ok()?;
+        let (by, how) = text.split_once('\n').filter(|(by, _)| *by != self.name)?;
+        Some(match how {
+            WELL => Outcome::Skipped(format!("{by} ended the commands by exit")),
+            _ => Outcome::NotRun { why: format!("{by} failed and ended the commands"), see: by.to_owned() },
+        })
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn make_private_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -141,7 +174,7 @@ mod tests {
             "cd /usr/bin; A='it'\"'\"'s \"a\"'",
             "false",
             "export B=$A$INSTANCE_ID",
-            "exit 3",
+            "(exit 3)",
             "test \"$(pwd)\" = /usr/bin && test \"$B\" = 'it'\"'\"'s \"a\"i-1'",
             "test \"$#\" = 0 && test -z \"$_hostwright_line\"",
         ]);
@@ -154,9 +187,28 @@ mod tests {
 
     #[test]
     fn options_of_the_shell_last_too() {
-        let (_folder, outcomes) = run(&["set -eu", "false; true", "echo $NOT_SET_ANYWHERE", "set +eu", "false; true"]);
+        let (_folder, outcomes) = run(&["set -u", "(echo $NOT_SET_ANYWHERE)", "set +u", "(echo $NOT_SET_ANYWHERE)"]);
         let is_well: Vec<_> = outcomes.iter().map(Result::is_ok).collect();
-        assert_eq!(is_well, [true, false, false, true, true], "{outcomes:?}");
+        assert_eq!(is_well, [true, false, true, true], "{outcomes:?}");
+    }
+
+    #[test]
+    fn an_exit_ends_the_commands_and_so_does_a_failure_that_was_to_end_them() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let host = Host::new("/".into(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: folder.path().to_owned(), resumed: false };
+        let run = |number: u32, line: &str| ShellCommand::new(&format!("runcmd {number}"), line).run(&context);
+        assert_eq!(run(1, "true"), Ok(Outcome::Done));
+        assert_eq!(run(2, "test -d / && exit 0"), Ok(Outcome::Done));
+        assert_eq!(run(3, "false"), Ok(Outcome::Skipped("runcmd 2 ended the commands by exit".into())));
+        for (line, mended) in [("set -e; false; true", "true"), ("exit 3", "true"), ("fi", "true")] {
+            assert_eq!(run(1, "true"), Ok(Outcome::Done));
+            run(2, line).expect_err("failed");
+            assert!(matches!(run(3, "true"), Ok(Outcome::NotRun { .. })), "{line}");
+            // The next boot tries what failed again, and what was not run.
+            assert_eq!(run(2, mended), Ok(Outcome::Done));
+            assert_eq!(run(3, "true"), Ok(Outcome::Done), "{line}");
+        }
     }
 
     #[test]
