@@ -4,6 +4,8 @@
 
 /// The Basegun scenario around its VM.
 pub mod basegun;
+/// A machine that is a folder, for boots that touch nothing else.
+pub mod boot_tree;
 /// Certificates for servers on loopback and their clients.
 pub mod certificates;
 /// An agent with the containers duty alone, its Compose file, and who asks its services.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 
-/// What it answers to a path: status line and body.
+/// What it answers to a path: status line and body. `200 CUT` ends before the body does, `SILENT` never answers.
 pub type Documents = BTreeMap<String, (&'static str, String)>;
 
 /// A running service; its thread ends with the test's process.
@@ -93,6 +93,11 @@ fn answer(mut stream: TcpStream, documents: &Mutex<Documents>, asked: &Mutex<Vec
         _ if is_google && !has("Metadata-Flavor: Google") => ("403 Forbidden", String::new()),
         _ => documents.get(path).cloned().unwrap_or(("404 Not Found", "404 page not found".to_owned())),
     };
+    if status == "SILENT" {
+        // Until the other side gives up.
+        let _ = lines.read(&mut [0]);
+        return;
+    }
     let is_cut = status == "200 CUT";
     let claimed = if is_cut { content.len() + 100 } else { content.len() };
     let status = if is_cut { "200 OK" } else { status };

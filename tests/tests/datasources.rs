@@ -1,59 +1,14 @@
 //! Datasources: metadata services as clouds have them, at their own address inside a network namespace too.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use hostwright_tests::boot_tree::{BootTree as Tree, console};
 use hostwright_tests::metadata_service::{Documents, MetadataService};
 use hostwright_tests::process::binary;
-use serde_json::Value;
-use tempfile::TempDir;
 
 const USER_DATA: &str = "#cloud-config\nusers: []\nwrite_files:\n- {path: /etc/app.conf, content: \"a=1\\n\"}\n";
-
-/// A tree without anything in it but what firmware says of the machine.
-struct Tree {
-    folder: TempDir,
-}
-
-impl Tree {
-    fn new(dmi: &[(&str, &str)]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        for name in ["root/etc", "proc/sys/kernel/random", "sys/class/block", "sys/class/net", "sys/class/dmi/id"] {
-            fs::create_dir_all(folder.path().join(name))?;
-        }
-        fs::write(folder.path().join("proc/cmdline"), "quiet\n")?;
-        let tree = Self { folder };
-        for (name, value) in dmi {
-            fs::write(tree.path("sys/class/dmi/id").join(name), value)?;
-        }
-        Ok(tree)
-    }
-
-    fn path(&self, relative: &str) -> PathBuf {
-        self.folder.path().join(relative)
-    }
-
-    fn boot(&self, number: u32, stage: &str, metadata_url: Option<&str>) -> Result<Output> {
-        fs::write(self.path("proc/sys/kernel/random/boot_id"), format!("boot-{number}\n"))?;
-        let mut command = Command::new(binary("hostwright-bootstrap")?);
-        command.args(["boot", "--stage", stage, "--root"]).arg(self.path("root"));
-        command.arg("--proc").arg(self.path("proc")).arg("--sys").arg(self.path("sys"));
-        if let Some(url) = metadata_url {
-            command.args(["--metadata-url", url]);
-        }
-        Ok(command.env("HOSTWRIGHT_METADATA_PATIENCE", "1").output()?)
-    }
-
-    fn report(&self) -> Result<Value> {
-        Ok(serde_json::from_slice(&fs::read(self.path("root/run/hostwright/boot.json"))?)?)
-    }
-
-    fn has_file(&self) -> bool {
-        self.path("root/etc/app.conf").exists()
-    }
-}
 
 fn documents(of: &[(&str, &str)]) -> Documents {
     of.iter().map(|(path, content)| ((*path).to_owned(), ("200 OK", (*content).to_owned()))).collect()
@@ -82,23 +37,19 @@ const NOVA: [(&str, &str); 3] = [
     ("product_uuid", "83679162-1378-4288-a2d4-70e13ec132aa\n"),
 ];
 
-fn console(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
 #[test]
 fn openstack_is_asked_once_for_an_instance_and_an_outage_at_a_reboot_changes_nothing() -> Result<()> {
     let service = MetadataService::serve("127.0.0.1:0", openstack())?;
     let tree = Tree::new(&NOVA)?;
     let early = tree.boot(1, "early", Some(&service.url()))?;
     ensure!(early.status.success() && service.asked().is_empty(), "{}", console(&early));
-    assert!(!tree.has_file(), "before the network nothing is known");
+    assert!(!tree.has("etc/app.conf"), "before the network nothing is known");
     let last = tree.boot(1, "final", Some(&service.url()))?;
     ensure!(last.status.success(), "{}", console(&last));
     assert_eq!(service.asked().len(), 5, "five documents, each once");
     let report = tree.report()?;
     assert_eq!(report["instance_id"], "83679162-1378-4288-a2d4-70e13ec132aa");
-    assert!(tree.has_file());
+    assert!(tree.has("etc/app.conf"));
     let network = fs::read_to_string(tree.path("root/etc/systemd/network/10-hostwright-fa-16-3e-05-30-fe.network"))?;
     assert!(network.contains("DHCP=ipv4"), "{network}");
 
@@ -128,7 +79,7 @@ fn a_copy_of_the_disk_on_another_machine_is_another_instance_and_not_taken_for_t
     fs::remove_file(tree.path("root/etc/app.conf"))?;
     ensure!(tree.boot(3, "final", Some(&service.url()))?.status.success());
     assert_eq!(tree.report()?["instance_id"], "i-2");
-    assert!(tree.has_file());
+    assert!(tree.has("etc/app.conf"));
     Ok(())
 }
 
@@ -153,7 +104,7 @@ fn ec2_is_asked_with_a_token_and_no_key_or_document_without_one() -> Result<()> 
     );
     assert!(asked.contains(&"GET /latest/meta-data/public-keys/0/openssh-key".to_owned()), "{asked:?}");
     assert_eq!(tree.report()?["instance_id"], "i-0abc");
-    assert!(tree.has_file());
+    assert!(tree.has("etc/app.conf"));
 
     let open = MetadataService::serve("127.0.0.1:0", documents(&[("/latest/user-data", USER_DATA)]))?;
     let tree = Tree::new(&[("sys_vendor", "Amazon EC2\n")])?;
@@ -169,7 +120,7 @@ fn google_and_azure_are_known_by_their_own_signs() -> Result<()> {
     let service = MetadataService::serve("127.0.0.1:0", documents(&[("/computeMetadata/v1/?recursive=true", google)]))?;
     let tree = Tree::new(&[("product_name", "Google Compute Engine\n")])?;
     let boot = tree.boot(1, "final", Some(&service.url()))?;
-    ensure!(boot.status.success() && tree.has_file(), "{}", console(&boot));
+    ensure!(boot.status.success() && tree.has("etc/app.conf"), "{}", console(&boot));
 
     let azure = r#"{"compute": {"vmId": "ABC", "userData": "I2Nsb3VkLWNvbmZpZwp1c2VyczogW10Kd3JpdGVfZmlsZXM6IFt7cGF0aDogL2V0Yy9hcHAuY29uZn1dCg==", "osProfile": {"computerName": "web"}}}"#;
     let path = "/metadata/instance?api-version=2021-08-01&extended=true";
@@ -179,7 +130,7 @@ fn google_and_azure_are_known_by_their_own_signs() -> Result<()> {
     command.args(["boot", "--stage", "final", "--metadata-url", &service.url(), "--root"]).arg(tree.path("root"));
     command.arg("--proc").arg(tree.path("proc")).arg("--sys").arg(tree.path("sys"));
     let boot = command.env("HOSTWRIGHT_WIRESERVER", service.url()).output()?;
-    ensure!(boot.status.success() && tree.has_file(), "{}", console(&boot));
+    ensure!(boot.status.success() && tree.has("etc/app.conf"), "{}", console(&boot));
     assert!(service.asked().contains(&"POST /provisioning/health".to_owned()));
     assert_eq!(tree.report()?["instance_id"], "abc");
     Ok(())
@@ -193,16 +144,45 @@ fn answers_that_are_cut_pages_or_point_elsewhere_are_refused_with_a_reason() -> 
         ("302 Found", "", "redirects are not followed"),
         ("200 OK", r#"{"uuid": "i"#, "meta_data.json cannot be read"),
         ("200 OK", "{}", "no uuid"),
+        ("200 OK", &"x".repeat(5 << 20), "larger than"),
+        ("SILENT", "", "no whole answer within 1 s"),
     ] {
         let mut metadata = openstack();
-        metadata.insert("/openstack/latest/meta_data.json".into(), (status, content.into()));
+        metadata.insert("/openstack/latest/meta_data.json".into(), (status, content.to_owned()));
         let service = MetadataService::serve("127.0.0.1:0", metadata)?;
         let tree = Tree::new(&NOVA)?;
         let boot = tree.boot(1, "final", Some(&service.url()))?;
         assert!(!boot.status.success() && console(&boot).contains(reason), "{reason}: {}", console(&boot));
-        assert!(!tree.has_file());
+        assert!(!tree.has("etc/app.conf"));
     }
     Ok(())
+}
+
+#[test]
+fn azures_service_may_begin_late_to_know_the_instance() -> Result<()> {
+    let azure = r#"{"compute": {"vmId": "ABC", "userData": "I2Nsb3VkLWNvbmZpZwp1c2VyczogW10Kd3JpdGVfZmlsZXM6IFt7cGF0aDogL2V0Yy9hcHAuY29uZn1dCg==", "osProfile": {}}}"#;
+    let path = "/metadata/instance?api-version=2021-08-01&extended=true";
+    let service = MetadataService::serve("127.0.0.1:0", documents(&[("/provisioning/health", "")]))?;
+    let tree = Tree::new(&[("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77\n")])?;
+    let url = service.url();
+    std::thread::scope(|scope| -> Result<()> {
+        let boot = scope.spawn(|| {
+            let mut command = tree.command(1, "final", Some(&url))?;
+            anyhow::Ok(command.env("HOSTWRIGHT_METADATA_PATIENCE", "20").env("HOSTWRIGHT_WIRESERVER", &url).output()?)
+        });
+        hostwright_tests::wait::eventually(
+            "the service is asked before it knows",
+            std::time::Duration::from_secs(20),
+            || {
+                ensure!(service.asked().iter().any(|asked| asked.contains("/metadata/instance")));
+                Ok(())
+            },
+        )?;
+        service.change(|documents| drop(documents.insert(path.to_owned(), ("200 OK", azure.to_owned()))));
+        let boot = boot.join().ok().context("the thread panicked")??;
+        ensure!(boot.status.success() && tree.has("etc/app.conf"), "{}", console(&boot));
+        Ok(())
+    })
 }
 
 #[test]
@@ -215,12 +195,12 @@ fn nothing_is_asked_where_nothing_points_to_a_cloud() -> Result<()> {
     fs::create_dir_all(tree.path("root/etc/cloud"))?;
     fs::write(tree.path("root/etc/cloud/cloud.cfg"), "datasource_list: [OpenStack, None]\n")?;
     ensure!(tree.boot(2, "final", Some(&service.url()))?.status.success());
-    assert!(tree.has_file());
+    assert!(tree.has("etc/app.conf"));
     Ok(())
 }
 
 #[test]
-fn a_service_is_found_at_its_own_address_inside_a_network_namespace() -> Result<()> {
+fn services_are_found_at_their_own_addresses_inside_a_network_namespace() -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "network namespaces need root: run the tests as root");
     let thread = std::thread::spawn(|| -> Result<()> {
         // Of this thread alone, and of what it starts.
@@ -234,8 +214,20 @@ fn a_service_is_found_at_its_own_address_inside_a_network_namespace() -> Result<
         let service = MetadataService::serve("169.254.169.254:80", openstack())?;
         let tree = Tree::new(&NOVA)?;
         let boot = tree.boot(1, "final", None)?;
-        ensure!(boot.status.success() && tree.has_file(), "{}", console(&boot));
-        ensure!(service.asked().len() == 5, "asked otherwise than once for each document");
+        ensure!(boot.status.success() && tree.has("etc/app.conf"), "{}", console(&boot));
+        // No more than these: nothing was tried out before it was asked.
+        let asked = service.asked();
+        ensure!(asked.len() == 5 && asked.iter().all(|asked| asked.starts_with("GET /openstack/latest/")), "{asked:?}");
+
+        let arguments = ["-6", "addr", "add", "fd00:ec2::254/128", "dev", "lo", "nodad"];
+        ensure!(Command::new("ip").args(arguments).status()?.success(), "ip {arguments:?}");
+        ensure!(Command::new("ip").args(["addr", "del", "169.254.169.254/32", "dev", "lo"]).status()?.success());
+        let metadata = documents(&[("/latest/meta-data/instance-id", "i-0abc"), ("/latest/user-data", USER_DATA)]);
+        let service = MetadataService::serve("[fd00:ec2::254]:80", metadata)?;
+        let tree = Tree::new(&[("sys_vendor", "Amazon EC2\n")])?;
+        let boot = tree.boot(1, "final", None)?;
+        ensure!(boot.status.success() && tree.has("etc/app.conf"), "{}", console(&boot));
+        ensure!(service.asked().contains(&"PUT /latest/api/token".to_owned()));
         Ok(())
     });
     thread.join().ok().context("the thread panicked")?

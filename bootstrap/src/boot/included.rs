@@ -7,6 +7,7 @@ use hostwright_core::config::Config;
 use hostwright_core::config::buckets::Bucket as BucketConfig;
 use hostwright_core::yaml::{Mapping, Node, Value};
 use minisign_verify::{PublicKey, Signature};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,17 +24,27 @@ pub struct Included<'a> {
     network: bool,
     folder: PathBuf,
     buckets: BTreeMap<String, BucketConfig>,
+    /// Of the instance, where it is one of AWS: buckets that nobody names are sought there.
+    aws_region: Option<String>,
 }
 
 impl<'a> Included<'a> {
     /// `instance` is the instance's own folder.
     pub fn new(host: &'a Host, network: bool, instance: &std::path::Path) -> Self {
         let image = Config::read(&host.path(AGENT)).map(|config| config.buckets).unwrap_or_default();
-        Self { host, network, folder: instance.join("included"), buckets: image }
+        Self { host, network, folder: instance.join("included"), buckets: image, aws_region: None }
+    }
+
+    /// With the instance's own region of AWS, if it is in one.
+    pub fn of_region(self, aws_region: Option<String>) -> Self {
+        Self { aws_region, ..self }
     }
 
     fn kept(&self, include: &Include) -> PathBuf {
-        self.folder.join(super::steps::hex(&Sha256::digest(&include.url)))
+        // What one key has signed is not what another one must have signed.
+        let key = include.signed_by.as_deref().unwrap_or_default();
+        let name = if key.is_empty() { include.url.clone() } else { format!("{}\n{key}", include.url) };
+        self.folder.join(super::steps::hex(&Sha256::digest(name)))
     }
 
     fn keep(&self, include: &Include, content: &[u8]) -> std::io::Result<()> {
@@ -60,11 +71,26 @@ impl<'a> Included<'a> {
 
     fn of_bucket(&self, place: &str) -> Result<Vec<u8>, String> {
         let (name, key) = place.split_once('/').filter(|(_, key)| !key.is_empty()).ok_or("expected s3://bucket/key")?;
-        let settings = self.buckets.get(name).ok_or_else(|| {
-            format!("there is no bucket {name:?}; name it under hostwright.buckets, or in the image's {AGENT}")
-        })?;
-        let bucket = Bucket::open(name, settings).map_err(|error| error.to_string())?;
-        self.host.block_on(bucket.get(key, MAX_BYTES)).map_err(|error| error.to_string())
+        let ways = match (self.buckets.get(name), &self.aws_region) {
+            (Some(settings), _) => vec![settings.clone()],
+            (None, Some(region)) => of_aws(name, region),
+            (None, None) => {
+                return Err(format!(
+                    "there is no bucket {name:?}; name it under hostwright.buckets, or in the image's {AGENT}"
+                ));
+            }
+        };
+        let mut refusals = Vec::new();
+        for settings in &ways {
+            let fetched = Bucket::open(name, settings)
+                .and_then(|bucket| self.host.block_on(bucket.get(key, MAX_BYTES)))
+                .map_err(|error| error.to_string());
+            match fetched {
+                Ok(content) => return Ok(content),
+                Err(why) => refusals.push(why),
+            }
+        }
+        Err(refusals.join("; without the instance's role: "))
     }
 
     fn verified(&self, include: &Include, content: Vec<u8>) -> Result<Vec<u8>, String> {
@@ -86,6 +112,16 @@ impl<'a> Included<'a> {
         }
         Ok(content)
     }
+}
+
+/// A bucket of AWS by its own name: as the instance's role, else as anybody.
+fn of_aws(name: &str, region: &str) -> Vec<BucketConfig> {
+    let named = |credentials: &str| {
+        let text =
+            json!({"buckets": {name: {"region": region, "bucket": name, "credentials": credentials}}}).to_string();
+        Config::parse(&text, "").ok()?.buckets.remove(name)
+    };
+    ["instance_role", "anonymous"].into_iter().filter_map(named).collect()
 }
 
 impl Fetch for Included<'_> {
@@ -157,6 +193,17 @@ mod tests {
 
         let other = read(tree.path(), &user_data(&"0".repeat(64)), true);
         assert!(other.findings.errors[0].message.contains("rest.yaml"), "{:?}", other.findings.errors);
+    }
+
+    #[test]
+    fn a_bucket_that_nobody_names_is_one_of_aws_where_the_instance_is_in_aws() {
+        let ways = super::of_aws("infra", "eu-west-3");
+        let text = format!("{ways:?}");
+        assert_eq!(ways.len(), 2, "{text}");
+        assert!(text.contains("InstanceRole") && text.contains("Anonymous") && text.contains("eu-west-3"), "{text}");
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let user_data = read(tree.path(), "#include\ns3://infra/base.yaml\n", true);
+        assert!(user_data.findings.errors[0].message.contains("hostwright.buckets"));
     }
 
     #[test]

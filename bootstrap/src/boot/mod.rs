@@ -159,7 +159,9 @@ fn configure(
     Instances::remember(&folder, seed)?;
     let sources = sources(seed, host);
     let network = arguments.stage != Some(Stage::Early);
-    let user_data = userdata::read_all(&sources, &mut Included::new(host, network, &folder));
+    let region = seed.about.region.clone().filter(|_| seed.about.cloud == "aws");
+    let mut included = Included::new(host, network, &folder).of_region(region);
+    let user_data = userdata::read_all(&sources, &mut included);
     if !user_data.waiting.is_empty() {
         let places: Vec<_> = user_data.waiting.iter().map(|url| userdata::parts::shown(url)).collect();
         console.line(&format!(

@@ -9,7 +9,7 @@ use crate::boot::steps::{Action, Context, Failure, Outcome};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde::Serialize;
@@ -27,13 +27,32 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The service does not answer and there is no provisioning disk.
 pub fn fetch(host: &Host, base: Option<String>, dmi: &Dmi) -> anyhow::Result<Seed> {
     let environment = on_disk(host)?;
-    let mut service = Service::at(host, &[base.unwrap_or_else(|| ADDRESS.to_owned())]);
+    let mut service = Service::at(&[base.unwrap_or_else(|| ADDRESS.to_owned())]);
     service.headers.push(("Metadata", "true".to_owned()));
     let path = "/metadata/instance?api-version=2021-08-01&extended=true";
-    let content =
-        host.block_on(service.get(path))?.context("the metadata service of Azure knows nothing of this instance")?;
-    let data: Value = serde_json::from_slice(&content).context("the metadata service's answer is not JSON")?;
-    seed(&data, environment.as_ref(), dmi, &service.base)
+    // It says that it has nothing while it begins to know of the instance.
+    let ask = || async {
+        service.ask(Method::GET, path, &[]).await.map_err(|refusal| match refusal {
+            Refusal::Final(StatusCode::NOT_FOUND | StatusCode::GONE, why) => Refusal::Passing(why),
+            other => other,
+        })
+    };
+    let asked = match host.block_on(patiently(ask)) {
+        Ok(content) => serde_json::from_slice(&content).context("the metadata service's answer is not JSON"),
+        Err(Refusal::Final(_, why) | Refusal::Passing(why)) => {
+            Err(why).with_context(|| format!("cannot read {}{path}", service.base))
+        }
+    };
+    match (asked, &environment) {
+        (Ok(data), _) => seed(&data, environment.as_ref(), dmi, &service.base),
+        // The disk has the user-data; the service would only add to it.
+        (Err(error), Some(_)) => {
+            let mut seed = seed(&json!({"compute": {}}), environment.as_ref(), dmi, &service.base)?;
+            seed.warnings.push(format!("{error:#}; the provisioning disk alone counts"));
+            Ok(seed)
+        }
+        (Err(error), None) => Err(error),
+    }
 }
 
 fn seed(data: &Value, disk: Option<&Environment>, dmi: &Dmi, base: &str) -> anyhow::Result<Seed> {
@@ -167,7 +186,7 @@ impl Action for ReportReady {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let host = context.host;
         let mut service =
-            Service::at(host, &[std::env::var("HOSTWRIGHT_WIRESERVER").unwrap_or_else(|_| WIRESERVER.to_owned())]);
+            Service::at(&[std::env::var("HOSTWRIGHT_WIRESERVER").unwrap_or_else(|_| WIRESERVER.to_owned())]);
         service.headers.push(("x-ms-guest-agent-name", format!("hostwright-bootstrap/{}", env!("CARGO_PKG_VERSION"))));
         service.headers.push(("Content-Type", "application/json".to_owned()));
         let body = json!({"state": "Ready"}).to_string();
@@ -201,6 +220,13 @@ mod tests {
     #[test]
     fn the_provisioning_disk_and_the_service_make_a_seed() {
         let disk = Environment::parse(XML).expect("parsed");
+        let mut dmi = Dmi::default();
+        dmi.product_uuid.push_str("UUID");
+        let alone = seed(&json!({"compute": {}}), Some(&disk), &dmi, "x").expect("seed of the disk alone");
+        assert_eq!(
+            (alone.metadata.instance_id.as_deref(), &alone.user_data[..]),
+            (Some("uuid"), &b"#cloud-config\n"[..])
+        );
         let data = json!({"compute": {"vmId": "ABC", "location": "westeurope", "userData": "eA==", "publicKeys": [],
             "osProfile": {"adminUsername": "", "computerName": ""}}});
         let seed = seed(&data, Some(&disk), &Dmi::default(), "x").expect("seed");

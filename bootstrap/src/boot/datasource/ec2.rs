@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 8;
 /// It does not answer, or gives no instance id.
 pub fn fetch(host: &Host, base: Option<String>, without_token: bool) -> anyhow::Result<Seed> {
     let addresses = base.map_or_else(|| ADDRESSES.map(str::to_owned).to_vec(), |base| vec![base]);
-    let mut service = Service::at(host, &addresses);
+    let mut service = Service::at(&addresses);
     host.block_on(async {
         match token(&service).await {
             Ok(token) => service.headers.push(("X-aws-ec2-metadata-token", token)),

@@ -15,7 +15,7 @@ const ADDRESS: &str = "http://169.254.169.254";
 /// # Errors
 /// It does not answer, or gives no instance id.
 pub fn fetch(host: &Host, base: Option<String>) -> anyhow::Result<Seed> {
-    let mut service = Service::at(host, &[base.unwrap_or_else(|| ADDRESS.to_owned())]);
+    let mut service = Service::at(&[base.unwrap_or_else(|| ADDRESS.to_owned())]);
     service.headers.push(("Metadata-Flavor", "Google".to_owned()));
     let content = host.block_on(service.get("/computeMetadata/v1/?recursive=true"))?;
     let content = content.with_context(|| format!("{} has no /computeMetadata/v1/", service.base))?;

@@ -32,7 +32,7 @@ pub fn fetch(host: &Host, base: Option<String>) -> anyhow::Result<Seed> {
     if addresses[0].contains("169.254.169.254") {
         addresses.extend(interfaces(host).iter().map(|name| format!("http://[fe80::a9fe:a9fe%{name}]")));
     }
-    let service = Service::at(host, &addresses);
+    let service = Service::at(&addresses);
     let documents = host.block_on(async {
         let of = |name: &str| format!("/openstack/latest/{name}");
         let paths =

@@ -1,12 +1,14 @@
-use crate::boot::host::Host;
 use crate::boot::http::{self, Answer, Ask, Bounds};
 use anyhow::Context as _;
 use hostwright_core::backoff::Backoff;
 use hyper::{Method, StatusCode, Uri};
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 
 /// For each request; a service on the same host answers in milliseconds.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// To one of several addresses, of which one may lead nowhere.
+const CONNECT: Duration = Duration::from_secs(1);
 /// A service that starts together with this machine, or a route that comes late, may need a moment.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Of one document.
@@ -17,6 +19,8 @@ const MAX_BYTES: usize = 4 << 20;
 pub struct Service {
     /// `http://169.254.169.254`, without a slash at the end.
     pub base: String,
+    /// Where it is asked if nobody takes a connection there.
+    further: Vec<String>,
     /// Sent with each request.
     pub headers: Vec<(&'static str, String)>,
 }
@@ -31,14 +35,12 @@ pub enum Refusal {
 }
 
 impl Service {
-    /// A service at the first of its addresses that takes a connection; the first one where none does yet.
-    pub fn at(host: &Host, addresses: &[String]) -> Self {
-        let reachable = |address: &&String| {
-            let probe = async { tokio::time::timeout(Duration::from_secs(1), connect(address)).await };
-            addresses.len() == 1 || host.block_on(probe).is_ok_and(|connected| connected.is_ok())
-        };
-        let base = addresses.iter().find(reachable).or(addresses.first()).cloned().unwrap_or_default();
-        Self { base: base.trim_end_matches('/').to_owned(), headers: Vec::new() }
+    /// A service at the first of its addresses that takes a connection. It is not tried out before it is asked: each
+    /// question costs a round trip to connect and one for the answer.
+    pub fn at(addresses: &[String]) -> Self {
+        let mut addresses = addresses.iter().map(|address| address.trim_end_matches('/').to_owned());
+        let base = addresses.next().unwrap_or_default();
+        Self { base, further: addresses.collect(), headers: Vec::new() }
     }
 
     /// A document, or nothing where the service has none (404).
@@ -73,9 +75,26 @@ impl Service {
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let host = uri.authority().map_or("", |authority| authority.as_str());
         let ask = Ask { method, host, target, headers: &self.headers, body };
-        let bounds = Bounds { deadline: DEADLINE, bytes: MAX_BYTES };
-        let answer = http::send(connect(&self.base), ask, bounds).await.map_err(Refusal::Passing)?;
+        let bounds = Bounds { deadline: DEADLINE.min(patience()), bytes: MAX_BYTES };
+        let answer = http::send(self.connect(), ask, bounds).await.map_err(Refusal::Passing)?;
         judged(answer)
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let mut refusal = None;
+        for address in std::iter::once(&self.base).chain(&self.further) {
+            let connecting = connect(address);
+            let connected = if self.further.is_empty() {
+                connecting.await
+            } else {
+                tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(|elapsed| Err(elapsed.into()))
+            };
+            match connected {
+                Ok(stream) => return Ok(stream),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| std::io::ErrorKind::AddrNotAvailable.into()))
     }
 }
 
@@ -129,11 +148,11 @@ fn patience() -> Duration {
     seconds.map_or(PATIENCE, Duration::from_secs)
 }
 
-async fn connect(base: &str) -> std::io::Result<tokio::net::TcpStream> {
+async fn connect(base: &str) -> std::io::Result<TcpStream> {
     let authority = base.split_once("://").map_or(base, |(_, rest)| rest).split('/').next().unwrap_or_default();
     let (name, port) = match authority.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(80)),
         _ => (authority, 80),
     };
-    tokio::net::TcpStream::connect((name.trim_matches(['[', ']']), port)).await
+    TcpStream::connect((name.trim_matches(['[', ']']), port)).await
 }
