@@ -26,8 +26,19 @@ pub fn mend(text: &str, at: Place, why: &str, shifts: &mut Shifts) -> Option<Str
             }
             Some(format!("{}{}{}", &text[..offset], " ".repeat(DEEP), &text[offset..]))
         }
+        "':' must be followed by a valid YAML whitespace" => tabs_to_blanks(text, at),
         _ => None,
     }
+}
+
+/// The tabs between a colon and its value here, of which only the one before a plain value is taken amiss.
+fn tabs_to_blanks(text: &str, at: Place) -> Option<String> {
+    let line = line_offset(text, at.line)?;
+    let value = line + text[line..].char_indices().nth(at.column - 1)?.0;
+    let colon = text[line..value].rfind(':')? + line + 1;
+    let between = &text[colon..value];
+    let is_blank = between.contains('\t') && between.bytes().all(|byte| byte == b'\t' || byte == b' ');
+    is_blank.then(|| format!("{}{}{}", &text[..colon], " ".repeat(between.len()), &text[value..]))
 }
 
 /// The lines after the first one of the quoted text that begins here.

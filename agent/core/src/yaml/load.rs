@@ -266,7 +266,15 @@ impl Loader {
                 }
                 open.key = Some((text, node.place, plain));
             }
-            (Value::Mapping(_), Some((key, _, true))) if key == "<<" => open.merges.push(node),
+            (Value::Mapping(_), Some((key, place, true))) if key == "<<" => {
+                if self.duplicates == Duplicates::Refuse
+                    && let Some(earlier) = open.merges.first()
+                {
+                    let message = format!("key \"<<\" stands in line {} already", earlier.place.line);
+                    return Err(error(place, format!("{message}; name all in one list: <<: [*a, *b]")));
+                }
+                open.merges.push(node);
+            }
             (Value::Mapping(mapping), Some((key, place, _))) => {
                 let entry = Entry { key, place, value: node };
                 if open.seen.insert(entry.key.clone()) {
@@ -473,5 +481,20 @@ mod tests {
         let document = load("\u{feff}a: 1\r\nb: two\r\n", Duplicates::Refuse).expect("loads");
         assert_eq!(document.root.get("a").and_then(|n| n.text()), Some("1"));
         assert_eq!(document.root.get("b").and_then(|n| n.text()), Some("two"));
+    }
+
+    #[test]
+    fn tabs_may_stand_between_a_colon_and_its_value() {
+        let root = load("a:\tb\nc: \t d\ne: 'x:\ty'\n", Duplicates::Refuse).expect("YAML").root;
+        let texts = ["a", "c", "e"].map(|key| root.get(key).and_then(|node| node.text()));
+        assert_eq!(texts, [Some("b"), Some("d"), Some("x:\ty")]);
+    }
+
+    #[test]
+    fn a_merge_key_stands_once_in_a_mapping() {
+        let text = "a: &a {x: 1}\nb: &b {y: 2}\nc:\n  <<: *a\n  <<: *b\n";
+        let error = load(text, Duplicates::Refuse).expect_err("refused");
+        assert_eq!((error.place.line, error.place.column), (5, 3), "{error}");
+        assert!(load(text, Duplicates::LastWins).is_ok());
     }
 }
