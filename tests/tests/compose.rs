@@ -75,7 +75,17 @@ impl Case {
 }
 
 /// The cases that a program answers otherwise.
-fn others(cases: &[Case], command: impl Fn(&[String]) -> Result<Command>) -> Result<Vec<String>> {
+fn others(cases: &[Case], command: impl Fn(&[String]) -> Result<Command> + Sync) -> Result<Vec<String>> {
+    let share = cases.len().div_ceil(std::thread::available_parallelism()?.get());
+    let told = std::thread::scope(|scope| {
+        let threads: Vec<_> = cases.chunks(share).map(|cases| scope.spawn(|| told(cases, &command))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| bail!("a thread panicked"))).collect()
+    });
+    let told: Result<Vec<Vec<String>>> = told;
+    Ok(told?.into_iter().flatten().collect())
+}
+
+fn told(cases: &[Case], command: impl Fn(&[String]) -> Result<Command>) -> Result<Vec<String>> {
     let mut others = Vec::new();
     for case in cases {
         let answer = case.answer_of(&command).with_context(|| case.name.clone())?;

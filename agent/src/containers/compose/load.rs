@@ -20,7 +20,7 @@ pub fn load(path: &Path, project: Option<&str>) -> Loaded {
 /// The canonical model of files as JSON, and what was odd in them.
 pub fn canonical(request: &Request) -> Result<(String, Vec<String>), ConfigError> {
     let folder = request.files.first().and_then(|file| file.parent()).unwrap_or(Path::new("/"));
-    let loaded = model::load(request, Variables::of_process(folder));
+    let loaded = model::load(request, Variables::of_command(folder));
     let notes = loaded.notes.iter().map(|note| {
         let file = loaded.sources.get(note.at.file).map(|file| file.display().to_string()).unwrap_or_default();
         format!("{file}:{}", note.clone().into_problem())

@@ -1,4 +1,5 @@
 use super::fault::{Checked, Fault};
+use super::interpolate::read_bool;
 use super::path::Path;
 use super::shape::{Field, MODEL, Shape, Shown};
 use super::tree::{At, Map, Tree, Value};
@@ -26,7 +27,7 @@ impl Decoder {
             let value = written.and_then(|member| self.shape(&field.shape, member));
             self.path.pop();
             let value = match (value, field.shown) {
-                (Some(value), Shown::Full) if is_empty(&value) => None,
+                (Some(value), Shown::Full) if is_empty(&field.shape, &value) => None,
                 (Some(value), _) => Some(value),
                 (None, Shown::Always) => Some(zero(&field.shape, at)),
                 (None, _) => None,
@@ -74,7 +75,11 @@ impl Decoder {
         let mut decoded = Map::new();
         for (key, tree) in map {
             self.path.push(key);
-            let value = if tree.is_null() { Some(Value::Null) } else { self.shape(member, tree) };
+            let value = match (tree.is_null(), member) {
+                (true, Shape::Text) => Some(zero(member, tree.at)),
+                (true, _) => Some(Value::Null),
+                (false, _) => self.shape(member, tree),
+            };
             self.path.pop();
             decoded.extend(value.map(|value| (key.clone(), Tree::new(tree.at, value))));
         }
@@ -82,13 +87,17 @@ impl Decoder {
     }
 }
 
-fn is_empty(value: &Value) -> bool {
+fn is_empty(shape: &Shape, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) | Value::Int(0) => true,
         Value::Bool(true) | Value::Int(_) => false,
         Value::Float(number) => *number == 0.0,
         // Sizes and durations of nothing are texts here.
-        Value::Text(text) => ["", "0", "0s"].contains(&text.as_str()),
+        Value::Text(text) => match shape {
+            Shape::Bytes => text == "0",
+            Shape::Duration => text == "0s",
+            _ => text.is_empty(),
+        },
         Value::List(items) => items.is_empty(),
         Value::Map(map) => map.is_empty(),
     }
@@ -98,7 +107,7 @@ fn zero(shape: &Shape, at: At) -> Value {
     match shape {
         Shape::Text => Value::Text(String::new()),
         Shape::Bool => Value::Bool(false),
-        Shape::Int => Value::Int(0),
+        Shape::Int | Shape::Unsigned => Value::Int(0),
         Shape::Bytes => Value::Text("0".into()),
         Shape::Struct(fields) => {
             let always = fields.iter().filter(|field| field.shown == Shown::Always);
@@ -114,11 +123,7 @@ fn scalar(shape: &Shape, tree: &Tree) -> Option<Value> {
         (Shape::Text, Value::Text(text)) => Value::Text(text.clone()),
         (Shape::Text, Value::Int(number)) => Value::Text(number.to_string()),
         (Shape::Bool, Value::Bool(flag)) => Value::Bool(*flag),
-        (Shape::Bool, Value::Text(text)) => Value::Bool(match text.to_lowercase().as_str() {
-            "true" | "y" | "yes" | "on" => true,
-            "false" | "n" | "no" | "off" => false,
-            _ => return None,
-        }),
+        (Shape::Bool, Value::Text(text)) => Value::Bool(read_bool(text)?),
         (Shape::Int | Shape::Count, Value::Int(number)) => Value::Int(*number),
         (Shape::Int, Value::Float(number)) => Value::Int(*number as i64),
         (Shape::Int | Shape::Count, Value::Text(text)) => match (shape, text.to_lowercase().as_str()) {
@@ -136,7 +141,7 @@ fn scalar(shape: &Shape, tree: &Tree) -> Option<Value> {
         (Shape::Bytes, Value::Float(_) | Value::Bool(_)) => Value::Text("0".into()),
         (Shape::Duration, Value::Text(text)) => Value::Text(units::print_duration(units::duration(text)?)),
         (Shape::Duration, Value::Int(0)) => Value::Text("0s".into()),
-        (Shape::Mode, Value::Int(number)) => Value::Int(*number),
+        (Shape::Mode, Value::Int(number)) if *number >= 0 => Value::Int(*number),
         (Shape::Mode, Value::Text(text)) if text.parse::<i64>().is_ok() => Value::Text(text.clone()),
         _ => return None,
     })

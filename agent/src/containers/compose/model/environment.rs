@@ -1,5 +1,6 @@
 use super::dotenv::{self, Format};
 use super::fault::{Checked, Fault};
+use super::interpolate::read_bool;
 use super::load::Session;
 use super::path::Path as Keys;
 use super::tree::{Map, Tree, Value};
@@ -57,8 +58,12 @@ fn env_files(session: &mut Session, own: &Tree, variables: &Variables, service: 
     let mut found = BTreeMap::new();
     for file in items(own.get("env_file")) {
         let Some(path) = file.get_text("path") else { continue };
-        let required = !matches!(&file.get("required").map(|tree| &tree.value), Some(Value::Bool(false)));
         let mut fail = |message: String| faults.push(Fault::new(file.at, &Keys::of("env_file"), message));
+        let required = file.get("required").and_then(Tree::printed).map_or(Some(true), |text| read_bool(&text));
+        let Some(required) = required else {
+            fail("required takes true or false".into());
+            continue;
+        };
         session.watch(path.into());
         let format = match file.get_text("format") {
             None | Some("") => Format::Compose,

@@ -56,7 +56,8 @@ impl Extends<'_> {
         };
         let Some(extends) = own.get("extends") else { return Ok(service) };
         let Some((other, file)) = target(extends) else {
-            return one(Fault::new(extends.at, &keys, "extends needs the key \"service\", a service's name"));
+            let message = "extends needs the key \"service\", a service's name; \"file\" may name the file that has it";
+            return one(Fault::new(extends.at, &keys, message));
         };
         let mut loaded = None;
         let step = match file {
@@ -113,7 +114,13 @@ impl Extends<'_> {
 fn target(extends: &Tree) -> Option<(String, Option<&str>)> {
     match &extends.value {
         Value::Text(name) => Some((name.clone(), None)),
-        Value::Map(map) => Some((map.get("service")?.as_text()?.to_owned(), map.get("file").and_then(Tree::as_text))),
+        Value::Map(map) => {
+            let file = map.get("file").filter(|file| !file.is_null());
+            if file.is_some_and(|file| file.as_text().is_none()) {
+                return None;
+            }
+            Some((map.get("service")?.as_text()?.to_owned(), file.and_then(Tree::as_text)))
+        }
         _ => None,
     }
 }

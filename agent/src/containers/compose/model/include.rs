@@ -101,6 +101,7 @@ fn entry(session: &mut Session, item: &Tree) -> Checked<Entry> {
         }
     };
     match &item.value {
+        Value::Null => Ok(Entry { at, paths: Vec::new(), folder: None, env_files: Vec::new() }),
         Value::Text(path) => Ok(Entry { at, paths: vec![path.clone()], folder: None, env_files: Vec::new() }),
         Value::Map(map) => {
             let known = ["path", "project_directory", "env_file"];

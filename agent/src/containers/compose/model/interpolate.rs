@@ -131,10 +131,15 @@ fn cast_text(cast: Cast, text: &str) -> Option<Value> {
     match cast {
         Cast::Int => text.parse().ok().map(Value::Int),
         Cast::Float => text.parse().ok().map(Value::Float),
-        Cast::Bool => match text.to_lowercase().as_str() {
-            "true" | "y" | "yes" | "on" => Some(Value::Bool(true)),
-            "false" | "n" | "no" | "off" => Some(Value::Bool(false)),
-            _ => None,
-        },
+        Cast::Bool => read_bool(text).map(Value::Bool),
+    }
+}
+
+/// As Compose reads a boolean that stands as a text.
+pub fn read_bool(text: &str) -> Option<bool> {
+    match text.to_lowercase().as_str() {
+        "true" | "y" | "yes" | "on" => Some(true),
+        "false" | "n" | "no" | "off" => Some(false),
+        _ => None,
     }
 }

@@ -192,13 +192,13 @@ impl Session {
             let documents = self.documents(file, At::start(source))?;
             let names = documents.iter().filter_map(|document| document.get("name"));
             written = names
-                .filter_map(|name| name.text().filter(|_| !name.is_null()).map(str::to_owned))
+                .filter_map(|name| name.text().filter(|text| !name.is_null() && !text.is_empty()).map(str::to_owned))
                 .next_back()
                 .or(written);
         }
         // They are read again as what they are.
         (self.sources, self.bytes) = (Vec::new(), 0);
-        let name = match written.filter(|text| !text.is_empty()) {
+        let name = match written {
             Some(text) => {
                 let filled = super::template::fill(&text, variables)
                     .map_err(|message| vec![Fault::new(At::start(0), &Keys::of("name"), message)])?;

@@ -11,6 +11,8 @@ enum Resolve {
     /// A folder, or a place elsewhere that the builder knows.
     Context,
     Mount,
+    /// As `Plain`; Compose takes an empty one for the project's folder.
+    Whole,
     DriverOptions,
 }
 
@@ -24,8 +26,8 @@ static RESOLVE: LazyLock<Table<Resolve>> = LazyLock::new(|| {
         ("services.*.extends.file", Resolve::Plain),
         ("services.*.develop.watch.[].path", Resolve::Plain),
         ("services.*.volumes.[]", Resolve::Mount),
-        ("configs.*.file", Resolve::Plain),
-        ("secrets.*.file", Resolve::Plain),
+        ("configs.*.file", Resolve::Whole),
+        ("secrets.*.file", Resolve::Whole),
         ("volumes.*", Resolve::DriverOptions),
     ])
 });
@@ -53,11 +55,23 @@ fn tree(value: &mut Tree, keys: &mut Keys, folder: &Path) -> Checked<()> {
 fn by_rule(rule: Resolve, value: &mut Tree, keys: &Keys, folder: &Path) -> Checked<()> {
     match rule {
         Resolve::Plain => make_absolute(value, folder),
+        Resolve::Whole => {
+            if let Value::Text(text) = &mut value.value {
+                *text = absolute(text, folder);
+            }
+        }
         Resolve::Context => {
             let elsewhere = |text: &str| {
                 text.contains("://")
                     || ["service:", "github.com/", "git@"].iter().any(|prefix| text.starts_with(prefix))
             };
+            if value.as_text().is_none() && !value.is_null() {
+                return one(Fault::new(
+                    value.at,
+                    keys,
+                    format!("expected a folder or an address, found {}", value.kind()),
+                ));
+            }
             if !value.as_text().is_some_and(elsewhere) {
                 make_absolute(value, folder);
             }

@@ -21,7 +21,9 @@ impl Model {
             all.insert(key.clone(), tree.into());
         }
         for (key, tree) in &self.extensions {
-            all.insert(key.clone(), tree.into());
+            let mut value = tree.into();
+            empty_lists_as_null(&mut value);
+            all.insert(key.clone(), value);
         }
         for kind in ["secrets", "configs"] {
             let objects = all.get_mut(kind).and_then(Json::as_object_mut).into_iter().flat_map(Object::values_mut);
@@ -43,6 +45,16 @@ fn ssh_path((name, service): (&String, &Tree)) -> Option<Fault> {
     let has_path = items(Some(ssh)).iter().any(|key| key.as_text().is_some_and(|key| key.contains('=')));
     let path = Path::of(&format!("services.{name}.build.ssh"));
     has_path.then(|| Fault::new(ssh.at, &path, "a key with a path has no form in JSON"))
+}
+
+/// In what is the operator's own, Compose prints an empty list as nothing.
+fn empty_lists_as_null(value: &mut Json) {
+    match value {
+        Json::Array(items) if items.is_empty() => *value = Json::Null,
+        Json::Array(items) => items.iter_mut().for_each(empty_lists_as_null),
+        Json::Object(map) => map.values_mut().for_each(empty_lists_as_null),
+        _ => {}
+    }
 }
 
 /// Compose prints the mode of a file that was written as a text as if its digits were decimal.

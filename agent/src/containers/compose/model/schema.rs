@@ -105,6 +105,9 @@ impl Checker<'_> {
     }
 
     fn number(&mut self, schema: &Json, at: At, number: f64) {
+        if !number.is_finite() {
+            self.fault(at, "is no number that a host could use; put it in quotes if it is meant as a text");
+        }
         if let Some(least) = schema["minimum"].as_f64().filter(|least| number < *least) {
             self.fault(at, format!("must be at least {least}"));
         }

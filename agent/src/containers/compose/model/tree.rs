@@ -211,6 +211,8 @@ fn float(text: &str) -> Option<Value> {
     let has_digit = unsigned.bytes().any(|b| b.is_ascii_digit());
     (numeric && has_digit && unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
         .then(|| text.parse().ok())?
+        // What is too large for a number stays a text.
+        .filter(|number: &f64| number.is_finite())
         .map(Value::Float)
 }
 

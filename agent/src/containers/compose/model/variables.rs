@@ -20,6 +20,15 @@ impl Variables {
         Self(all)
     }
 
+    /// Those of a command: its `PWD` is the folder in which it was typed, as for `docker compose`.
+    pub fn of_command(folder: &Path) -> Self {
+        let mut all = Self::of_process(folder);
+        if let Some(typed) = std::env::var("PWD").ok().filter(|typed| !typed.is_empty()) {
+            all.set("PWD", &typed);
+        }
+        all
+    }
+
     /// The given ones alone.
     #[cfg(test)]
     pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
