@@ -90,6 +90,35 @@ impl Host {
         Ok(arrived)
     }
 
+    /// Both outputs have every line once and in order, also after the agent had time to notice more files.
+    pub fn complete(&self) -> Result<()> {
+        let (platform, archive) = self.wait_complete()?;
+        exactly_once_in_order(&platform).context("platform")?;
+        exactly_once_in_order(&archive).context("archive")
+    }
+
+    pub fn wait_archived(&self) -> Result<()> {
+        eventually("the archive is complete", SOON, || {
+            self.at_archive().is_ok_and(|arrived| arrived.missing(self.written).is_empty())
+        })
+    }
+
+    /// Has written lines of which the platform has some and the archive all, then takes the platform away.
+    pub fn with_backlog(&mut self, pattern: &str, more: &str) -> Result<AgentProcess> {
+        self.write("log.json", 500)?;
+        let agent = self.agent(pattern, more)?;
+        self.complete()?;
+        self.receiver.stop()?;
+        self.write("log.json", 3000)?;
+        self.wait_archived()?;
+        Ok(agent)
+    }
+
+    pub fn copy_and_truncate(&self, copy: &str) -> Result<()> {
+        fs::copy(self.log("log.json"), self.log(copy))?;
+        Ok(File::options().write(true).open(self.log("log.json"))?.set_len(0)?)
+    }
+
     pub fn at_platform(&self) -> Result<Arrived> {
         Arrived::of(&self.receiver.messages()?)
     }
