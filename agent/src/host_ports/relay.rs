@@ -249,6 +249,13 @@ mod tests {
         (near, listener.accept().await.expect("accepted").0)
     }
 
+    /// So much time has passed for the relay, and hardly any for us.
+    async fn passed(time: Duration) {
+        tokio::time::pause();
+        tokio::time::sleep(time).await;
+        tokio::time::resume();
+    }
+
     async fn hear(stream: &mut TcpStream, expected: &[u8]) {
         let mut heard = vec![0; expected.len()];
         stream.read_exact(&mut heard).await.expect("read");
@@ -289,7 +296,7 @@ mod tests {
         hear(&mut container, REQUEST).await;
         leave.send(()).expect("under way");
         // The answer is not there yet, so neither is the border.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        passed(Duration::from_millis(50)).await;
         container.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.expect("sent");
         hear(&mut client, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
         client.write_all(REQUEST).await.expect("sent");
@@ -304,7 +311,7 @@ mod tests {
         hear(&mut container, REQUEST).await;
         leave.send(()).expect("under way");
         // Longer than the silence that counts: but the client waits for its answer.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        passed(Duration::from_millis(1500)).await;
         assert!(!task.is_finished());
         container.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("sent");
         let (end, _near) = tokio::time::timeout(Duration::from_secs(5), task).await.expect("in time").expect("ended");
@@ -319,7 +326,7 @@ mod tests {
         container.write_all(b"world").await.expect("sent");
         hear(&mut client, b"world").await;
         leave.send(()).expect("under way");
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        passed(Duration::from_millis(1500)).await;
         assert!(!task.is_finished());
         client.write_all(REQUEST).await.expect("sent");
         hear(&mut container, REQUEST).await;
