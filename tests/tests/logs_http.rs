@@ -89,9 +89,29 @@ fn a_line_that_loki_finds_too_long_holds_back_no_other() -> Result<()> {
     ensure!(app.wait_complete(arrived)? == 0, "duplicates");
     eventually("a dead letter", SOON, || {
         let letters = std::fs::read_to_string(agent.state_folder().join("logs/dead-letters-platform.ndjson"))?;
-        ensure!(letters.lines().count() == 1 && letters.contains("max entry size"), "{letters}");
+        ensure!(letters.lines().count() == 1 && letters.contains("Max entry size"), "{letters}");
         Ok(())
     })
+}
+
+#[test]
+fn lines_that_are_too_old_for_loki_become_dead_letters_by_the_hundred_and_hold_back_no_other() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let oldest = Some(NANOSECONDS - 500_000_000);
+    let loki = LokiPlatform::start(Setup { oldest, ..Setup::default() })?;
+    let old: String = (0..3000).map(|n| format!("{{\"old\":{n},\"time\":\"2026-11-10T10:11:12Z\"}}\n")).collect();
+    app.append(&old)?;
+    app.write(300)?;
+    let agent = app.agent(&format!("{{loki: {{url: '{}'}}}}", loki.server.url()))?;
+    let arrived = || loki.entries().iter().map(|entry| sequence(&entry.line)).collect();
+    ensure!(app.wait_complete(arrived)? == 0, "duplicates");
+    eventually("dead letters", SOON, || {
+        let letters = std::fs::read_to_string(agent.state_folder().join("logs/dead-letters-platform.ndjson"))?;
+        ensure!(letters.lines().filter(|letter| letter.contains("too old")).count() == 3000, "{}", letters.len());
+        ensure!(letters.lines().count() == 3000, "{} letters", letters.lines().count());
+        Ok(())
+    })?;
+    wait_well(&agent)
 }
 
 fn attribute(list: &Value, name: &str) -> Value {

@@ -22,6 +22,8 @@ pub struct Setup {
     pub tenant: Option<String>,
     /// limits_config: allow_structured_metadata is false.
     pub refuses_structured_metadata: bool,
+    /// What is older is refused (limits_config: reject_old_samples_max_age), in nanoseconds since 1970.
+    pub oldest: Option<i128>,
 }
 
 pub type Labels = BTreeMap<String, String>;
@@ -116,7 +118,12 @@ impl State {
     }
 
     fn take(&mut self, labels: &Labels, entry: Entry) -> Result<(), String> {
-        let shown = || format!("{labels:?}");
+        let shown = || {
+            let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+            format!("{{{}}}", labels.join(", "))
+        };
+        let at = |nanoseconds| jiff::Timestamp::from_nanosecond(nanoseconds).unwrap_or_default().strftime("%FT%TZ");
+        let own = at(entry.nanoseconds);
         if self.setup.refuses_structured_metadata && !entry.metadata.is_empty() {
             return Err(format!(
                 "stream '{}' includes structured metadata, but this feature is disallowed. Please see \
@@ -125,12 +132,28 @@ impl State {
             ));
         }
         if entry.line.len() > LONGEST_LINE {
-            return Err(format!("max entry size '262144' bytes exceeded for stream '{}'", shown()));
+            return Err(format!(
+                "Max entry size '262144' bytes exceeded for stream '{}' while adding an entry with length '{}' bytes",
+                shown(),
+                entry.line.len()
+            ));
+        }
+        if let Some(oldest) = self.setup.oldest.filter(|oldest| entry.nanoseconds < *oldest) {
+            return Err(format!(
+                "entry for stream '{}' has timestamp too old: {own}, oldest acceptable timestamp is: {}",
+                shown(),
+                at(oldest)
+            ));
         }
         let stream = self.streams.entry(labels.clone()).or_default();
         let newest = stream.iter().map(|entry| entry.nanoseconds).max().unwrap_or(i128::MIN / 2);
         if entry.nanoseconds < newest - WINDOW {
-            return Err(format!("entry too far behind for stream '{}'", shown()));
+            return Err(format!(
+                "entry with timestamp {own} ignored, reason: 'entry too far behind, entry timestamp is: {own}, oldest \
+                 acceptable timestamp is: {}',\nuser 'fake', total ignored: 1 out of 2 for stream: {}",
+                at(newest - WINDOW),
+                shown()
+            ));
         }
         let known = self.known.entry(labels.clone()).or_default();
         if known.insert((entry.nanoseconds, entry.line.clone())) {

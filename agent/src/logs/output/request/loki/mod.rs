@@ -1,14 +1,29 @@
+/// What Loki says of entries that it does not take.
+pub mod answer;
+
 use super::batch::Selection;
-use super::http::{Client, Request, again};
+use super::http::{Answer, Client, Request, again};
 use super::{NotTaken, Undelivered};
 use crate::logs::output::Origin;
 use crate::logs::output::encode::SEVERITIES;
 use crate::logs::output::encode::loki::NO_LEVEL;
 use crate::logs::record::Facts;
 use crate::protobuf::{push_bytes, push_head, varint_length};
+use answer::TooOld;
 use hostwright_core::config::logs::output::loki::{Label, Loki as Settings};
 use reqwest::header::HeaderMap;
 use std::collections::BTreeMap;
+
+/// No Loki refuses an entry of this length for it.
+const SHORT: usize = 64 << 10;
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    Again,
+    Refused,
+}
 
 /// Grafana Loki, by its push API with protobuf: <https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs>.
 #[derive(Debug)]
@@ -39,11 +54,53 @@ impl Loki {
         if answer.status.is_success() {
             return Ok(Vec::new());
         }
-        let said = self.client.said(&answer);
-        if answer.status.as_u16() == 400 && said.contains("structured metadata") {
-            return Err(again(format!("{said}; set structured_metadata: false for it, or allow it there"), None));
+        if answer.status.as_u16() == 400 {
+            return self.not_taken(items, &answer);
         }
         Err(self.client.undelivered(&answer))
+    }
+
+    /// Of a request with entries that are too old it took the others. It names one reason: of what is long enough to be
+    /// refused for its length too, it is asked again.
+    fn not_taken(&mut self, items: Selection<'_>, answer: &Answer) -> Result<Vec<NotTaken>, Undelivered> {
+        let said = self.client.said(answer);
+        if answer::wants_no_metadata(&said) {
+            return Err(again(format!("{said}; set structured_metadata: false for it, or allow it there"), None));
+        }
+        let one = |index, refused| NotTaken { index, refused, why: said.clone() };
+        if items.len() == 1 && answer::is_of_an_entry(&said) {
+            return Ok(vec![one(0, true)]);
+        }
+        let text = String::from_utf8_lossy(&answer.body);
+        let too_old = TooOld::of(&text);
+        let fates = too_old.map(|too_old| self.fates(items, too_old)).unwrap_or_default();
+        let refused = fates.iter().filter(|fate| **fate == Fate::Refused).count();
+        // A stream's limit rises with the entries of the request itself: which of them came before that is not told.
+        let is_clear = too_old.and_then(|too_old| too_old.stream).is_none_or(|(_, count)| count == refused);
+        if refused == 0 || !is_clear {
+            return Err(self.client.undelivered(answer));
+        }
+        let not_taken = fates.into_iter().enumerate().filter(|(_, fate)| *fate != Fate::Taken);
+        Ok(not_taken.map(|(index, fate)| one(index, fate == Fate::Refused)).collect())
+    }
+
+    fn fates(&self, items: Selection<'_>, too_old: TooOld<'_>) -> Vec<Fate> {
+        let level_is_label = self.labels.contains(&Label::Level);
+        let mut all = Vec::with_capacity(items.len());
+        for (facts, share) in items.groups() {
+            let levels = if level_is_label { 0..=NO_LEVEL } else { 0..=0 };
+            let streams = levels.map(|level| self.stream(facts, level_is_label.then_some(level)));
+            let is_meant: Vec<_> = streams.map(|labels| too_old.is_about(&labels)).collect();
+            all.extend(share.items().map(|(item, entry)| {
+                let stream = entry.first().filter(|_| level_is_label).map_or(0, |level| usize::from(*level));
+                match is_meant.get(stream) {
+                    Some(true) if item.time < too_old.oldest => Fate::Refused,
+                    Some(true) if entry.len() <= SHORT => Fate::Taken,
+                    _ => Fate::Again,
+                }
+            }));
+        }
+        all
     }
 
     /// logproto.PushRequest
@@ -105,7 +162,7 @@ fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Label, Loki};
+    use super::{Fate, Label, Loki, TooOld};
     use crate::http::canned::endpoint;
     use crate::logs::output::Origin;
     use crate::logs::output::request::batch::{Batch, Group, Item, Selection};
@@ -120,8 +177,31 @@ mod tests {
     }
 
     #[test]
+    fn what_loki_takes_no_more_is_refused_and_what_is_not_known_comes_again() {
+        let second = 1_794_651_072_000_000_000;
+        let item = |end, time| Item { is_dated: true, end, time, content: 0, offset: 0, length: 0 };
+        let facts = |source: &str| Facts { source: source.into(), ..Facts::default() }.into();
+        let batch = Batch {
+            bytes: b"\x03a\x08b\x03c\x03d".as_slice().into(),
+            items: vec![item(2, second - 1), item(4, second - 1), item(6, second), item(8, second - 1)],
+            groups: vec![Group { facts: facts("s"), items: 0..3 }, Group { facts: facts("t"), items: 3..4 }],
+        };
+        let all = Selection { batch: &batch, indices: &[0, 1, 2, 3] };
+        let fates = |labels: Vec<Label>, stream: Option<_>| {
+            loki(labels).fates(all, TooOld { oldest: second, stream: stream.map(|stream| (stream, 1)) })
+        };
+        let (taken, again, refused) = (Fate::Taken, Fate::Again, Fate::Refused);
+        assert_eq!(fates(vec![Label::Source], None), [refused, refused, taken, refused]);
+        let stream = "{env=\"p\", source=\"theirs\"}";
+        assert_eq!(fates(vec![Label::Host], Some(stream)), [again, again, again, again]);
+        assert_eq!(fates(vec![], Some(stream)), [refused, refused, taken, refused]);
+        let of_level = "{env=\"p\", level=\"unknown\", source=\"theirs\"}";
+        assert_eq!(fates(vec![Label::Level], Some(of_level)), [again, refused, again, again]);
+    }
+
+    #[test]
     fn entries_are_told_apart_by_file_and_level_and_stay_in_order() {
-        let item = |end| Item { end, time: 0, content: 0, offset: 0, length: 0 };
+        let item = |end| Item { is_dated: true, end, time: 0, content: 0, offset: 0, length: 0 };
         let facts = |source: &str| Facts { source: source.into(), ..Facts::default() }.into();
         let batch = Batch {
             bytes: b"\x03a\x08b\x03c\x03d".as_slice().into(),

@@ -1,0 +1,82 @@
+use crate::logs::record::{Time, Zone};
+
+/// What Loki says of single entries when it answers 400: those it names it does not take, the others of the request it
+/// took. (validation/validate.go and ingester/stream.go of Loki have the texts.)
+const OF_AN_ENTRY: [&str; 7] = [
+    "timestamp too old",
+    "timestamp too new",
+    "too far behind",
+    "out of order",
+    "Max entry size",
+    "structured metadata too large",
+    "too many structured metadata",
+];
+const OLDEST: &str = "oldest acceptable timestamp is: ";
+const IGNORED: &str = "total ignored: ";
+const OF_STREAM: &str = "for stream: ";
+
+/// Whether what it says is about an entry, and not about how we are configured.
+pub fn is_of_an_entry(said: &str) -> bool {
+    OF_AN_ENTRY.iter().any(|reason| said.contains(reason))
+}
+
+/// Whether it takes no structured metadata at all.
+pub fn wants_no_metadata(said: &str) -> bool {
+    said.contains("includes structured metadata, but this feature is disallowed")
+}
+
+/// What is older than it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooOld<'a> {
+    /// Nanoseconds since 1970.
+    pub oldest: i64,
+    /// The labels of the one stream that this is about, and how many entries of it; all streams, if none is named.
+    pub stream: Option<(&'a str, usize)>,
+}
+
+impl<'a> TooOld<'a> {
+    pub fn of(said: &'a str) -> Option<Self> {
+        let at = said.find(OLDEST)? + OLDEST.len();
+        let time = said[at..].split(|c: char| !(c.is_ascii_alphanumeric() || "-:+.".contains(c))).next()?;
+        let oldest = Time::of(time, &Zone::Utc)?.nanoseconds();
+        let stream = match said.contains("too far behind") {
+            // A stream's own limit: its newest entry, less an hour or so.
+            true => Some(Self::stream(&said[at..])?),
+            false => None,
+        };
+        Some(Self { oldest, stream })
+    }
+
+    fn stream(said: &'a str) -> Option<(&'a str, usize)> {
+        let (_, counted) = said.split_once(IGNORED)?;
+        let (count, _) = counted.split_once(' ')?;
+        let (_, labels) = counted.split_once(OF_STREAM)?;
+        Some((labels.trim_end(), count.parse().ok()?))
+    }
+
+    /// Whether it is about a stream with these labels.
+    pub fn is_about(&self, labels: &str) -> bool {
+        self.stream.is_none_or(|(stream, _)| stream.starts_with(labels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TooOld;
+
+    #[test]
+    fn what_is_older_than_loki_takes_is_known_by_the_time_and_the_stream_that_it_names() {
+        let second = 1_000_000_000;
+        let for_all = "entry for stream '{a=\"b\"}' has timestamp too old: 2026-11-01T00:00:00Z, oldest acceptable timestamp is: 2026-11-14T10:11:12Z";
+        let too_old = TooOld::of(for_all).expect("told");
+        let oldest = 1_794_651_072 * second;
+        assert_eq!(too_old, TooOld { oldest, stream: None });
+        assert!(too_old.is_about("{x=\"y\"}"));
+        let of_one = "entry with timestamp 2026-11-01 00:00:00 +0000 UTC ignored, reason: 'entry too far behind, entry timestamp is: 2026-11-01T00:00:00Z, oldest acceptable timestamp is: 2026-11-14T10:11:12Z',\nuser 'fake', total ignored: 1 out of 2 for stream: {a=\"b\"}\n";
+        let too_old = TooOld::of(of_one).expect("told");
+        assert!(too_old.is_about("{a=\"b\"}") && !too_old.is_about("{a=\"c\"}"));
+        assert_eq!(too_old.stream, Some(("{a=\"b\"}", 1)));
+        assert_eq!(TooOld::of("oldest acceptable timestamp is: soon"), None);
+        assert_eq!(TooOld::of("entry too far behind, oldest acceptable timestamp is: 2026-11-14T10:11:12Z"), None);
+    }
+}
