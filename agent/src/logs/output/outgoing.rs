@@ -1,6 +1,7 @@
 use super::request::batch::{Group, Item};
-use crate::logs::record::{Facts, Record};
+use crate::logs::record::{Facts, Record, Time};
 use crate::logs::source::lines::Line;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Records that were read and encoded, and are to go out.
@@ -33,14 +34,15 @@ pub struct Refused {
 }
 
 impl Refused {
-    pub fn of(line: &Line<'_>, record: &Record<'_>, facts: &Arc<Facts>, why: String) -> Self {
+    /// `text` is the line as its source reads it.
+    pub fn of(line: &Line<'_>, record: &Record<'_>, facts: &Arc<Facts>, (text, why): (Cow<'_, str>, String)) -> Self {
         Self {
             facts: facts.clone(),
             content: record.id.content,
             offset: line.offset,
             length: line.length as u64,
             why,
-            text: Some(String::from_utf8_lossy(line.bytes).into_owned()),
+            text: Some(text.into_owned()),
         }
     }
 }
@@ -52,14 +54,19 @@ impl Outgoing {
         self.groups.clear();
     }
 
-    /// Notes that the last bytes are a record of the line.
-    pub fn took(&mut self, line: &Line<'_>, record: &Record<'_>, facts: &Arc<Facts>) {
+    /// Notes that the last bytes are a record of the line; `now` is the time of lines that say none.
+    pub fn took(&mut self, line: &Line<'_>, record: &Record<'_>, facts: &Arc<Facts>, now: &str) {
         if !self.itemised {
             return;
         }
-        let time = record.time.nanoseconds();
-        let content = record.id.content;
-        self.items.push(Item { end: self.bytes.len(), time, content, offset: line.offset, length: line.length as u64 });
+        self.items.push(Item {
+            end: self.bytes.len(),
+            time: record.time.nanoseconds(),
+            is_dated: record.time != Time::Text(now),
+            content: record.id.content,
+            offset: line.offset,
+            length: line.length as u64,
+        });
         let end = self.items.len();
         match self.groups.last_mut() {
             Some(group) if Arc::ptr_eq(&group.facts, facts) => group.items.end = end,

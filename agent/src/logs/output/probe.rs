@@ -33,9 +33,9 @@ pub async fn probe(platform: &Platform, origin: &Origin, text: &str) -> Result<S
     encoder(platform, origin, &facts).encode(&record, &mut bytes)?;
     let sent = async {
         if request::answers_each_batch(platform) {
-            let item =
-                Item { end: bytes.len(), time: time.nanoseconds(), content: 0, offset: 0, length: bytes.len() as u64 };
-            let open = request::Platform::open(platform, origin).await.map_err(|error| format!("{error:#}"))?;
+            let (end, time, length) = (bytes.len(), time.nanoseconds(), bytes.len() as u64);
+            let item = Item { end, time, is_dated: true, content: 0, offset: 0, length };
+            let open = request::Platform::open(platform, (origin, None)).await.map_err(|error| format!("{error:#}"))?;
             deliver(open, bytes, item, facts).await
         } else {
             stream(platform, &bytes).await

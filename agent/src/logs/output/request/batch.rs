@@ -21,6 +21,8 @@ pub struct Item {
     pub end: usize,
     /// When it happened, in nanoseconds since 1970.
     pub time: i64,
+    /// Its line says so; otherwise that is when it was read.
+    pub is_dated: bool,
     /// What the file's content is called.
     pub content: u64,
     /// Where its line begins in the file.
@@ -90,7 +92,7 @@ mod tests {
     use std::sync::Arc;
 
     fn batch() -> Batch {
-        let item = |end| Item { end, time: 0, content: 0, offset: 0, length: 0 };
+        let item = |end| Item { is_dated: true, end, time: 0, content: 0, offset: 0, length: 0 };
         let facts = |file: &str| Arc::new(Facts { file: file.into(), ..Facts::default() });
         Batch {
             bytes: Bytes::from_static(b"abbcccd"),

@@ -5,6 +5,7 @@ use crate::logs::status::{Health, Hindrance};
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::logs::output as config;
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -47,18 +48,27 @@ pub struct Courier {
     origin: Arc<Origin>,
     output: String,
     health: Arc<Health>,
+    /// For what is to survive a restart.
+    place: PathBuf,
 }
 
 impl Courier {
-    pub fn new(settings: config::Platform, origin: Arc<Origin>, output: &str, health: Arc<Health>) -> Self {
-        Self { settings, origin, output: output.to_owned(), health }
+    /// Of an output; `state` is the duty's folder for durable state.
+    pub fn new(
+        settings: config::Platform,
+        origin: Arc<Origin>,
+        (output, health): (&str, Arc<Health>),
+        state: &Path,
+    ) -> Self {
+        let place = state.join(format!("hours-{output}.json"));
+        Self { settings, origin, output: output.to_owned(), health, place }
     }
 
     /// Runs until there are no more batches to come.
     pub async fn run(self, mut batches: Receiver<Batch>, settled: Sender<Settled>) {
         let mut backoff = Backoff::new(AGAIN.0, AGAIN.1);
         let mut platform = loop {
-            match Platform::open(&self.settings, &self.origin).await {
+            match Platform::open(&self.settings, (&self.origin, Some(&self.place))).await {
                 Ok(platform) => break platform,
                 Err(error) => {
                     self.health.hindered(Hindrance::Connection, &self.output, format!("{error:#}"));
@@ -161,6 +171,7 @@ mod tests {
     use crate::logs::output::request::{NotTaken, Undelivered};
     use hostwright_core::config::logs::output::Platform;
     use std::collections::VecDeque;
+    use std::path::Path;
 
     type Answer = Result<Vec<NotTaken>, Undelivered>;
     type Script = Box<dyn Fn(&[usize]) -> Answer + Send>;
@@ -184,12 +195,14 @@ mod tests {
 
     async fn settled(count: usize, answers: Vec<Script>) -> (Vec<(usize, String)>, Vec<Vec<usize>>) {
         tokio::time::pause();
-        let item = |index| Item { end: index + 1, time: 0, content: 0, offset: index as u64, length: 1 };
+        let item =
+            |index| Item { is_dated: true, end: index + 1, time: 0, content: 0, offset: index as u64, length: 1 };
         let batch =
             Batch { bytes: vec![b'x'; count].into(), items: (0..count).map(item).collect(), groups: Vec::new() };
         let mut platform = Scripted { answers: answers.into(), seen: Vec::new() };
         let origin = Origin { host: String::new(), labels: Default::default() };
-        let courier = Courier::new(Platform::File("/x".into()), origin.into(), "es", Default::default());
+        let courier =
+            Courier::new(Platform::File("/x".into()), origin.into(), ("es", Default::default()), Path::new("/x"));
         let refused = courier.settle(&mut platform, &batch).await;
         (refused, platform.seen)
     }

@@ -34,6 +34,7 @@ use batch::Selection;
 use courier::Deliver;
 use hostwright_core::config::logs::output as config;
 use hostwright_core::config::logs::output::ovh::Protocol;
+use std::path::Path;
 
 /// A log platform that answers each request.
 #[derive(Debug)]
@@ -70,11 +71,12 @@ pub fn begins_where_it_ended(platform: &config::Platform) -> bool {
 }
 
 impl Platform {
-    /// Makes ready what is needed to send: secrets, certificates. Connects to nothing.
+    /// Makes ready what is needed to send: secrets, certificates. Connects to nothing. With the origin of the records
+    /// comes a place for what is to survive a restart, if anything is.
     ///
     /// # Errors
     /// One of these is not to be had.
-    pub async fn open(settings: &config::Platform, origin: &Origin) -> anyhow::Result<Self> {
+    pub async fn open(settings: &config::Platform, (origin, place): (&Origin, Option<&Path>)) -> anyhow::Result<Self> {
         match settings {
             config::Platform::Bulk(settings) => Ok(Self::Bulk(bulk::Bulk::new(settings))),
             config::Platform::CloudWatch(settings) => {
@@ -85,7 +87,7 @@ impl Platform {
             config::Platform::Otlp(settings) => Ok(Self::Otlp(otlp::Otlp::new(settings, origin))),
             config::Platform::Lumberjack(settings) => Ok(Self::Lumberjack(lumberjack::Lumberjack::new(settings))),
             config::Platform::Archive(settings) => {
-                Ok(Self::Archive(Box::new(archive::Archive::open(settings, origin)?)))
+                Ok(Self::Archive(Box::new(archive::Archive::open(settings, origin, place)?)))
             }
             config::Platform::Ovh(settings) => match &settings.protocol {
                 Protocol::Lumberjack(settings) => Ok(Self::Lumberjack(lumberjack::Lumberjack::new(settings))),

@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn lines_become_an_array() {
-        let item = |end| Item { end, time: 0, content: 0, offset: 0, length: 0 };
+        let item = |end| Item { is_dated: true, end, time: 0, content: 0, offset: 0, length: 0 };
         let batch = Batch { bytes: "{}\n[]\n1\n".into(), items: vec![item(3), item(6), item(8)], groups: Vec::new() };
         let of = |indices: &[usize]| array(Selection { batch: &batch, indices });
         assert_eq!(of(&[0, 2]), "[{},1]");

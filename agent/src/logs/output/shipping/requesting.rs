@@ -37,8 +37,8 @@ impl Shipping {
     pub(super) async fn request(&mut self) -> anyhow::Result<()> {
         let (batches, to_courier) = mpsc::channel(1);
         let (from_courier, settled) = mpsc::channel(1);
-        let Task { settings, name, origin, health, .. } = &self.task;
-        let courier = Courier::new(settings.platform.clone(), origin.clone(), name, health.clone());
+        let Task { settings, name, origin, health, state, .. } = &self.task;
+        let courier = Courier::new(settings.platform.clone(), origin.clone(), (name, health.clone()), state);
         let courier = tokio::spawn(courier.run(to_courier, from_courier));
         let spare = Vec::new();
         let mut portions = Portions { batches, settled, courier, began: None, under_way: None, filled: 0, spare };

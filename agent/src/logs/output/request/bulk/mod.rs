@@ -85,7 +85,7 @@ mod tests {
     }
 
     async fn delivered(answer: &str, ids: bool) -> Result<Vec<NotTaken>, Undelivered> {
-        let item = |end| Item { end, time: 0, content: 0, offset: 0, length: 1 };
+        let item = |end| Item { is_dated: true, end, time: 0, content: 0, offset: 0, length: 1 };
         let batch = Batch { bytes: "abcd".into(), items: (1..=4).map(item).collect(), groups: Vec::new() };
         let mut server = Canned::start([format!("200 OK\r\n\r\n{answer}").as_str()]).await;
         let result = bulk(&server.url, ids).deliver(Selection { batch: &batch, indices: &[0, 2, 3] }).await;

@@ -141,7 +141,8 @@ mod tests {
 
     /// Three events of two sources; the second is older than the first.
     fn batch() -> Batch {
-        let item = |end, ms: i64| Item { end, time: ms * 1_000_000 + 7, content: 0, offset: 0, length: 0 };
+        let item =
+            |end, ms: i64| Item { is_dated: true, end, time: ms * 1_000_000 + 7, content: 0, offset: 0, length: 0 };
         let facts = |source: &str| Facts { source: source.into(), ..Facts::default() }.into();
         Batch {
             bytes: "a\"ü".into(),

@@ -160,7 +160,7 @@ mod tests {
         let mut bytes = Vec::new();
         let items = EVENTS.iter().map(|event| {
             bytes.extend_from_slice(event.as_bytes());
-            Item { end: bytes.len(), time: 0, content: 0, offset: 0, length: 1 }
+            Item { is_dated: true, end: bytes.len(), time: 0, content: 0, offset: 0, length: 1 }
         });
         let items = items.collect();
         Batch { bytes: bytes.into(), items, groups: Vec::new() }

@@ -1,4 +1,8 @@
+/// The hours of records that say none.
+mod hours;
+
 use super::batch::Selection;
+use super::http::again;
 use super::{NotTaken, Undelivered};
 use crate::logs::output::Origin;
 use crate::logs::record::{Facts, Id};
@@ -7,8 +11,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hostwright_core::bucket::{Bucket, Content, Put};
 use hostwright_core::config::logs::output::archive::{self as config, Compression, PrefixPart};
+use hours::Hours;
 use jiff::{Timestamp, tz::TimeZone};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
@@ -28,27 +34,34 @@ pub struct Archive {
     settings: config::Archive,
     origin: Origin,
     bucket: Bucket,
+    hours: Hours,
 }
 
-/// Consecutive records of one content of a file.
+/// Records of one content of a file and of one hour.
 struct Segment<'a> {
     facts: &'a Facts,
     content: u64,
+    /// Since 1970.
+    hour: i64,
     /// Positions in the selection.
     items: Vec<usize>,
 }
 
 impl Archive {
+    /// `place` is for what is to survive a restart, if anything is.
+    ///
     /// # Errors
-    /// The bucket's credentials are not to be had.
-    pub fn open(settings: &config::Archive, origin: &Origin) -> anyhow::Result<Self> {
+    /// The bucket's credentials are not to be had, or the state cannot be read.
+    pub fn open(settings: &config::Archive, origin: &Origin, place: Option<&Path>) -> anyhow::Result<Self> {
         let bucket = Bucket::open(&settings.name, &settings.bucket)?;
-        Ok(Self { settings: settings.clone(), origin: origin.clone(), bucket })
+        Ok(Self { settings: settings.clone(), origin: origin.clone(), bucket, hours: Hours::open(place)? })
     }
 
     pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
+        let hours = block_in_place(|| self.hours.of(items.batch));
+        let hours = hours.map_err(|error| again(format!("{error} (lines wait in their files)"), None))?;
         let this = &*self;
-        let mut rest = segments(items).into_iter();
+        let mut rest = segments(items, &hours).into_iter();
         let mut storing: FuturesUnordered<_> =
             rest.by_ref().take(AT_ONCE).map(|segment| Box::pin(this.store(items, segment))).collect();
         let mut not_taken = Vec::new();
@@ -72,7 +85,7 @@ impl Archive {
             return Ok(());
         };
         let id = Id { content: segment.content, offset: first.offset, check: 0 };
-        let key = self.key(segment.facts, id, first.time);
+        let key = self.key(segment.facts, id, segment.hour);
         let in_memory =
             |error: io::Error| format!("cannot make an object of lines: {error} (lines wait in their files)");
         let (file, size) = block_in_place(|| self.compress(items, segment)).map_err(in_memory)?;
@@ -112,9 +125,8 @@ impl Archive {
         Ok((file, size))
     }
 
-    fn key(&self, facts: &Facts, id: Id, time: i64) -> String {
-        let hour = time.div_euclid(3_600_000_000_000).saturating_mul(3600);
-        let time = Timestamp::from_second(hour).unwrap_or_default().to_zoned(TimeZone::UTC);
+    fn key(&self, facts: &Facts, id: Id, hour: i64) -> String {
+        let time = Timestamp::from_second(hour.saturating_mul(3600)).unwrap_or_default().to_zoned(TimeZone::UTC);
         let mut key = String::new();
         for part in &self.settings.key.0 {
             match part {
@@ -144,16 +156,19 @@ fn push_part(key: &mut String, value: &str) {
     key.extend(value.chars().map(|c| if fits(c) { c } else { '_' }));
 }
 
-/// The selection by files, each in its order.
-fn segments(items: Selection<'_>) -> Vec<Segment<'_>> {
+/// The selection by contents and hours, each in its order.
+fn segments<'a>(items: Selection<'a>, hours: &[i64]) -> Vec<Segment<'a>> {
     let mut segments: Vec<Segment<'_>> = Vec::new();
+    let mut known = HashMap::new();
     let mut at = 0;
     for (facts, share) in items.groups() {
         for index in at..at + share.len() {
-            let content = items.batch.items[items.indices[index]].content;
-            match segments.iter_mut().rev().find(|segment| segment.content == content) {
+            let item = items.indices[index];
+            let (content, hour) = (items.batch.items[item].content, hours[item]);
+            let segment = *known.entry((content, hour)).or_insert(segments.len());
+            match segments.get_mut(segment) {
                 Some(segment) => segment.items.push(index),
-                None => segments.push(Segment { facts, content, items: vec![index] }),
+                None => segments.push(Segment { facts, content, hour, items: vec![index] }),
             }
         }
         at += share.len();
@@ -187,12 +202,19 @@ mod tests {
         let key = Prefix(vec![PrefixPart::Source, PrefixPart::Literal("/".into()), PrefixPart::Date("%Y-%m-%d/%H/")]);
         let settings = config::Archive { name: "b".into(), bucket: Bucket::Folder(folder.into()), key, compress };
         let origin = Origin { host: "h".into(), labels: [].into() };
-        Archive::open(&settings, &origin).expect("a folder needs no credentials")
+        Archive::open(&settings, &origin, Some(&folder.join(".hours.json"))).expect("a folder needs no credentials")
     }
 
     /// Lines of two files in turns.
     fn batch() -> Batch {
-        let item = |end, content, offset| Item { end, time: 1_795_169_472_000_000_000, content, offset, length: 2 };
+        let item = |end, content, offset| Item {
+            is_dated: true,
+            end,
+            time: 1_795_169_472_000_000_000,
+            content,
+            offset,
+            length: 2,
+        };
         let facts = |file: &str| Arc::new(Facts { source: "s".into(), file: file.into(), ..Facts::default() });
         let (x, y) = (facts("/var/log/x y.json"), facts("/var/log/y"));
         Batch {
@@ -231,6 +253,37 @@ mod tests {
             GzDecoder::new(object).read_to_string(&mut text).expect("gzip");
             assert_eq!(text, expected);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_batch_of_several_hours_has_an_object_for_each_and_undated_lines_keep_theirs_after_a_kill() {
+        const HOUR: i64 = 3_600_000_000_000;
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut batch = batch();
+        // The file x: undated, and of the next hour; the file y: undated, undated.
+        batch.items[2].time += HOUR;
+        for (item, dated) in batch.items.iter_mut().zip([false, false, true, false]) {
+            item.is_dated = dated;
+        }
+        for later in [0, 1, 5] {
+            let mut read_again = batch.clone();
+            for item in read_again.items.iter_mut().filter(|item| !item.is_dated) {
+                item.time += later * HOUR;
+            }
+            // Opened anew, as after a kill.
+            let all = Selection { batch: &read_again, indices: &[0, 1, 2, 3] };
+            assert_eq!(archive(folder.path(), Compression::Gzip).deliver(all).await, Ok(Vec::new()));
+        }
+        let names = |hour: &str| {
+            let entries = std::fs::read_dir(folder.path().join("s/2026-11-20").join(hour)).expect("an hour");
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names("10"), [format!("x_y.json-{}.ndjson.gz", id(1, 10)), format!("y-{}.ndjson.gz", id(2, 0))]);
+        assert_eq!(names("11"), [format!("x_y.json-{}.ndjson.gz", id(1, 12))]);
+        assert_eq!(std::fs::read_dir(folder.path().join("s/2026-11-20")).expect("a day").count(), 2);
     }
 
     #[tokio::test(flavor = "multi_thread")]
