@@ -110,3 +110,37 @@ fn what_was_taken_of_a_truncated_file_is_sent_again_from_its_copy_after_a_reset(
 fn what_was_on_its_way_of_a_truncated_file_is_sent_again_from_its_copy_after_a_reset() -> Result<()> {
     reset_after_a_truncation(256 << 10, 30_000, 100_000)
 }
+
+#[test]
+fn a_kill_right_after_a_reset_loses_nothing_of_what_the_reset_took() -> Result<()> {
+    for round in 0..3 {
+        let mut host = Host::start(3 << 20)?;
+        host.write(1)?;
+        let (connection, _) = host.listener.accept()?;
+        // Written all the time, so that positions were stored just now, whenever the connection breaks.
+        for _ in 0..2 {
+            host.write(200)?;
+            let acknowledged = |status: &Value| {
+                let source = &status["duties"]["logs"]["details"]["sources"]["s"];
+                source["outputs"]["o"]["lines"].as_u64() == Some(host.written as u64)
+            };
+            host.agent.wait_status("the receiver's kernel has them", SOON, acknowledged)?;
+        }
+        drop(connection);
+        // It has noticed, and goes to send again what it went back over.
+        let (connection, _) = host.listener.accept()?;
+        host.agent.kill9()?;
+        drop(connection);
+        host.agent.start_again()?;
+        let arrived = host.receive()?;
+        let missing = arrived.missing(host.written);
+        ensure!(
+            missing.is_empty(),
+            "round {round}: lost {} of {}, from {:?} on",
+            missing.len(),
+            host.written,
+            missing.first()
+        );
+    }
+    Ok(())
+}

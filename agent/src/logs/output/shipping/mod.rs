@@ -121,7 +121,7 @@ struct Shipping {
 }
 
 /// Whether all files have a durable position. Nothing is shipped of a file before: one that is renamed while the agent
-/// is down is found by its position alone.
+/// is down is found by its position alone, and one that was gone back in would be gone on with behind what was lost.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registration {
     Done,
@@ -273,6 +273,10 @@ impl Shipping {
                 self.task.positions.go_back(mark.content, &mark.from);
             }
             self.is_dirty = true;
+        }
+        if back.iter().any(|(_, was_acknowledged)| *was_acknowledged) {
+            // At once, and before anything is sent again: who starts after a kill begins behind nothing that was lost.
+            self.registration = Registration::Due;
         }
         self.lanes.give_up_decoders();
     }
