@@ -20,6 +20,37 @@ pub fn give_back_large_buffers() {
     }
 }
 
+/// What is free in the heaps goes back to the system after thousands of things were made: what it took to make them lies
+/// between them, and stays resident otherwise.
+#[derive(Debug, Default)]
+pub struct Heaps {
+    things: usize,
+    /// How many there were when the heaps were last trimmed.
+    trimmed: usize,
+}
+
+impl Heaps {
+    /// So many more or fewer are worth some milliseconds.
+    const MANY: usize = 1000;
+
+    /// Says how many things there are, from time to time: the heaps are trimmed when that is the same twice.
+    pub fn hold(&mut self, things: usize) {
+        if std::mem::replace(&mut self.things, things) == things && things.abs_diff(self.trimmed) >= Self::MANY {
+            self.trimmed = things;
+            trim();
+        }
+    }
+}
+
+fn trim() {
+    #[cfg(target_env = "gnu")]
+    {
+        #![expect(unsafe_code, reason = "malloc_trim lets go of pages that hold nothing")]
+        // SAFETY: it takes the allocator's own locks, and touches free memory alone.
+        unsafe { nix::libc::malloc_trim(0) };
+    }
+}
+
 /// Lets go of the pages of the program that were needed at its start: reading the configuration, setting up TLS. Those
 /// that are needed again are mapped again from the file, a few microseconds each.
 ///

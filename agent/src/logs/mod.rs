@@ -22,6 +22,7 @@ pub mod source;
 /// Counters, health, and the status made of them.
 pub mod status;
 
+use crate::memory::Heaps;
 use crate::supervisor::Context;
 use anyhow::Context as _;
 use hostwright_core::config::logs::output::{Output, Platform};
@@ -102,6 +103,7 @@ async fn follow(
 ) -> anyhow::Result<()> {
     let mut ticks = interval(SCAN);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heaps = Heaps::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {
@@ -111,6 +113,7 @@ async fn follow(
                     let files = discovery.files().borrow().clone();
                     retention::apply(&files);
                     spool::remove_acknowledged(&files);
+                    heaps.hold(files.len());
                     if let Some(report) = reporting.report(&files, &discovery.problems()) {
                         tell(context, report);
                     }
