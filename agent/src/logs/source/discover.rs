@@ -48,7 +48,8 @@ impl Discovery {
         let mut search = Search::new(Known::new(known), excluded);
         search.from_end = begin_at_end(sources, &search.known, state)?;
         pins::sweep(state, &sources.iter().map(|source| source.name.as_str()).collect());
-        let sources = sources.iter().map(|source| Following::new(source.clone(), state)).collect();
+        let sources = sources.iter().map(|source| Following::new(source.clone(), state));
+        let sources = sources.collect::<Result<_, _>>()?;
         Ok(Self { sources, search, publish: watch::Sender::default() })
     }
 
@@ -115,6 +116,7 @@ impl Discovery {
                 changes = changes.and(self.look(true));
             }
             self.search.is_first = false;
+            self.sources.iter_mut().for_each(|following| following.compare(&self.search.known));
             self.search.known.forget_found();
         }
         self.tell(changes);

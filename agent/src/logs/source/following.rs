@@ -4,9 +4,12 @@ use super::entry::Entry;
 use super::family::{family, plain_name};
 use super::folder::{Folder, Unknown, What};
 use super::followed::FollowedFile;
+use super::held::Held;
 use super::identity::{Attributes, Key};
+use super::known::Known;
 use super::pins::Pins;
 use super::search::Search;
+use hostwright_core::state::StateError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
 use std::path::Path;
@@ -28,6 +31,7 @@ pub struct Following {
     /// Files that may have been truncated.
     pub(super) suspects: BTreeSet<u64>,
     pub(super) pins: Pins,
+    pub(super) held: Held,
     /// A file that is not followed yet was written.
     pub(super) is_stirred: bool,
     pub(super) settled: Option<Instant>,
@@ -60,14 +64,20 @@ pub(super) struct Round {
 }
 
 impl Following {
-    pub fn new(source: Arc<Source>, state: &Path) -> Self {
+    /// `state` is the duty's folder.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn new(source: Arc<Source>, state: &Path) -> Result<Self, StateError> {
+        let held = Held::open(state, &source.name)?;
         let pins = Pins::new(state, &source.name, source.pin);
         let of_pins = pins.folder.is_dir().then(|| Folder::new(pins.folder.clone(), Vec::new(), false));
         let bases = source.patterns.bases().into_iter();
         let folders = bases.map(|(path, places)| Folder::new(path.into(), places, true)).chain(of_pins);
-        Self {
+        Ok(Self {
             folders: folders.map(|folder| (folder.path.clone(), folder)).collect(),
             pins,
+            held,
             files: BTreeMap::new(),
             by_key: BTreeMap::new(),
             newest: HashMap::new(),
@@ -76,7 +86,14 @@ impl Following {
             is_stirred: false,
             settled: None,
             source,
-        }
+        })
+    }
+
+    /// After the first look at all folders: tells which files are gone that an earlier run had noted.
+    pub fn compare(&mut self, known: &Known) {
+        let files = self.files.values().map(|entry| &entry.file);
+        let lost = self.held.compare(&self.source, &files, known);
+        self.source.lost(lost);
     }
 
     /// In the order of their sequence numbers.

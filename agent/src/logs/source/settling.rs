@@ -68,6 +68,8 @@ impl Following {
             }
         }
         self.keep_within_limit();
+        let restless = self.restless.iter().filter_map(|sequence| Some(&self.files.get(sequence)?.file));
+        self.held.note(&self.source, restless);
         changed
     }
 
