@@ -208,3 +208,93 @@ fn lines_of_other_forms_become_fields_with_time_and_severity() -> Result<()> {
     ensure!(records[1]["message"] == "other \u{0} text", "{records:#?}");
     Ok(())
 }
+
+#[test]
+fn a_trace_in_a_containers_log_is_one_record_whatever_its_other_stream_says_meanwhile() -> Result<()> {
+    let host = Host::new()?;
+    let _agent =
+        host.agent("      parse: docker\n      multiline: {continuation: '^\\s|^Caused by', timeout: 500ms}")?;
+    let line = |stream: &str, log: &str| {
+        let line = json!({"log": log, "stream": stream, "time": "2026-11-20T10:11:12.5Z"});
+        format!("{line}\n")
+    };
+    let lines = [
+        line("stderr", "java.lang.Exception: x\n"),
+        line("stdout", "GET /\n"),
+        line("stderr", "\tat a."),
+        line("stderr", "b(c)\n"),
+        line("stderr", "Caused by: \"y\"\n"),
+        line("stdout", "GET /favicon\n"),
+    ];
+    host.write(&lines.concat())?;
+    let records = host.wait_for(3)?;
+    let trace = "java.lang.Exception: x\n\tat a.b(c)\nCaused by: \"y\"";
+    ensure!(messages(&records) == [trace, "GET /", "GET /favicon"], "{records:#?}");
+    ensure!(records[0]["stream"] == "stderr" && records[1]["stream"] == "stdout", "{records:#?}");
+    Ok(())
+}
+
+/// In the order of bytes that Windows writes.
+fn utf_16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+#[test]
+fn a_file_in_utf_16_is_read_as_what_it_is_across_a_restart() -> Result<()> {
+    let host = Host::new()?;
+    let append = |bytes: &[u8]| -> Result<()> {
+        Ok(File::options().create(true).append(true).open(host.path("app.log"))?.write_all(bytes)?)
+    };
+    let all = utf_16("\u{feff}{\"n\":1,\"text\":\"ä😀\"}\r\n{\"n\":2}\r\n{\"n\":3,\"text\":\"\u{a0a}\"}\r\n");
+    let mut agent = host.agent("      parse: json")?;
+    // Half of a unit is there at the end.
+    append(&all[..61])?;
+    host.wait_for(1)?;
+    agent.kill9()?;
+    append(&all[61..])?;
+    agent.start_again()?;
+    let records = eventually("three records", SOON, || {
+        let records = distinct(&host.records("one.ndjson")?);
+        ensure!(records.len() == 3, "{records:#?}");
+        Ok(records)
+    })?;
+    let numbers: Vec<_> = records.iter().map(|record| record["n"].clone()).collect();
+    ensure!(numbers == [1, 2, 3], "{records:#?}");
+    ensure!(records[0]["text"] == "ä😀" && records[2]["text"] == "\u{a0a}", "{records:#?}");
+    Ok(())
+}
+
+#[test]
+fn other_encodings_are_decoded_and_what_is_no_character_is_counted() -> Result<()> {
+    let host = Host::new()?;
+    let agent = host.agent("      encoding: shift_jis")?;
+    let mut file = File::options().create(true).append(true).open(host.path("app.log"))?;
+    file.write_all(b"\x93\xfa\x96{\n\xff\n")?;
+    let records = host.wait_for(2)?;
+    ensure!(messages(&records) == ["日本", "\u{fffd}"], "{records:#?}");
+    agent.wait_status("it is counted", SOON, |status| {
+        status["duties"]["logs"]["details"]["sources"]["app"]["outputs"]["one"]["invalid_utf8_lines"] == 1
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_log_that_is_truncated_while_its_writer_goes_on_at_its_place_has_a_hole_and_loses_no_line() -> Result<()> {
+    let host = Host::new()?;
+    let _agent = host.agent("      parse: json")?;
+    // Without O_APPEND, as with a shell's single >.
+    let mut writer = File::create(host.path("app.log"))?;
+    let line = |n: usize| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(1000));
+    // The hole is longer than a line may be.
+    for n in 0..1500 {
+        writer.write_all(line(n).as_bytes())?;
+    }
+    host.wait_for(1500)?;
+    File::options().write(true).open(host.path("app.log"))?.set_len(0)?;
+    for n in 1500..1600 {
+        writer.write_all(line(n).as_bytes())?;
+    }
+    let records = host.wait_for(1600)?;
+    ensure!(records.iter().enumerate().all(|(n, record)| record["n"] == n), "not each line once");
+    Ok(())
+}

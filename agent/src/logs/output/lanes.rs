@@ -5,11 +5,12 @@ use super::flight::Mark;
 use super::outgoing::{Outgoing, Refused};
 use super::request::batch::Item;
 use super::shipping::Resent;
+use super::since::first_since;
 use crate::logs::positions::Position;
-use crate::logs::record::{Facts, Making, Scratch, Tally, Time, Window, with_record};
+use crate::logs::record::{Facts, Making, Scratch, Tally, Window, with_record, with_text};
 use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, Step};
-use crate::logs::source::identity::{self, Content, Point};
+use crate::logs::source::identity::Content;
 use crate::logs::source::lines::Line;
 use crate::logs::status::Counters;
 use hostwright_core::config::logs::output::Platform;
@@ -51,8 +52,8 @@ pub struct Lanes {
     origin: Arc<Origin>,
     /// In order of their sequence numbers.
     lanes: Vec<Lane>,
-    /// The newest file of each family, by its sequence number.
-    newest: HashMap<(String, Arc<Path>), u64>,
+    /// By source, the newest file of each family, by its sequence number.
+    newest: HashMap<String, HashMap<Arc<Path>, u64>>,
     next: usize,
     /// How many shapes were made since they were last let go.
     shapes_made: usize,
@@ -92,8 +93,13 @@ impl Lanes {
 
     pub fn add(&mut self, cursor: Cursor) {
         let file = &cursor.file;
-        let family = (file.source.name.clone(), file.family.clone());
-        let after = self.newest.insert(family, file.sequence);
+        let after = match self.newest.get_mut(&file.source.name) {
+            Some(newest) => newest.insert(file.family.clone(), file.sequence),
+            None => {
+                self.newest.insert(file.source.name.clone(), [(file.family.clone(), file.sequence)].into());
+                None
+            }
+        };
         if let Some(before) = after.and_then(|sequence| self.cursor(sequence)) {
             before.drain_again();
         }
@@ -103,7 +109,7 @@ impl Lanes {
     /// Takes out the lanes whose file is no longer followed.
     pub fn remove_unless(&mut self, followed: impl Fn(u64) -> bool) -> Vec<Cursor> {
         self.next = 0;
-        self.newest.retain(|_, sequence| followed(*sequence));
+        self.newest.values_mut().for_each(|newest| newest.retain(|_, sequence| followed(*sequence)));
         let gone: Vec<Lane> = self.lanes.extract_if(.., |lane| !followed(lane.cursor.file.sequence)).collect();
         // Who came after one that is gone comes after the one before it.
         for lane in &mut self.lanes {
@@ -158,9 +164,11 @@ impl Lanes {
             .lanes
             .iter()
             .find(|lane| lane.cursor.content == item.content && lane.cursor.file.source.name == file.source)?;
-        let mut bytes = vec![0; usize::try_from(item.length).ok()?.min(lane.cursor.file.source.line_limit + 2)];
-        let length = lane.cursor.file.file.fill_at(&mut bytes, item.offset).ok()?;
-        Some(String::from_utf8_lossy(bytes[..length].trim_ascii_end()).into_owned())
+        let cursor = &lane.cursor;
+        // Twice as long in UTF-16.
+        let mut bytes = vec![0; usize::try_from(item.length).ok()?.min(2 * (cursor.file.source.line_limit + 2))];
+        let length = cursor.file.file.fill_at(&mut bytes, item.offset).ok()?;
+        Some(cursor.decode(&bytes[..length]).trim_ascii_end().to_owned())
     }
 
     /// The cursors of a family.
@@ -219,10 +227,11 @@ impl Lanes {
             with_record(line, &mut making, &mut tally, |record| {
                 let start = out.bytes.len();
                 match encoder.encode(record, &mut out.bytes) {
-                    Ok(()) => out.took(&line, record, facts),
+                    Ok(()) => out.took(&line, record, facts, now),
                     Err(why) => {
                         out.bytes.truncate(start);
-                        refused = Some(Refused::of(&line, record, facts, why));
+                        let (text, _) = source.recipe.decode(line.bytes);
+                        refused = Some(Refused::of(&line, record, facts, (text, why)));
                     }
                 }
             });
@@ -273,16 +282,21 @@ impl Lanes {
         let (recipe, scratch, windows) = (&source.recipe, &mut self.scratch, &mut windows);
         let mut making = Making { recipe, now, content, scratch, windows };
         let line = Line { bytes: text.as_bytes(), cut: false, offset, length: usize::try_from(length).unwrap_or(0) };
-        with_record(line, &mut making, &mut Tally::default(), |record| {
-            let start = out.bytes.len();
-            match encoder.encode(record, &mut out.bytes) {
-                Ok(()) => out.took(&line, record, &facts),
-                Err(why) => {
-                    out.bytes.truncate(start);
-                    out.refused.push(refused(why, Some(text.clone())));
+        with_text(
+            (text.into(), false),
+            line,
+            &mut making,
+            (&mut Tally::default(), |record| {
+                let start = out.bytes.len();
+                match encoder.encode(record, &mut out.bytes) {
+                    Ok(()) => out.took(&line, record, &facts, now),
+                    Err(why) => {
+                        out.bytes.truncate(start);
+                        out.refused.push(refused(why, Some(text.clone())));
+                    }
                 }
-            }
-        });
+            }),
+        );
     }
 
     /// Moves the position behind an acknowledged piece; whether it is still in the file that it was read from.
@@ -359,38 +373,6 @@ impl Lanes {
 
     fn find(&self, sequence: u64) -> Result<usize, usize> {
         self.lanes.binary_search_by_key(&sequence, |lane| lane.cursor.file.sequence)
-    }
-}
-
-/// Where the first line stands that says a time since then; the beginning if lines say none.
-fn first_since(cursor: &Cursor, since: i64, buffer: &mut Vec<u8>) -> io::Result<Point> {
-    // Of a line that says no time.
-    const NONE: &str = "";
-    let mut search = cursor.from_the_beginning();
-    let (recipe, content) = (&cursor.file.source.recipe, cursor.content);
-    let (scratch, windows) = (&mut Scratch::default(), &mut Vec::new());
-    let mut making = Making { recipe, now: NONE, content, scratch, windows };
-    let (mut found, mut any_time) = (None, false);
-    while found.is_none() && search.sent.offset < cursor.acknowledged.offset {
-        let before = search.sent.offset;
-        let step = search.read(buffer, |line| {
-            with_record(line, &mut making, &mut Tally::default(), |record| {
-                if record.time != Time::Text(NONE) {
-                    any_time = true;
-                    if found.is_none() && record.time.nanoseconds() >= since {
-                        found = Some(line.offset);
-                    }
-                }
-            });
-        })?;
-        if step == Step::Drained || search.sent.offset <= before {
-            break;
-        }
-    }
-    match found {
-        Some(offset) => identity::point_at(&cursor.file.file, offset),
-        None if any_time => Ok(cursor.acknowledged),
-        None => Ok(Point::default()),
     }
 }
 

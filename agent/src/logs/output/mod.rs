@@ -26,6 +26,8 @@ mod replay;
 mod request;
 /// Reads, sends, settles, stores: the loop of one output.
 pub mod shipping;
+/// Where lines of a time begin.
+mod since;
 /// Platforms that take a stream of bytes.
 mod stream;
 

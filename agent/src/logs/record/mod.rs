@@ -38,10 +38,11 @@ pub use id::Id;
 pub use line::Record;
 pub use object::{AT_TIMESTAMP, FIELDS, Object};
 pub use recipe::{Recipe, Scratch};
-pub use time::Time;
+pub use time::{Time, Zone};
 
 use super::source::lines::Line;
 use filter::Filtered;
+use std::borrow::Cow;
 
 /// What was counted while lines were made records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,8 +87,17 @@ pub struct Making<'a> {
 
 /// Makes a line a record and gives it to `ship`, unless a filter drops it.
 pub fn with_record(line: Line<'_>, making: &mut Making<'_>, tally: &mut Tally, ship: impl FnOnce(&Record<'_>)) {
+    with_text(making.recipe.decode(line.bytes), line, making, (tally, ship));
+}
+
+/// The same with a line whose characters were made text before, and whether some were not valid.
+pub fn with_text(
+    (text, is_invalid): (Cow<'_, str>, bool),
+    line: Line<'_>,
+    making: &mut Making<'_>,
+    (tally, ship): (&mut Tally, impl FnOnce(&Record<'_>)),
+) {
     let Making { recipe, now, content, scratch, windows } = making;
-    let (text, is_invalid) = recipe.decode(line.bytes);
     let parsed = recipe.form.parse(&text, line.cut, &recipe.clock, &mut scratch.parsing);
     tally.lines += 1;
     tally.cut += u64::from(line.cut);

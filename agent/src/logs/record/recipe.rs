@@ -42,12 +42,16 @@ impl Recipe {
     /// A line's characters, and whether some were not valid.
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> (Cow<'a, str>, bool) {
         let (text, is_invalid) = match self.encoding {
-            Encoding::Utf8 => match std::str::from_utf8(bytes) {
-                Ok(text) => (Cow::Borrowed(text), false),
-                Err(_) => (String::from_utf8_lossy(bytes), true),
-            },
+            // UTF-16 was made UTF-8 when lines were split.
+            Encoding::Utf8 | Encoding::Utf16 | Encoding::Utf16Le | Encoding::Utf16Be => {
+                match std::str::from_utf8(bytes) {
+                    Ok(text) => (Cow::Borrowed(text), false),
+                    Err(_) => (String::from_utf8_lossy(bytes), true),
+                }
+            }
             Encoding::Latin1 if bytes.is_ascii() => (String::from_utf8_lossy(bytes), false),
             Encoding::Latin1 => (bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into(), false),
+            Encoding::Other(encoding) => encoding.decode_without_bom_handling(bytes),
         };
         if self.has_inner_lines && text.contains("\r\n") {
             return (text.replace("\r\n", "\n").into(), is_invalid);

@@ -5,7 +5,9 @@ use super::following::Following;
 use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW};
 use super::known::{Earlier, Identified};
 use super::search::Search;
+use super::wide::Order;
 use crate::logs::positions::{MISSING_SECONDS, Position};
+use hostwright_core::config::logs::Encoding;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -63,7 +65,7 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
     let start = search
         .from_end
         .contains(&following.source.name)
-        .then(|| end_of(&opened, candidate.attributes.size))
+        .then(|| end_of(&opened, candidate.attributes.size, following.source.recipe.encoding))
         .flatten()
         .map(Box::new);
     Verdict::Follow(Box::new(Found {
@@ -229,17 +231,21 @@ fn open(candidate: &Candidate) -> io::Result<Option<Opened>> {
 }
 
 /// Behind the last complete line.
-fn end_of(opened: &Opened, size: u64) -> Option<Point> {
-    let start = size.saturating_sub(LAST_LINE);
+fn end_of(opened: &Opened, size: u64, encoding: Encoding) -> Option<Point> {
+    // Where a unit of UTF-16 begins.
+    let start = size.saturating_sub(LAST_LINE).next_multiple_of(2).min(size);
     let mut bytes = vec![0; usize::try_from(size - start).ok()?];
     let length = opened.fill_at(&mut bytes, start).ok()?;
     bytes.truncate(length);
-    let newline = memchr::memrchr(b'\n', &bytes);
-    bytes.truncate(newline.map_or(length, |newline| newline + 1));
+    let end = match Order::of_file(encoding, opened).ok()? {
+        None => memchr::memrchr(b'\n', &bytes).map(|newline| newline + 1),
+        Some(order) => order.behind_last_newline(&bytes),
+    };
+    bytes.truncate(end.unwrap_or(length));
     Some(Point {
         offset: start + bytes.len() as u64,
         window: Digest::of(&bytes),
-        inside_cut_line: newline.is_none() && !bytes.is_empty(),
+        inside_cut_line: end.is_none() && !bytes.is_empty(),
     })
 }
 
@@ -260,6 +266,7 @@ pub fn family_path(path: &Path) -> PathBuf {
 mod tests {
     use super::{end_of, family_path};
     use crate::logs::source::followed::Opened;
+    use hostwright_core::config::logs::Encoding;
     use std::fs::File;
     use std::path::Path;
 
@@ -271,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_file_is_behind_its_last_complete_line() {
-        let end = |content: &[u8]| end_of(&opened(content), content.len() as u64).expect("read");
+        let end = |content: &[u8]| end_of(&opened(content), content.len() as u64, Encoding::Utf8).expect("read");
         assert_eq!(end(b"one\ntwo\nthr").offset, 8);
         assert_eq!((end(b"").offset, end(b"").inside_cut_line), (0, false));
         let endless = end(&[b'x'; 100_000]);

@@ -4,6 +4,7 @@ use super::followed::{FollowedFile, Opened};
 use super::identity::{self, Content, Digest, HEAD, Point, WINDOW};
 use super::ledger::Ledger;
 use super::lines::{self, Following, Line, Piece};
+use super::wide::{self, Order};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -44,6 +45,8 @@ pub struct Cursor {
     reader: Option<Box<Reader>>,
     /// Where the content of a compressed file ends, once it was read to there.
     end: Option<u64>,
+    /// Whether its text is UTF-16, once that is known.
+    order: Option<Option<Order>>,
 }
 
 /// An event at the end of a file that is complete if nothing follows.
@@ -52,6 +55,19 @@ struct Held {
     /// Where the file ended.
     end: u64,
     until: Instant,
+}
+
+/// Whether a file's text is UTF-16: its first bytes say so, which are in its first piece.
+fn order(known: &mut Option<Option<Order>>, file: &FollowedFile, piece: Piece<'_>) -> io::Result<Option<Order>> {
+    if known.is_none() && !piece.bytes.is_empty() {
+        let encoding = file.source.recipe.encoding;
+        *known = match piece {
+            Piece { offset: 0, bytes: [_], .. } => None,
+            Piece { offset: 0, bytes, .. } => Some(Order::of(encoding, bytes)),
+            _ => Some(Order::of_file(encoding, &file.file)?),
+        };
+    }
+    Ok(known.flatten())
 }
 
 /// A name for a content that was not seen before.
@@ -103,6 +119,7 @@ impl Cursor {
             held: None,
             reader: None,
             end: None,
+            order: None,
         }
     }
 
@@ -151,9 +168,14 @@ impl Cursor {
         };
         let joining = &self.file.source.joining;
         let piece = Piece { bytes: content, offset: self.sent.offset, limit, following };
-        let split = lines::split(piece, joining, &mut inside_cut_line, each);
+        let order = order(&mut self.order, &self.file, piece)?;
+        let split = match order {
+            None => lines::split(piece, joining, &mut inside_cut_line, each),
+            Some(order) => wide::split(piece, order, joining, &mut inside_cut_line, each),
+        };
         let done = split.bytes;
-        let most = joining.longest_piece(limit).max(PIECE);
+        let units = if order.is_some() { 2 } else { 1 };
+        let most = (units * joining.longest_piece(limit)).max(PIECE);
         self.want = if done == 0 && !at_end { (self.want * 4).min(most) } else { PIECE };
         self.hold(end, at_end && split.holds_event);
         self.drained = at_end;
@@ -202,6 +224,14 @@ impl Cursor {
             Some(held) if held.end == end => held,
             _ => Held { end, until: Instant::now() + timeout },
         });
+    }
+
+    /// The text of some lines of the file.
+    pub fn decode(&self, bytes: &[u8]) -> String {
+        match self.order.flatten() {
+            None => self.file.source.recipe.decode(bytes).0.into_owned(),
+            Some(order) => wide::text(bytes, order),
+        }
     }
 
     /// Goes on from another place: back, because a connection took along what was sent since, or over what was sent

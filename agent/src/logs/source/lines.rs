@@ -1,6 +1,9 @@
 use super::joining::Joining;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+/// So many NULs before a line are nobody's text: a hole that is left when a log is truncated while its writer goes on at
+/// its former place, or when a machine loses power.
+const HOLE: usize = 16;
 
 /// One line without its end; or an event, which is several lines with what is between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ impl<'a> Line<'a> {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
         let bytes = if offset == 0 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes) } else { bytes };
+        let hole = hole(bytes);
+        let (bytes, offset, length) = (&bytes[hole..], offset + hole as u64, length - hole);
         if bytes.len() <= limit {
             return Self { bytes, cut: false, offset, length };
         }
@@ -77,7 +82,17 @@ pub fn split(piece: Piece<'_>, joining: &Joining, inside_cut_line: &mut bool, mu
         }
         Joining::Multiline(multiline) => multiline.split(piece, inside_cut_line, each),
         Joining::Engine(engine) => engine.split(piece, inside_cut_line, each),
+        Joining::Inside(inside) => inside.split(piece, inside_cut_line, each),
     }
+}
+
+/// How long the hole is that some bytes begin with.
+fn hole(bytes: &[u8]) -> usize {
+    if bytes.first() != Some(&0) {
+        return 0;
+    }
+    let length = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    if length < HOLE { 0 } else { length }
 }
 
 /// Gives each line with its end, and where it stands in the piece; how many bytes are done with.
@@ -94,10 +109,17 @@ pub(super) fn physical<'a>(
         }
         start = newline + 1;
     }
-    let rest = &bytes[start..];
-    if rest.is_empty() || *inside_cut_line {
+    if start == bytes.len() || *inside_cut_line {
         return bytes.len();
     }
+    let hole = hole(&bytes[start..]);
+    match start + hole == bytes.len() {
+        true if hole > 0 && following == Following::Nothing => return bytes.len(),
+        // As much as shows what it is stays, for the next look.
+        true => start += hole.saturating_sub(HOLE),
+        false => start += hole,
+    }
+    let rest = &bytes[start..];
     // One more than the limit may be a carriage return, three a byte order mark.
     if rest.len() > limit + 1 + BYTE_ORDER_MARK.len() {
         each(rest, start);
@@ -148,6 +170,20 @@ mod tests {
         assert_eq!(lines(b"\nb\n", 4, &mut inside, false), (strings(&["b"]), 3));
         assert!(!inside);
         assert_eq!(lines(b"12345\n1234\r\n", 4, &mut inside, false).0, strings(&["1234…", "1234"]));
+    }
+
+    #[test]
+    fn a_hole_is_no_text_however_long_and_what_follows_it_is_a_line() {
+        let with = |nuls: usize, rest: &[u8]| [&vec![0; nuls][..], rest].concat();
+        for nuls in [16, 50, 5000] {
+            assert_eq!(lines(&with(nuls, b"one\n"), 30, &mut false, false), (strings(&["one"]), nuls + 4), "{nuls}");
+            let mut inside = false;
+            assert_eq!(lines(&with(nuls, b"o"), 30, &mut inside, false), (strings(&[]), nuls));
+            assert_eq!(lines(&with(nuls, b""), 30, &mut inside, false), (strings(&[]), nuls - 16));
+            assert_eq!(lines(&with(nuls, b""), 30, &mut inside, true), (strings(&[]), nuls));
+            assert!(!inside, "no line was cut");
+        }
+        assert_eq!(lines(&with(3, b"one\n"), 30, &mut false, false).0, ["\0\0\0one"], "a few are somebody's text");
     }
 
     #[test]

@@ -27,6 +27,8 @@ mod folder;
 pub mod followed;
 /// The folders and files of one source.
 mod following;
+/// Unread files that nothing keeps on disk.
+mod held;
 /// What hinders a source.
 pub mod hindrances;
 /// How a file is known again: device, inode, head, and the window before a position.
@@ -61,19 +63,22 @@ pub mod spool;
 mod truncation;
 /// inotify, as a hint where to look.
 mod watcher;
+/// Lines of UTF-16.
+mod wide;
 
 use crate::logs::record::Recipe;
 use crate::logs::rotate::UNFINISHED;
 use crate::logs::rotate::report::Rotation;
 use crate::logs::status::Counters;
 use containers::Containers;
+use hindrances::Hindrances;
 use hostwright_core::config::logs as config;
 use hostwright_core::config::logs::Parse;
 use hostwright_core::config::logs::multiline::Rule;
 use hostwright_core::config::logs::rotate::Compression;
 use hostwright_core::config::logs::source::{Files, Kind, Start};
 use intake::Intake;
-use joining::{Engine, Joining, Multiline};
+use joining::{Engine, Inside, Joining, Multiline};
 use pattern::Patterns;
 use regex::bytes::Regex;
 use std::collections::BTreeMap;
@@ -110,6 +115,8 @@ pub struct Source {
     /// What was shipped and what was odd, for each output.
     pub counters: Box<[Counters]>,
     lost: AtomicU64,
+    /// Files that are or were gone before every output had them.
+    gone: Hindrances,
 }
 
 impl Source {
@@ -152,6 +159,7 @@ impl Source {
             pin,
             most_unread,
             lost: AtomicU64::new(0),
+            gone: Hindrances::default(),
             joining: joining(settings)?,
             recipe: Recipe::new(settings)?,
             line_limit: usize::try_from(settings.line_limit.0).unwrap_or(usize::MAX / 8),
@@ -180,7 +188,7 @@ impl Source {
         let intake = self.intake.iter().flat_map(|intake| intake.problems(&self.name));
         let rotation = self.rotation.iter().flat_map(|rotation| rotation.problems(&self.name));
         let containers = self.containers.iter().flat_map(|containers| containers.problems(&self.name));
-        intake.chain(rotation).chain(containers).collect()
+        self.gone.problems(&self.name).into_iter().chain(intake).chain(rotation).chain(containers).collect()
     }
 
     /// Whether a file is asked for, of a name that is.
@@ -201,18 +209,21 @@ impl Source {
 }
 
 fn joining(settings: &config::Source) -> Result<Joining, regex::Error> {
-    let Some(multiline) = &settings.multiline else {
-        return Ok(match settings.parse {
-            Parse::Cri(_) => Joining::Engine(Engine::Cri),
-            Parse::Docker(_) => Joining::Engine(Engine::Docker),
-            _ => Joining::Lines,
-        });
+    let engine = match settings.parse {
+        Parse::Cri(_) => Some(Engine::Cri),
+        Parse::Docker(_) => Some(Engine::Docker),
+        _ => None,
     };
+    let Some(multiline) = &settings.multiline else { return Ok(engine.map_or(Joining::Lines, Joining::Engine)) };
     let (pattern, is_start) = match &multiline.rule {
         Rule::Start(pattern) => (pattern, true),
         Rule::Continuation(pattern) => (pattern, false),
     };
-    Ok(Joining::Multiline(Multiline { regex: Regex::new(pattern.as_str())?, is_start, timeout: multiline.timeout }))
+    let multiline = Multiline { regex: Regex::new(pattern.as_str())?, is_start, timeout: multiline.timeout };
+    Ok(match engine {
+        Some(engine) => Joining::Inside(Inside { engine, multiline }),
+        None => Joining::Multiline(multiline),
+    })
 }
 
 /// Names that are not asked for. Where we rotate, that is also what we are writing, and what we compressed: every output

@@ -145,12 +145,6 @@ impl Source {
         let kind = Kind::read(&mut section);
         let parse = Kind::parse(kind.as_ref(), section.or("parse", Parse::Plain));
         let multiline = Multiline::read(&mut section);
-        if multiline.is_some() && matches!(parse, Parse::Cri(_) | Parse::Docker(_)) {
-            section.problem_with(
-                "multiline",
-                "lines of containers are joined where the engine split them, and not otherwise",
-            );
-        }
         let time = section.section("time", When::read);
         let encoding = section.or("encoding", Encoding::Utf8);
         let filters = Filter::read_all(&mut section);

@@ -23,26 +23,38 @@ struct Gathered {
 }
 
 impl Engine {
-    /// Gives each line of the application. The parts of one may be interleaved with lines of the other stream: from the
-    /// first part on, lines are gathered until all are whole, and given in the order in which they begin.
+    /// Gives each line of the application.
     pub fn split(self, piece: Piece<'_>, inside_cut_line: &mut bool, mut each: impl FnMut(Line<'_>)) -> Split {
+        self.split_with_ends(piece, inside_cut_line, |line, _| each(line))
+    }
+
+    /// Gives each line of the application, with a place in the file behind its last part. The parts of one may be
+    /// interleaved with lines of the other stream: from the first part on, lines are gathered until all are whole, and
+    /// given in the order in which they begin.
+    pub(super) fn split_with_ends(
+        self,
+        piece: Piece<'_>,
+        inside_cut_line: &mut bool,
+        mut each: impl FnMut(Line<'_>, u64),
+    ) -> Split {
         let mut gathered: Vec<Gathered> = Vec::new();
         let mut start = 0;
         let done = physical(piece, inside_cut_line, |raw, at| {
             let line = Line::new(raw, piece.offset + at as u64, piece.limit);
+            let end = piece.offset + (at + raw.len()) as u64;
             if line.cut || !gathered.is_empty() && at + raw.len() - start > piece.limit {
                 // What is gathered is all that fits.
-                give(&mut gathered, true, &mut each);
+                give(&mut gathered, true, |part| each(part, line.offset));
             }
             if line.cut || gathered.is_empty() && self.is_whole(line.bytes) {
-                return each(line);
+                return each(line, end);
             }
             if gathered.is_empty() {
                 start = at;
             }
             self.gather(line, &mut gathered);
             if gathered.iter().all(|one| !one.is_open) {
-                give(&mut gathered, false, &mut each);
+                give(&mut gathered, false, |line| each(line, end));
             }
         });
         if gathered.is_empty() {
@@ -51,24 +63,28 @@ impl Engine {
         if piece.following == Following::Perhaps {
             return Split { bytes: start, holds_event: true };
         }
-        give(&mut gathered, false, &mut each);
+        give(&mut gathered, false, |line| each(line, piece.offset + done as u64));
         Split { bytes: done, holds_event: false }
+    }
+
+    /// What a line adds; none if it is no line of the engine.
+    pub(super) fn part(self, line: &[u8]) -> Option<Part<'_>> {
+        match self {
+            Self::Cri => part_of_cri(line),
+            Self::Docker => part_of_docker(line),
+        }
     }
 
     fn is_whole(self, line: &[u8]) -> bool {
         match self {
             Self::Cri => Cri::of(line).is_none_or(|cri| !cri.is_partial),
-            Self::Docker => Docker::is_whole(line) || part_of_docker(line).is_none_or(|part| !part.is_open),
+            Self::Docker => Docker::is_whole(line) || self.part(line).is_none_or(|part| !part.is_open),
         }
     }
 
     fn gather(self, line: Line<'_>, gathered: &mut Vec<Gathered>) {
-        let part = match self {
-            Self::Cri => part_of_cri(line.bytes),
-            Self::Docker => part_of_docker(line.bytes),
-        };
         // What is no line of the engine stands for itself.
-        let part = part.unwrap_or(Part { is_open: false, stream: b"", text: b"", text_end: line.bytes.len() });
+        let part = self.part(line.bytes).unwrap_or(Part { text_end: line.bytes.len(), ..Part::default() });
         let before = gathered.iter_mut().find(|one| one.is_open && one.stream == part.stream);
         if let Some(before) = before {
             before.line.splice(before.text_end..before.text_end, part.text.iter().copied());
@@ -96,21 +112,32 @@ impl Engine {
 }
 
 /// What a line of an engine adds to the parts before it.
-struct Part<'a> {
-    is_open: bool,
-    stream: &'a [u8],
-    text: &'a [u8],
-    text_end: usize,
+#[derive(Clone, Copy, Default)]
+pub(super) struct Part<'a> {
+    pub(super) is_open: bool,
+    pub(super) stream: &'a [u8],
+    /// When it was written, as the engine says it.
+    pub(super) time: &'a [u8],
+    /// With its escapes, and that of its line end.
+    pub(super) text: &'a [u8],
+    /// Where further text goes.
+    pub(super) text_end: usize,
 }
 
 fn part_of_cri(line: &[u8]) -> Option<Part<'_>> {
     let cri = Cri::of(line)?;
-    Some(Part { is_open: cri.is_partial, stream: cri.stream, text: cri.text, text_end: line.len() })
+    let Cri { is_partial, stream, time, text, .. } = cri;
+    Some(Part { is_open: is_partial, stream, time, text, text_end: line.len() })
 }
 
 fn part_of_docker(line: &[u8]) -> Option<Part<'_>> {
     let line = std::str::from_utf8(line).ok()?;
-    let docker = Docker::of(line, |_, _| {})?;
+    let mut time = "";
+    let docker = Docker::of(line, |name, value| {
+        if name == "time" {
+            time = value.trim_matches('"');
+        }
+    })?;
     let text_start = docker.text.as_ptr().addr() - line.as_ptr().addr();
     let text_end = text_start + docker.text.len();
     // With the escape of the line end, if it is the last part.
@@ -118,13 +145,14 @@ fn part_of_docker(line: &[u8]) -> Option<Part<'_>> {
     Some(Part {
         is_open: docker.is_partial,
         stream: docker.stream.as_bytes(),
+        time: time.as_bytes(),
         text: &line.as_bytes()[text_start..whole_end],
         text_end,
     })
 }
 
 /// Gives what is gathered; what is still open is marked if it is `cut`.
-fn give(gathered: &mut Vec<Gathered>, cut: bool, each: &mut impl FnMut(Line<'_>)) {
+fn give(gathered: &mut Vec<Gathered>, cut: bool, mut each: impl FnMut(Line<'_>)) {
     for one in gathered.drain(..) {
         each(Line { bytes: &one.line, cut: cut && one.is_open, offset: one.offset, length: one.length });
     }

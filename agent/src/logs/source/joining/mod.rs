@@ -5,10 +5,13 @@
 
 /// Lines that a container engine split.
 mod engine;
+/// Lines of one event whose lines a container engine wrote.
+mod inside;
 /// Lines that an application wrote for one event.
 mod multiline;
 
 pub use engine::Engine;
+pub use inside::Inside;
 pub use multiline::Multiline;
 
 use std::time::Duration;
@@ -23,6 +26,8 @@ pub enum Joining {
     Lines,
     Multiline(Multiline),
     Engine(Engine),
+    /// Of the lines that an engine wrote.
+    Inside(Inside),
 }
 
 impl Joining {
@@ -32,6 +37,7 @@ impl Joining {
             Self::Lines => None,
             Self::Multiline(multiline) => Some(multiline.timeout),
             Self::Engine(_) => Some(ENGINE_TIMEOUT),
+            Self::Inside(inside) => Some(inside.multiline.timeout),
         }
     }
 
@@ -45,7 +51,7 @@ impl Joining {
 
 #[cfg(test)]
 mod tests {
-    use super::{Engine, Joining, Multiline};
+    use super::{Engine, Inside, Joining, Multiline};
     use crate::logs::source::lines::{Following, Piece, split};
     use regex::bytes::Regex;
     use std::time::Duration;
@@ -82,19 +88,20 @@ mod tests {
     }
 
     fn joinings() -> Vec<Joining> {
-        let multiline = |regex: &str, is_start| {
-            Joining::Multiline(Multiline {
-                regex: Regex::new(regex).expect("valid"),
-                is_start,
-                timeout: Duration::from_secs(1),
-            })
+        let multiline = |regex: &str, is_start| Multiline {
+            regex: Regex::new(regex).expect("valid"),
+            is_start,
+            timeout: Duration::from_secs(1),
         };
+        let inside = |engine| Joining::Inside(Inside { engine, multiline: multiline(r"^(p|b|\s)", false) });
         vec![
             Joining::Lines,
-            multiline("^[A-Z]", true),
-            multiline(r"^\s", false),
+            Joining::Multiline(multiline("^[A-Z]", true)),
+            Joining::Multiline(multiline(r"^\s", false)),
             Joining::Engine(Engine::Cri),
             Joining::Engine(Engine::Docker),
+            inside(Engine::Cri),
+            inside(Engine::Docker),
         ]
     }
 
@@ -113,6 +120,9 @@ mod tests {
             "2016-10-06T00:17:09Z stdout P part\n",
             "2016-10-06T00:17:09Z stderr P part\n",
             "2016-10-06T00:17:09Z stderr F end\n",
+            "2016-10-06T00:17:10.5Z stdout F  more\n",
+            "{\"log\":\"\\tat x\\n\",\"stream\":\"stderr\",\"time\":\"2016-10-06T00:17:09Z\"}\n",
+            "{\"log\":\"z\\n\",\"stream\":\"stdout\",\"time\":\"2016-10-06T00:17:10.5Z\"}\n",
             "{\"log\":\"a\\n\",\"stream\":\"stdout\"}\n",
             "{\"log\":\"b\",\"stream\":\"stdout\"}\n",
             "{\"log\":\"c\",\"stream\":\"stderr\"}\n",
@@ -123,7 +133,7 @@ mod tests {
         ];
         for round in 0..4000 {
             let text: String = (0..random.usize(..14)).map(|_| parts[random.usize(..parts.len())]).collect();
-            let joining = &joinings()[round % 5];
+            let joining = &joinings()[round % 7];
             let limit = [40, 100, 1000][random.usize(..3)];
             let expected = at_once(text.as_bytes(), joining, limit);
             let step = 1 + random.usize(..60);
@@ -139,7 +149,8 @@ mod tests {
 
     #[test]
     fn an_event_is_held_until_nothing_comes_any_more() {
-        let texts = ["A\n b\n", "A\n b\n", "2016Z stdout P x\n", "{\"log\":\"b\",\"stream\":\"stdout\"}\n"];
+        let (cri, docker) = ("2016Z stdout P x\n", "{\"log\":\"b\",\"stream\":\"stdout\"}\n");
+        let texts = ["A\n b\n", "A\n b\n", cri, docker, cri, docker];
         for (joining, text) in joinings().iter().skip(1).zip(texts) {
             let text = format!("{text}unfinished");
             let given = |following| {
