@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
@@ -16,6 +17,7 @@ pub struct MetadataService {
     pub address: SocketAddr,
     documents: Arc<Mutex<Documents>>,
     asked: Arc<Mutex<Vec<String>>>,
+    is_over: Arc<AtomicBool>,
 }
 
 /// An instance of EC2 with tokens: without one every question is answered with 401.
@@ -27,15 +29,29 @@ impl MetadataService {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let (documents, asked) = (Arc::new(Mutex::new(documents)), Arc::new(Mutex::new(Vec::new())));
-        let service = Self { address, documents: Arc::clone(&documents), asked: Arc::clone(&asked) };
+        let service =
+            Self { address, documents: Arc::clone(&documents), asked: Arc::clone(&asked), is_over: Arc::default() };
+        let is_over = Arc::clone(&service.is_over);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
                 let (documents, asked) = (Arc::clone(&documents), Arc::clone(&asked));
                 // Questions come side by side.
                 std::thread::spawn(move || answer(stream, &documents, &asked));
             }
         });
         Ok(service)
+    }
+
+    /// Ends it; its address is free then.
+    pub fn stop(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        // Its thread sees that with the next connection, and closes what it listens on.
+        if let Ok(mut stream) = TcpStream::connect(self.address) {
+            let _ = stream.read(&mut [0]);
+        }
     }
 
     /// Its URL.

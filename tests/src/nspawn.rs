@@ -75,12 +75,21 @@ impl Machine {
 
     /// Starts systemd in it, without a network.
     pub fn boot(&mut self) -> Result<Boot> {
+        self.start(&["--private-network"])
+    }
+
+    /// Starts systemd in it, in the network of the thread that calls, which is to be one of its own.
+    pub fn boot_in_own_network(&mut self) -> Result<Boot> {
+        self.start(&[])
+    }
+
+    fn start(&mut self, network: &[&str]) -> Result<Boot> {
         self.boots += 1;
         let log = self.path(&format!("/console-{}.log", self.boots));
         let name = format!("hostwright-{}-{}", std::process::id(), self.boots);
         let mut command = Command::new("systemd-nspawn");
         command.arg("--directory").arg(self.root.path()).args(["--boot", "--quiet", "--register=no", "--keep-unit"]);
-        command.args(["--private-network", "--console=read-only", "--machine", &name]);
+        command.args(["--console=read-only", "--machine", &name]).args(network);
         // What runs this test may itself be in a container with an older hierarchy.
         command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
         Ok(Boot { server: Server::start(&command, &log)? })

@@ -295,7 +295,7 @@ write_files:
 - path: /etc/app/app.conf
   content: "a=1\n"
   owner: alice:app
-  permissions: 0640
+  permissions: '0640'
 - path: /etc/apt/sources.list.d/local.list
   content: "deb [trusted=yes] file:/srv/repository ./\n"
 packages: [greeting]

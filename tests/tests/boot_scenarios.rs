@@ -1,0 +1,170 @@
+//! The scenarios' user-data under systemd, each as its cloud hands it over: OpenStack's and EC2's metadata services at
+//! 169.254.169.254, a config drive, NoCloud.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hostwright_tests::metadata_service::{Documents, MetadataService};
+use hostwright_tests::nspawn::{Boot, Machine};
+use hostwright_tests::scenario::render;
+
+const BOOT: Duration = Duration::from_secs(120);
+const IAN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKr2g5gYx8mQ9T6Zb0s3y1r7l6Y0l9o3Q2k5n8v1w4xZ ian";
+const BYRON: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFr2g5gYx8mQ9T6Zb0s3y1r7l6Y0l9o3Q2k5n8v1w4xZ byron";
+
+fn documents(of: &[(&str, &str)]) -> Documents {
+    of.iter().map(|(path, content)| ((*path).to_owned(), ("200 OK", (*content).to_owned()))).collect()
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(arguments).output().with_context(|| format!("starting {program}"))?;
+    ensure!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Runs in a network of its own, with a metadata service's address in it.
+fn in_a_network<T: Send + 'static>(test: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let thread = std::thread::spawn(move || {
+        // Of this thread alone, and of what it starts.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        run("ip", &["link", "set", "lo", "up"])?;
+        run("ip", &["addr", "add", "169.254.169.254/32", "dev", "lo"])?;
+        test()
+    });
+    thread.join().ok().context("the thread panicked")?
+}
+
+/// Boots it until the instance is configured, and sees that all went well.
+fn configured(machine: &mut Machine, instance: &str) -> Result<Boot> {
+    let mut boot = machine.boot_in_own_network()?;
+    boot.wait_for(&format!("instance {instance} is"), BOOT)?;
+    let report = machine.report(instance)?;
+    ensure!(report["result"] == "ok", "{report:#}\n{}", boot.console());
+    Ok(boot)
+}
+
+fn datasource(machine: &Machine, name: &str) -> Result<()> {
+    machine.write("/etc/cloud/cloud.cfg", &format!("datasource_list: [{name}, None]\n"))
+}
+
+#[test]
+fn each_scenarios_user_data_boots_as_its_cloud_hands_it_over() -> Result<()> {
+    in_a_network(|| {
+        let mut machine = Machine::new()?;
+        a_worker_of_hrsi_by_openstack(&mut machine)?;
+        a_service_of_prism_by_ec2(&mut machine)?;
+        a_hub_of_callysto_by_config_drive(&mut machine)?;
+        a_host_of_caldata_by_nocloud(&mut machine)
+    })
+}
+
+fn a_worker_of_hrsi_by_openstack(machine: &mut Machine) -> Result<()> {
+    let id = "83679162-1378-4288-a2d4-70e13ec132aa";
+    let values = [
+        ("launcher", "IyEvYmluL3NoCmVjaG8gIiQxICQyICROT01BRF9TRVJWRVIgJFNZU1RFTV9TRVJWRVIiID4vdmFyL2xhdW5jaGVkCg=="),
+        ("environment", "Q1NJX0lOVEVSTkFMX0VDMl9DUkVERU5USUFMU19BQ0NFU1NfS0VZPWEK"),
+        ("nomad_server", "10.0.0.1"),
+        ("system_server", "10.0.0.2"),
+        ("role", "processing"),
+        ("tag", "'1.2'"),
+    ];
+    let user_data = render("hrsi", "user-data.mime", &values)?;
+    let metadata = format!(
+        r#"{{"uuid": "{id}", "hostname": "worker-1.novalocal", "name": "worker-1", "launch_index": 0, "availability_zone": "nova",
+            "random_seed": "AAAA", "public_keys": {{"tf": "{IAN}\n"}}, "keys": [{{"name": "tf", "type": "ssh", "data": "{IAN}\n"}}],
+            "meta": {{"prometheus_io_scrape": "true", "prometheus_io_port": "9100"}}, "project_id": "p", "devices": []}}"#
+    );
+    let network = r#"{"links": [{"id": "tapcd9f6d46-4a", "vif_id": "cd9f6d46", "type": "bgpovs", "mtu": 1442, "ethernet_mac_address": "fa:16:3e:05:30:fe"}],
+        "networks": [{"id": "network0", "type": "ipv4_dhcp", "link": "tapcd9f6d46-4a", "network_id": "da5bb487"}], "services": []}"#;
+    let service = MetadataService::serve(
+        "169.254.169.254:80",
+        documents(&[
+            ("/openstack/latest/meta_data.json", &metadata),
+            ("/openstack/latest/user_data", &user_data),
+            ("/openstack/latest/vendor_data.json", "{}"),
+            ("/openstack/latest/vendor_data2.json", r#"{"static": {}}"#),
+            ("/openstack/latest/network_data.json", network),
+        ]),
+    )?;
+    datasource(machine, "OpenStack")?;
+    let boot = configured(machine, id)?;
+    boot.power_off()?;
+    ensure!(service.asked().len() == 5, "each document is asked for once");
+    service.stop();
+    assert_eq!(machine.read("/var/launched")?, "processing 1.2 10.0.0.1 10.0.0.2\n");
+    assert_eq!(fs::metadata(machine.path("/root/worker.env"))?.permissions().mode() & 0o777, 0o600);
+    assert_eq!(machine.read("/etc/hostname")?, "worker-1\n");
+    assert!(machine.read("/home/debian/.ssh/authorized_keys")?.contains(IAN));
+    let network = machine.read("/etc/systemd/network/10-hostwright-fa-16-3e-05-30-fe.network")?;
+    assert!(network.contains("DHCP=ipv4") && network.contains("MTUBytes=1442"), "{network}");
+    Ok(())
+}
+
+fn a_service_of_prism_by_ec2(machine: &mut Machine) -> Result<()> {
+    let envoy = "# a line of an Envoy's configuration, of which there are many\n".repeat(500);
+    let rest = render("prism", "rest.yaml", &[("environment", "feature-7"), ("envoy", &envoy)])?;
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), &rest)?;
+    let sum = run("sha256sum", &[&file.path().display().to_string()])?;
+    let configuration = MetadataService::serve("127.0.0.1:0", documents(&[("/feature-7/rest.yaml", &rest)]))?;
+    let place = format!("{}/feature-7/rest.yaml", configuration.url());
+    let digest = sum.split_whitespace().next().context("no digest")?;
+    let user_data = render("prism", "user-data.yaml", &[("team_key", IAN), ("rest", &place), ("sha256", digest)])?;
+    ensure!(rest.len() > 16 << 10 && user_data.len() < 1 << 10, "the rest is what does not fit");
+    let service = MetadataService::serve(
+        "169.254.169.254:80",
+        documents(&[
+            ("/latest/meta-data/instance-id", "i-0prism"),
+            ("/latest/meta-data/local-hostname", "ip-10-0-0-1.ec2.internal"),
+            ("/latest/meta-data/placement/availability-zone", "eu-west-1a"),
+            ("/latest/meta-data/public-keys/", "0=team"),
+            ("/latest/meta-data/public-keys/0/openssh-key", BYRON),
+            ("/latest/user-data", &user_data),
+        ]),
+    )?;
+    datasource(machine, "Ec2")?;
+    configured(machine, "i-0prism")?.power_off()?;
+    service.stop();
+    assert_eq!(machine.read("/etc/hostname")?, "prism-feature-7\n");
+    assert_eq!(machine.read("/var/envoy-size")?.trim(), envoy.len().to_string());
+    let keys = machine.read("/home/debian/.ssh/authorized_keys")?;
+    assert!(keys.contains(IAN) && keys.contains(BYRON), "the team's and the instance's: {keys}");
+    assert!(machine.read("/etc/hostwright/agent.yaml")?.contains("feature-7"));
+    Ok(())
+}
+
+fn a_hub_of_callysto_by_config_drive(machine: &mut Machine) -> Result<()> {
+    datasource(machine, "ConfigDrive")?;
+    for (instance, byron_is) in [("i-hub", "present"), ("i-hub", "absent")] {
+        let values = [("name", "hub"), ("ian", IAN), ("byron", BYRON), ("byron_is", byron_is)];
+        let folder = "/var/lib/cloud/seed/config_drive/openstack/latest";
+        machine.write(&format!("{folder}/user_data"), &render("callysto", "user-data.yaml", &values)?)?;
+        machine.write(&format!("{folder}/meta_data.json"), &format!(r#"{{"uuid": "{instance}", "hostname": "x"}}"#))?;
+        configured(machine, instance)?.power_off()?;
+        assert_eq!(machine.read("/home/ian/.ssh/authorized_keys")?, format!("{IAN}\n"));
+        assert_eq!(machine.read("/home/byron/.ssh/authorized_keys")?.contains(BYRON), byron_is == "present");
+    }
+    assert_eq!(machine.read("/etc/hostname")?, "hub\n");
+    fs::remove_dir_all(machine.path("/var/lib/cloud/seed"))?;
+    Ok(())
+}
+
+fn a_host_of_caldata_by_nocloud(machine: &mut Machine) -> Result<()> {
+    let values = [
+        ("owner", "dse"),
+        ("environment", "test"),
+        ("access_key", "a"),
+        ("secret_key", "correct-horse"),
+        ("bucket_endpoint", "http://127.0.0.1:1"),
+    ];
+    datasource(machine, "NoCloud")?;
+    machine.seed("i-dse", &render("caldata", "user-data.yaml", &values)?)?;
+    configured(machine, "i-dse")?.power_off()?;
+    assert_eq!(machine.read("/etc/hostname")?, "dse-infra-test\n");
+    assert!(machine.read("/etc/passwd")?.lines().any(|line| line.starts_with("dse-bot:") && line.ends_with("nologin")));
+    assert_eq!(fs::metadata(machine.path("/etc/hostwright/agent.env"))?.permissions().mode() & 0o777, 0o600);
+    Ok(())
+}
