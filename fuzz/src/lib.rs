@@ -1,14 +1,50 @@
 //! The agent's modules that make records of bytes, as the agent has them.
 #![allow(dead_code, reason = "the agent uses the rest")]
 
+// The bootstrap's modules find the core's by its name.
+extern crate self as hostwright_core;
+
+pub mod datasource;
 pub mod http;
 pub mod logs;
 pub mod metrics;
+pub mod network;
 #[path = "../../agent/src/protobuf.rs"]
 pub mod protobuf;
 pub mod userdata;
 #[path = "../../agent/core/src/yaml/mod.rs"]
 pub mod yaml;
+
+/// What the core says of configurations.
+pub mod config {
+    #[path = "../../../agent/core/src/config/section.rs"]
+    pub mod section;
+
+    /// How values are read, of which nothing is needed here but the name.
+    pub mod values {
+        pub trait FromNode: Sized {
+            const EXPECTED: &'static str;
+            fn from_node(node: &crate::yaml::Node) -> Result<Self, String>;
+        }
+    }
+}
+
+/// A host of which nothing is known.
+pub mod boot {
+    pub mod host {
+        pub struct Host;
+
+        impl Host {
+            pub fn path(&self, path: &str) -> std::path::PathBuf {
+                path.into()
+            }
+
+            pub fn proc(&self, path: &str) -> std::path::PathBuf {
+                path.into()
+            }
+        }
+    }
+}
 
 use logs::source::joining::Joining;
 use logs::source::lines::{Following, Line, Piece, split};

@@ -1,6 +1,6 @@
 use super::disk::Mounted;
+use super::documents::Documents;
 use super::labels;
-use super::openstack::Documents;
 use super::seed::{Bytes, Seed};
 use crate::boot::host::{Host, read_bounded};
 use anyhow::Context as _;

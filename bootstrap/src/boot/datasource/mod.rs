@@ -15,6 +15,8 @@ mod config_drive;
 mod disk;
 /// The machine's own description.
 mod dmi;
+/// OpenStack's documents, from its service or a config drive.
+mod documents;
 /// Amazon EC2's metadata service, and what imitates it.
 mod ec2;
 /// Google Compute Engine's metadata server.
@@ -27,7 +29,7 @@ mod labels;
 mod metadata;
 /// Folders, `cidata` disks and URLs.
 mod nocloud;
-/// OpenStack's documents, from its service or a config drive.
+/// OpenStack's metadata service.
 mod openstack;
 /// A seed on disk, for the next boot.
 mod seed;
