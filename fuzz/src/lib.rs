@@ -4,6 +4,7 @@
 // The bootstrap's modules find the core's by its name.
 extern crate self as hostwright_core;
 
+pub mod config;
 pub mod datasource;
 pub mod http;
 pub mod logs;
@@ -14,20 +15,6 @@ pub mod protobuf;
 pub mod userdata;
 #[path = "../../agent/core/src/yaml/mod.rs"]
 pub mod yaml;
-
-/// What the core says of configurations.
-pub mod config {
-    #[path = "../../../agent/core/src/config/section.rs"]
-    pub mod section;
-
-    /// How values are read, of which nothing is needed here but the name.
-    pub mod values {
-        pub trait FromNode: Sized {
-            const EXPECTED: &'static str;
-            fn from_node(node: &crate::yaml::Node) -> Result<Self, String>;
-        }
-    }
-}
 
 /// A host of which nothing is known.
 pub mod boot {

@@ -1,6 +1,6 @@
 use super::datasource::Network;
 use super::network::{self, Interfaces};
-use super::userdata::{self, findings::Findings};
+use super::userdata::{self, findings::Findings, modules::MODULES};
 use anyhow::Context as _;
 use hostwright_core::config::section::Problem;
 use hostwright_core::config::{Config, ConfigError};
@@ -53,7 +53,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
             let is_valid = tell(path, &checked.findings);
             if is_valid {
                 println!("{} is valid: {}", path.display(), checked.kind);
-            } else if checked.kind == AGENT && String::from_utf8_lossy(&content).contains("write_files:") {
+            } else if checked.kind == AGENT && has_keys_of_cloud_config(&String::from_utf8_lossy(&content)) {
                 eprintln!("{}: if this shall be a user-data, its first line must be #cloud-config", path.display());
             }
             is_valid
@@ -67,9 +67,20 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
 }
 
+/// Whether what was taken for an agent's configuration seems to be a user-data without its first line.
+fn has_keys_of_cloud_config(text: &str) -> bool {
+    let Ok(document) = yaml::load(text, Duplicates::LastWins) else { return false };
+    let entries = document.root.mapping().map(|mapping| &mapping.entries[..]).unwrap_or_default();
+    let is_known = |key: &str| MODULES.iter().any(|module| module.keys.contains(&key));
+    entries.iter().any(|entry| entry.key == "hostwright" || is_known(&entry.key))
+}
+
 const AGENT: &str = "a configuration of the agent";
 
 fn look(content: &[u8]) -> Checked {
+    if content.trim_ascii().is_empty() {
+        return Checked { kind: "empty: nothing is configured by it", findings: Findings::default() };
+    }
     if is_user_data(content) {
         let user_data = userdata::read(content);
         let has_scripts = !user_data.scripts.is_empty() || !user_data.boothooks.is_empty();
@@ -95,7 +106,10 @@ fn without_instance(mut findings: Findings) -> Findings {
     let is_the_files = |problem: &Problem| !of_an_instance.iter().any(|words| problem.message.contains(words));
     findings.errors.retain(is_the_files);
     findings.ignored.retain(is_the_files);
-    findings.warnings.retain(|problem| !problem.message.ends_with("is not known of this instance"));
+    // What stands under `v1` is the same for every instance.
+    let is_of_an_instance =
+        |message: &str| message.ends_with("is not known of this instance") && !message.contains("\"v1.");
+    findings.warnings.retain(|problem| !is_of_an_instance(&problem.message));
     findings
 }
 

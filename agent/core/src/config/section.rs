@@ -1,7 +1,7 @@
 use super::values::FromNode;
 use crate::yaml::{Entry, Node, Place};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A longer list of known keys than this helps nobody in a one-line message.
 const MOST_LISTED: usize = 30;
@@ -301,7 +301,9 @@ impl<'a> Section<'a> {
         for entry in unknown {
             let hint = match did_you_mean(&entry.key, self.known.iter().copied()) {
                 hint if hint.is_empty() && self.known.len() <= MOST_LISTED => {
-                    format!("; known here: {}", self.known.join(", "))
+                    let mut seen = BTreeSet::new();
+                    let known: Vec<_> = self.known.iter().copied().filter(|key| seen.insert(*key)).collect();
+                    format!("; known here: {}", known.join(", "))
                 }
                 hint => hint,
             };

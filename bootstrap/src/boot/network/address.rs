@@ -69,6 +69,9 @@ pub fn route(node: &Node) -> Result<Route, String> {
         found.and_then(Node::text).filter(|text| !text.is_empty())
     };
     let gateway = text(&["gateway", "via"]);
+    if let Some(wrong) = gateway.filter(|gateway| gateway.parse::<IpAddr>().is_err()) {
+        return Err(format!("the gateway {wrong:?} is no address"));
+    }
     let destination = match text(&["network", "destination", "to"]) {
         Some("default") if gateway.is_some_and(|gateway| gateway.contains(':')) => "::/0".to_owned(),
         Some("default") => "0.0.0.0/0".to_owned(),

@@ -176,6 +176,19 @@ mod tests {
         assert_eq!(told[2], "5:32: ethernets.a.addresses: \"nonsense\" is no address");
         assert_eq!(told[3], "5:43: ethernets.a.nameserver: unknown key; did you mean \"nameservers\"?");
         assert_eq!(told[4], "5:59: ethernets.a.auth: is not done here: use runcmd, or write files");
+        let text = "version: 2\nethernets: {a: {match: {mac: x}, routes: [{to: default, via: x}]}}\n";
+        let told: Vec<_> = render(&Network::Config(text.into()), &Interfaces::default())
+            .problems
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "2:25: ethernets.a.match.mac: unknown key; known here: name, macaddress, driver",
+                "2:43: ethernets.a.routes: the gateway \"x\" is no address"
+            ]
+        );
         let text = "version: 1\nconfig:\n- {type: physical, name: a, subnet: []}\n";
         assert_eq!(
             left_out(&Network::Config(text.into())),

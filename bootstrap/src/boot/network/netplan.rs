@@ -125,13 +125,71 @@ pub fn unknown(node: &Node, path: &str, own: &[&str], problems: &Problems) {
         let settings = SETTINGS.iter().map(|(key, ..)| *key).chain(["ra-overrides"]);
         COMMON.into_iter().chain(settings).chain(own.iter().copied())
     };
-    for Entry { key, place, .. } in node.mapping().map(|mapping| &mapping.entries[..]).unwrap_or_default() {
+    for Entry { key, place, value } in entries(node) {
+        let path = format!("{path}.{key}");
         if REFUSED.contains(&key.as_str()) {
-            problems.note(*place, &format!("{path}.{key}"), "is not done here: use runcmd, or write files".to_owned());
+            problems.note(*place, &path, "is not done here: use runcmd, or write files".to_owned());
         } else if !known().any(|known| known == key) {
-            problems.note(*place, &format!("{path}.{key}"), format!("unknown key{}", did_you_mean(key, known())));
+            problems.note(*place, &path, format!("unknown key{}", did_you_mean(key, known())));
+        } else if let Some((_, inner)) = INNER.iter().find(|(outer, _)| outer == key) {
+            for node in value.sequence().unwrap_or(std::slice::from_ref(value)) {
+                only(node, &path, inner, problems);
+            }
         }
     }
+}
+
+/// Keys of what stands under a key.
+const INNER: [(&str, &[&str]); 7] = [
+    ("match", &["name", "macaddress", "driver"]),
+    ("nameservers", &["addresses", "search"]),
+    ("dhcp4-overrides", OVERRIDES),
+    ("dhcp6-overrides", OVERRIDES),
+    ("ra-overrides", &["use-dns", "use-domains", "table"]),
+    (
+        "routes",
+        &[
+            "to",
+            "via",
+            "metric",
+            "on-link",
+            "type",
+            "scope",
+            "table",
+            "mtu",
+            "from",
+            "congestion-window",
+            "advertised-receive-window",
+        ],
+    ),
+    ("routing-policy", &["from", "to", "table", "priority", "mark", "type-of-service"]),
+];
+const OVERRIDES: &[&str] = &[
+    "hostname",
+    "route-metric",
+    "send-hostname",
+    "use-dns",
+    "use-domains",
+    "use-hostname",
+    "use-mtu",
+    "use-ntp",
+    "use-routes",
+];
+
+fn only(node: &Node, path: &str, known: &[&str], problems: &Problems) {
+    for Entry { key, place, .. } in entries(node) {
+        if !known.contains(&key.as_str()) {
+            let hint = match did_you_mean(key, known.iter().copied()) {
+                hint if hint.is_empty() => format!("; known here: {}", known.join(", ")),
+                hint => hint,
+            };
+            problems.note(*place, &format!("{path}.{key}"), format!("unknown key{hint}"));
+        }
+    }
+}
+
+fn entries(node: &Node) -> &[Entry] {
+    node.mapping().map(|mapping| &mapping.entries[..]).unwrap_or_default()
 }
 
 /// A device of `tunnels:`.

@@ -98,7 +98,8 @@ impl FromNode for TimeZone {
     fn from_node(node: &Node) -> Result<Self, String> {
         let fits = |text: &&str| {
             let inner = text.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c));
-            inner && text.starts_with(|c: char| c.is_ascii_alphabetic())
+            // As for cloud-init, an empty one is none; templates leave it so.
+            text.is_empty() || inner && text.starts_with(|c: char| c.is_ascii_alphabetic())
         };
         node.text().filter(fits).map(|text| Self(text.to_owned())).ok_or_else(|| mismatch::<Self>(node))
     }
@@ -141,7 +142,7 @@ impl CloudConfig {
             power: Power::read(&mut root, findings),
             bootcmd: commands::read("bootcmd", root.node("bootcmd"), findings),
             runcmd: commands::read("runcmd", root.node("runcmd"), findings),
-            timezone: root.optional::<TimeZone>("timezone").map(|zone| zone.0),
+            timezone: root.optional::<TimeZone>("timezone").map(|zone| zone.0).filter(|zone| !zone.is_empty()),
             final_message: root.optional("final_message"),
             boot: root
                 .node("hostwright")

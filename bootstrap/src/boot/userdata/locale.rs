@@ -37,6 +37,8 @@ impl Locale {
             Some(Scalar::Bool(false)) => return None,
             // True says no more than that there shall be one.
             Some(Scalar::Bool(true)) => return None,
+            // As for cloud-init, an empty one is none; templates leave it so.
+            Some(Scalar::String(text)) if text.is_empty() => return None,
             _ => {}
         }
         if text.is_empty() || !text.chars().all(|c| c.is_ascii_alphanumeric() || "_.@-".contains(c)) {

@@ -35,6 +35,10 @@ pub trait Fetch {
 impl Include {
     /// `#sha256=…` behind a URL is no part of it: a server never sees what stands behind a `#`.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let known = ["https://", "http://", "s3://", "file:///", "/"];
+        if !known.iter().any(|start| text.starts_with(start)) {
+            return Err("expected https://…, s3://bucket/key or file:///path".to_owned());
+        }
         let Some((url, fragment)) = text.split_once('#') else {
             return Ok(Self { url: text.to_owned(), sha256: None, signed_by: None });
         };

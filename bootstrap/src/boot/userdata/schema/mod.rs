@@ -91,6 +91,10 @@ impl Look<'_> {
                 }
             }
             (Type::Old(inner, instead), ..) if fits(node, inner) => {
+                // Where a reader has said more of it already, that is enough.
+                if self.findings.warnings.iter().any(|told| told.place == node.place) {
+                    return;
+                }
                 self.findings.warning(node.place, path, format!("is deprecated: {instead}"));
             }
             (Type::Filled(_), Some([]), _) => self.refuse(node, path, wanted),
@@ -124,7 +128,7 @@ impl Look<'_> {
         };
         // A secret is not told, whatever it is instead of a string.
         let found = if path.contains("passw") { node.kind().to_owned() } else { found };
-        self.findings.tolerated(node.place, path, &format!("expected {}, found {found}", described(wanted)));
+        self.findings.tolerated(node.place, path, &format!("expected {}, found {found}", described(wanted, node)));
     }
 }
 
@@ -165,7 +169,7 @@ fn is_same_container(node: &Node, wanted: &Type) -> bool {
     }
 }
 
-fn described(wanted: &Type) -> String {
+fn described(wanted: &Type, node: &Node) -> String {
     match wanted {
         Type::Text => "a string".to_owned(),
         Type::Flag => "true or false".to_owned(),
@@ -173,16 +177,16 @@ fn described(wanted: &Type) -> String {
         Type::Null => "nothing".to_owned(),
         Type::Is(value) => value.to_string(),
         Type::Word(words) => words.join(" or "),
-        Type::List => "a list".to_owned(),
+        Type::Filled(_) if node.sequence().is_some() => "a list with at least one item".to_owned(),
+        Type::Items(Type::Text) | Type::Filled(Type::Text) => "a list of strings".to_owned(),
+        Type::List | Type::Items(_) | Type::Filled(_) => "a list".to_owned(),
         Type::Map | Type::Keys(_) | Type::Named(_) => "a mapping".to_owned(),
         Type::NotEmpty(_) => "a mapping with at least one key".to_owned(),
-        Type::Items(item) => format!("a list of which each item is {}", described(item)),
-        Type::Filled(item) => format!("a list of at least one item, each {}", described(item)),
         Type::OneOf(forms) => {
             let forms = forms.iter().filter(|form| !matches!(form, Type::Old(..)));
-            forms.map(described).collect::<Vec<_>>().join(", or ")
+            forms.map(|form| described(form, node)).collect::<Vec<_>>().join(", or ")
         }
-        Type::Old(inner, _) => described(inner),
+        Type::Old(inner, _) => described(inner, node),
     }
 }
 
@@ -209,8 +213,9 @@ mod tests {
             ("runcmd: [[sleep, 1]]", "2:18: runcmd: is not as the schema wants it: expected a string, found a number"),
             (
                 "runcmd: []",
-                "2:9: runcmd: is not as the schema wants it: expected a list of at least one item, each a list of which each item is a string, or a string, or nothing, found a list",
+                "2:9: runcmd: is not as the schema wants it: expected a list with at least one item, found a list",
             ),
+            ("packages: jq", "2:11: packages: is not as the schema wants it: expected a list, found \"jq\""),
             (
                 "ca_certs: {}",
                 "2:11: ca_certs: is not as the schema wants it: expected a mapping with at least one key, found a mapping",

@@ -1,0 +1,12 @@
+//! What the core says of configurations.
+
+#[path = "../../agent/core/src/config/section.rs"]
+pub mod section;
+
+/// How values are read, of which nothing is needed here but the name.
+pub mod values {
+    pub trait FromNode: Sized {
+        const EXPECTED: &'static str;
+        fn from_node(node: &crate::yaml::Node) -> Result<Self, String>;
+    }
+}
