@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use md5::{Digest as _, Md5};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -35,6 +36,47 @@ pub enum Fault {
     NoAnswer,
 }
 
+/// When a request stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the store hears of it.
+    Before,
+    /// When the store has done it, before its client hears of that.
+    After,
+}
+
+/// A request that is to stand still, until this is dropped: then its connection ends.
+#[derive(Debug)]
+pub struct Hold {
+    reached: Receiver<()>,
+    _release: Sender<()>,
+}
+
+impl Hold {
+    /// Waits until the request is there.
+    pub fn wait(&self, limit: Duration) -> Result<()> {
+        self.reached.recv_timeout(limit).context("no such request came")
+    }
+}
+
+/// The other end of a hold.
+#[derive(Debug)]
+struct Trap {
+    /// What the request's first line has in it, all of them.
+    words: Vec<String>,
+    moment: Moment,
+    reached: Sender<()>,
+    released: Receiver<()>,
+}
+
+impl Trap {
+    fn stand_still(self) -> io::Error {
+        let _ = self.reached.send(());
+        let _ = self.released.recv_timeout(TIMEOUT);
+        io::ErrorKind::ConnectionReset.into()
+    }
+}
+
 /// Listens in front of a store.
 #[derive(Debug)]
 pub struct Front {
@@ -49,6 +91,7 @@ struct State {
     /// Of requests without a body, for completions.
     completions: VecDeque<Fault>,
     requests: Vec<String>,
+    trap: Option<Trap>,
 }
 
 struct Head {
@@ -87,6 +130,14 @@ impl Front {
     /// Lets the next completions of uploads in parts fail so.
     pub fn fail_completions(&self, faults: &[Fault]) {
         locked(&self.state).completions.extend(faults);
+    }
+
+    /// Lets the next request stand still whose first line has these words in it.
+    pub fn hold(&self, words: &[&str], moment: Moment) -> Hold {
+        let ((reached, told), (release, released)) = (channel(), channel());
+        let words = words.iter().map(ToString::to_string).collect();
+        locked(&self.state).trap = Some(Trap { words, moment, reached, released });
+        Hold { reached: told, _release: release }
     }
 
     /// Faults that nothing has met yet.
@@ -128,17 +179,23 @@ fn serve(client: TcpStream, tls: Option<Arc<ServerConfig>>, backend: SocketAddr,
 fn carry(client: impl Read + Write, backend: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
     let mut client = BufReader::with_capacity(PIECE, client);
     let head = read_head(&mut client)?;
-    let fault = {
+    let (fault, trap) = {
         let mut state = locked(state);
         let line = head.text.lines().next().unwrap_or_default().to_owned();
         let of_s3 = line.starts_with("POST ") && line.contains("uploadId=");
         let completion = of_s3 || line.contains("multipart-manifest=put");
+        let trap = state.trap.take_if(|trap| trap.words.iter().all(|word| line.contains(word)));
         state.requests.push(line);
-        match head.length {
+        let fault = match head.length {
             _ if completion => state.completions.pop_front(),
             length if length >= 1 << 20 => state.faults.pop_front(),
             _ => None,
-        }
+        };
+        (fault, trap)
+    };
+    let after = match trap {
+        Some(trap) if trap.moment == Moment::Before => return Err(trap.stand_still()),
+        other => other,
     };
     match fault {
         Some(Fault::Busy) => {
@@ -156,9 +213,10 @@ fn carry(client: impl Read + Write, backend: SocketAddr, state: &Mutex<State>) -
     store.set_read_timeout(Some(TIMEOUT))?;
     store.write_all(head.text.as_bytes())?;
     pass_body(&mut client, &mut store, head.length, fault)?;
-    if fault == Some(Fault::NoAnswer) {
+    if fault == Some(Fault::NoAnswer) || after.is_some() {
         // The store has done all when its answer is there.
-        return io::copy(&mut store, &mut io::sink()).map(drop);
+        io::copy(&mut store, &mut io::sink())?;
+        return after.map_or(Ok(()), |trap| Err(trap.stand_still()));
     }
     io::copy(&mut store, client.get_mut())?;
     client.get_mut().flush()
