@@ -1,5 +1,5 @@
 //! Uploading to a bucket beside rclone: the same files, the same store (s3s-fs, which takes far more than Swift), parts
-//! of 8 MiB, four files and four parts at once, checksums on.
+//! of 8 MiB, four files and four parts at once, checksums on; beside them what the store itself can take.
 
 use anyhow::{Context as _, Result, ensure};
 use hostwright_tests::engines::{S3sFs, s3s};
@@ -55,10 +55,8 @@ fn compare(settings: &Settings, work: &Work, table: &mut Table) -> Result<()> {
         store.create_bucket(bucket)?;
     }
     let name = |what: &str| format!("products: {}, {}: {what}", work.files, work.name);
-    if work.files == 1 {
-        let limit = limit(&store, source.path());
-        table.add((&name("the store's own limit, one PUT by curl"), "s"), Goal::None, limit, None);
-    }
+    let limit = limit(&store, &settings.folder, (source.path(), work));
+    table.add((&name("the store's own limit, PUTs by curl, 16 at once"), "s"), Goal::None, limit, None);
     let (ours, peer) = (upload(&store, source.path(), work), rclone(&store, source.path(), work));
     let figure = |cost: &Result<Cost>, of: fn(&Cost) -> f64| match cost {
         Ok(cost) => Ok(of(cost)),
@@ -143,14 +141,22 @@ fn used_until_end(child: &mut Child) -> Result<(f64, f64)> {
     Ok(used)
 }
 
-fn limit(store: &S3sFs, source: &Path) -> Result<f64> {
+/// What the store takes of a client that reads no file twice, computes no checksum and asks nothing.
+fn limit(store: &S3sFs, folder: &Path, (source, work): (&Path, &Work)) -> Result<f64> {
     let keys = format!("{}:{}", s3s::ACCESS_KEY, s3s::SECRET_KEY);
-    let url = format!("{}/limit/file", store.endpoint());
+    let mut transfers = String::new();
+    for number in 0..work.files {
+        let file = source.join(format!("{:03}/product-{number:06}", number / 1000));
+        let url = format!("{}/limit/{number}", store.endpoint());
+        transfers.push_str(&format!("upload-file = \"{}\"\nurl = \"{url}\"\n", file.display()));
+    }
+    let list = folder.join("transfers");
+    fs::write(&list, transfers)?;
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--fail", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &keys]);
-    command.args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--upload-file"]);
+    command.args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--parallel", "--parallel-max", "16"]);
     let begun = Instant::now();
-    let output = command.arg(source.join("000/product-000000")).arg(&url).output()?;
+    let output = command.arg("--config").arg(&list).output()?;
     ensure!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
     Ok(begun.elapsed().as_secs_f64())
 }

@@ -180,6 +180,7 @@ async fn profile_is(site: &Site, expected: Expected) -> Result<()> {
     ensure!(found == wanted, "{profile:?}, not {expected:?}");
     ensure!((profile.checks.md5, profile.checks.sha256) == (true, expected.sha256), "{profile:?}");
     ensure!(profile.most_parts == expected.most_parts, "{profile:?}");
+    ensure!((profile.etag_is_md5, profile.tells_sha256) == (true, expected.sha256), "{profile:?}");
     ensure!(site.bucket.list("", 10).await?.is_empty(), "the probe leaves objects");
     if expected.lists_uploads {
         site.nothing_unfinished().await?;
@@ -209,11 +210,37 @@ async fn profile_is(site: &Site, expected: Expected) -> Result<()> {
     Ok(())
 }
 
+/// Whoever tells the checksum of what it has is not asked again; and what is there stays where that is wanted.
+async fn one_request_is_enough(site: &Site) -> Result<()> {
+    let key = "quick/a b+\u{e9}%2F";
+    for size in [0, 10, 300_000] {
+        let (content, bytes) = site.content_for(size).await?;
+        site.front()?.requests();
+        site.bucket.put(Put::new(key, &content), None).await?;
+        let requests = site.front()?.requests();
+        ensure!(requests.len() == 1 && requests[0].starts_with("PUT "), "{requests:?}");
+        site.holds(key, &bytes).await?;
+        let held = site.bucket.head(key).await?.context("it is there")?;
+        ensure!(held.sha256.as_deref() == Some(content.sha256()), "{held:?}");
+        if site.bucket.writes_conditionally() {
+            let (other, _) = site.content_for(20).await?;
+            let put = Put { only_new: true, ..Put::new(key, &other) };
+            let refused = reason_of(site.bucket.put(put, None).await)?;
+            ensure!(matches!(refused.reason(), Reason::Exists), "{refused}");
+            site.holds(key, &bytes).await?;
+        }
+    }
+    let object = site.bucket.head(key).await?.context("it is there")?;
+    ensure!(Some(site.bucket.reread(&object, None).await?) == object.sha256, "{object:?}");
+    Ok(site.bucket.delete(key).await?)
+}
+
 fn stores_do(endpoint: &str, keys: [&str; 2], expected: Expected) -> Result<()> {
     for tls in [false, true] {
         let site = Site::s3(endpoint, keys, tls)?;
         runtime()?.block_on(async {
             profile_is(&site, expected).await.context("the profile")?;
+            one_request_is_enough(&site).await.context("small objects")?;
             exercise(&site, expected.tells_parts).await
         })?;
     }

@@ -2,9 +2,9 @@ use super::claims::{Claim, Claims, Owner};
 use super::folder::Stamp;
 use super::found::Found;
 use super::key::{check, numbered};
+use super::piece::check_keys;
 use super::rule::Spoken;
 use super::sighting::{Cause, Eyes, Sighting, Sightings};
-use super::upload::check_keys;
 use super::waiting::{STILL_OPEN, Waiting};
 use super::watch::{Happened, Watch, What};
 use hostwright_core::config::products::{Conflict, Finished, Form};
@@ -203,7 +203,8 @@ impl Intake {
             self.eyes.ledger.intend(&found.path, fingerprint, &asked);
         }
         let may_be_there = !self.walked_before || is_known || found.stamp.age(SystemTime::now()) > OLD;
-        Ok(Offer { found, key, asked: asked.into(), may_be_there, at_once })
+        let asked = if *key == *asked { key.clone() } else { asked.into() };
+        Ok(Offer { found, key, asked, may_be_there, at_once })
     }
 
     /// Takes a key for a product: the one that was asked for, or one with a number from `first` on.

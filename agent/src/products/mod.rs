@@ -42,10 +42,14 @@ mod open_files;
 mod operator;
 /// How the products are, for the status.
 mod overview;
+/// The files of a product on their way.
+mod piece;
 /// One product folder from events to objects.
 mod pipeline;
 /// What waits to be uploaded, and which comes next.
 mod queue;
+/// What is known of a product, and as a line of the ledger.
+mod record;
 /// Which paths are products, and how they are said to be finished.
 mod rule;
 /// Files read once for their checksums.
@@ -58,10 +62,14 @@ mod shown;
 mod sighting;
 /// One product into a bucket.
 mod upload;
+/// The uploads of a pipeline: which begin, and what becomes of those that end.
+mod uploads;
 /// Manifests compared with what is in a bucket.
 mod verify;
 /// Products that are not finished.
 mod waiting;
+/// The looks of a pipeline at its folder, and what they bring.
+mod walks;
 /// The kernel's word on what happened in a folder.
 mod watch;
 /// Whether anybody writes a file.
@@ -93,7 +101,8 @@ pub async fn run(
     let (desk, mut boxes) = Desk::open(products.keys());
     let mut settings = Vec::new();
     for (name, product) in products {
-        settings.extend(Setting::new(&name, product, (&buckets, &desk), &context.environment)?);
+        let setting = Setting::new(&name, product, (&buckets, &desk), &context.environment)?;
+        settings.extend(setting.map(Arc::new));
     }
     // All ledgers before the first upload: a key belongs to the product that is confirmed under it.
     let mut pipelines = Vec::new();
@@ -123,7 +132,7 @@ pub async fn run(
 
 /// A pipeline whose state cannot be read or written is opened again, while the others go on.
 async fn keep_running(
-    (setting, row, mut opened): (Setting, Row, anyhow::Result<Pipeline>),
+    (setting, row, mut opened): (Arc<Setting>, Row, anyhow::Result<Pipeline>),
     mut asks: Receiver<Ask>,
     claims: Arc<Claims>,
     context: Context,

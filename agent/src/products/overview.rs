@@ -1,4 +1,4 @@
-use super::ledger::Record;
+use super::record::Record;
 use crate::measures::Measures;
 use crate::supervisor::Reporter;
 use hostwright_core::bucket::Profile;

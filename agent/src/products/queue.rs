@@ -11,7 +11,7 @@ const SLOW: Duration = Duration::from_secs(60);
 /// What waits to be uploaded: the smallest first, but one at a time is the one that waits longest.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    entries: HashMap<Arc<str>, Entry>,
+    entries: HashMap<Arc<str>, Box<Entry>>,
     /// Ready, by size.
     by_size: BTreeSet<(u64, Arc<str>)>,
     /// Ready, by the order of arrival.
@@ -115,7 +115,7 @@ impl Queue {
         entry.held = Some(why);
         entry.retry_at = Some(until);
         self.retries.insert((until, path.clone()));
-        self.entries.insert(path, entry);
+        self.entries.insert(path, Box::new(entry));
     }
 
     /// Those that wait for something, and for what.
@@ -162,7 +162,7 @@ impl Queue {
         if !failure.given_up {
             self.retries.insert((at, path.clone()));
         }
-        self.entries.insert(path, entry);
+        self.entries.insert(path, Box::new(entry));
     }
 
     /// When the next failed file is tried again.
@@ -187,7 +187,7 @@ impl Queue {
         let path = entry.found.path.clone();
         self.by_size.insert((entry.found.stamp.fingerprint.size, path.clone()));
         self.by_age.insert((entry.arrival, path.clone()));
-        self.entries.insert(path, entry);
+        self.entries.insert(path, Box::new(entry));
     }
 
     fn remove(&mut self, path: &Arc<str>) -> Option<Entry> {
@@ -197,7 +197,7 @@ impl Queue {
         if let Some(at) = entry.retry_at {
             self.retries.remove(&(at, path.clone()));
         }
-        Some(entry)
+        Some(*entry)
     }
 }
 

@@ -1,5 +1,5 @@
 use super::folder::{Folder, Stamp, is_gone};
-use hostwright_core::bucket::Content;
+use hostwright_core::bucket::{Content, Proof};
 use std::io;
 
 /// Why a file cannot be sealed now.
@@ -17,12 +17,12 @@ pub(super) enum Unsealed {
 ///
 /// From here on any change is noticed: what is sent must have the checksums that were read here. The manifest of a
 /// product of several files is made of these.
-pub(super) async fn seal(folder: &Folder, path: &str, found: &Stamp) -> Result<Content, Unsealed> {
+pub(super) async fn seal(folder: &Folder, path: &str, found: &Stamp, proof: Proof) -> Result<Content, Unsealed> {
     let (file, stamp) = folder.open(path).map_err(unsealed)?;
     if !stamp.same_content(found) {
         return Err(Unsealed::Changed);
     }
-    let content = Content::read(file, stamp.fingerprint.size).await;
+    let content = Content::read_for(file, stamp.fingerprint.size, proof).await;
     // First the change, because it also explains a file that ended too early.
     unchanged(folder, path, found)?;
     content.map_err(unsealed)

@@ -1,9 +1,10 @@
 use super::find::{Finder, Seen};
-use super::folder::Stamp;
-use super::found::{Body, Found, Member};
-use super::ledger::{Begun, Ledger, Record};
+use super::found::{Body, Found};
+use super::ledger::Ledger;
 use super::manifest::{self, Manifest, ManifestFile, Origin};
+use super::piece::{Piece, is_of, pieces};
 use super::queue::Entry;
+use super::record::{Begun, Record};
 use super::seal::{Unsealed, seal, unchanged};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -21,6 +22,8 @@ const CLEARING: Duration = Duration::from_secs(10);
 const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 /// Files of one folder under way at once.
 const MEMBERS_AT_ONCE: usize = 8;
+/// So many are got ready at a time.
+const LOT: usize = 1000;
 
 /// Uploads the products of one folder.
 #[derive(Clone, Debug)]
@@ -87,15 +90,6 @@ struct Run<'u> {
     cover: &'u Cover<'u>,
 }
 
-/// One file on its way.
-struct Piece<'e> {
-    path: Arc<str>,
-    stamp: Stamp,
-    key: String,
-    /// What the manifest calls it.
-    name: &'e str,
-}
-
 impl Uploader {
     /// Stores a product: its files, then its manifest.
     pub(super) async fn upload(&self, bucket: &Bucket, entry: &Entry, progress: &Progress) -> Outcome {
@@ -125,9 +119,16 @@ impl Uploader {
             if self.manifest && entry.may_be_there { self.earlier(bucket, &manifest_key).await? } else { None };
         let cover = Cover { bucket, key: &manifest_key, is_there: Mutex::new(earlier.is_some()) };
         let run = Run { bucket, entry, progress, cover: &cover };
-        let files: Vec<BoxFuture<'_, _>> = pieces.into_iter().map(|piece| self.piece(run, piece).boxed()).collect();
-        let files = stream::iter(files).buffered(MEMBERS_AT_ONCE).try_collect::<Vec<_>>().await?;
-        if self.has_changed(found).await {
+        let mut files = Vec::with_capacity(pieces.len());
+        let mut pieces = pieces.into_iter().peekable();
+        while pieces.peek().is_some() {
+            // What is to be done takes more memory than what is known of it, and there may be very many.
+            let lot = pieces.by_ref().take(LOT).map(|piece| self.piece(run, piece).boxed());
+            let lot: Vec<BoxFuture<'_, _>> = lot.collect();
+            files.extend(stream::iter(lot).buffered(MEMBERS_AT_ONCE).try_collect::<Vec<_>>().await?);
+        }
+        // Of a file that was seen when it was confirmed.
+        if matches!(found.body, Body::Folder(_)) && self.has_changed(found).await {
             return Err(Outcome::NotAsFound);
         }
         let manifest = Manifest::new(&self.origin, found, &entry.key, files);
@@ -146,7 +147,7 @@ impl Uploader {
     /// One file, unless the bucket has it.
     async fn piece(&self, run: Run<'_>, piece: Piece<'_>) -> Result<ManifestFile, Outcome> {
         let folder = &self.finder.folder;
-        let content = match seal(folder, &piece.path, &piece.stamp).await {
+        let content = match seal(folder, &piece.path, &piece.stamp, run.bucket.proof()).await {
             Ok(content) => content,
             Err(Unsealed::Gone | Unsealed::Changed) => return Err(Outcome::NotAsFound),
             Err(Unsealed::Unreadable(error)) => {
@@ -154,7 +155,9 @@ impl Uploader {
                 return Err(Outcome::Unreadable(format!("{} cannot be read: {error}", path.display())));
             }
         };
-        let etag = match self.there(run, &piece.key, &content).await? {
+        let only_new = self.asks_by_writing(run, &content).await;
+        let there = if only_new { None } else { self.there(run, &piece.key, &content).await? };
+        let etag = match there {
             Some(object) => {
                 if let Some(begun) = self.ledger.begun(&piece.key) {
                     self.clear(run.bucket, &piece.key, &begun.upload).await?;
@@ -163,7 +166,7 @@ impl Uploader {
             }
             None => {
                 run.cover.lift().await?;
-                self.put(run, &piece, &content).await?
+                self.put(run, &piece, (&content, only_new || self.versioned)).await?
             }
         };
         if unchanged(folder, &piece.path, &piece.stamp).is_err() {
@@ -177,6 +180,12 @@ impl Uploader {
             etag,
             modified: manifest::modified(&piece.stamp),
         })
+    }
+
+    /// Whether a write that leaves alone what is there costs less than the question whether there is something.
+    async fn asks_by_writing(&self, run: Run<'_>, content: &Content) -> bool {
+        let may_be_there = run.entry.may_be_there || self.versioned;
+        may_be_there && content.is_small() && run.bucket.writes_conditionally() && !*run.cover.is_there.lock().await
     }
 
     /// The object, if the bucket has this very content under the key: then an earlier upload got through, unrecorded.
@@ -195,45 +204,49 @@ impl Uploader {
     }
 
     /// The object, if it is there with this very content.
-    async fn same(&self, run: Run<'_>, key: &str, content: &Content) -> Option<Object> {
-        let head = run.bucket.head_encrypted(key, self.options.encryption.as_ref()).await;
-        let is_same =
-            |object: &Object| object.size == content.size() && object.sha256.as_deref() == Some(content.sha256());
-        head.ok().flatten().filter(is_same)
+    async fn same(&self, run: Run<'_>, key: &str, content: &Content) -> Result<Option<Object>, BucketError> {
+        let head = run.bucket.head_encrypted(key, self.options.encryption.as_ref()).await?;
+        Ok(head.filter(|object| object.size == content.size() && object.sha256.as_deref() == Some(content.sha256())))
     }
 
-    async fn put(&self, run: Run<'_>, piece: &Piece<'_>, content: &Content) -> Result<Option<String>, Outcome> {
+    /// One request carries it.
+    async fn put_single(&self, run: Run<'_>, put: Put<'_>) -> Result<Option<String>, Outcome> {
+        let refused = match Box::pin(run.bucket.put(put, None)).await {
+            Ok(stored) => return Ok(stored.etag),
+            Err(error) if put.only_new && matches!(error.reason(), Reason::Exists) => error,
+            Err(error) => return Err(error.into()),
+        };
+        match self.same(run, put.key, put.content).await {
+            Ok(Some(object)) => Ok(object.etag),
+            Ok(None) if self.versioned => Err(Outcome::Taken),
+            Err(error) if self.versioned => Err(error.into()),
+            _ => {
+                log::debug!("{refused}: it is another one, and is replaced");
+                Ok(Box::pin(run.bucket.put(Put { only_new: false, ..put }, None)).await?.etag)
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        run: Run<'_>,
+        piece: &Piece<'_>,
+        (content, only_new): (&Content, bool),
+    ) -> Result<Option<String>, Outcome> {
         let put = Put {
+            only_new,
             metadata: &self.metadata,
             options: &self.options,
             progress: Some(run.progress),
             ..Put::new(&piece.key, content)
         };
-        if let Some(earlier) = self.ledger.begun(&piece.key) {
-            if earlier.sha256 == content.sha256() && earlier.place == *self.origin.bucket && !earlier.upload.is_empty()
-            {
-                match Box::pin(run.bucket.resume(put, &earlier.upload)).await {
-                    Ok(object) => {
-                        self.ledger.ended(&piece.key);
-                        return Ok(object.etag);
-                    }
-                    Err(error) if matches!(error.reason(), Reason::NoSuchUpload) => {
-                        self.ledger.ended(&piece.key);
-                        // The last request of a process that was killed may have completed it a moment ago; replaced by
-                        // the same, its parts would stay with some stores.
-                        if let Some(object) = self.same(run, &piece.key, content).await {
-                            return Ok(object.etag);
-                        }
-                    }
-                    // The parts stay for another attempt.
-                    Err(error) => return Err(error.into()),
-                }
-            } else {
-                self.clear(run.bucket, &piece.key, &earlier.upload).await?;
-            }
+        if let Some(earlier) = self.ledger.begun(&piece.key)
+            && let Some(stored) = self.go_on(run, put, &earlier).await?
+        {
+            return Ok(stored.etag);
         }
         if content.parts() == 1 {
-            return Ok(Box::pin(run.bucket.put(put, None)).await?.etag);
+            return self.put_single(run, put).await;
         }
         let begun = Begun {
             path: piece.path.to_string(),
@@ -244,13 +257,50 @@ impl Uploader {
         };
         // First that there may be one: a process that is killed between the two leaves parts that another one finds.
         self.note(&piece.key, begun.clone()).await;
-        let upload = run.bucket.begin(put).await?;
-        if let Some(upload) = upload.clone() {
-            self.note(&piece.key, Begun { upload, ..begun }).await;
+        let upload = run.bucket.begin(put).await?.unwrap_or_default();
+        self.note(&piece.key, Begun { upload: upload.clone(), ..begun }).await;
+        let stored = Box::pin(run.bucket.put(put, Some(&*upload).filter(|upload| !upload.is_empty()))).await;
+        Ok(self.completed(run, put, (&upload, stored)).await?.etag)
+    }
+
+    /// Goes on with an upload that was cut off, if it is of this very content; else clears its parts.
+    async fn go_on(&self, run: Run<'_>, put: Put<'_>, earlier: &Begun) -> Result<Option<Object>, Outcome> {
+        let same_content = earlier.sha256 == put.content.sha256() && earlier.place == *self.origin.bucket;
+        if !same_content || earlier.upload.is_empty() {
+            self.clear(run.bucket, put.key, &earlier.upload).await?;
+            return Ok(None);
         }
-        let stored = Box::pin(run.bucket.put(put, upload.as_deref())).await?;
-        self.ledger.ended(&piece.key);
-        Ok(stored.etag)
+        match Box::pin(run.bucket.resume(put, &earlier.upload)).await {
+            Err(error) if matches!(error.reason(), Reason::NoSuchUpload) => {
+                self.ledger.ended(put.key);
+                // The last request of a process that was killed may have completed it a moment ago; replaced by the same,
+                // its parts would stay with some stores.
+                Ok(self.same(run, put.key, put.content).await.ok().flatten())
+            }
+            // Where it failed, the parts stay for another attempt.
+            stored => Ok(Some(self.completed(run, put, (&earlier.upload, stored)).await?)),
+        }
+    }
+
+    /// What the end of an upload in parts means.
+    async fn completed(
+        &self,
+        run: Run<'_>,
+        put: Put<'_>,
+        (upload, stored): (&str, Result<Object, BucketError>),
+    ) -> Result<Object, Outcome> {
+        match stored {
+            Ok(stored) => {
+                self.ledger.ended(put.key);
+                Ok(stored)
+            }
+            // Somebody was quicker.
+            Err(error) if put.only_new && matches!(error.reason(), Reason::Exists) => {
+                self.clear(run.bucket, put.key, upload).await?;
+                self.same(run, put.key, put.content).await?.ok_or(Outcome::Taken)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn note(&self, key: &str, begun: Begun) {
@@ -360,33 +410,6 @@ impl Uploader {
     }
 }
 
-/// Whether a path is that of a product, or in it.
-fn is_of(path: &str, product: &str) -> bool {
-    path.strip_prefix(product).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-fn pieces(entry: &Entry) -> Vec<Piece<'_>> {
-    let found = &entry.found;
-    match &found.body {
-        Body::File => {
-            let (path, key) = (found.path.clone(), entry.key.to_string());
-            vec![Piece { path, stamp: found.stamp, key, name: found.name() }]
-        }
-        Body::Folder(contents) => {
-            let piece = |member: &Member| (found.path_of(&member.path), member.stamp);
-            let members = contents.members.iter().map(|member| (piece(member), member.path.as_str()));
-            members
-                .map(|((path, stamp), name)| Piece {
-                    path: path.into(),
-                    stamp,
-                    key: format!("{}/{name}", entry.key),
-                    name,
-                })
-                .collect()
-        }
-    }
-}
-
 /// Objects of an earlier content of which the new one has none.
 async fn remove_leftovers(bucket: &Bucket, earlier: &Manifest, now: &Manifest) -> Result<(), Outcome> {
     let kept: HashSet<&str> = now.files.iter().map(|file| file.key.as_str()).collect();
@@ -402,12 +425,4 @@ async fn remove_leftovers(bucket: &Bucket, earlier: &Manifest, now: &Manifest) -
 
 fn unmade(error: &std::io::Error) -> Outcome {
     Outcome::Unreadable(format!("its manifest cannot be made: {error}"))
-}
-
-/// The keys that a product takes are at most as long as a bucket allows.
-pub(super) fn check_keys(found: &Found, key: &str) -> Result<(), String> {
-    let Body::Folder(contents) = &found.body else { return Ok(()) };
-    contents.members.iter().try_for_each(|member| {
-        super::key::check(&format!("{key}/{}", member.path)).map_err(|why| format!("of {:?} {why}", member.path))
-    })
 }

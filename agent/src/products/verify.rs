@@ -1,7 +1,6 @@
 use super::manifest::{self, Manifest, ManifestFile};
 use hostwright_core::bucket::{Bucket, Object};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -9,8 +8,6 @@ use std::sync::{Mutex, PoisonError};
 const MOST_LISTED: usize = 1_000_000;
 /// So many findings are kept; the rest is counted.
 const MOST_FINDINGS: usize = 1000;
-/// A larger object is not read into memory for its checksum.
-const LARGEST: u64 = 256 << 20;
 
 /// What came of comparing manifests with the objects that they speak of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,11 +83,7 @@ async fn differs(bucket: &Bucket, file: &ManifestFile, deep: bool) -> Result<Opt
     if !deep {
         return Ok(None);
     }
-    if file.size > LARGEST {
-        return Ok(Some(format!("with {} bytes it is too large to be read again by this command", file.size)));
-    }
-    let bytes = bucket.get(&file.key, LARGEST).await.map_err(|error| error.to_string())?;
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = bucket.reread(&object, None).await.map_err(|error| error.to_string())?;
     Ok((sha256 != file.sha256).then(|| format!("its content has the SHA-256 {sha256}, the manifest {}", file.sha256)))
 }
 

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hostwright_core::bucket::{Bucket, BucketError, Content, Profile, Put};
+use hostwright_core::bucket::{Bucket, BucketError, Content, Profile, Proof, Put};
 use hostwright_core::config::Config;
 use hostwright_tests::certificates::Certificates;
 use hostwright_tests::front::Front;
@@ -72,11 +72,20 @@ impl Site {
 
     /// Content that no part of it repeats.
     pub async fn content(&self, size: u64) -> Result<(Content, Vec<u8>)> {
+        self.read(size, Proof::Md5).await
+    }
+
+    /// The same with the proof that the bucket wants.
+    pub async fn content_for(&self, size: u64) -> Result<(Content, Vec<u8>)> {
+        self.read(size, self.bucket.proof()).await
+    }
+
+    async fn read(&self, size: u64, proof: Proof) -> Result<(Content, Vec<u8>)> {
         let mut bytes = Vec::new();
         File::open("/dev/urandom")?.take(size).read_to_end(&mut bytes)?;
         let mut file = tempfile::tempfile_in(self.folder.path())?;
         file.write_all(&bytes)?;
-        Ok((Content::read(file, size).await?, bytes))
+        Ok((Content::read_for(file, size, proof).await?, bytes))
     }
 
     pub async fn prepare(&self) -> Result<Profile> {

@@ -19,15 +19,37 @@ const LARGEST_PART: u64 = 5 << 30;
 /// How much is read at a time: large enough that system calls do not count, small enough for many at once.
 const READ: usize = 256 << 10;
 
+/// What of this size is kept in memory between its checksums and its way: read once, and many at once are few bytes.
+pub(super) const SMALL: u64 = MIB / 4;
+
+/// Which checksum proves to a store that an object arrived whole, where one request carries it. Parts have MD5s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// Every store checks it.
+    #[default]
+    Md5,
+    /// A third of the work; for stores that were found to check it and to tell it back.
+    Sha256,
+}
+
 /// An open file with its checksums, read once: what is sent is checked against them by the store and by us.
 #[derive(Clone, Debug)]
 pub struct Content {
     file: Arc<File>,
+    /// All of it, where it is small.
+    small: Option<Bytes>,
     size: u64,
     part_size: u64,
-    /// Of each part; of the whole where one request carries it.
+    sums: Sums,
+}
+
+#[derive(Clone, Debug)]
+struct Sums {
+    /// Of each part; of the whole where one request carries it. None where SHA-256 is the proof.
     md5: Vec<[u8; 16]>,
-    sha256: String,
+    sha256: [u8; 32],
+    /// In hexadecimal.
+    sha256_text: String,
 }
 
 impl Content {
@@ -36,11 +58,37 @@ impl Content {
     /// # Errors
     /// The file cannot be read or has fewer bytes.
     pub async fn read(file: File, size: u64) -> io::Result<Self> {
-        let file = Arc::new(file);
+        Self::read_for(file, size, Proof::Md5).await
+    }
+
+    /// As [`Self::read`], for a bucket that wants this proof ([`super::Bucket::proof`]).
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_for(file: File, size: u64, proof: Proof) -> io::Result<Self> {
+        interruptible(move |interrupted| Self::read_now(file, (size, proof), interrupted)).await
+    }
+
+    /// The same on a thread that may block.
+    ///
+    /// # Errors
+    /// As [`Self::read`], or it was interrupted.
+    pub fn read_now(file: File, (size, proof): (u64, Proof), interrupted: &AtomicBool) -> io::Result<Self> {
         let part_size = part_size(size);
-        let reader = file.clone();
-        let (md5, sha256) = interruptible(move |interrupted| checksums(&reader, size, part_size, interrupted)).await?;
-        Ok(Self { file, size, part_size, md5, sha256 })
+        let proof = if size > part_size { Proof::Md5 } else { proof };
+        if size > SMALL {
+            let sums = checksums(&file, size, (part_size, proof), interrupted)?;
+            return Ok(Self { file: Arc::new(file), small: None, size, part_size, sums });
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+        let mut read = 0;
+        while read < bytes.len() {
+            let left = (bytes.len() - read) as u64;
+            read += read_piece(&file, &mut bytes[read..], read as u64, left, interrupted)?.len();
+        }
+        let md5 = if proof == Proof::Md5 { vec![Md5::digest(&bytes).into()] } else { Vec::new() };
+        let sums = Sums::new(md5, Sha256::digest(&bytes).into());
+        Ok(Self { file: Arc::new(file), small: Some(bytes.into()), size, part_size, sums })
     }
 
     /// Its bytes.
@@ -50,31 +98,54 @@ impl Content {
 
     /// The SHA-256 of the whole, in hexadecimal.
     pub fn sha256(&self) -> &str {
-        &self.sha256
+        &self.sums.sha256_text
+    }
+
+    /// The same as bytes.
+    pub(super) fn sha256_bytes(&self) -> &[u8; 32] {
+        &self.sums.sha256
     }
 
     /// In how many requests it is sent.
     pub fn parts(&self) -> usize {
-        self.md5.len()
+        usize::try_from(self.size.div_ceil(self.part_size)).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Whether it is held in memory.
+    pub fn is_small(&self) -> bool {
+        self.small.is_some()
+    }
+
+    /// Which checksum proves that it arrived whole.
+    pub(super) fn proof(&self) -> Proof {
+        if self.sums.md5.is_empty() { Proof::Sha256 } else { Proof::Md5 }
     }
 
     /// Whether a part of the file still is what it was when its checksum was computed.
     pub(super) async fn part_is_unchanged(&self, index: usize) -> Result<(), Reason> {
-        let (offset, length, md5) = self.part(index);
-        let file = self.file.clone();
+        // What was read into memory is what was sent.
+        if self.is_small() {
+            return Ok(());
+        }
+        let (offset, length) = self.part(index);
+        let (file, proof) = (self.file.clone(), self.proof());
         let now = interruptible(move |interrupted| {
-            let mut digest = Md5::new();
+            let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
             let mut buffer = vec![0; READ];
             let (mut at, end) = (offset, offset + length);
             while at < end {
                 let piece = read_piece(&file, &mut buffer, at, end - at, interrupted)?;
-                digest.update(piece);
+                match proof {
+                    Proof::Md5 => md5.update(piece),
+                    Proof::Sha256 => sha256.update(piece),
+                }
                 at += piece.len() as u64;
             }
-            Ok(<[u8; 16]>::from(digest.finalize()))
+            Ok((<[u8; 16]>::from(md5.finalize()), <[u8; 32]>::from(sha256.finalize())))
         });
         match now.await {
-            Ok(now) if now == md5 => Ok(()),
+            Ok((md5, _)) if self.sums.md5.get(index) == Some(&md5) => Ok(()),
+            Ok((_, sha256)) if self.proof() == Proof::Sha256 && sha256 == self.sums.sha256 => Ok(()),
             Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(Reason::Local(error)),
             _ => Err(Reason::Changed),
         }
@@ -84,18 +155,38 @@ impl Content {
         &self.file
     }
 
-    /// Offset, length and MD5 of a part, counted from 0.
-    pub(super) fn part(&self, index: usize) -> (u64, u64, [u8; 16]) {
+    pub(super) fn small(&self) -> Option<&Bytes> {
+        self.small.as_ref()
+    }
+
+    /// Offset and length of a part, counted from 0.
+    pub(super) fn part(&self, index: usize) -> (u64, u64) {
         let offset = index as u64 * self.part_size;
-        (offset, self.part_size.min(self.size - offset), self.md5[index])
+        (offset, self.part_size.min(self.size.saturating_sub(offset)))
+    }
+
+    /// The MD5 of a part.
+    ///
+    /// # Errors
+    /// It was read for a store that wants none.
+    pub(super) fn md5(&self, index: usize) -> Result<[u8; 16], Reason> {
+        let md5 = self.sums.md5.get(index).copied();
+        md5.ok_or_else(|| Reason::Local(io::Error::other("its MD5 was not computed when it was read")))
     }
 
     /// The ETag that S3 APIs give: the MD5, and for an object in parts the MD5 of the parts' MD5s and their number.
-    pub(super) fn etag(&self) -> String {
-        match &self.md5[..] {
-            [md5] => hex(md5),
-            parts => format!("{}-{}", hex(&Md5::digest(parts.concat())), parts.len()),
+    pub(super) fn etag(&self) -> Option<String> {
+        match &self.sums.md5[..] {
+            [] => None,
+            [md5] => Some(hex(md5)),
+            parts => Some(format!("{}-{}", hex(&Md5::digest(parts.concat())), parts.len())),
         }
+    }
+}
+
+impl Sums {
+    fn new(md5: Vec<[u8; 16]>, sha256: [u8; 32]) -> Self {
+        Self { md5, sha256, sha256_text: hex(&sha256) }
     }
 }
 
@@ -115,7 +206,7 @@ pub(super) fn part_sizes_of_others(size: u64, number: u64) -> impl Iterator<Item
     usual.chain([even.next_multiple_of(MIB), even])
 }
 
-fn checksums(file: &File, size: u64, part_size: u64, interrupted: &AtomicBool) -> io::Result<(Vec<[u8; 16]>, String)> {
+fn checksums(file: &File, size: u64, (part_size, proof): (u64, Proof), interrupted: &AtomicBool) -> io::Result<Sums> {
     let mut whole = Sha256::new();
     let mut parts = Vec::new();
     let mut buffer = vec![0; READ];
@@ -125,13 +216,17 @@ fn checksums(file: &File, size: u64, part_size: u64, interrupted: &AtomicBool) -
         let mut part = Md5::new();
         while offset < end {
             let piece = read_piece(file, &mut buffer, offset, end - offset, interrupted)?;
-            part.update(piece);
+            if proof == Proof::Md5 {
+                part.update(piece);
+            }
             whole.update(piece);
             offset += piece.len() as u64;
         }
-        parts.push(part.finalize().into());
+        if proof == Proof::Md5 {
+            parts.push(part.finalize().into());
+        }
         if offset == size {
-            return Ok((parts, hex(&whole.finalize())));
+            return Ok(Sums::new(parts, whole.finalize().into()));
         }
     }
 }
@@ -139,7 +234,7 @@ fn checksums(file: &File, size: u64, part_size: u64, interrupted: &AtomicBool) -
 /// The SHA-256 of a whole file, whatever its size.
 pub(super) fn sha256_of(file: &File, interrupted: &AtomicBool) -> io::Result<String> {
     let size = file.metadata()?.len();
-    Ok(checksums(file, size, u64::MAX / 2, interrupted)?.1)
+    Ok(checksums(file, size, (u64::MAX / 2, Proof::Sha256), interrupted)?.sha256_text)
 }
 
 /// Reads at most a buffer full, and at least one byte.
@@ -185,12 +280,13 @@ pub(super) async fn interruptible<T: Send + 'static>(
 
 /// Lowercase hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(DIGITS[usize::from(half)])).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, MIB, PARTS_AIMED_AT, part_size};
+    use super::{Content, MIB, PARTS_AIMED_AT, Proof, part_size};
     use std::io::Write;
 
     #[test]
@@ -213,11 +309,18 @@ mod tests {
     #[tokio::test]
     async fn checksums_are_those_of_md5sum_and_sha256sum() {
         let empty = content(0).await;
-        assert_eq!(empty.etag(), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(empty.etag().as_deref(), Some("d41d8cd98f00b204e9800998ecf8427e"));
         assert_eq!(empty.sha256(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         let large = content(20 << 20).await;
         assert_eq!((large.parts(), large.part(2).1), (3, 4 * MIB));
-        assert!(large.etag().ends_with("-3"), "{}", large.etag());
+        assert!(large.etag().is_some_and(|etag| etag.ends_with("-3")), "{large:?}");
+        for (size, small) in [(1 << 18, true), ((1 << 18) + 1, false)] {
+            let (with, file) = (content(size).await, tempfile::tempfile().expect("temporary file"));
+            (&file).write_all(&vec![7; size]).expect("written");
+            let without = Content::read_for(file, size as u64, Proof::Sha256).await.expect("read");
+            assert_eq!((with.sha256(), without.etag(), without.is_small()), (without.sha256(), None, small));
+            without.part_is_unchanged(0).await.expect("unchanged");
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-use super::content::read_bytes;
+use super::content::{Content, read_bytes};
 use super::error::Reason;
 use super::limiter::Limiter;
 use super::put::Progress;
@@ -32,10 +32,12 @@ const READ: u64 = 256 << 10;
 /// With a limit so little is read at a time that others get their turn within a second.
 const LEAST_READ: u64 = 4 << 10;
 
-/// A range of a file, sent straight from disk; each attempt of a request reads it anew.
+/// A part of a content, sent straight from disk unless it is small; each attempt of a request reads it anew.
 #[derive(Clone, Debug)]
 pub(super) struct FileRange {
     file: Arc<File>,
+    /// All that is sent, where it is in memory.
+    small: Option<Bytes>,
     offset: u64,
     length: u64,
     limiter: Option<Arc<Limiter>>,
@@ -72,8 +74,10 @@ impl State {
 }
 
 impl FileRange {
-    pub(super) fn new(file: Arc<File>, offset: u64, length: u64) -> Self {
-        Self { file, offset, length, limiter: None, state: Arc::default() }
+    pub(super) fn new(content: &Content, index: usize) -> Self {
+        let (offset, length) = content.part(index);
+        let (file, small) = (content.file().clone(), content.small().cloned());
+        Self { file, small, offset, length, limiter: None, state: Arc::default() }
     }
 
     /// As slow as a limiter says.
@@ -93,6 +97,7 @@ impl FileRange {
         self.state.begin(self.length);
         Reading {
             file: self.file.clone(),
+            small: self.small.clone(),
             offset: self.offset,
             left: self.length,
             limiter: self.limiter.clone(),
@@ -139,6 +144,7 @@ type Piece = Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send + Sync>>;
 /// The body of a request.
 pub(super) struct Reading {
     file: Arc<File>,
+    small: Option<Bytes>,
     offset: u64,
     left: u64,
     limiter: Option<Arc<Limiter>>,
@@ -147,8 +153,17 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// What is in memory already and need not wait.
+    fn at_hand(&self) -> Option<Bytes> {
+        let small = self.small.as_ref().filter(|_| self.limiter.is_none())?;
+        let from = usize::try_from(self.offset).ok()?;
+        let to = usize::try_from(self.offset + self.left.min(READ)).ok()?;
+        (to <= small.len()).then(|| small.slice(from..to))
+    }
+
     fn next_piece(&self) -> Piece {
         let (file, offset, left, limiter) = (self.file.clone(), self.offset, self.left, self.limiter.clone());
+        let small = self.small.clone();
         Box::pin(async move {
             let mut most = left.min(READ);
             if let Some(limiter) = limiter {
@@ -156,6 +171,9 @@ impl Reading {
                     most = most.min((rate / 8).max(LEAST_READ));
                 }
                 limiter.pass(most).await;
+            }
+            if let (Some(small), Ok(from), Ok(length)) = (small, usize::try_from(offset), usize::try_from(most)) {
+                return Ok(small.slice(from..from + length));
             }
             tokio::task::spawn_blocking(move || read_bytes(&file, offset, most)).await.map_err(io::Error::other)?
         })
@@ -170,10 +188,16 @@ impl Body for Reading {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let mut piece = self.piece.take().unwrap_or_else(|| self.next_piece());
-        let Poll::Ready(result) = piece.as_mut().poll(cx) else {
-            self.piece = Some(piece);
-            return Poll::Pending;
+        let result = match self.at_hand() {
+            Some(bytes) => Ok(bytes),
+            None => {
+                let mut piece = self.piece.take().unwrap_or_else(|| self.next_piece());
+                let Poll::Ready(result) = piece.as_mut().poll(cx) else {
+                    self.piece = Some(piece);
+                    return Poll::Pending;
+                };
+                result
+            }
         };
         match result {
             Ok(bytes) => {

@@ -46,6 +46,19 @@ fn through(proxy: &Proxy) -> Result<reqwest::Proxy, Reason> {
     Ok(through.basic_auth(&login.user, password.expose()))
 }
 
+/// Percent-encoding (RFC 3986), with or without the slashes.
+pub(super) fn encoded(text: &str, keep_slashes: bool) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
+            b'/' if keep_slashes => encoded.push('/'),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 /// What a request that got no answer means.
 pub(super) fn no_answer(error: &dyn Error) -> Reason {
     match with_causes(error) {

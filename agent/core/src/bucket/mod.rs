@@ -22,30 +22,26 @@ mod limiter;
 mod profile;
 /// What is to be stored.
 mod put;
+/// Objects read.
+mod read;
 /// A bucket behind an S3 API.
 mod s3;
 /// A container behind Swift's own API.
 mod swift;
 
-pub use content::Content;
+pub use content::{Content, Proof};
 pub use download::{Download, Downloaded, Verified};
 pub use error::{BucketError, Reason};
 pub use limiter::Limiter;
 pub use profile::{Checks, Profile, Rights};
 pub use put::{Progress, Put};
 
-use crate::backoff::Backoff;
 use crate::config::buckets::{self, Connection, Encryption};
-use download::{Incoming, Partial};
 use folder::Folder;
 use jiff::Timestamp;
 use s3::S3;
 use std::path::Path;
-use std::time::Duration;
 use swift::Swift;
-
-/// How often a download goes on after it was cut off without anything having arrived.
-const FRUITLESS: usize = 4;
 
 /// A bucket that can be used: its credentials are read, nothing was asked of it yet.
 #[derive(Debug)]
@@ -182,6 +178,21 @@ impl Bucket {
         }
     }
 
+    /// Which checksum proves to the store that an object arrived whole: what [`Content::read_for`] is told.
+    pub fn proof(&self) -> Proof {
+        match self.profile() {
+            Some(profile) if profile.tells_sha256 => Proof::Sha256,
+            // A folder's own is SHA-256.
+            None if matches!(self.store, Store::Folder(_)) => Proof::Sha256,
+            _ => Proof::Md5,
+        }
+    }
+
+    /// Whether [`Put::only_new`] is heeded.
+    pub fn writes_conditionally(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.conditional_writes)
+    }
+
     /// Seconds that the store's clock is ahead of this host's, where that is so much that requests are signed with the
     /// store's time; else 0.
     pub fn clock_ahead(&self) -> i64 {
@@ -282,88 +293,6 @@ impl Bucket {
             Store::Swift(swift) => swift.head(key).await,
         };
         result.map_err(|reason| self.error(format!("ask for {key:?} in"), reason))
-    }
-
-    /// Reads an object into memory, if it is there and not larger than `at_most` bytes.
-    ///
-    /// # Errors
-    /// There is no such object, it is larger, or the bucket does not answer or refuses.
-    pub async fn get(&self, key: &str, at_most: u64) -> Result<Vec<u8>, BucketError> {
-        let result = match &self.store {
-            Store::Folder(folder) => folder.get(key, at_most).await,
-            Store::S3(s3) => s3.get(key, at_most).await,
-            Store::Swift(swift) => swift.get(key, at_most).await,
-        };
-        result.map_err(|reason| self.error(format!("read {key:?} from"), reason))
-    }
-
-    /// Brings an object down into a file, which appears whole, verified and under its name at once. What a process that
-    /// was killed has got of the same object is not fetched again.
-    ///
-    /// # Errors
-    /// There is no such object, what arrived is not what the bucket tells of, the file cannot be written, or the bucket
-    /// does not answer or refuses.
-    pub async fn download(&self, download: Download<'_>) -> Result<Downloaded, BucketError> {
-        let fetched = Box::pin(self.fetch_file(download)).await;
-        fetched.map_err(|reason| self.error(format!("fetch {:?} from", download.key), reason))
-    }
-
-    async fn fetch_file(&self, download: Download<'_>) -> Result<Downloaded, Reason> {
-        let found = match &self.store {
-            Store::Folder(folder) => folder.head(download.key).await?,
-            Store::S3(s3) => s3.head(download.key, download.encryption).await?,
-            Store::Swift(swift) => swift.head(download.key).await?,
-        };
-        let object = found.ok_or(Reason::NoSuchObject)?;
-        let (to, of) = (download.to.to_owned(), object.clone());
-        let opened = tokio::task::spawn_blocking(move || Partial::open(&to, &of)).await;
-        let mut partial = opened.map_err(std::io::Error::other).flatten().map_err(Reason::Write)?;
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
-        let mut fruitless = 0;
-        while partial.length < object.size {
-            let before = partial.length;
-            match self.fetch_rest(&object, &mut partial, download).await {
-                Ok(()) => break,
-                Err(reason) if reason.may_pass() && fruitless < FRUITLESS => {
-                    fruitless = if partial.length > before { 0 } else { fruitless + 1 };
-                    log::info!("fetching {:?} goes on from byte {}: {reason}", download.key, partial.length);
-                    tokio::time::sleep(backoff.next_delay()).await;
-                }
-                Err(reason) => return Err(reason),
-            }
-        }
-        let verified = partial.verify(&object, download.sha256).await?;
-        partial.place(&download).await?;
-        Ok(Downloaded { object, verified })
-    }
-
-    async fn fetch_rest(&self, object: &Object, partial: &mut Partial, download: Download<'_>) -> Result<(), Reason> {
-        let opened = match &self.store {
-            Store::Folder(folder) => folder.open_object(&object.key, partial.length, object.size).await,
-            Store::S3(s3) => s3.open_object(object, partial.length, download.encryption).await,
-            Store::Swift(swift) => swift.open_object(object, partial.length).await,
-        };
-        let mut incoming = match opened {
-            Err(Reason::Exists) => return Err(Reason::Changed),
-            other => other?,
-        };
-        if incoming.from != partial.length {
-            partial.start_over()?;
-        }
-        while let Some(piece) = Incoming::next(&mut incoming).await? {
-            if partial.length + piece.len() as u64 > object.size {
-                return Err(Reason::Fetched { by: "size".into() });
-            }
-            let length = piece.len() as u64;
-            partial.append(piece).await?;
-            if let Some(progress) = download.progress {
-                progress.add(length);
-            }
-        }
-        if partial.length < object.size {
-            return Err(Reason::Unreachable { cause: "the connection ended before the object did".into() });
-        }
-        Ok(())
     }
 
     /// The objects whose keys begin with `prefix`, in the order of keys, and no more than `at_most`.

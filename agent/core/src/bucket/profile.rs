@@ -5,7 +5,7 @@ use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Stores are updated and rights are granted: after this time a bucket is tried out again.
 const DAYS: i64 = 30;
 
@@ -22,6 +22,12 @@ pub struct Profile {
     pub rights: Rights,
     /// Which wrong checksums are refused.
     pub checks: Checks,
+    /// Whether the ETag of an object that one request carried is the MD5 of its content.
+    #[serde(default)]
+    pub etag_is_md5: bool,
+    /// Whether an answer to `x-amz-checksum-sha256` has the checksum that the store itself computed.
+    #[serde(default)]
+    pub tells_sha256: bool,
     /// How many parts an upload may have.
     pub most_parts: u32,
     /// Whether a second write under `If-None-Match: *` is refused.
@@ -76,6 +82,8 @@ impl Profile {
             server: None,
             rights: Rights::ALL,
             checks: Checks { md5: true, sha256: true, crc64nvme: false },
+            etag_is_md5: false,
+            tells_sha256: false,
             most_parts: u32::MAX,
             conditional_writes: false,
             tags: false,
@@ -109,11 +117,8 @@ impl Profile {
         }
         let parts = put.content.parts();
         if parts > usize::try_from(self.most_parts).unwrap_or(usize::MAX) {
-            return refused(format!(
-                "an object of {} bytes: it takes {} parts at most",
-                put.content.size(),
-                self.most_parts
-            ));
+            let (size, most) = (put.content.size(), self.most_parts);
+            return refused(format!("an object of {size} bytes: it takes {most} parts, of 5 GiB each, at most"));
         }
         Ok(())
     }

@@ -26,12 +26,15 @@ pub struct Put<'a> {
     pub options: &'a ObjectOptions,
     /// Is told what has been sent.
     pub progress: Option<&'a Progress>,
+    /// Whether an object that is there stays: then the answer is [`super::Reason::Exists`]. Only stores that know
+    /// conditional writes heed it ([`super::Profile::conditional_writes`]).
+    pub only_new: bool,
 }
 
 impl<'a> Put<'a> {
     /// An object without more than its key and content.
     pub fn new(key: &'a str, content: &'a Content) -> Self {
-        Self { key, content, metadata: &[], options: &NO_OPTIONS, progress: None }
+        Self { key, content, metadata: &[], options: &NO_OPTIONS, progress: None, only_new: false }
     }
 
     /// The media type: as configured, else by the ending of the key.

@@ -14,6 +14,10 @@ mod multipart;
 mod options;
 /// What the store can do, tried out.
 mod probe;
+/// Objects of one request without the SDK.
+mod quick;
+/// Objects of one request.
+mod single;
 
 use super::content::hex;
 use super::download::Incoming;
@@ -33,13 +37,12 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{EncodingType, ServerSideEncryption};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use clock::{Clock, SignAnew};
 use connector::Connector;
 use error::reason;
 use futures_util::future::BoxFuture;
-use options::{CustomerKey, with_customer_key, with_options};
+use options::{CustomerKey, with_customer_key};
+use quick::Quick;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -53,6 +56,7 @@ pub(super) struct S3 {
     patience: Patience,
     limiter: Option<Arc<Limiter>>,
     clock: Arc<Clock>,
+    quick: Quick,
     probe_key: String,
     aws: bool,
     pub(super) profile: OnceLock<Profile>,
@@ -80,7 +84,9 @@ impl S3 {
             .time_source(ClockOf(clock.clone()))
             .retry_classifier(SignAnew)
             .retry_config(RetryConfig::standard().with_max_attempts(3).with_max_backoff(Duration::from_secs(5)));
-        let config = match credentials::provider(&settings.credentials)? {
+        let provider = credentials::provider(&settings.credentials)?;
+        let quick = Quick::new(settings, http.clone(), clock.clone(), provider.clone());
+        let config = match provider {
             Some(provider) => config.credentials_provider(provider),
             None => config.allow_no_auth(),
         };
@@ -92,6 +98,7 @@ impl S3 {
             patience: Patience::default(),
             limiter,
             clock,
+            quick,
             probe_key: settings.probe_key.clone(),
             aws: settings.is_aws(),
             profile: OnceLock::new(),
@@ -183,36 +190,17 @@ impl S3 {
     }
 
     pub(super) async fn put(&self, put: Put<'_>, upload: Option<&str>) -> Result<Object, Reason> {
-        match upload {
-            Some(upload) => self.put_parts(put, upload, multipart::Held::new()).await?,
-            None => self.put_single(put).await?,
+        if let Some(upload) = upload {
+            self.put_parts(put, upload, multipart::Held::new()).await?;
+            return self.verify(put).await;
         }
-        self.verify(put).await
-    }
-
-    async fn put_single(&self, put: Put<'_>) -> Result<(), Reason> {
         self.supports(put)?;
-        match self.send_single(put).await {
-            Err(Reason::Damaged { what }) => {
-                put.content.part_is_unchanged(0).await?;
-                log::warn!("{:?} was damaged on its way ({what}): it is sent again", put.key);
-                self.send_single(put).await
-            }
-            other => other,
-        }
+        self.put_whole(put).await
     }
 
-    async fn send_single(&self, put: Put<'_>) -> Result<(), Reason> {
-        let customer = CustomerKey::of(put.options.encryption.as_ref())?;
-        let (offset, length, md5) = put.content.part(0);
-        let range = FileRange::new(put.content.file().clone(), offset, length);
-        let range = range.limited(self.limiter.clone()).watched(put.progress);
-        let request = self.client.put_object().bucket(&self.bucket).key(put.key);
-        let request = with_customer_key!(with_options!(request, put), customer.as_ref());
-        let request =
-            request.content_length(length.cast_signed()).content_md5(BASE64.encode(md5)).body(stream_of(&range));
-        let sent = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await;
-        sent.map(|_| ())
+    /// The body of a request.
+    fn range(&self, put: Put<'_>, index: usize) -> FileRange {
+        FileRange::new(put.content, index).limited(self.limiter.clone()).watched(put.progress)
     }
 
     /// Refuses by name what the store is known not to do, before anything is sent.
@@ -238,8 +226,12 @@ impl S3 {
         }
         let plain = has_md5_etag(head.server_side_encryption()) && head.sse_customer_algorithm().is_none();
         match stored.etag.as_deref() {
-            Some(etag) if plain && is_md5(etag, put.content.parts()) && etag != put.content.etag() => {
-                Err(Reason::Damaged { what: format!("ETag {etag} in place of {}", put.content.etag()) })
+            Some(etag)
+                if plain
+                    && is_md5(etag, put.content.parts())
+                    && put.content.etag().is_some_and(|sent| etag != sent) =>
+            {
+                Err(Reason::Damaged { what: format!("the ETag {etag}, which is of another content") })
             }
             _ => match options::are_applied(put, &head) {
                 Ok(()) => Ok(stored),

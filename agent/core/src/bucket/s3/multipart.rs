@@ -4,7 +4,6 @@ use super::{S3, decode, unquoted};
 use crate::backoff::Backoff;
 use crate::bucket::content::hex;
 use crate::bucket::error::Reason;
-use crate::bucket::file_body::FileRange;
 use crate::bucket::{Content, Object, Put, Unfinished};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, EncodingType};
 use base64::Engine as _;
@@ -23,6 +22,14 @@ const COMPLETIONS: usize = 3;
 
 /// Parts that the store has, with their ETags, by their numbers.
 pub(super) type Held = BTreeMap<i32, CompletedPart>;
+
+/// An upload in parts that was begun.
+#[derive(Clone, Copy)]
+struct Begun<'u> {
+    put: Put<'u>,
+    upload: &'u str,
+    key: Option<&'u CustomerKey>,
+}
 
 impl S3 {
     pub(in crate::bucket) async fn begin(&self, put: Put<'_>) -> Result<String, Reason> {
@@ -60,8 +67,9 @@ impl S3 {
     /// Sends the parts that are not held and has all put together; until then a reader sees nothing of the object.
     pub(super) async fn put_parts(&self, put: Put<'_>, upload: &str, mut held: Held) -> Result<(), Reason> {
         let key = CustomerKey::of(put.options.encryption.as_ref())?;
+        let begun = Begun { put, upload, key: key.as_ref() };
         for _ in 1..COMPLETIONS {
-            let parts = self.send_missing(put, upload, held, key.as_ref()).await?;
+            let parts = self.send_missing(begun, held).await?;
             match self.complete(put, upload, parts).await {
                 Err(Reason::PartsLost { code }) => {
                     log::warn!("the store has lost parts of {:?} ({code}): they are sent again", put.key);
@@ -70,35 +78,24 @@ impl S3 {
                 other => return other,
             }
         }
-        let parts = self.send_missing(put, upload, held, key.as_ref()).await?;
+        let parts = self.send_missing(begun, held).await?;
         self.complete(put, upload, parts).await
     }
 
-    async fn send_missing(
-        &self,
-        put: Put<'_>,
-        upload: &str,
-        mut held: Held,
-        key: Option<&CustomerKey>,
-    ) -> Result<Vec<CompletedPart>, Reason> {
-        let missing = (0..put.content.parts()).filter(|index| !held.contains_key(&number_of(*index)));
-        let sending: Vec<_> = missing.map(|index| self.put_part_at_last(put, upload, index, key)).collect();
+    async fn send_missing(&self, begun: Begun<'_>, mut held: Held) -> Result<Vec<CompletedPart>, Reason> {
+        let missing = (0..begun.put.content.parts()).filter(|index| !held.contains_key(&number_of(*index)));
+        let sending: Vec<_> = missing.map(|index| self.put_part_at_last(begun, index)).collect();
         let sent: Vec<_> = stream::iter(sending).buffer_unordered(PARTS_AT_ONCE).try_collect().await?;
         held.extend(sent.into_iter().filter_map(|part| Some((part.part_number()?, part))));
         Ok(held.into_values().collect())
     }
 
     /// Sends a part, again and again where it fails for a time.
-    async fn put_part_at_last(
-        &self,
-        put: Put<'_>,
-        upload: &str,
-        index: usize,
-        key: Option<&CustomerKey>,
-    ) -> Result<CompletedPart, Reason> {
+    async fn put_part_at_last(&self, begun: Begun<'_>, index: usize) -> Result<CompletedPart, Reason> {
+        let put = begun.put;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         for _ in 1..ATTEMPTS {
-            match self.put_part(put, upload, index, key).await {
+            match self.put_part(begun, index).await {
                 Err(reason) if reason.may_pass() => {
                     log::info!("part {} of {:?} is sent again: {reason}", index + 1, put.key);
                     tokio::time::sleep(backoff.next_delay()).await;
@@ -110,20 +107,13 @@ impl S3 {
                 other => return other,
             }
         }
-        self.put_part(put, upload, index, key).await
+        self.put_part(begun, index).await
     }
 
-    async fn put_part(
-        &self,
-        put: Put<'_>,
-        upload: &str,
-        index: usize,
-        key: Option<&CustomerKey>,
-    ) -> Result<CompletedPart, Reason> {
+    async fn put_part(&self, Begun { put, upload, key }: Begun<'_>, index: usize) -> Result<CompletedPart, Reason> {
         let number = number_of(index);
-        let (offset, length, md5) = put.content.part(index);
-        let range = FileRange::new(put.content.file().clone(), offset, length);
-        let range = range.limited(self.limiter.clone()).watched(put.progress);
+        let ((_, length), md5) = (put.content.part(index), put.content.md5(index)?);
+        let range = self.range(put, index);
         let request = self.client.upload_part().bucket(&self.bucket).key(put.key).upload_id(upload);
         let request = with_customer_key!(request.part_number(number), key)
             .content_length(length.cast_signed())
@@ -144,6 +134,7 @@ impl S3 {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(put.key);
         let request = request.upload_id(upload).multipart_upload(parts);
+        let request = request.set_if_none_match(put.only_new.then(|| "*".to_owned()));
         let limit = self.patience.answer;
         let answer = tokio::time::timeout(limit, Box::pin(request.send())).await;
         let failed = match answer {
@@ -240,8 +231,8 @@ fn is_part(content: &Content, number: i32, etag: &str, size: i64) -> bool {
     if index >= content.parts() {
         return false;
     }
-    let (_, length, md5) = content.part(index);
-    size.cast_unsigned() == length && etag == hex(&md5)
+    let (_, length) = content.part(index);
+    size.cast_unsigned() == length && content.md5(index).is_ok_and(|md5| etag == hex(&md5))
 }
 
 /// Where no object is asked for, a bare 404 can only mean the bucket.

@@ -1,4 +1,5 @@
 use crate::bucket::error::Reason;
+use crate::bucket::http::encoded;
 use crate::bucket::put::Put;
 use crate::config::buckets::{Encryption, ObjectOptions};
 use crate::secret::Secret;
@@ -71,20 +72,9 @@ pub(super) use with_customer_key;
 
 /// Tags as the header has them: a query string.
 pub(super) fn tagging(options: &ObjectOptions) -> Option<String> {
-    let pairs = options.tags.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value)));
+    let pairs = options.tags.iter().map(|(name, value)| format!("{}={}", encoded(name, false), encoded(value, false)));
     let pairs: Vec<_> = pairs.collect();
     (!pairs.is_empty()).then(|| pairs.join("&"))
-}
-
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }
 
 /// A store may answer 200 to what it does not know: what was asked for is looked for in what it tells afterwards.

@@ -1,13 +1,19 @@
-use super::S3;
 use super::error::reason;
 use super::multipart::not_found_is_bucket;
+use super::{S3, unquoted};
+use crate::bucket::content::hex;
 use crate::bucket::download::Incoming;
 use crate::bucket::error::Reason;
 use crate::bucket::profile::{Checks, Profile, Rights};
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
 
 const CONTENT: &[u8] = b"hostwright tries out what this store does";
 /// MD5, SHA-256 and CRC64 in base64 of something else.
@@ -30,6 +36,8 @@ impl S3 {
             server: None,
             rights: Rights { list, put, head: put, multipart: put, delete: put },
             checks: Checks { md5: false, sha256: false, crc64nvme: false },
+            etag_is_md5: false,
+            tells_sha256: false,
             most_parts: if self.aws { MOST_PARTS } else { self.most_parts().await },
             conditional_writes: false,
             tags: false,
@@ -77,6 +85,17 @@ impl S3 {
             sha256: refused(self.done(self.probe_put(key).checksum_sha256(WRONG_SHA256)).await)?,
             crc64nvme: refused(self.done(self.probe_put(key).checksum_crc64_nvme(WRONG_CRC64)).await)?,
         };
+        let (md5, sha256) = (hex(&Md5::digest(CONTENT)), BASE64.encode(Sha256::digest(CONTENT)));
+        let told = match self.told(self.probe_put(key).checksum_sha256(&sha256)).await {
+            // Some refuse any checksum that they do not know.
+            Ok(None) => self.told(self.probe_put(key)).await?,
+            other => other?,
+        };
+        if let Some(told) = told {
+            profile.etag_is_md5 = told.e_tag().map(unquoted).as_deref() == Some(&md5);
+            // What repeats whatever it is told has checked nothing.
+            profile.tells_sha256 = profile.checks.sha256 && told.checksum_sha256() == Some(&sha256);
+        }
         let tagged = self.done(self.probe_put(key).tagging("probe=a%20b")).await;
         if sure(tagged.map(|()| true))? {
             let request = self.client.get_object_tagging().bucket(&self.bucket).key(key);
@@ -124,6 +143,14 @@ impl S3 {
 
     fn probe_put(&self, key: &str) -> PutObjectFluentBuilder {
         self.client.put_object().bucket(&self.bucket).key(key).body(ByteStream::from_static(CONTENT))
+    }
+
+    /// What the store answers, if it takes the request.
+    async fn told(&self, request: PutObjectFluentBuilder) -> Result<Option<PutObjectOutput>, Reason> {
+        match self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await {
+            Ok(told) => Ok(Some(told)),
+            Err(reason) => sure(Err(reason)).map(|_| None),
+        }
     }
 
     async fn done(&self, request: PutObjectFluentBuilder) -> Result<(), Reason> {

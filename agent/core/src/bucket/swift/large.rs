@@ -1,6 +1,7 @@
-use super::{Listed, Swift, about, encoded, expect, insert, parsed, supports};
+use super::{Listed, Swift, about, expect, insert, parsed};
 use crate::bucket::content::hex;
 use crate::bucket::error::Reason;
+use crate::bucket::http::encoded;
 use crate::bucket::{Object, Put, Unfinished};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -27,7 +28,7 @@ struct Segment {
 impl Swift {
     /// Gives an upload a name. Segments lie in a container beside the objects', where nobody takes them for objects.
     pub(in crate::bucket) async fn begin(&self, put: Put<'_>) -> Result<String, Reason> {
-        supports(put)?;
+        self.supports(put)?;
         self.check().await?;
         let answer = self.ask(Method::PUT, &encoded(&self.segments(), false), "", &HeaderMap::new()).await?;
         let made = expect(answer, &[201, 202, 204]).await;
@@ -60,7 +61,7 @@ impl Swift {
         let mut manifest = Vec::new();
         let mut whole = Md5::new();
         for index in 0..put.content.parts() {
-            let (_, length, md5) = put.content.part(index);
+            let ((_, length), md5) = (put.content.part(index), put.content.md5(index)?);
             let path = format!("/{}/{}", self.segments(), segment(put.key, upload, index));
             whole.update(hex(&md5));
             manifest.push(json!({"path": path, "etag": hex(&md5), "size_bytes": length}));
@@ -78,7 +79,7 @@ impl Swift {
 
     async fn put_segment(&self, put: Put<'_>, upload: &str, index: usize) -> Result<(), Reason> {
         let mut headers = HeaderMap::new();
-        insert(&mut headers, "etag", &hex(&put.content.part(index).2))?;
+        insert(&mut headers, "etag", &hex(&put.content.md5(index)?))?;
         let path = format!("{}/{}", encoded(&self.segments(), false), encoded(&segment(put.key, upload, index), true));
         self.send_part(put, index, &path, &headers).await
     }
@@ -90,7 +91,7 @@ impl Swift {
             let name = listed.name.unwrap_or_default();
             let number = name.rsplit('/').next().and_then(|number| number.parse::<usize>().ok());
             let Some(index) = number.filter(|index| *index < put.content.parts()) else { continue };
-            let (_, length, md5) = put.content.part(index);
+            let ((_, length), md5) = (put.content.part(index), put.content.md5(index)?);
             if listed.bytes == length && listed.hash == Some(hex(&md5)) && held.insert(index) {
                 put.progress.inspect(|progress| progress.add(length));
             }

@@ -13,7 +13,7 @@ use super::content::hex;
 use super::download::Incoming;
 use super::error::Reason;
 use super::file_body::{FileRange, Patience};
-use super::http;
+use super::http::{self, encoded};
 use super::limiter::Limiter;
 use super::profile::Profile;
 use super::{Object, Put};
@@ -178,9 +178,9 @@ impl Swift {
         match upload {
             Some(upload) => self.put_large(put, upload).await,
             None => {
-                supports(put)?;
+                self.supports(put)?;
                 let mut headers = about(put)?;
-                let md5 = put.content.part(0).2;
+                let md5 = put.content.md5(0)?;
                 insert(&mut headers, "etag", &hex(&md5))?;
                 self.send_part(put, 0, &self.path(put.key), &headers).await.map_err(bucket_if_absent)?;
                 self.verify(put, &hex(&md5)).await
@@ -190,10 +190,10 @@ impl Swift {
 
     /// Sends a part, again and again where it fails for a time or is damaged on its way.
     async fn send_part(&self, put: Put<'_>, index: usize, path: &str, headers: &HeaderMap) -> Result<(), Reason> {
-        let (offset, length, _) = put.content.part(index);
+        let (_, length) = put.content.part(index);
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         for attempt in 1.. {
-            let range = FileRange::new(put.content.file().clone(), offset, length);
+            let range = FileRange::new(put.content, index);
             let range = range.limited(self.limiter.clone()).watched(put.progress);
             let sent = range.sent_by(self.patience, async {
                 let request = self.request(Method::PUT, path, "").await?.headers(headers.clone());
@@ -215,6 +215,21 @@ impl Swift {
             }
         }
         Ok(())
+    }
+
+    /// Refuses by name what Swift has not.
+    fn supports(&self, put: Put<'_>) -> Result<(), Reason> {
+        let options = put.options;
+        let not_there = [
+            (!options.tags.is_empty(), "tags (metadata does the same)"),
+            (options.storage_class.is_some(), "storage classes (a container has its policy)"),
+            (options.encryption.is_some(), "encryption by object"),
+            (options.acl.is_some(), "ACLs of objects (a container has them)"),
+        ];
+        match not_there.into_iter().find(|(asked, _)| *asked) {
+            Some((_, what)) => Err(Reason::Unsupported { what: format!("{what}: it is Swift") }),
+            None => self.profile.get().map_or(Ok(()), |profile| profile.supports(put)),
+        }
     }
 
     /// Asks the store what it holds now.
@@ -326,21 +341,6 @@ fn bucket_if_absent(reason: Reason) -> Reason {
     if matches!(reason, Reason::NoSuchObject) { Reason::NoSuchBucket } else { reason }
 }
 
-/// Refuses by name what Swift has not.
-fn supports(put: Put<'_>) -> Result<(), Reason> {
-    let options = put.options;
-    let not_there = [
-        (!options.tags.is_empty(), "tags (metadata does the same)"),
-        (options.storage_class.is_some(), "storage classes (a container has its policy)"),
-        (options.encryption.is_some(), "encryption by object"),
-        (options.acl.is_some(), "ACLs of objects (a container has them)"),
-    ];
-    match not_there.into_iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => Err(Reason::Unsupported { what: format!("{what}: it is Swift") }),
-        None => Ok(()),
-    }
-}
-
 /// Type and metadata of an object, as headers.
 fn about(put: Put<'_>) -> Result<HeaderMap, Reason> {
     let mut headers = HeaderMap::new();
@@ -371,17 +371,4 @@ fn object(key: &str, headers: &HeaderMap) -> Object {
 fn parsed<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Reason> {
     serde_json::from_str(text)
         .map_err(|error| Reason::Busy { code: format!("an answer that is not Swift's ({error})") })
-}
-
-/// Percent-encoding (RFC 3986), with or without the slashes.
-fn encoded(text: &str, keep_slashes: bool) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
-            b'/' if keep_slashes => encoded.push('/'),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }

@@ -24,6 +24,9 @@ impl Swift {
             server: Some("OpenStack Swift".into()),
             rights: Rights { list, put, head: put, multipart: put, delete: put },
             checks: Checks { md5: false, sha256: false, crc64nvme: false },
+            // Swift's are, of all but large objects; each upload compares it.
+            etag_is_md5: true,
+            tells_sha256: false,
             most_parts: self.most_segments().await,
             conditional_writes: false,
             tags: false,

@@ -169,11 +169,13 @@ impl Bucket {
 impl Connection {
     /// Reads the keys `tls`, `proxy` and `bandwidth`.
     fn read(section: &mut Section<'_>) -> Self {
-        Self {
-            tls: section.section("tls", ClientTls::read).unwrap_or_default(),
-            proxy: section.section_or_value("proxy", Proxy::read),
-            bandwidth: section.optional("bandwidth"),
+        let tls = section.section("tls", ClientTls::read).unwrap_or_default();
+        if tls.server_name.is_some() {
+            let remedy = "is not for buckets: requests are signed for the endpoint's own name; put that name into it, \
+                          and where it does not resolve, into /etc/hosts";
+            section.problem_with("tls", &format!("server_name {remedy}"));
         }
+        Self { tls, proxy: section.section_or_value("proxy", Proxy::read), bandwidth: section.optional("bandwidth") }
     }
 }
 

@@ -1,0 +1,58 @@
+use super::error::reason;
+use super::options::{CustomerKey, with_customer_key, with_options};
+use super::quick::Sent;
+use super::{S3, stream_of};
+use crate::bucket::content::Proof;
+use crate::bucket::error::Reason;
+use crate::bucket::{Object, Put};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+impl S3 {
+    /// Stores an object by one request, and sees that it is there.
+    pub(super) async fn put_whole(&self, put: Put<'_>) -> Result<Object, Reason> {
+        match self.put_quickly(put).await {
+            Sent::Proven(object) => return Ok(object),
+            Sent::Exists => return Err(Reason::Exists),
+            Sent::Unproven => {}
+            Sent::No => self.put_single(put).await?,
+        }
+        self.verify(put).await
+    }
+
+    async fn put_quickly(&self, put: Put<'_>) -> Sent {
+        // What is not known of a store must be asked of it.
+        let Some(profile) = self.profile.get() else { return Sent::No };
+        self.quick.put(put, &self.range(put, 0), (profile, self.patience)).await
+    }
+
+    async fn put_single(&self, put: Put<'_>) -> Result<(), Reason> {
+        match self.send_single(put).await {
+            Err(Reason::Damaged { what }) => {
+                put.content.part_is_unchanged(0).await?;
+                log::warn!("{:?} was damaged on its way ({what}): it is sent again", put.key);
+                self.send_single(put).await
+            }
+            other => other,
+        }
+    }
+
+    async fn send_single(&self, put: Put<'_>) -> Result<(), Reason> {
+        let customer = CustomerKey::of(put.options.encryption.as_ref())?;
+        let range = self.range(put, 0);
+        let request = self.client.put_object().bucket(&self.bucket).key(put.key);
+        let request = with_customer_key!(with_options!(request, put), customer.as_ref());
+        let request = match put.content.proof() {
+            Proof::Md5 => request.content_md5(BASE64.encode(put.content.md5(0)?)),
+            Proof::Sha256 => request.checksum_sha256(BASE64.encode(put.content.sha256_bytes())),
+        };
+        let request = request.set_if_none_match(put.only_new.then(|| "*".to_owned()));
+        let request = request.content_length(put.content.size().cast_signed()).body(stream_of(&range));
+        let sent = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
+        let ours = BASE64.encode(put.content.sha256_bytes());
+        match sent.checksum_sha256() {
+            Some(told) if told != ours => Err(Reason::Damaged { what: format!("the store has the SHA-256 {told}") }),
+            _ => Ok(()),
+        }
+    }
+}

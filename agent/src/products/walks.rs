@@ -1,0 +1,154 @@
+use super::intake::{AT_A_TIME, Next, Offer};
+use super::pipeline::{Done, MISSING, MOST_QUEUED, Pipeline, WALK_EVERY, Walk};
+use super::sighting::{Cause, Eyes, Sightings};
+use std::io;
+use std::time::Instant;
+
+/// The share of time that may go into walks: one in fifty-one.
+const PAUSE_PER_WALK: u32 = 50;
+/// Products that were uploaded and deleted here whose keys stay theirs: another one of that key would overwrite the only
+/// copy. The latest, because memory is bounded.
+const DELETED: usize = 10_000;
+
+/// The looks of a pipeline at its folder, and what they bring.
+impl Pipeline {
+    pub(super) fn look_after_events(&mut self) {
+        let happened = self.intake.watch.take(&self.setting.finder.folder);
+        let Next { paths, folders, everything } = self.intake.after(happened);
+        if everything {
+            self.walk_at = Instant::now();
+        }
+        self.look(paths);
+        for (folder, said) in folders {
+            let cause = if said { Cause::Said } else { Cause::Look };
+            self.see(move |eyes| eyes.walk(&folder, cause, MOST_QUEUED), Done::Looked);
+        }
+    }
+
+    pub(super) fn look_at_due(&mut self) {
+        let due = self.intake.waiting.take_due(Instant::now(), AT_A_TIME);
+        self.look(due.into_iter().map(|path| (path.to_string(), Cause::Look)).collect());
+    }
+
+    pub(super) fn look(&mut self, paths: Vec<(String, Cause)>) {
+        if !paths.is_empty() {
+            self.see(move |eyes| eyes.look(&paths), Done::Looked);
+        }
+    }
+
+    /// Looks, on a thread that may block.
+    pub(super) fn see(
+        &mut self,
+        look: impl FnOnce(&Eyes) -> io::Result<Sightings> + Send + 'static,
+        done: impl FnOnce(io::Result<Sightings>) -> Done + Send + 'static,
+    ) {
+        let eyes = self.intake.eyes.clone();
+        self.running.spawn_blocking(move || done(look(&eyes)));
+    }
+
+    /// Walks everything, while events are still taken. The first watch comes before the walk, so that nothing happens
+    /// between the two unseen.
+    pub(super) fn start_walk(&mut self) {
+        let now = Instant::now();
+        if self.walking || self.walk_due() > now {
+            return;
+        }
+        (self.walking, self.more) = (true, false);
+        let eyes = self.intake.eyes.clone();
+        // Else it stays here, and tells meanwhile.
+        let is_new = !self.intake.watch.is_of(&eyes.finder.folder);
+        let mut watch = is_new.then(|| std::mem::take(&mut self.intake.watch));
+        let room = MOST_QUEUED.saturating_sub(self.queue.len());
+        let under_way: Vec<_> = self.queue.paths().chain(self.uploading.keys()).cloned().collect();
+        self.running.spawn_blocking(move || {
+            if let Some(watch) = &mut watch {
+                watch.renew(&eyes.finder.folder);
+            }
+            let began = Instant::now();
+            eyes.ledger.begin_walk();
+            for path in under_way {
+                eyes.ledger.see(&path);
+            }
+            let result = eyes.walk("", Cause::Look, room);
+            Done::Walked(Box::new(Walk { watch, took: began.elapsed(), result }))
+        });
+    }
+
+    pub(super) fn looked(&mut self, result: io::Result<Sightings>) {
+        match result {
+            Ok(mut sightings) => {
+                self.more |= sightings.more;
+                self.to_clear.append(&mut sightings.to_clear);
+                let offers = self.intake.take(sightings);
+                self.enqueue(offers);
+            }
+            // A walk finds it, or says the same of everything.
+            Err(_) => self.walk_at = self.walk_at.min(Instant::now() + MISSING),
+        }
+    }
+
+    pub(super) fn looked_at_all(&mut self, result: io::Result<Sightings>) {
+        let Ok(mut sightings) = result else { return };
+        self.more |= sightings.more;
+        self.to_clear.append(&mut sightings.to_clear);
+        let offers = self.intake.take_all(sightings);
+        self.enqueue(offers);
+    }
+
+    pub(super) fn enqueue(&mut self, offers: Vec<Offer>) {
+        for offer in offers {
+            let path = &offer.found.path;
+            // It may have been confirmed since it was seen.
+            let asked = (!self.setting.product.key.is_of_the_moment()).then_some(&*offer.asked);
+            let fingerprint = &offer.found.stamp.fingerprint;
+            if self.uploader.ledger.holds(path, fingerprint, &self.setting.place, asked).is_some() {
+                continue;
+            }
+            if let Some(under_way) = self.uploading.get_mut(path) {
+                under_way.again |= !under_way.stamp.same_content(&offer.found.stamp);
+            } else if self.queue.len() >= MOST_QUEUED && self.queue.key_of(path).is_none() {
+                self.more = true;
+                self.give_back(&offer.found.path, &offer.key);
+            } else {
+                self.queue.offer(offer);
+            }
+        }
+    }
+
+    pub(super) fn walked(&mut self, walk: Walk) {
+        self.walking = false;
+        let now = Instant::now();
+        (self.walked_at, self.walk_took) = (now, walk.took);
+        if let Some(watch) = walk.watch {
+            self.intake.watch = watch;
+        }
+        self.walk_at = now + WALK_EVERY;
+        let trouble = walk.result.as_ref().err().map(|error| self.folder_trouble(error));
+        let incomplete = !walk.result.as_ref().is_ok_and(|sightings| !sightings.incomplete);
+        if trouble.is_some() {
+            self.walk_at = now + MISSING;
+        } else {
+            self.finish_deletions(walk.result.as_ref().map_or(&[], |sightings| &sightings.deleting));
+            self.looked_at_all(walk.result);
+        }
+        if !incomplete {
+            let keep = if self.setting.product.afterwards.takes_away() { DELETED } else { 0 };
+            for (path, claim) in self.uploader.ledger.end_walk(keep) {
+                self.intake.give_back(&path, &claim);
+            }
+        }
+        self.row.update(|row| {
+            row.walked = true;
+            row.folder_trouble = trouble;
+        });
+    }
+
+    /// When the next walk is due: for what the kernel did not tell, or because the queue has room for more.
+    pub(super) fn walk_due(&self) -> Instant {
+        let routine = self.walk_at.max(self.walked_at + self.walk_took * PAUSE_PER_WALK);
+        match self.more && self.queue.len() < MOST_QUEUED / 4 {
+            true => routine.min(self.walked_at + self.walk_took),
+            false => routine,
+        }
+    }
+}
