@@ -57,6 +57,10 @@ pub fn open(wanted: &Listen) -> io::Result<OwnedFd> {
     let opened = socket(family, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
     if wanted.protocol == Protocol::Tcp {
         setsockopt(&opened, sockopt::ReuseAddr, &true)?;
+        // Each connection has these from here, without a call of its own: nothing waits for more to send, and a client
+        // that is gone without a word is noticed.
+        setsockopt(&opened, sockopt::TcpNoDelay, &true)?;
+        setsockopt(&opened, sockopt::KeepAlive, &true)?;
     }
     if wanted.address.is_ipv6() {
         setsockopt(&opened, sockopt::Ipv6V6Only, &true)?;

@@ -30,10 +30,10 @@ pub fn run(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Threads with a runtime each: a connection stays with the thread that took it. One runtime for all threads moves
-/// connections between them, which cost a third of the requests per second where it was measured.
+/// connections between them, which cost a third of the requests per second where it was measured. On two cores a second
+/// thread brought 30 to 70 % more requests per second and less latency, for the same work: a busy host lets a lone thread wait.
 fn workers() -> anyhow::Result<Vec<Handle>> {
-    // The other half is for the containers and their clients.
-    let threads = (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, MOST_THREADS);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST_THREADS);
     let worker = |number| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();

@@ -2,8 +2,6 @@ use super::attached::Attached;
 use super::forwarder::Targets;
 use super::relay::{End, relay};
 use super::table::Target;
-use nix::sys::socket::{setsockopt, sockopt};
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -63,9 +61,6 @@ struct Carrier {
 impl Carrier {
     /// Carries a client from container to container until it ends.
     async fn carry(mut self, mut client: TcpStream) {
-        if prepare(&client).is_err() {
-            return;
-        }
         let mut pending = Vec::new();
         loop {
             let Some((target, upstream)) = self.connect().await else { return };
@@ -92,7 +87,8 @@ impl Carrier {
             for target in self.candidates() {
                 let attempt = tokio::time::timeout(ATTEMPT, TcpStream::connect(target.address)).await;
                 match attempt {
-                    Ok(Ok(stream)) if prepare(&stream).is_ok() => return Some((target, stream)),
+                    // Nothing waits for more to send.
+                    Ok(Ok(stream)) if stream.set_nodelay(true).is_ok() => return Some((target, stream)),
                     Ok(Ok(_) | Err(_)) | Err(_) => {}
                 }
             }
@@ -116,12 +112,6 @@ impl Carrier {
         }
         active
     }
-}
-
-/// Nothing waits for more to send, and a peer that is gone without a word is noticed.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    Ok(setsockopt(stream, sockopt::KeepAlive, &true)?)
 }
 
 fn has_ended(client: &TcpStream) -> bool {
