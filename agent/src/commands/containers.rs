@@ -147,7 +147,10 @@ fn follow(socket: &Path, ordered: &Value, patience: Duration) -> anyhow::Result<
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        match rows.iter().find_map(|(name, row)| Some((*name, row["failure"].as_str()?))) {
+        // One that stays sick is no success, and need not be waited for to the end.
+        let why =
+            |row: &Value| row["failure"].as_str().or(row["complaint"].as_str().filter(|_| is_later)).map(str::to_owned);
+        match rows.iter().find_map(|(name, row)| Some((*name, why(row)?))) {
             Some((name, why)) => {
                 if failing.get_or_insert_with(Instant::now).elapsed() > HOPE {
                     bail!("{name}: {why}; the agent tries it again by itself");
