@@ -68,6 +68,9 @@ pub async fn apply(work: &Work<'_>, plan: &Plan, memory: &mut Memory, tell: impl
     memory.made.store();
     for (step, result) in results.into_iter().flatten() {
         progressed |= result.is_ok();
+        if result.is_ok() && matches!(step.action, Action::Remove { .. }) {
+            memory.exchanged.insert(step.service.clone(), Timestamp::now());
+        }
         if result.is_err() || step.action.is_repeated() {
             memory.tried(&step.service, result.map_err(|error| error.to_string()));
         } else if matches!(step.action, Action::GiveUp { .. }) {

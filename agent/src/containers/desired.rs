@@ -3,6 +3,7 @@ use super::report::shortened;
 use hostwright_core::config::ConfigError;
 use hostwright_core::config::containers::Containers;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -71,6 +72,15 @@ impl Desired {
             }
         }
         true
+    }
+
+    /// The project with what the engine says of its images.
+    pub fn with_checks(&mut self, mut project: Arc<Project>, checked: &BTreeSet<String>) -> Arc<Project> {
+        if project.checked != *checked {
+            Arc::make_mut(&mut project).checked.clone_from(checked);
+            self.project = Some(project.clone());
+        }
+        project
     }
 
     /// Makes the next `refresh` read them whether they changed or not.

@@ -80,6 +80,7 @@ pub fn planned_with(
         edited: &BTreeMap::new(),
         starts: &BTreeMap::new(),
         busy: &BTreeSet::new(),
+        exchanged: &memory.exchanged,
         now,
     };
     Plan::make(project, observed, &all_places(project, observed, recent), recent)

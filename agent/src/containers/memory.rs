@@ -24,6 +24,8 @@ pub struct Memory {
     /// Since when containers are to leave their traffic, by id.
     draining: BTreeMap<String, Instant>,
     pub made: Made,
+    /// When the last container of each service was exchanged.
+    pub exchanged: BTreeMap<String, Timestamp>,
 }
 
 /// What was tried for a service, or for something that services share.
@@ -38,7 +40,7 @@ struct Attempts {
 
 impl Memory {
     pub fn new(versions: Versions, made: Made) -> Self {
-        Self { attempts: BTreeMap::new(), versions, draining: BTreeMap::new(), made }
+        Self { attempts: BTreeMap::new(), versions, draining: BTreeMap::new(), made, exchanged: BTreeMap::new() }
     }
 
     /// Those of the containers that are to leave their traffic which still must not be stopped. `attached` says how many

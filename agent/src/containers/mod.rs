@@ -19,6 +19,7 @@ mod fixture;
 mod hash;
 mod images;
 mod jobs;
+mod leftovers;
 mod made;
 mod memory;
 mod observed;
@@ -157,6 +158,8 @@ struct Reconciler {
     /// The engine and its events, while it answers.
     connection: Option<(Engine, Events)>,
     backoff: Backoff,
+    /// Whether nothing unused was left after the last change.
+    is_tidy: bool,
 }
 
 impl Reconciler {
@@ -171,6 +174,7 @@ impl Reconciler {
             context,
             settings,
             connection: None,
+            is_tidy: false,
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(15)),
         }
     }
@@ -180,6 +184,7 @@ impl Reconciler {
         self.publisher.begin();
         if self.desired.refresh() {
             self.memory.clear();
+            self.is_tidy = false;
             // The project may have another name now.
             self.connection = None;
         }
@@ -203,6 +208,7 @@ impl Reconciler {
         };
         let Some(looked) = stop.run_until_cancelled(look).await else { return Ok(Next::Now) };
         let (engine, observed) = looked?;
+        let project = self.desired.with_checks(project, &observed.checked);
         self.backoff.reset();
         self.memory.versions.settle(|name| {
             let service = project.services.get(name)?;
@@ -224,6 +230,9 @@ impl Reconciler {
         if let Some(cleaned) = stop.run_until_cancelled(self.clean_up(&engine, &project)).await {
             cleaned?;
         }
+        if let Some(tidied) = stop.run_until_cancelled(self.tidy(&engine, &plan)).await {
+            tidied?;
+        }
         let soon = plan.next_look.map(|wait| Instant::now() + wait);
         let next = self.memory.next_try().into_iter().chain(soon).fold(timer, Instant::min);
         Ok(Next::At(next))
@@ -242,17 +251,19 @@ impl Reconciler {
                 edited: &edited,
                 starts: &starts,
                 busy: &nobody,
+                exchanged: &self.memory.exchanged,
                 now,
             };
             let places = all_places(project, observed, recent);
             let attached = self.switchboard.send(project, (observed, &places)).await;
-            let held = places.iter().filter(|place| traffic::is_held(&project.services[place.service]));
+            let held = places.iter().filter(|place| traffic::is_held(project, &project.services[place.service]));
             let draining: Vec<String> = held.filter_map(traffic::draining).map(|old| old.id.clone()).collect();
             let busy = self.memory.busy(draining.iter().map(String::as_str), attached.as_ref());
             (busy, !draining.is_empty())
         };
         let recent = Recent {
             busy: &busy,
+            exchanged: &self.memory.exchanged,
             edited: &edited,
             starts: &starts,
             held: &held,
@@ -271,8 +282,14 @@ impl Reconciler {
     fn note_good(&mut self, project: &Project, observed: &Observed, plan: &Plan) {
         for name in &plan.good {
             let Some(container) = observed.of_service(name) else { continue };
-            if !self.memory.versions.is_good(name, &container.hash, &container.image_id) {
-                self.memory.versions.good(name, Blueprint::of(project, name, &container.image_id));
+            if self.memory.versions.is_good(name, &container.hash, &container.image_id) {
+                continue;
+            }
+            let blueprint = Blueprint::of(project, name, &container.image_id);
+            // One that only stays because nothing better is known is not what the file says.
+            if blueprint.hash == container.hash {
+                self.memory.versions.good(name, blueprint);
+                self.is_tidy = false;
             }
         }
         if let Err(error) = self.memory.versions.store() {

@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub struct Observed {
     pub volumes: BTreeMap<String, Found>,
     /// By reference: the ids of those that the file wants and the engine has.
     pub images: BTreeMap<String, String>,
+    /// By reference: the images that have a health check of their own.
+    pub checked: BTreeSet<String>,
 }
 
 /// A network or volume.

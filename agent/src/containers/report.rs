@@ -64,26 +64,13 @@ impl Round<'_> {
         let rows = self.project.services.iter().map(|(name, service)| {
             let container = self.observed.of_service(name);
             let versions = &self.memory.versions;
-            let row = container.map_or_else(
-                || json!({"container": Value::Null, "state": "absent", "image": service.image}),
-                |container| {
-                    json!({
-                        "container": container.name,
-                        "state": container.state.name(),
-                        "health": container.health.name(),
-                        "image": container.image,
-                        "image_id": container.image_id,
-                        "since": since(container).map(|time| time.to_string()),
-                        "restarts": container.restarts,
-                    })
-                },
-            );
-            let mut row = row;
-            row["order"] = json!(order(self.project, name, None).0.name());
+            // Who speaks for the service.
+            let mut row = container.map_or_else(|| json!({"state": "absent", "image": service.image}), one);
+            row["order"] = json!(order(self.project, name, None, &service.rollout.update).0.name());
             row["settled"] = json!(self.is_settled(name));
             let containers = self.observed.all_of(name).map(one).collect::<Vec<_>>();
             row["containers"] = json!(containers);
-            if traffic::is_held(service) {
+            if traffic::is_held(self.project, service) {
                 row["ports"] = json!(traffic::label(service));
             }
             if let Some(exchange) = self.plan.exchanges.get(name) {
@@ -97,6 +84,9 @@ impl Round<'_> {
             }
             if let Some(refused) = versions.refused(name) {
                 row["refused"] = json!(refused);
+            }
+            if let Some(complaint) = self.complaint(name) {
+                row["complaint"] = json!(complaint);
             }
             (name.clone(), row)
         });

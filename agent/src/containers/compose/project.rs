@@ -6,7 +6,7 @@ use super::service::{Said, Service};
 use super::service_file::Sources;
 use super::volume::Volume;
 use hostwright_core::config::section::Problem;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ pub struct Project {
     /// Where configs and secrets lie on the host.
     pub files: PathBuf,
     pub services: BTreeMap<String, Service>,
+    /// Images that have a health check of their own, as the engine says.
+    pub checked: BTreeSet<String>,
     /// Those that a service uses, by key.
     pub networks: BTreeMap<String, Network>,
     /// Those that a service uses, by key.
@@ -48,6 +50,7 @@ impl Project {
             folder: model.folder.clone(),
             files: FILES.into(),
             services,
+            checked: BTreeSet::new(),
             networks: members("networks").map(|(key, tree)| (key.clone(), Network::read(tree))).collect(),
             volumes: members("volumes").map(|(key, tree)| (key.clone(), Volume::read(tree))).collect(),
             notes: Vec::new(),
@@ -68,6 +71,14 @@ impl Project {
     pub fn name_of(&self, service: &str, number: u32) -> String {
         let own = self.services.get(service).and_then(|service| service.container_name.clone());
         own.unwrap_or_else(|| format!("{}-{service}-{number}", self.name))
+    }
+
+    /// Whether a service has a health check: the file's, or its image's where the file leaves it be.
+    pub fn has_healthcheck(&self, service: &Service) -> bool {
+        match service.healthcheck.as_ref().and_then(|check| check.test.as_deref()) {
+            Some(test) => test.first().is_some_and(|first| first != "NONE"),
+            None => self.checked.contains(&service.image),
+        }
     }
 
     /// The services whose health check has a `start_interval`.

@@ -6,10 +6,23 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
     pub replicas: u32,
-    /// `update_config.order`, where the file gives one.
+    /// For what the file says now: `update_config`.
+    pub update: Pace,
+    /// For what was good before: `rollback_config`, and `update_config` for what that leaves out.
+    pub back: Pace,
+}
+
+/// How containers are exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Where the file gives one.
     pub order: Option<Order>,
-    /// How long a new container is watched before it counts as good: `update_config.monitor`.
+    /// How long a new container is watched before it counts as good, where the file says so.
     pub monitor: Option<Duration>,
+    /// How many are exchanged at the same time.
+    pub parallelism: usize,
+    /// How long after one the next follows.
+    pub delay: Duration,
 }
 
 /// Which of the two comes first when a container is exchanged.
@@ -21,9 +34,9 @@ pub enum Order {
     StopFirst,
 }
 
-impl Default for Rollout {
+impl Default for Pace {
     fn default() -> Self {
-        Self { replicas: 1, order: None, monitor: None }
+        Self { order: None, monitor: None, parallelism: 1, delay: Duration::ZERO }
     }
 }
 
@@ -42,16 +55,41 @@ impl Rollout {
     pub fn read(service: &Tree) -> Self {
         let deploy = service.get("deploy");
         let replicas = read::integer(service, "scale").or(deploy.and_then(|deploy| read::integer(deploy, "replicas")));
-        let update = deploy.and_then(|deploy| deploy.get("update_config"));
-        let order = match update.and_then(|update| update.get_text("order")) {
-            Some("start-first") => Some(Order::StartFirst),
-            Some("stop-first") => Some(Order::StopFirst),
-            _ => None,
+        let pace = |key: &str, or: &Pace| {
+            deploy.and_then(|deploy| deploy.get(key)).map_or_else(|| or.clone(), |tree| Pace::read(tree, or))
         };
+        let update = pace("update_config", &Pace::default());
         Self {
             replicas: replicas.map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
+            back: pace("rollback_config", &update),
+            update,
+        }
+    }
+
+    /// On the way to what the file says, or back.
+    pub fn pace(&self, goes_back: bool) -> &Pace {
+        if goes_back { &self.back } else { &self.update }
+    }
+}
+
+impl Pace {
+    fn read(tree: &Tree, or: &Self) -> Self {
+        let order = match tree.get_text("order") {
+            Some("start-first") => Some(Order::StartFirst),
+            Some("stop-first") => Some(Order::StopFirst),
+            _ => or.order,
+        };
+        let parallelism = match read::integer(tree, "parallelism") {
+            // All at once, as Swarm has it.
+            Some(0) => usize::MAX,
+            Some(count) => usize::try_from(count).unwrap_or(1),
+            None => or.parallelism,
+        };
+        Self {
             order,
-            monitor: update.and_then(|update| read::span(update, "monitor")),
+            monitor: read::span(tree, "monitor").or(or.monitor),
+            parallelism,
+            delay: read::span(tree, "delay").unwrap_or(or.delay),
         }
     }
 }

@@ -243,7 +243,7 @@ impl Service {
             pull_policy: reader.pull_policy(),
             depends_on: dependency::read(tree),
             profiles: read::texts(tree, "profiles"),
-            rollout: Rollout::read(tree),
+            rollout: reader.rollout(),
         }
     }
 
@@ -341,6 +341,18 @@ impl Reader<'_> {
             self.fault(tree, "labels", format!("{name:?} is written by the agent; leave it out"));
         }
         read::pairs(self.tree, "labels")
+    }
+
+    /// A version that fails goes back by itself, whatever the file says; one that wants it otherwise is told.
+    fn rollout(&mut self) -> Rollout {
+        let update = self.tree.get("deploy").and_then(|deploy| deploy.get("update_config"));
+        if let Some(action) = update.and_then(|update| update.get("failure_action"))
+            && let Some(text) = action.as_text().filter(|text| *text != "rollback")
+        {
+            let message = format!("{text:?} is not done; a version that fails goes back by itself, as with rollback");
+            self.note(action, "deploy.update_config.failure_action", message);
+        }
+        Rollout::read(self.tree)
     }
 
     fn healthcheck(&mut self) -> Option<Healthcheck> {

@@ -9,6 +9,7 @@ use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, EndpointSettings, HostConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// A service's container in the engine's own words. It holds the environment and so secrets: it is never shown, and
 /// lies on disk in the duty's own folder alone.
@@ -29,7 +30,7 @@ impl Blueprint {
     pub fn of(project: &Project, name: &str, image_id: &str) -> Self {
         let service = &project.services[name];
         let mut body = body::container(project, name, image_id);
-        if traffic::is_held(service) {
+        if traffic::is_held(project, service) {
             if let Some(host) = &mut body.host_config {
                 host.port_bindings = None;
             }
@@ -53,6 +54,12 @@ impl Blueprint {
             body.image = Some(self.image_id.clone());
         }
         body
+    }
+
+    /// Paths of the host that it sees as they are.
+    pub fn mounted(&self) -> impl Iterator<Item = PathBuf> {
+        let mounts = self.body.host_config.iter().flat_map(|host| host.mounts.iter().flatten());
+        mounts.filter_map(|mount| mount.source.as_ref().map(PathBuf::from))
     }
 
     /// An order to set it right.

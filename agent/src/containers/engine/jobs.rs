@@ -72,7 +72,7 @@ impl Engine {
 
     /// A run's container by its name or id, if there is one.
     pub async fn job(&self, name: &str) -> Result<Option<JobState>, EngineError> {
-        match self.0.inspect_container(name, None).await.map_err(EngineError::from) {
+        match self.inspect(name).await {
             Ok(found) => Ok(state(found)),
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),

@@ -114,7 +114,7 @@ impl Engine {
 
     /// What `docker update` can change of a container, as it is now.
     pub async fn settings(&self, id: &str) -> Result<Settings, EngineError> {
-        let found = self.0.inspect_container(id, None).await?;
+        let found = self.inspect(id).await?;
         Ok(blueprint::settings_of(&found.host_config.unwrap_or_default()))
     }
 
@@ -125,7 +125,7 @@ impl Engine {
 
     /// Stops a container with the grace that it was created with. One that is gone is fine.
     pub async fn stop(&self, id: &str) -> Result<(), EngineError> {
-        let found = match self.0.inspect_container(id, None).await.map_err(EngineError::from) {
+        let found = match self.inspect(id).await {
             Err(error) if error.is_absent() => return Ok(()),
             found => found?,
         };

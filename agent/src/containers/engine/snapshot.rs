@@ -11,10 +11,14 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Questions asked of the engine at the same time.
 const AT_ONCE: usize = 8;
+/// How often is looked again at a container of which the engine says what cannot be understood, and when.
+const MOST_LOOKS: u32 = 40;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What is kept of a health check's words.
 const MOST_HEALTH_CHARACTERS: usize = 300;
 /// The engine's interval and timeout of a health check where none is given.
@@ -34,12 +38,11 @@ impl Engine {
         let images = images.into_iter().map(|image| (image, self.image(image)));
         // Collected before they are awaited: futures made lazily would tie this one to a single thread.
         let (networks, volumes, images) = (networks.collect(), volumes.collect(), images.collect());
-        Ok(Observed {
-            containers: self.containers(&project.name).await?,
-            networks: present(networks).await?,
-            volumes: present(volumes).await?,
-            images: present(images).await?,
-        })
+        let containers = self.containers(&project.name).await?;
+        let (networks, volumes, images) = (present(networks).await?, present(volumes).await?, present(images).await?);
+        let checked = images.iter().filter(|(_, (_, is_checked))| *is_checked).map(|(name, _)| name.clone()).collect();
+        let images = images.into_iter().map(|(name, (id, _))| (name, id)).collect();
+        Ok(Observed { containers, networks, volumes, images, checked })
     }
 
     async fn containers(&self, project: &str) -> Result<Vec<Container>, EngineError> {
@@ -54,8 +57,32 @@ impl Engine {
         Ok(containers)
     }
 
-    async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
-        Ok(self.0.inspect_container(id, None).await?)
+    /// Paths of the host that containers of the project see, those of jobs included.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn mounted(&self, project: &str) -> Result<BTreeSet<PathBuf>, EngineError> {
+        let filters = HashMap::from([("label", vec![format!("{}={project}", body::PROJECT)])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let ids = self.0.list_containers(Some(options)).await?.into_iter().filter_map(|summary| summary.id);
+        let ids: Vec<String> = ids.collect();
+        let inspected = present(ids.iter().map(|id| (id, self.inspect(id))).collect()).await?;
+        let mounts = inspected.into_values().flat_map(|found| found.mounts.unwrap_or_default());
+        Ok(mounts.filter_map(|mount| mount.source.map(PathBuf::from)).collect())
+    }
+
+    pub(super) async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
+        let mut looks = 0;
+        loop {
+            match self.0.inspect_container(id, None).await {
+                // Podman says "stopped" for a moment before "exited": a word that no Docker Engine knows.
+                Err(bollard::errors::Error::JsonDataError { .. }) if looks < MOST_LOOKS => {
+                    looks += 1;
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                answer => return Ok(answer?),
+            }
+        }
     }
 
     async fn network(&self, name: &str) -> Result<Found, EngineError> {
@@ -68,8 +95,12 @@ impl Engine {
         Ok(found(volume.name, &volume.labels))
     }
 
-    async fn image(&self, reference: &str) -> Result<String, EngineError> {
-        Ok(self.0.inspect_image(reference).await?.id.unwrap_or_default())
+    /// Its id, and whether it has a health check.
+    async fn image(&self, reference: &str) -> Result<(String, bool), EngineError> {
+        let image = self.0.inspect_image(reference).await?;
+        let test = image.config.and_then(|config| config.healthcheck?.test).unwrap_or_default();
+        let is_checked = test.first().is_some_and(|first| first != "NONE");
+        Ok((image.id.unwrap_or_default(), is_checked))
     }
 }
 

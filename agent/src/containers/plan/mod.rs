@@ -1,10 +1,23 @@
-use super::compose::{Condition, Project, PullPolicy, Restart, Service, Source};
+//! What is to be done: what enters is what the file wants, what the engine has and what happened a moment ago; what leaves
+//! is a list of steps. Nothing here asks anybody or remembers anything.
+
+/// Conditions of a place's step that lie with other places.
+mod look;
+/// What a place needs, looked at for itself.
+mod needs;
+/// What services share, and what nobody names any more.
+mod preparation;
+
+use super::compose::{Project, PullPolicy, Service};
 use super::hash;
-use super::observed::{Container, Health, Observed, State};
-use super::update::place::{Phase, Place, is_active, places};
+use super::observed::{Container, Observed};
+use super::update::place::{Fit, Phase, Place, places};
 use super::update::trial::{self, Trial, trial};
 use super::update::versions::{Versions, Wanted};
 use jiff::Timestamp;
+use look::{Look, Unmet};
+use needs::{broken, needed};
+pub use preparation::Preparation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -31,23 +44,6 @@ pub struct Plan {
     pub good: BTreeSet<String>,
     /// When something may be due without an event of the engine.
     pub next_look: Option<Duration>,
-}
-
-/// What services share, and what nobody names any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Preparation {
-    RemoveContainer {
-        id: String,
-        name: String,
-        why: &'static str,
-    },
-    RemoveNetwork {
-        name: String,
-    },
-    /// By key.
-    CreateNetwork(String),
-    /// By key.
-    CreateVolume(String),
 }
 
 /// What is done for one place of a service.
@@ -111,65 +107,14 @@ pub struct Recent<'a> {
     pub edited: &'a BTreeMap<String, bool>,
     /// Containers that still have traffic which must not be cut off.
     pub busy: &'a BTreeSet<String>,
+    /// When the last container of each service was exchanged.
+    pub exchanged: &'a BTreeMap<String, Timestamp>,
     pub now: Timestamp,
 }
 
 impl Recent<'_> {
     fn starts_and_now(&self, service: &str) -> (u32, Timestamp) {
         (self.starts.get(service).copied().unwrap_or(0), self.now)
-    }
-}
-
-/// What a plan is made from.
-#[derive(Clone, Copy)]
-struct Look<'a> {
-    project: &'a Project,
-    observed: &'a Observed,
-    recent: Recent<'a>,
-    places: &'a [Place<'a>],
-    /// What each place needs, looked at for itself alone.
-    wanted: &'a [Step],
-}
-
-/// A condition that does not hold.
-enum Unmet {
-    NotYet(String),
-    Never(String),
-}
-
-impl Look<'_> {
-    fn unmet(&self, other: &String, condition: Condition) -> Option<Unmet> {
-        if !self.project.services.contains_key(other) {
-            return None;
-        }
-        let is_busy = self.wanted.iter().any(|step| step.service == *other);
-        let mut containers = self
-            .places
-            .iter()
-            .filter(|place| place.service == other)
-            .map(|place| place.new.filter(|_| place.phase == Phase::Settled && !is_busy));
-        let is_fulfilled = containers.clone().all(|container| container.is_some_and(|c| fulfils(c, condition)));
-        let lacks_check = |container: &Container| container.state == State::Running && container.health == Health::None;
-        match condition {
-            _ if is_fulfilled => None,
-            Condition::Healthy if containers.any(|container| container.is_some_and(lacks_check)) => {
-                Some(Unmet::Never(format!("it waits until {other} is healthy, but {other} has no healthcheck")))
-            }
-            Condition::Healthy => Some(Unmet::NotYet(format!("until {other} is healthy"))),
-            Condition::Started => Some(Unmet::NotYet(format!("until {other} is started"))),
-            Condition::CompletedSuccessfully => Some(Unmet::NotYet(format!("until {other} has ended well"))),
-        }
-    }
-
-    /// Whether another place of the same service is being exchanged, or comes before this one.
-    fn is_after_another(&self, service: &str, number: u32) -> bool {
-        self.places.iter().filter(|place| place.service == service && place.number != number).any(|place| {
-            match place.phase {
-                Phase::Trial | Phase::Exchange | Phase::Failed(_) => true,
-                Phase::Begin | Phase::StopOld => place.number < number,
-                Phase::Settled | Phase::Empty => false,
-            }
-        })
     }
 }
 
@@ -223,83 +168,26 @@ impl Plan {
             let own = look.places.iter().filter(|place| place.service == name);
             let is_good = |place: &Place<'_>| {
                 let new = place.new.filter(|_| place.phase == Phase::Settled);
-                new.is_some_and(|new| trial(service, new, look.recent.starts_and_now(name)) == Trial::Good)
+                let judged = |new| {
+                    trial((service, service.rollout.pace(place.goes_back)), new, look.recent.starts_and_now(name))
+                };
+                new.is_some_and(|new| judged(new) == Trial::Good)
             };
             let waits = |place: &Place<'_>| match place.phase {
                 Phase::Trial => Some("its new container has yet to show that it is good"),
                 Phase::Exchange | Phase::StopOld => Some("its old container is left by its connections"),
                 _ => None,
             };
-            self.exchanges.extend(own.clone().find_map(waits).map(|wait| (name.clone(), wait)));
+            if let Some(wait) = own.clone().find_map(waits) {
+                self.exchanges.entry(name.clone()).or_insert(wait);
+            }
             if own.clone().all(is_good) && !self.is_pending(name) {
                 self.good.insert(name.clone());
             }
-            let looks = own.filter_map(|place| trial::next_look(service, place.new?, look.recent.now));
+            let looks = own.filter_map(|place| {
+                trial::next_look(service.rollout.pace(place.goes_back), place.new?, look.recent.now)
+            });
             self.next_look = looks.chain(self.next_look).min();
-        }
-    }
-
-    fn remove_unnamed(&mut self, project: &Project, observed: &Observed, places: &[Place<'_>]) {
-        for container in &observed.containers {
-            let is_surplus = |place: &Place<'_>| place.surplus.iter().any(|other| other.id == container.id);
-            let why = match project.services.get(&container.service) {
-                None => "its service is no longer in the file",
-                Some(service) if !(1..=service.rollout.replicas).contains(&container.number) => {
-                    "the file wants fewer of its service"
-                }
-                Some(_) if places.iter().any(is_surplus) => "its service has another one",
-                Some(_) => continue,
-            };
-            if container.state != State::Removing {
-                self.remove_container(container, why);
-            }
-        }
-    }
-
-    fn prepare_networks(&mut self, project: &Project, observed: &Observed) {
-        for (key, network) in &project.networks {
-            let users = users(project, |service| service.attachment.networks().any(|(used, _)| used == key));
-            match observed.networks.get(&network.name) {
-                None if network.external => self.block(
-                    users,
-                    &format!("there is no network {0:?}; create it with docker network create {0}", network.name),
-                ),
-                None => self.preparations.push(Preparation::CreateNetwork(key.clone())),
-                Some(_) if network.external => {}
-                Some(found) if found.project.as_ref() != Some(&project.name) => self.block(
-                    users,
-                    &format!("the network {:?} is not this project's; say external: true to use it", network.name),
-                ),
-                Some(found) if found.hash.as_ref().is_some_and(|hash| *hash != hash::network(network)) => {
-                    // A network can only be replaced when nothing is on it.
-                    for container in observed.containers.iter().filter(|c| c.networks.contains_key(&network.name)) {
-                        self.remove_container(container, "its network changes");
-                    }
-                    self.preparations.push(Preparation::RemoveNetwork { name: network.name.clone() });
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn prepare_volumes(&mut self, project: &Project, observed: &Observed) {
-        for (key, volume) in &project.volumes {
-            let uses = |source: &Source| matches!(source, Source::Volume { key: used, .. } if used == key);
-            match observed.volumes.get(&volume.name) {
-                None if volume.external => self.block(
-                    users(project, |service| service.mounts.iter().any(|mount| uses(&mount.source))),
-                    &format!("there is no volume {0:?}; create it with docker volume create {0}", volume.name),
-                ),
-                None => self.preparations.push(Preparation::CreateVolume(key.clone())),
-                Some(found) if !volume.external && found.hash.as_ref().is_some_and(|h| *h != hash::volume(volume)) => {
-                    self.drift.push(format!(
-                        "the volume {:?} was made with other settings and is kept for its data; to apply the new \
-                         ones, save the data and remove the volume",
-                        volume.name
-                    ));
-                }
-                Some(_) => {}
-            }
         }
     }
 
@@ -324,7 +212,12 @@ impl Plan {
     fn decide(&mut self, look: Look<'_>, step: &Step) {
         let (name, service) = (&step.service, &look.project.services[&step.service]);
         let is_first = matches!(step.action, Action::Create { .. } | Action::Stop { .. });
-        if is_first && (self.pulls.contains_key(&service.image) || look.is_after_another(name, step.number)) {
+        if is_first && (self.pulls.contains_key(&service.image) || look.is_after_others(name, step.number)) {
+            return;
+        }
+        if let Some(left) = look.delay_left(name, step.number).filter(|_| is_first) {
+            self.exchanges.insert(name.clone(), "the next container follows after its delay");
+            self.next_look = Some(self.next_look.map_or(left, |next| next.min(left)));
             return;
         }
         // What only tidies up, or goes back, waits for nothing.
@@ -347,14 +240,6 @@ impl Plan {
                 self.held.insert(name.clone());
             }
             None => self.steps.push(step.clone()),
-        }
-    }
-
-    fn remove_container(&mut self, container: &Container, why: &'static str) {
-        let is_same = |preparation: &Preparation| matches!(preparation, Preparation::RemoveContainer { id, .. } if *id == container.id);
-        if !self.preparations.iter().any(is_same) {
-            let (id, name) = (container.id.clone(), container.name.clone());
-            self.preparations.push(Preparation::RemoveContainer { id, name, why });
         }
     }
 
@@ -386,23 +271,6 @@ impl Action {
     }
 }
 
-impl Preparation {
-    /// What it is about, in an operator's words.
-    pub fn name(&self) -> String {
-        match self {
-            Self::RemoveContainer { name, .. } => format!("container {name}"),
-            Self::RemoveNetwork { name } => format!("network {name}"),
-            Self::CreateNetwork(key) => format!("network {key}"),
-            Self::CreateVolume(key) => format!("volume {key}"),
-        }
-    }
-}
-
-fn users(project: &Project, uses: impl Fn(&Service) -> bool) -> Vec<String> {
-    let users = project.services.iter().filter(|(_, service)| uses(service));
-    users.map(|(name, _)| name.clone()).collect()
-}
-
 /// The places of all services.
 pub fn all_places<'o>(project: &'o Project, observed: &'o Observed, recent: Recent<'o>) -> Vec<Place<'o>> {
     let of_service = |(name, service): (&'o String, &'o Service)| {
@@ -415,118 +283,11 @@ pub fn all_places<'o>(project: &'o Project, observed: &'o Observed, recent: Rece
                 && recent.edited.get(&container.id) != Some(&false)
                 && broken(project, service, (container, observed)).is_none()
         };
-        places(project, name, (observed, &fits), recent.starts_and_now(name))
+        let fit = Fit { goes_back: matches!(wanted, Wanted::Earlier(_)), is_met_by: &fits };
+        places(project, name, (observed, &fit), recent.starts_and_now(name))
     };
     project.services.iter().flat_map(of_service).collect()
 }
 
-/// What a place needs, looked at for itself alone.
-fn needed((project, observed): (&Project, &Observed), place: &Place<'_>, recent: Recent<'_>) -> Option<Action> {
-    let is_leaving = |container: &Container| container.number == place.number && container.state == State::Removing;
-    if observed.all_of(place.service).any(is_leaving) {
-        return None;
-    }
-    let service = &project.services[place.service];
-    let is_busy = |container: &Container| recent.busy.contains(&container.id);
-    match (&place.phase, place.new, place.old) {
-        (Phase::Empty, ..) => Some(Action::Create { name: place.name.clone(), why: "there is none" }),
-        // Its predecessor has gone, and something changed before it got its name: the next one needs that of a new one.
-        (Phase::Begin, _, Some(old)) if old.name == place.name_for_now() => {
-            Some(Action::Rename { id: old.id.clone(), name: place.name.clone() })
-        }
-        (Phase::Begin, _, Some(old)) => {
-            let edited = recent.edited.contains_key(&old.id).then_some("it was changed by hand");
-            let why = broken(project, service, (old, observed)).or(edited).unwrap_or("it changed");
-            Some(Action::Create { name: place.name_for_now(), why })
-        }
-        (Phase::StopOld, _, Some(old)) => {
-            let why = "it must not run twice";
-            (!is_busy(old)).then(|| Action::Stop { id: old.id.clone(), why })
-        }
-        (Phase::Trial, Some(new), _) => {
-            is_to_start(project, place.service, service, new).then(|| Action::Start { id: new.id.clone() })
-        }
-        (Phase::Exchange, _, Some(old)) => (!is_busy(old)).then(|| Action::Remove { id: old.id.clone() }),
-        (Phase::Failed(why), Some(new), _) => Some(Action::GiveUp { id: new.id.clone(), why: why.clone() }),
-        (Phase::Settled, Some(new), _) => settle((project, recent), place, new),
-        _ => None,
-    }
-}
-
-/// What the right container of a place needs.
-fn settle((project, recent): (&Project, Recent<'_>), place: &Place<'_>, container: &Container) -> Option<Action> {
-    let (id, service) = (container.id.clone(), &project.services[place.service]);
-    if container.name != place.name {
-        return Some(Action::Rename { id, name: place.name.clone() });
-    }
-    if is_to_start(project, place.service, service, container) {
-        return Some(Action::Start { id });
-    }
-    if is_active(container) && recent.edited.contains_key(&container.id) {
-        return Some(Action::Correct { id });
-    }
-    let is_sick = container.state == State::Running && container.health == Health::Unhealthy;
-    (is_sick && service.restart != Some(Restart::No)).then_some(Action::Restart { id, why: "it is unhealthy" })
-}
-
-/// Why a container cannot be the right one, whatever it was made from.
-fn broken(
-    project: &Project,
-    service: &Service,
-    (container, observed): (&Container, &Observed),
-) -> Option<&'static str> {
-    if container.state == State::Dead {
-        return Some("the engine could not remove it");
-    }
-    for (key, _) in service.attachment.networks() {
-        let name = &project.networks[key].name;
-        let Some(found) = observed.networks.get(name) else { continue };
-        match container.networks.get(name) {
-            None => return Some("it is not on its network"),
-            // Before the first start the engine does not say the id.
-            Some(id) if !id.is_empty() && *id != found.id => return Some("its network was made anew"),
-            Some(_) => {}
-        }
-    }
-    None
-}
-
-/// Whether a container that does not run should.
-///
-/// What the file names runs, whoever stopped it. Two kinds may end: a service that says so (`restart: "no"`, or
-/// `on-failure` after success), and one that another waits for until it has ended.
-fn is_to_start(project: &Project, name: &str, service: &Service, container: &Container) -> bool {
-    match container.state {
-        State::Created => true,
-        State::Exited => match service.restart {
-            Some(Restart::No) => false,
-            Some(Restart::OnFailure(most)) => {
-                let gave_up = most.is_some_and(|most| most > 0 && container.restarts >= most);
-                container.exit_code != 0 && !gave_up
-            }
-            None if is_awaited_job(project, name) => container.exit_code != 0,
-            None | Some(Restart::Always | Restart::UnlessStopped) => true,
-        },
-        State::Running | State::Paused | State::Restarting | State::Removing | State::Dead => false,
-    }
-}
-
-fn is_awaited_job(project: &Project, name: &str) -> bool {
-    let awaits = |service: &Service| {
-        let dependency = service.depends_on.get(name);
-        dependency.is_some_and(|dependency| dependency.condition == Condition::CompletedSuccessfully)
-    };
-    project.services.values().any(awaits)
-}
-
-fn fulfils(container: &Container, condition: Condition) -> bool {
-    match condition {
-        Condition::Started => !matches!(container.state, State::Created | State::Removing | State::Dead),
-        Condition::Healthy => container.state == State::Running && container.health == Health::Healthy,
-        Condition::CompletedSuccessfully => container.state == State::Exited && container.exit_code == 0,
-    }
-}
-
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

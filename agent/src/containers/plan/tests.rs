@@ -307,3 +307,55 @@ fn one_that_was_to_get_its_name_gets_it_before_the_next_is_made() {
     let name = "app-web-1".to_owned();
     assert_eq!(actions(&plan(&next, &observed)), [("web", &Action::Rename { id: "id-new".into(), name })]);
 }
+
+/// Four containers of a service, all made from an earlier file, and what the plan begins with.
+fn begun(update: &str, change: impl FnOnce(&mut Vec<Container>)) -> (Vec<u32>, Plan) {
+    let text = |user: &str| {
+        format!(
+            "services: {{web: {{image: web, user: {user}, deploy: {{replicas: 4, update_config: {{{update}}}}}}}}}\n"
+        )
+    };
+    let (before, after) = (project(&text("a")), project(&text("b")));
+    let mut observed = converged(&before);
+    let first = observed.containers.remove(0);
+    for number in 1..=4 {
+        let (id, name) = (format!("id-{number}"), format!("app-web-{number}"));
+        observed.containers.push(Container { id, name, number, ..first.clone() });
+    }
+    let new = converged(&after).containers.remove(0);
+    observed.containers[0].hash = new.hash;
+    change(&mut observed.containers);
+    let plan = plan(&after, &observed);
+    (plan.steps.iter().map(|step| step.number).collect(), plan)
+}
+
+#[test]
+fn as_many_are_exchanged_at_once_as_the_file_says() {
+    assert_eq!(begun("order: start-first", |_| {}).0, [2]);
+    assert_eq!(begun("parallelism: 2", |_| {}).0, [2, 3]);
+    assert_eq!(begun("parallelism: 0", |_| {}).0, [2, 3, 4]);
+}
+
+#[test]
+fn the_next_one_follows_after_its_delay() {
+    let started = |seconds: i64| {
+        move |all: &mut Vec<Container>| {
+            all[0].started = Some(jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds));
+        }
+    };
+    let (steps, plan) = begun("delay: 1m", started(50));
+    assert!(steps.is_empty());
+    assert_eq!(plan.exchanges["web"], "the next container follows after its delay");
+    assert!(plan.next_look.is_some_and(|wait| wait.as_secs() <= 10), "{:?}", plan.next_look);
+    assert_eq!(begun("delay: 1m", started(70)).0, [2]);
+}
+
+#[test]
+fn a_network_that_is_told_by_its_name_is_the_same_one() {
+    let project = project("services: {web: {image: web}}\n");
+    let mut observed = converged(&project);
+    container(&mut observed, "web").networks.insert("app_default".into(), "app_default".into());
+    assert!(plan(&project, &observed).is_idle());
+    container(&mut observed, "web").networks.insert("app_default".into(), "another".into());
+    assert!(!plan(&project, &observed).is_idle());
+}

@@ -1,30 +1,30 @@
 use super::traffic;
-use crate::containers::compose::{Attachment, Order, Project, Service, Source};
+use crate::containers::compose::{Attachment, Order, Pace, Project, Service, Source};
 use crate::containers::observed::Container;
 
 /// Folders in which databases keep their files. Two of them on the same files destroy them.
 const OF_DATABASES: [&str; 3] = ["/var/lib", "/data", "/bitnami"];
 
-/// Which comes first when this container of a service is exchanged, with the reason.
+/// Which comes first when this container of a service is exchanged at a pace, with the reason.
 ///
-/// Where two at once are not possible the file is not asked. Else its `deploy.update_config.order` counts. Else a
+/// Where two at once are not possible the file is not asked. Else the `order` that it gives counts. Else a
 /// service with published ports and a health check is started first, unless it writes to a volume of its own or to
 /// where databases keep their files.
-pub fn order(project: &Project, name: &str, old: Option<&Container>) -> (Order, &'static str) {
+pub fn order(project: &Project, name: &str, old: Option<&Container>, pace: &Pace) -> (Order, &'static str) {
     let service = &project.services[name];
-    if old.is_some_and(|old| old.has_host_ports) || (has_fixed_ports(service) && !traffic::is_held(service)) {
+    if old.is_some_and(|old| old.has_host_ports) || (has_fixed_ports(service) && !traffic::is_held(project, service)) {
         return (Order::StopFirst, "the engine itself publishes its ports");
     }
     if has_fixed_address(service) {
         return (Order::StopFirst, "it has a fixed address");
     }
-    if let Some(order) = service.rollout.order {
+    if let Some(order) = pace.order {
         return (order, "the file says so");
     }
     if !matches!(service.attachment, Attachment::Networks(_)) {
         return (Order::StopFirst, "it has no network of its own");
     }
-    if service.ports.is_empty() || !traffic::has_healthcheck(service) {
+    if service.ports.is_empty() || !project.has_healthcheck(service) {
         return (Order::StopFirst, "it has no published port with a health check");
     }
     if writes_alone(project, name) {
@@ -69,7 +69,8 @@ mod tests {
              volumes: {{own: , shared: }}\nnetworks: {{fixed: {{ipam: {{config: [{{subnet: 172.30.0.0/24}}]}}}}}}\n"
         );
         let project = project(&text);
-        order(&project, "web", converged(&project).of_service("web")).0
+        let pace = &project.services["web"].rollout.update;
+        order(&project, "web", converged(&project).of_service("web"), pace).0
     }
 
     #[test]
@@ -107,6 +108,7 @@ mod tests {
         let project = project("services: {web: {image: web, ports: ['80:80'], healthcheck: {test: 'true'}}}\n");
         let mut old = converged(&project).containers.remove(0);
         old.has_host_ports = true;
-        assert_eq!(order(&project, "web", Some(&old)).0, StopFirst);
+        let pace = &project.services["web"].rollout.update;
+        assert_eq!(order(&project, "web", Some(&old), pace).0, StopFirst);
     }
 }

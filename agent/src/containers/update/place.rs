@@ -17,6 +17,8 @@ pub struct Place<'o> {
     pub old: Option<&'o Container>,
     /// What a crash left over.
     pub surplus: Vec<&'o Container>,
+    /// Whether what is wanted is an earlier version.
+    pub goes_back: bool,
     pub phase: Phase,
 }
 
@@ -39,38 +41,58 @@ pub enum Phase {
     Failed(String),
 }
 
-/// Finds the places of a service; `is_wanted` tells the containers that are made from what is wanted now.
+/// What is wanted of a service's containers.
+pub struct Fit<'f> {
+    /// Whether it is an earlier version.
+    pub goes_back: bool,
+    /// Tells the containers that are made from it.
+    pub is_met_by: &'f dyn Fn(&Container) -> bool,
+}
+
+/// Finds the places of a service.
 pub fn places<'o>(
     project: &'o Project,
     name: &'o str,
-    (observed, is_wanted): (&'o Observed, &dyn Fn(&Container) -> bool),
+    (observed, fit): (&'o Observed, &Fit<'_>),
     starts_and_now: (u32, Timestamp),
 ) -> Vec<Place<'o>> {
     let service = &project.services[name];
+    let pace = service.rollout.pace(fit.goes_back);
+    let stops_first = |old| order(project, name, Some(old), pace).0 == Order::StopFirst;
     let place = |number| {
         let own = || observed.all_of(name).filter(move |container| container.number == number);
-        let new = best(own().filter(|container| is_wanted(container)));
-        let old = best(own().filter(|container| !is_wanted(container)));
+        let new = best(own().filter(|container| (fit.is_met_by)(container)));
+        let old = best(own().filter(|container| !(fit.is_met_by)(container)));
         let chosen = |container: &&Container| [new, old].iter().flatten().any(|chosen| chosen.id == container.id);
         let surplus = own().filter(|container| !chosen(container)).collect();
         let phase = match (new, old) {
             (None, None) => Phase::Empty,
             (Some(_), None) => Phase::Settled,
             (None, Some(old)) => {
-                let stops_first = order(project, name, Some(old)).0 == Order::StopFirst;
-                if stops_first && is_active(old) { Phase::StopOld } else { Phase::Begin }
+                if is_active(old) && stops_first(old) {
+                    Phase::StopOld
+                } else {
+                    Phase::Begin
+                }
             }
-            (Some(new), Some(old)) => match trial(service, new, starts_and_now) {
+            (Some(new), Some(old)) => match trial((service, pace), new, starts_and_now) {
                 Trial::Good => Phase::Exchange,
                 Trial::Failed(why) => Phase::Failed(why),
                 // Both run, although only one may: after the engine was started again, say.
-                Trial::NotYet if is_active(old) && order(project, name, Some(old)).0 == Order::StopFirst => {
-                    Phase::StopOld
-                }
+                Trial::NotYet if is_active(old) && stops_first(old) => Phase::StopOld,
                 Trial::NotYet => Phase::Trial,
             },
         };
-        Place { service: name, number, name: project.name_of(name, number), new, old, surplus, phase }
+        Place {
+            service: name,
+            number,
+            name: project.name_of(name, number),
+            new,
+            old,
+            surplus,
+            goes_back: fit.goes_back,
+            phase,
+        }
     };
     (1..=service.rollout.replicas).map(place).collect()
 }

@@ -13,20 +13,15 @@ const LEFT_TO_ENGINE: &str = "engine";
 ///
 /// It does where that makes a difference: fixed ports, and a health check or a word of the file that allows a second
 /// container at the same time. All else is left to the engine.
-pub fn is_held(service: &Service) -> bool {
-    let wanted =
-        has_healthcheck(service) || service.rollout.order == Some(Order::StartFirst) || service.rollout.replicas > 1;
+pub fn is_held(project: &Project, service: &Service) -> bool {
+    let wanted = project.has_healthcheck(service)
+        || service.rollout.update.order == Some(Order::StartFirst)
+        || service.rollout.replicas > 1;
     wanted
         && !service.ports.is_empty()
         && matches!(service.attachment, Attachment::Networks(_))
         && service.labels.get(LABEL).map(String::as_str) != Some(LEFT_TO_ENGINE)
         && service.ports.iter().all(|port| listen(port).is_some())
-}
-
-/// Whether the file has a health check for a service.
-pub fn has_healthcheck(service: &Service) -> bool {
-    let test = service.healthcheck.as_ref().map(|check| check.test.as_deref());
-    test.is_some_and(|test| test.is_none_or(|words| words.first().is_some_and(|first| first != "NONE")))
 }
 
 /// What the label on a held container says: `0.0.0.0:8080->80/tcp`, as `docker ps` has it.
@@ -41,7 +36,7 @@ pub fn label(service: &Service) -> String {
 /// The routes of a project: each held port with the containers that are to get its traffic.
 pub fn routes(project: &Project, observed: &Observed, places: &[Place<'_>], has_ipv6: bool) -> Vec<Route> {
     let mut routes = Vec::new();
-    for (name, service) in project.services.iter().filter(|(_, service)| is_held(service)) {
+    for (name, service) in project.services.iter().filter(|(_, service)| is_held(project, service)) {
         // Until the engine has given the ports back they cannot be had.
         if observed.all_of(name).any(|container| container.has_host_ports && container.state != State::Created) {
             continue;
@@ -134,6 +129,7 @@ mod tests {
             edited: &none,
             starts: &starts,
             busy: &nothing,
+            exchanged: &memory.exchanged,
             now,
         };
         let places = all_places(&project, &observed, recent);
@@ -174,7 +170,18 @@ mod tests {
             ("ports: ['80:80'], healthcheck: {test: 'true'}, network_mode: bridge", false),
         ] {
             let project = project(&format!("services: {{web: {{image: web, {service}}}}}\n"));
-            assert_eq!(is_held(&project.services["web"]), expected, "{service}");
+            assert_eq!(is_held(&project, &project.services["web"]), expected, "{service}");
+        }
+    }
+    #[test]
+    fn the_check_of_an_image_counts_unless_the_file_says_otherwise() {
+        for (check, expected) in
+            [("", true), (", healthcheck: {interval: 5s}", true), (", healthcheck: {disable: true}", false)]
+        {
+            let mut project = project(&format!("services: {{web: {{image: web, ports: ['80:80']{check}}}}}\n"));
+            assert!(!is_held(&project, &project.services["web"]), "{check}");
+            project.checked.insert("web".into());
+            assert_eq!(is_held(&project, &project.services["web"]), expected, "{check}");
         }
     }
 }

@@ -1,4 +1,4 @@
-use crate::containers::compose::{Restart, Service};
+use crate::containers::compose::{Pace, Restart, Service};
 use crate::containers::observed::{Container, Health, State};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -20,12 +20,14 @@ pub enum Trial {
 }
 
 /// Judges a container by what the engine says of it; `starts` is how often it was started here.
-pub fn trial(service: &Service, container: &Container, (starts, now): (u32, Timestamp)) -> Trial {
+pub fn trial((service, pace): (&Service, &Pace), container: &Container, (starts, now): (u32, Timestamp)) -> Trial {
     let age = |since: Option<Timestamp>| since.map_or(Duration::MAX, |since| span(since, now));
-    let monitor = |default| service.rollout.monitor.unwrap_or(default);
+    let monitor = |default| pace.monitor.unwrap_or(default);
     let crashes = || {
-        let (code, restarts) = (container.exit_code, container.restarts);
-        Trial::Failed(format!("it ends soon after each start, exit code {code}, {restarts} restarts"))
+        // While it runs once more the engine has forgotten how it ended.
+        let code = (container.state != State::Running).then(|| format!("exit code {}, ", container.exit_code));
+        let (code, restarts) = (code.unwrap_or_default(), container.restarts);
+        Trial::Failed(format!("it ends soon after each start, {code}{restarts} restarts"))
     };
     match (container.state, container.health) {
         (State::Restarting | State::Running, _) if container.restarts >= i64::from(CRASHES) => crashes(),
@@ -68,14 +70,14 @@ pub fn may_end(service: &Service) -> bool {
 }
 
 /// When the judgement may change without an event of the engine.
-pub fn next_look(service: &Service, container: &Container, now: Timestamp) -> Option<Duration> {
+pub fn next_look(pace: &Pace, container: &Container, now: Timestamp) -> Option<Duration> {
     // What is over already brings nothing new.
     let until = |since: Option<Timestamp>, whole: Duration| {
         Some(whole.saturating_sub(span(since?, now))).filter(|wait| !wait.is_zero())
     };
     match (container.state, container.health) {
-        (State::Running, Health::None) => until(container.started, service.rollout.monitor.unwrap_or(MONITOR)),
-        (State::Running, Health::Healthy) => until(container.started, service.rollout.monitor?),
+        (State::Running, Health::None) => until(container.started, pace.monitor.unwrap_or(MONITOR)),
+        (State::Running, Health::Healthy) => until(container.started, pace.monitor?),
         (State::Running, Health::Starting) => until(container.created, container.patience),
         _ => None,
     }
@@ -104,7 +106,8 @@ mod tests {
         let since = now - SignedDuration::from_secs(1);
         (container.created, container.started) = (Some(since), Some(since));
         change(&mut container);
-        trial(&project.services["web"], &container, (starts, now))
+        let service = &project.services["web"];
+        trial((service, &service.rollout.update), &container, (starts, now))
     }
 
     fn earlier(seconds: i64) -> Option<Timestamp> {

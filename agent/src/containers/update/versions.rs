@@ -4,9 +4,10 @@ use hostwright_core::state::{StateError, StateFile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const FORMAT: u32 = 1;
+const WENT_BACK: &str = "an operator went back";
 
 /// Which versions of each service were good, and which one was refused.
 pub struct Versions {
@@ -113,7 +114,16 @@ impl Versions {
 
     /// Notes that a version is not to be tried again.
     pub fn refuse(&mut self, service: &str, refused: Refused) {
-        self.services.entry(service.to_owned()).or_default().refused = Some(refused);
+        let known = self.services.entry(service.to_owned()).or_default();
+        let is_good = |good: &Version| refused.is(&good.blueprint.hash, Some(&good.blueprint.image_id));
+        if known.good.as_ref().is_some_and(is_good) {
+            // The one that is gone back to fails as well: what runs stays, rather than both in turn without an end.
+            known.good = None;
+            if known.refused.as_ref().is_some_and(|refused| refused.why != WENT_BACK) {
+                return;
+            }
+        }
+        known.refused = Some(refused);
     }
 
     /// Forgets a refusal: something changed, or an operator wants another try. Returns whether there was one.
@@ -152,7 +162,7 @@ impl Versions {
                 known.refused = Some(Refused {
                     hash: current.blueprint.hash,
                     image_id: current.blueprint.image_id,
-                    why: "an operator went back".into(),
+                    why: WENT_BACK.into(),
                     last_lines: Vec::new(),
                     at: Timestamp::now(),
                 });
@@ -168,8 +178,16 @@ impl Versions {
 
     /// The images of all versions that somebody may go back to.
     pub fn image_ids(&self) -> BTreeSet<String> {
-        let versions = self.services.values().flat_map(|known| known.good.iter().chain(&known.previous));
-        versions.map(|version| version.blueprint.image_id.clone()).collect()
+        self.all().map(|version| version.blueprint.image_id.clone()).collect()
+    }
+
+    /// Paths of the host that they need.
+    pub fn mounted(&self) -> impl Iterator<Item = PathBuf> {
+        self.all().flat_map(|version| version.blueprint.mounted())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Version> {
+        self.services.values().flat_map(|known| known.good.iter().chain(&known.previous))
     }
 
     /// Makes it durable.
@@ -197,7 +215,7 @@ impl std::fmt::Debug for Versions {
 
 #[cfg(test)]
 mod tests {
-    use super::{Versions, Wanted};
+    use super::{Refused, Versions, Wanted};
     use crate::containers::engine::Blueprint;
     use crate::containers::fixture::project;
 
@@ -225,5 +243,25 @@ mod tests {
         assert_eq!(wanted(&versions, Some("sha256:3")), "file");
         assert!(versions.allow("web"));
         assert_eq!(wanted(&versions, Some("sha256:2")), "file");
+    }
+    #[test]
+    fn a_version_that_fails_when_it_is_gone_back_to_is_not_tried_in_turn_with_the_refused_one() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut versions = Versions::open(folder.path()).expect("opened");
+        let good = Blueprint::of(&project("services: {web: {image: web}}\n"), "web", "sha256:1");
+        let refused = |hash: &str, image: &str| Refused {
+            hash: hash.into(),
+            image_id: image.into(),
+            why: "it is unhealthy".into(),
+            last_lines: Vec::new(),
+            at: jiff::Timestamp::now(),
+        };
+        let hash = good.hash.clone();
+        versions.good("web", good);
+        versions.refuse("web", refused("file", "sha256:2"));
+        let image = (Some("sha256:2"), true);
+        assert!(matches!(versions.wanted("web", "file".into(), image), Wanted::Earlier(_)));
+        versions.refuse("web", refused(&hash, "sha256:1"));
+        assert!(matches!(versions.wanted("web", "file".into(), image), Wanted::WhatIsThere));
     }
 }
