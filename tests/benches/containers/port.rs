@@ -1,11 +1,13 @@
 use super::told;
 use crate::table::{Goal, Table};
-use anyhow::{Context, Result};
+use crate::usage::fine_cpu_seconds;
+use anyhow::{Context, Result, ensure};
 use hostwright_tests::container_host::{Host, LIMIT};
 use hostwright_tests::engines::Docker;
 use hostwright_tests::http;
 use hostwright_tests::port::Port;
 use hostwright_tests::wait::eventually;
+use std::fs;
 use std::process::Command;
 
 const REPEATS: usize = 5;
@@ -25,10 +27,12 @@ fn web(port: &Port, by: &str) -> String {
 /// so that both have the same share of a busy machine.
 pub fn run(table: &mut Table) {
     let work = |what: &str| format!("published port: {what}");
-    let rows: [(&str, &'static str, Goal); 3] = [
+    let rows: [(&str, &'static str, Goal); 4] = [
         ("requests per second", "1/s", Goal::TimesPeer(1.0)),
         ("p50", "ms", Goal::ShareOfPeer(1)),
         ("throughput", "MB/s", Goal::TimesPeer(1.0)),
+        // Where other programs take the cores too, this alone is steady.
+        ("CPU per request", "µs", Goal::ShareOfPeer(1)),
     ];
     if !rows.iter().any(|(what, ..)| table.wants(&work(what))) {
         return;
@@ -41,7 +45,7 @@ pub fn run(table: &mut Table) {
 }
 
 /// The medians of ours and the engine's.
-fn measure() -> Result<[[f64; 3]; 2]> {
+fn measure() -> Result<[[f64; 4]; 2]> {
     let docker = Docker::start()?;
     let (our_port, engines_port) = (Port::reserve()?, Port::reserve()?);
     let mut ours = Host::start(&docker, "held", &web(&our_port, ""))?;
@@ -50,10 +54,13 @@ fn measure() -> Result<[[f64; 3]; 2]> {
         host.agent.wait_ready(LIMIT)?;
         eventually("the server", LIMIT, || http::get(port.address(), "/").is_ok())?;
     }
-    let mut all: [[Vec<f64>; 3]; 2] = Default::default();
+    let folder = ours.agent.socket().parent().context("no folder")?.display().to_string();
+    let engines_number = engines_port.number().to_string();
+    let carriers = [processes(&["ports", &folder])?, processes(&["-host-port", &engines_number])?];
+    let mut all: [[Vec<f64>; 4]; 2] = Default::default();
     for _ in 0..REPEATS {
         for (side, port) in [&our_port, &engines_port].into_iter().enumerate() {
-            for (index, figure) in once(port)?.into_iter().enumerate() {
+            for (index, figure) in once(port, &carriers[side])?.into_iter().enumerate() {
                 all[side][index].push(figure);
             }
         }
@@ -65,18 +72,37 @@ fn measure() -> Result<[[f64; 3]; 2]> {
     Ok(all.map(|side| side.map(median)))
 }
 
-fn once(port: &Port) -> Result<[f64; 3]> {
+/// The processes that were started with these words.
+fn processes(words: &[&str]) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Ok(number) = entry.file_name().to_string_lossy().parse() else { continue };
+        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if words.iter().all(|word| line.split('\0').any(|own| own == *word)) {
+            found.push(number);
+        }
+    }
+    ensure!(!found.is_empty(), "no process was started with {words:?}");
+    Ok(found)
+}
+
+fn once(port: &Port, carriers: &[i32]) -> Result<[f64; 4]> {
+    let cpu = || carriers.iter().map(|process| fine_cpu_seconds(*process)).sum::<Result<f64>>();
+    let before = cpu()?;
     let url = format!("http://{}/", port.address());
     let output = Command::new("wrk").args(["-t1", "-c4", "-d", SECONDS, "--latency", &url]).output()?;
+    let spent = cpu()? - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let word = |after: &str| text.lines().find_map(|line| line.trim().strip_prefix(after)).map(str::trim);
     let rate: f64 = word("Requests/sec:").and_then(|word| word.parse().ok()).context("wrk tells no rate")?;
+    let requests = text.lines().find_map(|line| line.trim().split_once(" requests in")?.0.parse::<f64>().ok());
+    let each = spent * 1e6 / requests.context("wrk tells no number of requests")?;
     let p50 = word("50%").and_then(milliseconds).context("wrk tells no latency")?;
     let curl = Command::new("curl")
         .args(["--silent", "--output", "/dev/null", "--write-out", "%{speed_download}", &format!("{url}big")])
         .output()?;
     let bytes: f64 = String::from_utf8_lossy(&curl.stdout).trim().parse().context("curl tells no speed")?;
-    Ok([rate, p50, bytes / 1e6])
+    Ok([rate, p50, bytes / 1e6, each])
 }
 
 /// wrk's "431.00us", "1.20ms" or "1.02s".
