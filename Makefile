@@ -41,9 +41,7 @@ torture: build
 	TORTURE_MINUTES=$(or $(MINUTES),10) $(if $(SEED),TORTURE_SEED=$(SEED)) \
 		cargo test --release --package hostwright-tests --test logs_torture -- --nocapture
 
-# Its peers that the tests do not need come first.
 bench: build
-	tests/setup.sh docker-compose
 	target/release/bench
 
 lint:

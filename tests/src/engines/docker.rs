@@ -71,6 +71,17 @@ impl Docker {
 
     /// Makes the image `name` of Debian's busybox with a link for each applet; the user's folder is `/`.
     pub fn busybox_image(&self, name: &str) -> Result<()> {
+        self.busybox_image_with(name, &[])
+    }
+
+    /// The same with further Dockerfile instructions, under a name of its own.
+    pub fn checked_image(&self, change: &str) -> Result<String> {
+        let name = unique("hostwright-checked");
+        self.busybox_image_with(&name, &[change])?;
+        Ok(name)
+    }
+
+    fn busybox_image_with(&self, name: &str, changes: &[&str]) -> Result<()> {
         let tree = tempfile::tempdir()?;
         let bin = tree.path().join("bin");
         for folder in ["bin", "etc", "root", "tmp", "var", "www"] {
@@ -83,7 +94,7 @@ impl Docker {
         for applet in String::from_utf8_lossy(&applets.stdout).lines().filter(|applet| *applet != "busybox") {
             symlink("busybox", bin.join(applet))?;
         }
-        self.image_from_tree(name, tree.path(), &[r#"CMD ["sh"]"#])
+        self.image_from_tree(name, tree.path(), &[&[r#"CMD ["sh"]"#], changes].concat())
     }
 
     /// Makes the image `name` of a folder's content; `changes` are Dockerfile instructions (`CMD`, `ENV`, `EXPOSE`…).

@@ -32,6 +32,9 @@ impl Podman {
         let mut command = Command::new("podman");
         command.env("CONTAINERS_CONF", at("containers.conf"));
         command.env("PATH", search_path()).arg("--root").arg(at("root")).arg("--runroot").arg(at("run"));
+        // Networks of its own too: they are files.
+        std::fs::create_dir(at("networks"))?;
+        command.arg("--network-config-dir").arg(at("networks"));
         // Neither systemd nor its journal is where tests run.
         command.args(["--cgroup-manager", "cgroupfs", "--events-backend", "file", "system", "service", "--time", "0"]);
         command.arg(format!("unix://{}", at("sock").display()));
