@@ -16,10 +16,12 @@ pub struct Kind {
     build: fn(&Path, usize) -> Result<()>,
 }
 
-pub const KINDS: [Kind; 3] = [
+pub const KINDS: [Kind; 4] = [
     Kind { name: "network devices", collectors: &["netdev", "netclass"], build: network_devices },
     Kind { name: "disks", collectors: &["diskstats"], build: disks },
     Kind { name: "mounts", collectors: &["filesystem"], build: mounts },
+    // node_exporter has none.
+    Kind { name: "containers", collectors: &[], build: containers },
 ];
 
 /// A tree of a host with so many of a kind.
@@ -47,6 +49,11 @@ impl Host {
         self.kind.collectors.iter().map(|name| (*name).to_owned()).collect()
     }
 
+    /// Whether node_exporter tells of them too.
+    pub fn has_peer(&self) -> bool {
+        !self.kind.collectors.is_empty()
+    }
+
     /// The same for our agent, behind its other settings.
     pub fn settings(&self) -> String {
         let tree = self.tree().display();
@@ -56,7 +63,7 @@ impl Host {
         });
         format!(
             ", roots: {{procfs: {tree}/proc, sysfs: {tree}/sys, rootfs: {tree}/root, udev: {tree}/udev}}, \
-             collectors: {{default: false{collectors}}}"
+             collectors: {{default: false{collectors}}}, containers: '{tree}/docker'"
         )
     }
 }
@@ -123,4 +130,59 @@ fn mounts(tree: &Path, count: usize) -> Result<()> {
     }
     fs::write(tree.join("proc/1/mounts"), &mounts)?;
     Ok(fs::write(tree.join("proc/1/mountinfo"), info)?)
+}
+
+/// Of a Docker Engine under control groups of version 2, each with a process, a network device and a disk.
+fn containers(tree: &Path, count: usize) -> Result<()> {
+    const STAT: &str =
+        "anon 2000\nfile 3000\nkernel 400\nfile_mapped 500\ninactive_file 1000\npgfault 9\npgmajfault 1\n";
+    const PRESSURE: &str =
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+    const DEV: &str =
+        "Inter-|\n face |\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  eth0: 100 2 3 4 0 0 0 0 200 6 7 8 0 0 0 0\n";
+    fs::write(tree.join("proc/stat"), "cpu  1\ncpu0 1\n")?;
+    fs::write(tree.join("proc/meminfo"), "MemTotal:  1000 kB\n")?;
+    for number in 0..count {
+        let id = format!("{number:064x}");
+        let folder = tree.join("docker/containers").join(&id);
+        fs::create_dir_all(&folder)?;
+        let process = 1000 + number;
+        fs::write(
+            folder.join("config.v2.json"),
+            format!(
+                r#"{{"Name":"/shop-web-{number}","Config":{{"Image":"shop:1.2","Labels":{{"com.docker.compose.project":"shop"}}}},"State":{{"Running":true,"Pid":{process},"StartedAt":"2026-11-21T08:00:00Z"}}}}"#
+            ),
+        )?;
+        let own = tree.join("proc").join(process.to_string());
+        fs::create_dir_all(own.join("net"))?;
+        fs::create_dir_all(own.join("fd"))?;
+        fs::write(own.join("net/dev"), DEV)?;
+        fs::write(own.join("cgroup"), format!("0::/system.slice/docker-{id}.scope\n"))?;
+        let group = tree.join(format!("sys/fs/cgroup/system.slice/docker-{id}.scope"));
+        fs::create_dir_all(&group)?;
+        let pid = format!("{process}\n");
+        for (file, text) in [
+            ("cgroup.procs", &pid[..]),
+            ("cpu.stat", "usage_usec 2500000\nuser_usec 1500000\nsystem_usec 1000000\n"),
+            ("cpu.max", "max 100000\n"),
+            ("cpu.weight", "100\n"),
+            ("cpu.pressure", PRESSURE),
+            ("memory.current", "5000\n"),
+            ("memory.peak", "6000\n"),
+            ("memory.swap.current", "0\n"),
+            ("memory.max", "max\n"),
+            ("memory.swap.max", "max\n"),
+            ("memory.low", "0\n"),
+            ("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\n"),
+            ("memory.stat", STAT),
+            ("memory.pressure", PRESSURE),
+            ("io.stat", "8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n"),
+            ("io.pressure", PRESSURE),
+            ("pids.current", "3\n"),
+            ("pids.max", "max\n"),
+        ] {
+            fs::write(group.join(file), text)?;
+        }
+    }
+    Ok(())
 }
