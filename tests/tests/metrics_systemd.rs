@@ -14,9 +14,9 @@ use nix::sys::signal::Signal;
 const BOOT: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(60);
 
-const CONFIG: &str = "metrics:\n  listen: 127.0.0.1:9100\n  collectors:\n    default: false\n    logind: true\n    systemd:\n      \
+const CONFIG: &str = "metrics:\n  listen: 127.0.0.1:9100\n  collectors:\n    default: false\n    logind: true\n    timex: true\n    systemd:\n      \
     {enable_task_metrics: true, enable_restarts_metrics: true, enable_start_time_metrics: true}\n";
-const FLAGS: &str = "--collector.disable-defaults --collector.logind --collector.systemd --collector.systemd.enable-task-metrics \
+const FLAGS: &str = "--collector.disable-defaults --collector.logind --collector.timex --collector.systemd --collector.systemd.enable-task-metrics \
     --collector.systemd.enable-restarts-metrics --collector.systemd.enable-start-time-metrics \
     --collector.systemd.unit-exclude=.+\\\\.(automount|device|mount|scope|slice) --web.listen-address=127.0.0.1:9101";
 /// Scrapes for as long as the machine runs: the original, ours, the original; each time with how long ours took.
@@ -122,6 +122,8 @@ fn units_are_told_as_the_original_does_and_a_systemd_that_hangs_delays_one_scrap
             "node_systemd_socket_refused_connections_total{name=\"waiting.socket\"}",
             "node_systemd_unit_start_time_seconds{name=\"once.service\"}",
             "node_systemd_unit_tasks_max{name=\"failing.service\"}",
+            // The unit's sandbox lets the agent ask how the clock is kept.
+            "node_scrape_collector_success{collector=\"timex\"}",
         ] {
             let value = ours.series.get(wanted).with_context(|| format!("there is no {wanted}"))?;
             ensure!(*value > 0.0 || wanted.contains("refused"), "{wanted} is {value}");
