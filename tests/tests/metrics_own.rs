@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hostwright_tests::engines::Docker;
 use hostwright_tests::engines::docker::unique;
+use hostwright_tests::engines::{Docker, Podman};
 use hostwright_tests::http;
 use hostwright_tests::port::Port;
 use hostwright_tests::process::AgentProcess;
@@ -90,11 +90,12 @@ struct Container<'a> {
 }
 
 impl<'a> Container<'a> {
-    fn run(docker: &'a Docker) -> Result<Self> {
+    fn run(docker: &'a Docker, network: &str) -> Result<Self> {
         let (name, image) = (unique("metered"), unique("hostwright-busybox"));
         docker.busybox_image(&image)?;
         let label = "com.docker.compose.service=web";
-        let options = ["run", "-d", "--name", &name, "--label", label, "--memory", "64m", "--cpus", "0.5"];
+        let limits = ["--memory", "64m", "--cpus", "0.5", "--network", network];
+        let options = [&["run", "-d", "--name", &name, "--label", label], &limits[..]].concat();
         docker.docker(&[&options[..], &[&image, "sh", "-c", "while :; do :; done"]].concat())?;
         Ok(Self { docker, name, image })
     }
@@ -114,7 +115,7 @@ fn containers_of_a_real_engine_are_told_while_they_exist() -> Result<()> {
     let root = docker.docker(&["info", "--format", "{{.DockerRootDir}}"])?;
     ensure!(Path::new(&root).is_dir(), "{root}");
     let host = Host::start(&format!(", containers: {root}"), "")?;
-    let container = Container::run(&docker)?;
+    let container = Container::run(&docker, "bridge")?;
     let name = format!("name=\"{}\"", container.name);
     let labels = [name.as_str(), "container_label_com_docker_compose_service=\"web\""];
     let cpu = eventually("it is told with what it uses", SOON, || {
@@ -144,4 +145,33 @@ fn containers_of_a_real_engine_are_told_while_they_exist() -> Result<()> {
     })?;
     docker.docker(&["start", &container.name])?;
     eventually("one that runs again is", SOON, || value(&host.scrape()?, "container_processes", &labels).map(drop))
+}
+
+#[test]
+fn containers_of_podman_are_told_with_name_and_image_while_they_run() -> Result<()> {
+    let podman = Podman::start()?;
+    let docker = Docker::at(&podman.socket());
+    let host = Host::start(&format!(", containers: [/nowhere, {}]", podman.storage().display()), "")?;
+    let container = Container::run(&docker, "none")?;
+    let name = format!("name=\"{}\"", container.name);
+    let told = || {
+        let text = host.scrape()?;
+        let cpu = value(&text, "container_cpu_usage_seconds_total", &[&name])?;
+        ensure!(cpu > 0.05, "{cpu} s");
+        ensure!(value(&text, "container_memory_usage_bytes", &[&name])? > 4096.0);
+        ensure!(value(&text, "container_spec_memory_limit_bytes", &[&name])? == f64::from(64 << 20));
+        ensure!(value(&text, "container_processes", &[&name])? == 1.0);
+        ensure!(text.contains(&format!("{}:latest\"", container.image)), "{text}");
+        value(&text, "container_start_time_seconds", &[&name])
+    };
+    let started = eventually("it is told with what it uses", SOON, told)?;
+    docker.docker(&["kill", &container.name])?;
+    eventually("one that has ended is not told", SOON, || {
+        ensure!(!host.scrape()?.contains(&name), "it is");
+        Ok(())
+    })?;
+    docker.docker(&["start", &container.name])?;
+    let again = eventually("one that runs again is", SOON, told)?;
+    ensure!(again > started, "{again} after {started}");
+    Ok(())
 }

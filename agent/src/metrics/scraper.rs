@@ -74,12 +74,12 @@ impl Scraper {
         let places = settings.max_requests.unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         let (roots, collectors) = (settings.roots.clone(), settings.collectors.clone());
         let engine = match &settings.containers {
-            Engine::Of(folder) => Some(folder.clone()),
+            Engine::Of(folders) => Some(folders.clone()),
             Engine::Off => None,
         };
         let work = move || {
             let sampler = Sampler::new(&roots, &collectors);
-            let containers = engine.map(|folder| Containers::new(&folder, &roots));
+            let containers = engine.map(|folders| Containers::new(&folders, &roots));
             answer(&inbox, &reports, (sampler, containers, own, Encoder::new(host)));
         };
         std::thread::Builder::new()

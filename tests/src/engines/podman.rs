@@ -48,6 +48,11 @@ impl Podman {
         self.folder.path().join("sock")
     }
 
+    /// Where it keeps its containers.
+    pub fn storage(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+
     /// What its service wrote.
     pub fn log(&self) -> String {
         self.server.log()

@@ -28,9 +28,7 @@ impl Groups {
         for line in text.lines() {
             let mut parts = line.splitn(3, ':').skip(1);
             let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-            if !path.contains(container) {
-                continue;
-            }
+            let Some(path) = up_to(path, container) else { continue };
             if controllers.is_empty() {
                 unified = Some(path.to_owned());
                 continue;
@@ -42,13 +40,20 @@ impl Groups {
             }
         }
         let id_of_each =
-            || text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find(|id| id.contains(container));
+            || text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find_map(|path| up_to(path, container));
         // Beside controllers of version 1, the hierarchy of version 2 has none.
         if let Some(path) = unified.filter(|_| each.is_empty()) {
             return Some(Self { place: Place::Unified(below(&root, &path)), id: path });
         }
         (!each.is_empty()).then(|| Self { id: id_of_each().unwrap_or_default().to_owned(), place: Place::Each(each) })
     }
+}
+
+/// The group that the engine made. Its process may be in one below that: systemd in a container makes them, and crun.
+fn up_to<'p>(path: &'p str, container: &str) -> Option<&'p str> {
+    let at = path.find(container)?;
+    let end = path[at..].find('/').map_or(path.len(), |slash| at + slash);
+    Some(&path[..end])
 }
 
 /// A group's path is absolute in its hierarchy.
@@ -83,6 +88,8 @@ mod tests {
         let two = of(root, "0::/system.slice/docker-abc.scope\n").expect("found");
         assert_eq!(two.place, Place::Unified(base.join("system.slice/docker-abc.scope")));
         assert_eq!(two.id, "/system.slice/docker-abc.scope");
+        let below = of(root, "0::/machine.slice/libpod-abc.scope/container/init.scope\n").expect("found");
+        assert_eq!(below.id, "/machine.slice/libpod-abc.scope");
     }
 
     #[test]

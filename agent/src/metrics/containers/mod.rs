@@ -1,6 +1,6 @@
 //! Containers' resources with cAdvisor's names, read from their control groups.
 //!
-//! In: what the Docker Engine keeps in its data folder of who runs, the control groups of version 1, 2 or both, and
+//! In: what Docker and Podman keep in their data folders of who runs, the control groups of version 1, 2 or both, and
 //! procfs. Out: families with a sample for each container that exists. The engine itself is never asked: its stats take
 //! a second. Files of control groups are kept open; nothing survives a restart.
 
@@ -8,8 +8,12 @@
 mod cgroup;
 /// Names of block devices.
 mod devices;
+/// Where containers are known from.
+mod engine;
 /// What is told of each container.
 mod families;
+/// Podman's storage.
+mod podman;
 /// A container that runs.
 mod running;
 /// What the files of control groups say.
@@ -17,19 +21,19 @@ mod usage;
 
 use super::encode::Encoder;
 use super::sample::{Page, Reader, Roots};
-use crate::docker_root::{self, Description};
 use devices::Devices;
+use engine::Engine;
 use families::Families;
 use running::{Buffers, Running};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// The containers of this host.
 pub struct Containers {
-    folder: PathBuf,
+    engines: Vec<Engine>,
     roots: Roots,
     all: BTreeMap<OsString, Known>,
     families: Families,
@@ -45,10 +49,10 @@ struct Known {
 }
 
 impl Containers {
-    /// Those of the engine with this data folder.
-    pub fn new(engine: &Path, roots: &Roots) -> Self {
+    /// Those of the engines with these data folders.
+    pub fn new(folders: &[PathBuf], roots: &Roots) -> Self {
         Self {
-            folder: engine.join("containers"),
+            engines: folders.iter().flat_map(|folder| Engine::all_of(folder)).collect(),
             roots: roots.clone(),
             all: BTreeMap::new(),
             families: Families::new(roots),
@@ -70,18 +74,21 @@ impl Containers {
     /// Takes in which containers there are, and which of them run.
     fn refresh(&mut self) {
         self.all.values_mut().for_each(|known| known.seen = false);
-        // No folder, no engine.
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok) {
-            let known =
-                self.all.entry(entry.file_name()).or_insert(Known { written: None, running: None, seen: false });
-            known.seen = true;
-            let written = entry.path().join(docker_root::FILE).metadata().and_then(|file| file.modified()).ok();
-            if written.is_none() || written != known.written {
-                let description = Description::of(&entry.path());
-                let id = entry.file_name().to_string_lossy().into_owned();
-                known.running = Running::of(&id, &description, &self.roots);
-                // One whose control groups are not there yet is looked at again.
-                known.written = written.filter(|_| known.running.is_some() || description.pid().is_none());
+        for engine in &mut self.engines {
+            let all_anew = engine.refresh();
+            // No folder, no engine.
+            for entry in fs::read_dir(engine.folder()).into_iter().flatten().filter_map(Result::ok) {
+                let id = entry.file_name();
+                let Some(written) = engine.written(&id) else { continue };
+                let known = self.all.entry(id.clone()).or_insert(Known { written: None, running: None, seen: false });
+                known.seen = true;
+                if all_anew || known.written != Some(written) {
+                    let facts = engine.facts(&id);
+                    known.running = Running::of(&id.to_string_lossy(), &facts, &self.roots);
+                    // One whose control groups are not there yet is looked at again.
+                    let is_settled = known.running.is_some() || facts.process.is_none() || !facts.may_come;
+                    known.written = is_settled.then_some(written);
+                }
             }
         }
         self.all.retain(|_, known| known.seen);

@@ -1,18 +1,12 @@
 use super::cgroup::{Groups, Place};
 use super::devices::Devices;
+use super::engine::Facts;
 use super::usage::{Source, Usage, VERSION_1, VERSION_2};
-use crate::docker_root::Description;
 use crate::metrics::encode::Labels;
 use crate::metrics::sample::{Attribute, Page, Reader, Roots, number, words};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Compose's labels, as cAdvisor writes them.
-const COMPOSE: [(&str, &str); 3] = [
-    ("container_label_com_docker_compose_container_number", "com.docker.compose.container-number"),
-    ("container_label_com_docker_compose_project", "com.docker.compose.project"),
-    ("container_label_com_docker_compose_service", "com.docker.compose.service"),
-];
 /// Devices in a container that are not its way out, as in cAdvisor.
 const NOT_OUTSIDE: [&[u8]; 4] = [b"lo", b"veth", b"docker", b"nerdctl"];
 
@@ -23,6 +17,9 @@ pub struct Buffers {
     pub reader: Reader,
     pub devices: Devices,
 }
+
+/// systemd in a container makes groups in groups.
+const DEEPEST: u32 = 4;
 
 type Take = fn(&[u8], &mut Usage);
 
@@ -44,7 +41,8 @@ pub struct Running {
     /// Whether its files could be read.
     pub is_there: bool,
     files: Vec<(Attribute, Take)>,
-    procs: PathBuf,
+    /// The group that has its processes, or groups that have them.
+    group: PathBuf,
     procfs: PathBuf,
     net: Option<PathBuf>,
 }
@@ -61,16 +59,11 @@ pub struct Network {
 
 impl Running {
     /// A container that the engine says runs, if its control groups are there.
-    pub fn of(id: &str, description: &Description, roots: &Roots) -> Option<Self> {
-        let process = description.pid()?;
+    pub fn of(id: &str, facts: &Facts, roots: &Roots) -> Option<Self> {
+        let process = facts.process?;
         let groups = Groups::of(process, id, (&roots.procfs, &roots.sysfs))?;
-        let mut pairs: Vec<(&str, String)> =
-            COMPOSE.iter().filter_map(|(name, label)| Some((*name, description.label(label)?.to_owned()))).collect();
-        pairs.extend([
-            ("id", groups.id),
-            ("image", description.image().to_owned()),
-            ("name", description.name().to_owned()),
-        ]);
+        let mut pairs = facts.labels.clone();
+        pairs.extend([("id", groups.id), ("image", facts.image.clone()), ("name", facts.name.clone())]);
         let folder_of = |controller: &str| match &groups.place {
             Place::Unified(folder) => Some(folder.clone()),
             Place::Each(each) => each.iter().find(|(name, _)| name == controller).map(|(_, folder)| folder.clone()),
@@ -92,7 +85,7 @@ impl Running {
                 failure("pgmajfault", "container"),
                 failure("pgmajfault", "hierarchy"),
             ],
-            started: description.started().map(|at| at.as_millisecond() as f64 / 1000.0),
+            started: facts.started.map(|at| at.as_millisecond() as f64 / 1000.0),
             usage: Usage::default(),
             processes: None,
             open_files: None,
@@ -100,7 +93,7 @@ impl Running {
             disks: Vec::new(),
             is_there: true,
             files: sources.iter().filter_map(file).collect(),
-            procs: folder_of("pids").or_else(|| folder_of("memory"))?.join("cgroup.procs"),
+            group: folder_of("pids").or_else(|| folder_of("memory"))?,
             procfs: roots.procfs.clone(),
             net: has_own.then(|| of_process.join("net/dev")),
             pairs,
@@ -127,18 +120,11 @@ impl Running {
 
     /// Whether its group is there and has a process.
     fn count_processes(&mut self, buffers: &mut Buffers) -> bool {
-        let Ok(text) = buffers.reader.read(&self.procs) else { return false };
-        let (mut processes, mut open) = (0_u32, None);
-        for process in text.lines().filter_map(number) {
-            processes += 1;
-            // One that has ended meanwhile has none.
-            if let Some(files) = open_files(&self.procfs.join(process.to_string()).join("fd")) {
-                open = Some(open.unwrap_or(0) + files);
-            }
-        }
-        self.processes = Some(f64::from(processes));
-        self.open_files = open.map(|open| open as f64);
-        processes > 0
+        let mut counted = Counted::default();
+        counted.add(&self.group, (&self.procfs, DEEPEST), &mut buffers.reader);
+        self.processes = Some(f64::from(counted.processes));
+        self.open_files = counted.open_files.map(|open| open as f64);
+        counted.processes > 0
     }
 
     fn read_networks(&mut self, buffers: &mut Buffers) {
@@ -163,6 +149,35 @@ impl Running {
             }
         }
         self.networks.retain(|network| network.seen);
+    }
+}
+
+/// Processes of a container's groups.
+#[derive(Default)]
+struct Counted {
+    processes: u32,
+    open_files: Option<u64>,
+}
+
+impl Counted {
+    /// Adds those of a group. One without any may have groups below it that have them.
+    fn add(&mut self, group: &Path, (procfs, depth): (&Path, u32), reader: &mut Reader) {
+        let before = self.processes;
+        let file = group.join("cgroup.procs");
+        let Ok(text) = reader.read(&file) else { return };
+        for process in text.lines().filter_map(number) {
+            self.processes += 1;
+            // One that has ended meanwhile has none.
+            if let Some(files) = open_files(&procfs.join(process.to_string()).join("fd")) {
+                self.open_files = Some(self.open_files.unwrap_or(0) + files);
+            }
+        }
+        if self.processes == before && depth > 0 {
+            let below = fs::read_dir(group).into_iter().flatten().filter_map(Result::ok);
+            for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                self.add(&entry.path(), (procfs, depth - 1), reader);
+            }
+        }
     }
 }
 

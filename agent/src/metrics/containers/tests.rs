@@ -39,7 +39,7 @@ fn host(root: &Path) -> (Containers, Roots) {
         rootfs: root.join("root"),
         udev: root.join("udev"),
     };
-    (Containers::new(&root.join("docker"), &roots), roots)
+    (Containers::new(&[root.join("docker")], &roots), roots)
 }
 
 fn text(containers: &mut Containers) -> String {
@@ -85,6 +85,11 @@ fn only_containers_that_exist_are_told() {
     assert!(!text(&mut containers).contains("shop-web-1"));
     fs::write(group.join("cgroup.procs"), "7\n").expect("written");
     assert!(text(&mut containers).contains("shop-web-1"));
+    // The processes are in groups below it.
+    fs::write(group.join("cgroup.procs"), "").expect("written");
+    fs::create_dir_all(group.join("init.scope")).expect("made");
+    fs::write(group.join("init.scope/cgroup.procs"), "7\n8\n").expect("written");
+    assert!(text(&mut containers).contains("shop-web-1\"} 2\n"), "two processes");
     // Stopped, as the engine says.
     let config = folder.path().join("docker/containers/abc/config.v2.json");
     fs::write(&config, CONFIG.replace("true", "false")).expect("written");
@@ -101,6 +106,6 @@ fn only_containers_that_exist_are_told() {
 fn without_an_engine_there_is_the_machine_alone() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let (_, roots) = host(folder.path());
-    let text = text(&mut Containers::new(Path::new("/nowhere"), &roots));
+    let text = text(&mut Containers::new(&["/nowhere".into()], &roots));
     assert!(text.contains("machine_cpu_cores 2") && !text.contains("container_"), "{text}");
 }
