@@ -51,15 +51,14 @@ fn trim() {
     }
 }
 
-/// Lets go of the pages of the program that were needed at its start: reading the configuration, setting up TLS. Those
-/// that are needed again are mapped again from the file, a few microseconds each.
+/// Lets go of the pages of the program and its libraries that were needed once: reading the configuration, setting up
+/// TLS. Those that are needed again are mapped again from the file, a few microseconds each.
 ///
 /// # Errors
 /// The kernel does not tell what is mapped, or refuses.
-pub fn give_back_start_code() -> io::Result<()> {
-    let program = std::env::current_exe()?;
+pub fn give_back_unused_code() -> io::Result<()> {
     let maps = std::fs::read_to_string("/proc/self/maps")?;
-    for (start, length) in maps.lines().filter_map(|line| code_of(line, program.to_str()?)) {
+    for (start, length) in maps.lines().filter_map(code_of) {
         let Some(address) = NonNull::new(std::ptr::with_exposed_provenance_mut::<c_void>(start)) else { continue };
         #[expect(unsafe_code, reason = "code that is never written is the same when it is mapped from the file again")]
         // SAFETY: a private mapping of a file that cannot be written: the kernel maps the same bytes at the next use.
@@ -70,28 +69,32 @@ pub fn give_back_start_code() -> io::Result<()> {
     Ok(())
 }
 
-/// Where a line of proc_pid_maps(5) has the program's code, or its constants: the beginning of the file. What the loader
-/// has relocated, and what must not be mapped anew, is in other mappings.
-fn code_of(line: &str, program: &str) -> Option<(usize, usize)> {
+/// Where a line of proc_pid_maps(5) has a file's code, or its constants: the beginning of the file. What the loader has
+/// relocated, and what must not be mapped anew, is in other mappings; a file that was replaced has its old content still.
+fn code_of(line: &str) -> Option<(usize, usize)> {
     let (range, rest) = line.split_once(" r-xp ").or_else(|| line.split_once(" r--p 00000000 "))?;
-    let path = rest.find('/').map(|at| &rest[at..])?;
+    if !rest.contains(" /") {
+        return None;
+    }
     let (start, end) = range.split_once('-')?;
     let start = usize::from_str_radix(start, 16).ok()?;
     let end = usize::from_str_radix(end, 16).ok()?;
-    (path == program).then(|| Some((start, end.checked_sub(start)?)))?
+    Some((start, end.checked_sub(start)?))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{code_of, give_back_start_code};
+    use super::{code_of, give_back_unused_code};
 
     #[test]
-    fn only_the_programs_own_code_is_let_go() {
-        let of = |line| code_of(line, "/usr/bin/a");
+    fn only_code_of_files_is_let_go() {
+        let of = code_of;
         assert_eq!(of("55d0000-55d2000 r-xp 00001000 fe:00 1 /usr/bin/a"), Some((0x55d_0000, 0x2000)));
         assert_eq!(of("55d0000-55d2000 r--p 00001000 fe:00 1 /usr/bin/a"), None);
         assert_eq!(of("55d0000-55d2000 r--p 00000000 fe:00 1 /usr/bin/a"), Some((0x55d_0000, 0x2000)));
-        assert_eq!(of("55d0000-55d2000 r-xp 00001000 fe:00 1 /usr/lib/libc.so.6"), None);
+        assert_eq!(of("55d0000-55d2000 r-xp 00001000 fe:00 1 /usr/lib/libc.so.6"), Some((0x55d_0000, 0x2000)));
+        assert_eq!(of("55d0000-55d2000 r-xp 00000000 00:00 0"), None);
+        assert_eq!(of("55d0000-55d2000 rwxp 00000000 fe:00 1 /usr/bin/a"), None);
         assert_eq!(of("7fff0000-7fff2000 r-xp 00000000 00:00 0 [vdso]"), None);
         assert_eq!(of("x"), None);
     }
@@ -103,7 +106,7 @@ mod tests {
             statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number")
         };
         let before = resident();
-        give_back_start_code().expect("given back");
+        give_back_unused_code().expect("given back");
         assert!(resident() < before, "{} pages", resident());
     }
 }

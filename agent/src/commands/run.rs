@@ -6,12 +6,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 /// Below the unit's TimeoutStopSec (60 s), so that laggards are named before systemd kills the process.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// When the duties have started and their first work is done.
 const SETTLED: Duration = Duration::from_secs(10);
+/// Then what was needed once, such as for a reload, is let go.
+const TIDY: Duration = Duration::from_secs(600);
 
 /// Runs the duties until SIGTERM or SIGINT. SIGHUP reads the file again and touches only what changed; a file with
 /// problems changes nothing.
@@ -29,18 +32,15 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     supervisor.apply(environment(&config), duties(&config), GRACE).await;
     systemd::ready();
     log::info!("started with {}", path.display());
-    let settled = tokio::time::sleep(SETTLED);
-    tokio::pin!(settled);
-    let mut is_settled = false;
+    let mut tidy = tokio::time::interval_at(Instant::now() + SETTLED, TIDY);
     loop {
         tokio::select! {
-            () = &mut settled, if !is_settled => {
-                is_settled = true;
-                if let Err(error) = memory::give_back_start_code() {
-                    log::debug!("the pages of the start stay in memory: {error}");
+            // Ticks and signals are cancel-safe (tokio documents it so).
+            _ = tidy.tick() => {
+                if let Err(error) = memory::give_back_unused_code() {
+                    log::debug!("pages that are not used stay in memory: {error}");
                 }
             }
-            // Receiving a signal is cancel-safe (tokio documents it so).
             _ = hang_up.recv() => reload(path, &mut supervisor).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
