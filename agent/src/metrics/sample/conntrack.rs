@@ -77,8 +77,10 @@ impl Collector for Conntrack {
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         for (file, family) in [(&mut self.count, &self.entries), (&mut self.limit, &self.entries_limit)] {
             let text = file.read()?;
-            let value = number(text.bytes.trim_ascii()).ok_or_else(|| text.malformed("a number", text.bytes))?;
-            scrape.out.family(family).put(value);
+            match number(text.bytes.trim_ascii()) {
+                Some(value) => scrape.out.family(family).put(value),
+                None => scrape.failed = Some(text.malformed("a number", text.bytes)),
+            }
         }
         match self.sums() {
             Ok(sums) => self.stats.iter().zip(sums).for_each(|((_, family), sum)| scrape.out.family(family).put(sum)),

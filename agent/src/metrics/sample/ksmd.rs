@@ -41,9 +41,20 @@ impl Collector for Ksmd {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
+        // All are there, or the kernel has none of it.
+        self.files[0].0.read()?;
         for (file, family, name) in &mut self.files {
-            let text = file.read()?;
-            let value = number(text.bytes.trim_ascii()).ok_or_else(|| text.malformed("a number", text.bytes))?;
+            let value = match file.read() {
+                Ok(text) => number(text.bytes.trim_ascii()).ok_or_else(|| text.malformed("a number", text.bytes)),
+                Err(error) => Err(error),
+            };
+            let value = match value {
+                Ok(value) => value,
+                Err(error) => {
+                    scrape.failed = Some(error);
+                    continue;
+                }
+            };
             let mut samples = scrape.out.family(family);
             match *name {
                 "sleep_millisecs" => samples.put(value as f64 / MILLISECONDS),
@@ -69,6 +80,8 @@ mod tests {
         assert_eq!((lines.len(), lines[0].as_str()), (9, "node_ksmd_full_scans_total 20"));
         assert_eq!(lines[8], "node_ksmd_sleep_seconds 0.02");
         std::fs::write(roots.sysfs.join("kernel/mm/ksm/run"), "x\n").expect("written");
-        assert!(collect(&mut ksmd, &roots).is_err());
+        assert_eq!(samples(&mut ksmd, &roots).len(), 8, "one costs no other");
+        std::fs::remove_dir_all(roots.sysfs.join("kernel/mm/ksm")).expect("removed");
+        assert!(collect(&mut Ksmd::new(&roots), &roots).is_err());
     }
 }

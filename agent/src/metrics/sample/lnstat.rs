@@ -3,6 +3,7 @@ use super::{CollectError, Collector, KernelFile, Roots, Scrape, words};
 use crate::metrics::encode::Family;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -21,8 +22,12 @@ impl Lnstat {
 
     /// Modules bring and take files.
     fn list(&mut self) -> Result<(), CollectError> {
-        let entries = fs::read_dir(&self.folder).map_err(|error| CollectError::reading(&self.folder, error))?;
-        let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+        let mut names: Vec<_> = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect(),
+            // A kernel without such caches has told all of them.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(CollectError::reading(&self.folder, error)),
+        };
         names.sort_unstable();
         if !self.files.iter().map(|(name, _)| name).eq(&names) {
             let file = |name: OsString| (name.clone(), KernelFile::new(self.folder.join(name)));
@@ -92,5 +97,7 @@ mod tests {
         assert_eq!(samples(&mut lnstat, &roots), [want[2], want[5]]);
         std::fs::write(roots.procfs.join("net/stat/new"), "entries\nxyz\n").expect("written");
         assert!(collect(&mut lnstat, &roots).is_err());
+        std::fs::remove_dir_all(roots.procfs.join("net/stat")).expect("removed");
+        assert_eq!(samples(&mut lnstat, &roots), [""; 0]);
     }
 }

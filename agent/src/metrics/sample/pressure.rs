@@ -65,13 +65,18 @@ impl Collector for Pressure {
                 Err(CollectError::Read { source, .. }) if source.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => {
                     continue;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    scrape.failed = Some(error);
+                    continue;
+                }
             };
             for line in text.lines() {
                 let family = if line.starts_with(b"some ") { &*some } else { &*full };
                 let Some(family) = family else { continue };
-                let total = total(line).ok_or_else(|| text.malformed("a total", line))?;
-                scrape.out.family(family).put(total);
+                match total(line) {
+                    Some(total) => scrape.out.family(family).put(total),
+                    None => scrape.failed = Some(text.malformed("a total", line)),
+                }
                 found = true;
             }
         }
@@ -82,7 +87,18 @@ impl Collector for Pressure {
 #[cfg(test)]
 mod tests {
     use super::Pressure;
-    use crate::metrics::sample::testing::{captured, samples};
+    use crate::metrics::sample::testing::{captured, samples, tree};
+
+    #[test]
+    fn one_that_is_not_understood_costs_no_other() {
+        let (_folder, roots) = tree(&[
+            ("proc/pressure/cpu", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n"),
+            ("proc/pressure/io", "some avg10=0.00\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=2000000\n"),
+        ]);
+        let lines = samples(&mut Pressure::new(&roots), &roots);
+        let want = ["node_pressure_cpu_waiting_seconds_total 1", "node_pressure_io_stalled_seconds_total 2"];
+        assert_eq!(lines, want);
+    }
 
     #[test]
     fn waiting_and_stalled_times_are_taken_where_they_mean_something() {

@@ -176,14 +176,17 @@ impl Collector for Processes {
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         let (pids, threads) = self.count()?;
-        let (threads_max, pid_max) = (limit(&mut self.threads_max)?, limit(&mut self.pid_max)?);
         let families = &self.families;
         scrape.out.family(&families.threads).put(threads);
-        scrape.out.family(&families.threads_max).put(threads_max);
+        for (file, family) in [(&mut self.threads_max, &families.threads_max), (&mut self.pid_max, &families.pid_max)] {
+            match limit(file) {
+                Ok(limit) => scrape.out.family(family).put(limit),
+                Err(error) => scrape.failed = Some(error),
+            }
+        }
         self.processes.write(&families.state, scrape);
         self.threads.write(&families.threads_state, scrape);
         scrape.out.family(&families.pids).put(pids);
-        scrape.out.family(&families.pid_max).put(pid_max);
         Ok(())
     }
 }
@@ -214,16 +217,16 @@ mod tests {
         let want = [
             "node_processes_threads 3",
             "node_processes_max_threads 7801",
+            "node_processes_max_processes 4194304",
             r#"node_processes_state{state="S"} 2"#,
             r#"node_processes_threads_state{thread_state="S"} 1"#,
             r#"node_processes_threads_state{thread_state="D"} 1"#,
             "node_processes_pids 2",
-            "node_processes_max_processes 4194304",
         ];
         let mut lines = samples(&mut processes, &roots);
         // The order of threads is that of the folder.
-        if lines[3].contains('D') {
-            lines.swap(3, 4);
+        if lines[4].contains('D') {
+            lines.swap(4, 5);
         }
         assert_eq!(lines, want);
         std::fs::write(roots.procfs.join("2/stat"), four).expect("written");

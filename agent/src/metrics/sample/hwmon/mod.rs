@@ -126,7 +126,8 @@ impl Collector for Hwmon {
             for reading in readings {
                 // A sensor that does not answer now is left out, as is one without a number.
                 let Ok(text) = reading.file.read_cut(&mut self.page) else { continue };
-                let text = text.strip_suffix(b"\n").unwrap_or(text);
+                let lines = text.split(|byte| *byte == b'\n');
+                let Some(text) = lines.into_iter().find(|line| !line.is_empty()) else { continue };
                 match reading.content {
                     Content::Switch => samples.with(&reading.labels, text == b"1"),
                     Content::Number(unit) => {
