@@ -300,6 +300,7 @@ impl<'a> Section<'a> {
         let unknown = self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str()) && !own(&entry.key));
         for entry in unknown {
             let hint = match did_you_mean(&entry.key, self.known.iter().copied()) {
+                _ if self.known.is_empty() => "; nothing can be set here".to_owned(),
                 hint if hint.is_empty() && self.known.len() <= MOST_LISTED => {
                     let mut seen = BTreeSet::new();
                     let known: Vec<_> = self.known.iter().copied().filter(|key| seen.insert(*key)).collect();

@@ -33,6 +33,13 @@ impl FromNode for Address {
             Some(("localhost", port)) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?))),
             _ => text.parse().ok(),
         };
+        if node.text().is_some_and(|text| text.starts_with("vsock://")) {
+            return Err(
+                "sockets between a host and its virtual machines (vsock) are not listened on; give an address \
+                        and port such as 0.0.0.0:9100"
+                    .to_owned(),
+            );
+        }
         node.text().and_then(parse).map(Self).ok_or_else(|| mismatch::<Self>(node))
     }
 }
@@ -78,6 +85,7 @@ mod tests {
         for wrong in ["':'", "'::9100'", "':x'", "':99999'", "9100", "'example.org:9100'"] {
             assert!(listen(wrong).is_err_and(|error| error.contains("expected an address and port")), "{wrong}");
         }
+        assert!(listen("'vsock://:9100'").is_err_and(|error| error.contains("(vsock) are not listened on")));
         assert!(listen("[]").is_err_and(|error| error.contains("found an empty list")));
         assert!(
             listen("['127.0.0.1:1', '127.0.0.1:1']").is_err_and(|error| error.contains("127.0.0.1:1 is listed twice"))
