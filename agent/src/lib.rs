@@ -1,5 +1,8 @@
 //! The agent: duties under a supervisor. This file is the index, and the one place that names every duty.
 
+/// How much tests allocate.
+#[cfg(test)]
+mod allocations;
 /// Routes, health and the status page, on the local socket and over TLS.
 pub mod api;
 /// Whose requests to AWS they are.

@@ -16,6 +16,7 @@ const SOON: Duration = Duration::from_secs(20);
 const COLLECTORS: &[(&str, &str, &[&str])] = &[
     ("buddyinfo", "true", &[]),
     ("cgroups", "true", &[]),
+    ("ethtool", "{device_exclude: '^lo$'}", &["--collector.ethtool.device-exclude=^lo$"]),
     ("interrupts", "true", &[]),
     ("ksmd", "true", &[]),
     ("lnstat", "true", &[]),

@@ -41,6 +41,8 @@ mod drm;
 mod edac;
 /// `node_entropy_*`.
 mod entropy;
+/// `node_ethtool_*`: what drivers of network devices count, and what their ports can do.
+mod ethtool;
 /// `node_fibrechannel_*`: Fibre Channel adapters.
 mod fibrechannel;
 /// `node_filefd_*`: open files of the whole host.
@@ -181,6 +183,7 @@ mod zoneinfo;
 pub use hostwright_core::config::metrics::roots::Roots;
 use kernel_file::Text;
 pub use kernel_file::{KernelFile, Reader, lines, number, words};
+use rtnetlink::Links;
 pub use selection::{CONTAINERS, Selection};
 pub use sysfs::{Attribute, Page};
 
@@ -234,13 +237,15 @@ struct Scrape<'a> {
     out: &'a mut Encoder,
     /// `/proc/stat`, which costs the kernel more than any other file and serves two collectors.
     proc_stat: Result<Text<'a>, &'a CollectError>,
+    /// The network devices, of which several collectors tell.
+    links: &'a mut Links,
     /// Why a collector that wrote something did not write all: what it wrote stays, but it counts as failed.
     failed: Option<CollectError>,
 }
 
 impl<'a> Scrape<'a> {
-    fn new(out: &'a mut Encoder, proc_stat: Result<Text<'a>, &'a CollectError>) -> Self {
-        Self { out, proc_stat, failed: None }
+    fn new(out: &'a mut Encoder, proc_stat: Result<Text<'a>, &'a CollectError>, links: &'a mut Links) -> Self {
+        Self { out, proc_stat, links, failed: None }
     }
 }
 
@@ -283,6 +288,7 @@ const BUILDERS: &[(&str, Build)] = &[
     ("drm", |roots, _| Box::new(drm::Drm::new(roots))),
     ("edac", |roots, _| Box::new(edac::Edac::new(roots))),
     ("entropy", |roots, _| Box::new(entropy::Entropy::new(roots))),
+    ("ethtool", |roots, options| Box::new(ethtool::Ethtool::new(roots, &options.ethtool))),
     ("fibrechannel", |roots, _| Box::new(fibrechannel::Fibrechannel::new(roots))),
     ("filefd", |roots, _| Box::new(filefd::Filefd::new(roots))),
     ("filesystem", |roots, options| Box::new(filesystem::Filesystem::new(roots, &options.filesystem))),
@@ -344,6 +350,7 @@ const BUILDERS: &[(&str, Build)] = &[
 /// All collectors that are on, with what they keep between scrapes.
 pub struct Sampler {
     proc_stat: KernelFile,
+    links: Links,
     slots: Vec<Slot>,
     duration: Family,
     success: Family,
@@ -368,6 +375,7 @@ impl Sampler {
         };
         Self {
             proc_stat: KernelFile::new(roots.procfs.join("stat")),
+            links: Links::default(),
             slots: on.map(|(_, build)| slot(build(roots, &collectors.options))).collect(),
             duration: Family::gauge(
                 "node_scrape_collector_duration_seconds",
@@ -383,9 +391,10 @@ impl Sampler {
         let mut troubles = Troubles::default();
         let stat = self.proc_stat.read();
         let proc_stat = stat.as_ref().copied();
+        self.links.forget();
         for slot in self.slots.iter_mut().filter(|slot| selection.takes(slot.collector.name())) {
             let (began, mark) = (Instant::now(), out.mark());
-            let mut scrape = Scrape::new(&mut *out, proc_stat);
+            let mut scrape = Scrape::new(&mut *out, proc_stat, &mut self.links);
             let result = slot.collector.collect(&mut scrape);
             let failed = scrape.failed;
             slot.seconds = began.elapsed().as_secs_f64();
@@ -422,8 +431,59 @@ mod testing;
 
 #[cfg(test)]
 mod tests {
-    use super::{BUILDERS, Roots};
-    use hostwright_core::config::metrics::collectors::{Options, TABLE};
+    use super::{BUILDERS, Encoder, Roots, Sampler, Selection, testing};
+    use crate::allocations;
+    use hostwright_core::config::metrics::collectors::{Collectors, Options, TABLE};
+    use std::fmt::Write as _;
+
+    /// A host with so many CPUs, disks, network devices and fields of memory.
+    fn host(count: usize) -> (tempfile::TempDir, Roots) {
+        let mut files = ["stat", "diskstats", "net/dev", "meminfo", "vmstat", "net/softnet_stat", "schedstat"]
+            .map(|name| (format!("proc/{name}"), String::new()));
+        files[0].1 = "cpu  1 2 3 4 5 6 7 8 9 10\n".to_owned();
+        files[2].1 = "Inter-|\n face |\n".to_owned();
+        for at in 0..count {
+            let mut line = |file: usize, text: &str| {
+                let _ = writeln!(files[file].1, "{}", text.replace("AT", &at.to_string()));
+            };
+            line(0, "cpuAT 1 2 3 4 5 6 7 8 9 10");
+            line(1, "253 AT dm-AT 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17");
+            line(2, "ethAT: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16");
+            line(3, "FieldAT: 17 kB");
+            line(4, "pgfaultAT 17");
+            line(5, "1 2 3 0 0 0 0 0 0 4 5 0 AT");
+            line(6, "cpuAT 0 0 0 0 0 0 1 2 3");
+        }
+        files[0].1.push_str("intr 1\nctxt 2\nbtime 3\nprocesses 4\nprocs_running 5\nprocs_blocked 6\n");
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        testing::tree(&files)
+    }
+
+    /// Samples of a scrape, and how often it allocates when what is kept is there.
+    fn scraped(count: usize) -> (usize, u64) {
+        let (_folder, roots) = host(count);
+        let (mut sampler, mut out) = (Sampler::new(&roots, &Collectors::default()), Encoder::default());
+        let selection = Selection::of_query(
+            "collect[]=cpu&collect[]=diskstats&collect[]=netdev&collect[]=meminfo&collect[]=vmstat&collect[]=softnet&\
+             collect[]=schedstat&collect[]=stat",
+            &Collectors::default(),
+        )
+        .expect("known collectors");
+        let mut samples = 0;
+        for _ in 0..3 {
+            sampler.sample(&selection, &mut out);
+            let text = String::from_utf8(out.take()).expect("UTF-8");
+            samples = text.lines().filter(|line| !line.starts_with('#')).count();
+        }
+        (samples, allocations::of(|| drop(sampler.sample(&selection, &mut out))))
+    }
+
+    #[test]
+    fn nothing_is_allocated_for_a_sample() {
+        let ((few, small), (many, large)) = (scraped(2), scraped(200));
+        assert!(many > 50 * few / 2, "{few} and {many} samples");
+        assert_eq!(large, small, "allocations for {many} samples and for {few}");
+    }
 
     #[test]
     fn every_collector_of_the_table_is_made_and_has_the_tables_name() {

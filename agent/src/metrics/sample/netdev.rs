@@ -58,7 +58,8 @@ const DETAILED: [&str; 24] = [
 
 /// Network devices' traffic: from rtnetlink where the kernel may be asked, else from `/proc/net/dev`.
 pub struct Netdev {
-    links: Option<Links>,
+    /// Whether rtnetlink is asked.
+    asks: bool,
     devices: Filter,
     file: KernelFile,
     detailed: bool,
@@ -71,7 +72,7 @@ impl Netdev {
     pub fn new(roots: &Roots, options: &options::Netdev) -> Self {
         let is_live = roots.are_live();
         Self {
-            links: is_live.then(Links::default),
+            asks: is_live,
             devices: options.devices.clone(),
             file: KernelFile::new(roots.procfs.join("net/dev")),
             detailed: options.detailed,
@@ -81,9 +82,9 @@ impl Netdev {
         }
     }
 
-    fn read(&mut self) -> Result<(), CollectError> {
+    fn read(&mut self, links: &mut Links) -> Result<(), CollectError> {
         self.rows.begin();
-        if let Some(links) = &mut self.links {
+        if self.asks {
             let take = |link: Link<'_>| {
                 if let Some((name, stats)) = link.stats().filter(|(name, _)| self.devices.admits(name)) {
                     *self.rows.row("device", name) = if self.detailed { stats } else { summed(&stats) };
@@ -93,7 +94,7 @@ impl Netdev {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     log::info!("metrics: rtnetlink gives no devices ({error}); /proc/net/dev is read in its place");
-                    self.links = None;
+                    self.asks = false;
                     self.families = families(false, self.detailed);
                     self.rows.begin();
                 }
@@ -175,7 +176,7 @@ impl Collector for Netdev {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        self.read()?;
+        self.read(scrape.links)?;
         for (at, family) in self.families.iter().enumerate() {
             let mut samples = scrape.out.family(family);
             self.rows.iter().for_each(|row| samples.with(&row.labels, row.values[at]));
@@ -189,7 +190,7 @@ impl Collector for Netdev {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIELDS, Filter, Netdev, Roots, Stats, options, summed};
+    use super::{FIELDS, Filter, Links, Netdev, Roots, Stats, options, summed};
     use crate::metrics::sample::testing::{assert_has, captured, samples};
 
     #[test]
@@ -211,9 +212,9 @@ mod tests {
     fn rtnetlink_and_the_file_name_the_same_devices() {
         let mut netdev = Netdev::new(&Roots::default(), &Default::default());
         let mut names = || {
-            netdev.read().expect("read");
+            netdev.read(&mut Links::default()).expect("read");
             let names: Vec<String> = netdev.rows.iter().map(|row| format!("{:?}", row.labels)).collect();
-            netdev.links = None;
+            netdev.asks = false;
             names
         };
         let (mut links, mut file) = (names(), names());

@@ -1,6 +1,6 @@
-use super::netlink::{Netlink, attributes, number, text};
+use super::netlink::{Netlink, attributes, number};
 use super::rows::Rows;
-use super::rtnetlink::{IFLA_IFNAME, Links};
+use super::rtnetlink::Links;
 use super::{CollectError, Collector, Scrape};
 use crate::metrics::encode::Family;
 use nix::sys::socket::SockProtocol;
@@ -25,7 +25,6 @@ const HOP: usize = 8;
 
 /// The kernel's routes.
 pub struct NetworkRoute {
-    links: Links,
     netlink: Netlink,
     devices: Vec<Device>,
     info: Family,
@@ -117,7 +116,6 @@ impl<'m> Route<'m> {
 impl NetworkRoute {
     pub fn new() -> Self {
         Self {
-            links: Links::default(),
             netlink: Netlink::new(SockProtocol::NetlinkRoute),
             devices: Vec::new(),
             info: Family::gauge("node_network_route_info", "network routing table information"),
@@ -130,14 +128,14 @@ impl NetworkRoute {
         }
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        let Self { links, netlink, devices, routes, told, hash, texts, .. } = self;
+    fn read(&mut self, links: &mut Links) -> io::Result<()> {
+        let Self { netlink, devices, routes, told, hash, texts, .. } = self;
         devices.clear();
         // Ways without a device, which others than the kernel may use.
         devices.push(Device { index: 0, name: Vec::new(), routes: 0 });
         links.read(|link| {
-            if let Some((_, name)) = link.attributes().find(|(kind, _)| *kind == IFLA_IFNAME) {
-                devices.push(Device { index: link.index.cast_unsigned(), name: text(name).to_owned(), routes: 0 });
+            if let Some(name) = link.name() {
+                devices.push(Device { index: link.index.cast_unsigned(), name: name.to_owned(), routes: 0 });
             }
         })?;
         routes.begin();
@@ -239,7 +237,7 @@ impl Collector for NetworkRoute {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        self.read().map_err(|error| CollectError::reading(Path::new("rtnetlink(7)"), error))?;
+        self.read(scrape.links).map_err(|error| CollectError::reading(Path::new("rtnetlink(7)"), error))?;
         let mut samples = scrape.out.family(&self.info);
         self.routes.iter().for_each(|row| samples.with(&row.labels, true));
         self.counts.begin();

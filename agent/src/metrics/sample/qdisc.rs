@@ -1,6 +1,6 @@
 use super::netlink::{Netlink, attributes, number, text};
 use super::rows::Rows;
-use super::rtnetlink::{IFLA_IFNAME, Links};
+use super::rtnetlink::Links;
 use super::{CollectError, Collector, Scrape};
 use crate::metrics::encode::{Family, Kind};
 use hostwright_core::config::metrics::collectors::qdisc as options;
@@ -33,7 +33,6 @@ type Numbers = [u64; FAMILIES.len()];
 /// Queueing disciplines of network devices.
 pub struct Qdisc {
     devices: Filter,
-    links: Links,
     netlink: Netlink,
     /// Numbers and names of the devices.
     names: Vec<(u32, Vec<u8>)>,
@@ -47,7 +46,6 @@ impl Qdisc {
     pub fn new(options: &options::Qdisc) -> Self {
         Self {
             devices: options.devices.clone(),
-            links: Links::default(),
             netlink: Netlink::new(SockProtocol::NetlinkRoute),
             names: Vec::new(),
             families: FAMILIES.map(|(name, kind, help)| Family::new(&format!("node_qdisc_{name}"), help, kind)),
@@ -56,12 +54,12 @@ impl Qdisc {
         }
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        let Self { devices, links, netlink, names, rows, key, .. } = self;
+    fn read(&mut self, links: &mut Links) -> io::Result<()> {
+        let Self { devices, netlink, names, rows, key, .. } = self;
         names.clear();
         links.read(|link| {
-            if let Some((_, name)) = link.attributes().find(|(kind, _)| *kind == IFLA_IFNAME) {
-                names.push((link.index.cast_unsigned(), text(name).to_owned()));
+            if let Some(name) = link.name() {
+                names.push((link.index.cast_unsigned(), name.to_owned()));
             }
         })?;
         rows.begin();
@@ -115,7 +113,7 @@ impl Collector for Qdisc {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        self.read().map_err(|error| CollectError::reading(Path::new("rtnetlink(7)"), error))?;
+        self.read(scrape.links).map_err(|error| CollectError::reading(Path::new("rtnetlink(7)"), error))?;
         for (at, family) in self.families.iter().enumerate() {
             let mut samples = scrape.out.family(family);
             self.rows.iter().for_each(|row| samples.with(&row.labels, row.values[at]));

@@ -5,8 +5,7 @@ use std::io;
 
 const LINK_MESSAGE: usize = 16;
 const RTM_GETLINK: u16 = 18;
-/// Its name.
-pub const IFLA_IFNAME: u16 = 3;
+const IFLA_IFNAME: u16 = 3;
 const IFLA_STATS64: u16 = 23;
 const IFLA_EXT_MASK: u16 = 29;
 /// Leaves out counters per address family, half of the work; those of the device stay.
@@ -17,23 +16,55 @@ const FIELDS: usize = 24;
 /// A link's counters, in the kernel's order.
 pub type Stats = [u64; FIELDS];
 
-/// The links of this network namespace with their 64-bit counters (rtnetlink(7)).
-pub struct Links(Netlink);
+/// The links of this network namespace with their 64-bit counters (rtnetlink(7)). The kernel is asked once a scrape,
+/// whoever of the collectors needs them.
+pub struct Links {
+    netlink: Netlink,
+    /// The kernel's messages, one after the other.
+    answer: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+    is_asked: bool,
+}
 
 impl Default for Links {
     fn default() -> Self {
-        Self(Netlink::new(SockProtocol::NetlinkRoute))
+        let netlink = Netlink::new(SockProtocol::NetlinkRoute);
+        Self { netlink, answer: Vec::new(), ends: Vec::new(), is_asked: false }
     }
 }
 
 impl Links {
+    /// A scrape begins.
+    pub fn forget(&mut self) {
+        self.is_asked = false;
+    }
+
     /// Calls `each` with every link.
     pub fn read(&mut self, mut each: impl FnMut(Link<'_>)) -> io::Result<()> {
-        self.0.dump(RTM_GETLINK, &request(), |body| {
-            if let Some(link) = Link::of(body) {
+        if !self.is_asked {
+            self.ask()?;
+        }
+        let mut start = 0;
+        for end in &self.ends {
+            if let Some(link) = Link::of(&self.answer[start..*end]) {
                 each(link);
             }
-        })
+            start = *end;
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self) -> io::Result<()> {
+        let Self { netlink, answer, ends, .. } = self;
+        answer.clear();
+        ends.clear();
+        netlink.dump(RTM_GETLINK, &request(), |body| {
+            answer.extend_from_slice(body);
+            ends.push(answer.len());
+        })?;
+        self.is_asked = true;
+        Ok(())
     }
 }
 
@@ -74,6 +105,11 @@ impl<'m> Link<'m> {
         attributes(self.attributes)
     }
 
+    /// Its name.
+    pub fn name(&self) -> Option<&'m [u8]> {
+        self.attributes().find(|(kind, _)| *kind == IFLA_IFNAME).map(|(_, name)| text(name))
+    }
+
     /// Its name and counters.
     pub fn stats(&self) -> Option<(&'m [u8], Stats)> {
         let (mut name, mut stats) = (None, None);
@@ -99,7 +135,23 @@ fn stats_of(stats: &[u8]) -> Option<Stats> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Link, stats_of};
+    use super::{Link, Links, stats_of};
+
+    #[test]
+    fn the_kernel_is_asked_once_a_scrape() {
+        let mut links = Links::default();
+        let names = |links: &mut Links| {
+            let mut names = Vec::new();
+            links.read(|link| names.extend(link.name().map(<[u8]>::to_vec))).expect("read");
+            names
+        };
+        let first = names(&mut links);
+        assert!(first.contains(&b"lo".to_vec()), "{first:?}");
+        links.ends.truncate(1);
+        assert_eq!(names(&mut links), first[..1], "the same answer");
+        links.forget();
+        assert!(!names(&mut links).is_empty() && links.ends.len() >= first.len().min(2), "a new one");
+    }
 
     #[test]
     fn truncated_links_end_the_walk_and_nothing_panics() {

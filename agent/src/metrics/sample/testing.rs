@@ -1,3 +1,4 @@
+use super::rtnetlink::Links;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape};
 use crate::metrics::encode::Encoder;
 use std::path::Path;
@@ -20,7 +21,7 @@ pub fn collect(collector: &mut dyn Collector, roots: &Roots) -> Result<String, C
     let mut out = Encoder::default();
     let mut stat = KernelFile::new(roots.procfs.join("stat"));
     let stat = stat.read();
-    collector.collect(&mut Scrape::new(&mut out, stat.as_ref().copied()))?;
+    collector.collect(&mut Scrape::new(&mut out, stat.as_ref().copied(), &mut Links::default()))?;
     Ok(String::from_utf8(out.take()).expect("UTF-8"))
 }
 

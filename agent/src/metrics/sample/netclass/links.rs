@@ -1,6 +1,6 @@
 use super::device::{ADDRESS, ALIAS, BROADCAST, DUPLEX, Device, STATE, UP, at};
 use super::files::Files;
-use crate::metrics::sample::rtnetlink::{IFLA_IFNAME, Link, Links, text};
+use crate::metrics::sample::rtnetlink::{Link, Links, text};
 use crate::metrics::sample::sysfs::{Attribute, Page, integer};
 use hostwright_core::config::metrics::filter::Filter;
 use std::ffi::OsStr;
@@ -41,7 +41,6 @@ const LONGEST_ADDRESS: usize = 3 * 32;
 /// The devices as the kernel tells of them.
 pub struct LiveLinks {
     class: PathBuf,
-    links: Links,
     devices: Vec<LiveDevice>,
     used: usize,
     page: Page,
@@ -60,7 +59,7 @@ struct LiveDevice {
 
 impl LiveLinks {
     pub fn new(class: PathBuf) -> Self {
-        Self { class, links: Links::default(), devices: Vec::new(), used: 0, page: Page::default() }
+        Self { class, devices: Vec::new(), used: 0, page: Page::default() }
     }
 
     /// The same devices from their files.
@@ -69,12 +68,11 @@ impl LiveLinks {
     }
 
     /// Asks for every device, and reads the files of those that are taken.
-    pub fn read(&mut self, taken: &Filter) -> io::Result<()> {
-        let Self { class, links, devices, used, page } = self;
+    pub fn read(&mut self, links: &mut Links, taken: &Filter) -> io::Result<()> {
+        let Self { class, devices, used, page } = self;
         *used = 0;
         links.read(|link| {
-            let name = link.attributes().find(|(kind, _)| *kind == IFLA_IFNAME).map(|(_, name)| text(name));
-            let Some(name) = name.filter(|name| taken.admits(name)) else { return };
+            let Some(name) = link.name().filter(|name| taken.admits(name)) else { return };
             let found = devices[*used..].iter().position(|one| one.device.name == name && one.index == link.index);
             match found {
                 // Devices come in the same order each time.

@@ -10,6 +10,7 @@ mod files;
 /// From rtnetlink.
 mod links;
 
+use super::rtnetlink::Links;
 use super::{CollectError, Collector, Roots, Scrape};
 use crate::metrics::encode::Family;
 use device::{Device, FIELDS, Field};
@@ -57,10 +58,10 @@ impl Netclass {
         }
     }
 
-    fn read(&mut self) -> Result<(), CollectError> {
+    fn read(&mut self, all: &mut Links) -> Result<(), CollectError> {
         let taken = &self.options.devices;
         if let Source::Links(links) = &mut self.source {
-            match links.read(taken) {
+            match links.read(all, taken) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     log::info!("metrics: rtnetlink gives no devices ({error}); sysfs is read in its place");
@@ -99,7 +100,7 @@ impl Collector for Netclass {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        self.read()?;
+        self.read(scrape.links)?;
         match &self.source {
             Source::Links(links) => self.write(scrape, || links.devices()),
             Source::Files(files) => self.write(scrape, || files.devices()),

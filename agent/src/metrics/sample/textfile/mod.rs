@@ -198,6 +198,7 @@ fn join(block: &Block, out: &mut Encoder, range: Range<usize>) -> Option<String>
 
 #[cfg(test)]
 mod tests {
+    use super::super::rtnetlink::Links;
     use super::{MOST_FAULTS, Options, Textfile};
     use crate::metrics::encode::{Encoder, Family, Labels};
     use crate::metrics::sample::{Collector, Scrape};
@@ -226,7 +227,7 @@ mod tests {
             let mut out = Encoder::new(Labels::new(&[("role", b"x")]));
             before(&mut out);
             let error = crate::metrics::sample::CollectError::NoData { path: "stat".into() };
-            collector.collect(&mut Scrape::new(&mut out, Err(&error))).expect("collected");
+            collector.collect(&mut Scrape::new(&mut out, Err(&error), &mut Links::default())).expect("collected");
             collector.finish(&mut out);
             let folder = format!("{}/", self.0.path().display());
             let text = String::from_utf8(out.take()).expect("UTF-8").replace(&folder, "");
