@@ -83,6 +83,8 @@ struct Disk {
     numbers: (u64, u64),
     values: [u64; FIELDS],
     present: usize,
+    /// Where udev's file is.
+    path: Option<PathBuf>,
     known: Option<Known>,
 }
 
@@ -163,10 +165,11 @@ impl Disk {
     }
 
     fn refresh(&mut self, name: &[u8], places: &Places, ata: &[(&'static str, Family); 3]) {
-        let path = places.udev.join(format!("b{}:{}", self.numbers.0, self.numbers.1));
-        let file = std::fs::metadata(&path).ok().map(|data| (data.ino(), data.ctime(), data.ctime_nsec()));
+        let (major, minor) = self.numbers;
+        let path = &*self.path.get_or_insert_with(|| places.udev.join(format!("b{major}:{minor}")));
+        let file = std::fs::metadata(path).ok().map(|data| (data.ino(), data.ctime(), data.ctime_nsec()));
         if self.known.as_ref().is_none_or(|known| known.file != file) {
-            let text = file.and_then(|_| std::fs::read(&path).ok()).unwrap_or_default();
+            let text = file.and_then(|_| std::fs::read(path).ok()).unwrap_or_default();
             let rotates = places.rotates(name);
             self.known = Some(Known { file, ..Known::new(&(name, rotates), self.numbers, &text, ata) });
         }
