@@ -22,9 +22,13 @@ struct Host {
 impl Host {
     /// An agent with these settings of its metrics, and these sections beside them.
     fn start(metrics: &str, sections: &str) -> Result<Self> {
+        Self::start_with_env(metrics, sections, &[])
+    }
+
+    fn start_with_env(metrics: &str, sections: &str, env: &[(&str, &str)]) -> Result<Self> {
         let port = Port::reserve()?;
         let config = format!("metrics: {{listen: '{}'{metrics}}}\n{sections}", port.address());
-        let mut agent = AgentProcess::start(&config)?;
+        let mut agent = AgentProcess::start_with_env(&config, env)?;
         agent.wait_ready(SOON)?;
         Ok(Self { _agent: agent, port })
     }
@@ -148,10 +152,12 @@ fn containers_of_a_real_engine_are_told_while_they_exist() -> Result<()> {
 }
 
 #[test]
-fn containers_of_podman_are_told_with_name_and_image_while_they_run() -> Result<()> {
+fn containers_of_podman_are_told_with_name_image_and_labels_while_they_run() -> Result<()> {
     let podman = Podman::start()?;
     let docker = Docker::at(&podman.socket());
-    let host = Host::start(&format!(", containers: [/nowhere, {}]", podman.storage().display()), "")?;
+    let service = format!("unix://{}", podman.socket().display());
+    let containers = format!(", containers: [/nowhere, {}]", podman.storage().display());
+    let host = Host::start_with_env(&containers, "", &[("CONTAINER_HOST", &service)])?;
     let container = Container::run(&docker, "none")?;
     let name = format!("name=\"{}\"", container.name);
     let told = || {
@@ -165,6 +171,10 @@ fn containers_of_podman_are_told_with_name_and_image_while_they_run() -> Result<
         value(&text, "container_start_time_seconds", &[&name])
     };
     let started = eventually("it is told with what it uses", SOON, told)?;
+    eventually("its labels come", SOON, || {
+        let service = "container_label_com_docker_compose_service=\"web\"";
+        value(&host.scrape()?, "container_last_seen", &[&name, service]).map(drop)
+    })?;
     docker.docker(&["kill", &container.name])?;
     eventually("one that has ended is not told", SOON, || {
         ensure!(!host.scrape()?.contains(&name), "it is");

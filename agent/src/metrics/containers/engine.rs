@@ -17,7 +17,7 @@ pub enum Engine {
     /// `containers` in a Docker Engine's data folder.
     Docker(PathBuf),
     /// One of Podman's storage.
-    Podman(Podman),
+    Podman(Box<Podman>),
 }
 
 /// What an engine keeps of a container.
@@ -37,7 +37,8 @@ pub struct Facts {
 impl Engine {
     /// Those that may be in this folder, whichever engine's it is.
     pub fn all_of(folder: &Path) -> impl Iterator<Item = Self> {
-        std::iter::once(Self::Docker(folder.join("containers"))).chain(Podman::all_of(folder).map(Self::Podman))
+        std::iter::once(Self::Docker(folder.join("containers")))
+            .chain(Podman::all_of(folder).map(|podman| Self::Podman(Box::new(podman))))
     }
 
     /// Where its containers' entries are.
@@ -78,12 +79,16 @@ pub fn written(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|file| file.modified()).ok()
 }
 
+/// Compose's labels, as labels of metrics.
+pub fn compose_labels<'l>(label: impl Fn(&str) -> Option<&'l str>) -> Vec<(&'static str, String)> {
+    COMPOSE.iter().filter_map(|(name, given)| Some((*name, label(given)?.to_owned()))).collect()
+}
+
 fn of_docker(description: &Description) -> Facts {
-    let label = |(name, label): &(&'static str, &str)| Some((*name, description.label(label)?.to_owned()));
     Facts {
         name: description.name().to_owned(),
         image: description.image().to_owned(),
-        labels: COMPOSE.iter().filter_map(label).collect(),
+        labels: compose_labels(|name| description.label(name)),
         process: description.pid(),
         started: description.started(),
         may_come: true,

@@ -1,8 +1,8 @@
 //! Containers' resources with cAdvisor's names, read from their control groups.
 //!
 //! In: what Docker and Podman keep in their data folders of who runs, the control groups of version 1, 2 or both, and
-//! procfs. Out: families with a sample for each container that exists. The engine itself is never asked: its stats take
-//! a second. Files of control groups are kept open; nothing survives a restart.
+//! procfs. Out: families with a sample for each container that exists. The engine itself is never asked (its stats take a
+//! second), but for the labels that Podman keeps to itself. Files of control groups are kept open; nothing survives a restart.
 
 /// Where a container's control groups are.
 mod cgroup;
@@ -14,6 +14,8 @@ mod engine;
 mod families;
 /// Podman's storage.
 mod podman;
+/// What only Podman's service tells.
+mod podman_labels;
 /// A container that runs.
 mod running;
 /// What the files of control groups say.

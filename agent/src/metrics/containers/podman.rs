@@ -1,4 +1,5 @@
 use super::engine::{Facts, written};
+use super::podman_labels::Labels;
 use crate::docker_root::read;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -24,6 +25,7 @@ pub struct Podman {
     names: HashMap<OsString, (String, String)>,
     /// Where the number of its first process is, with the time of the start that said so.
     pid_files: HashMap<OsString, (SystemTime, Option<PathBuf>)>,
+    labels: Labels,
 }
 
 /// An entry of the list.
@@ -64,6 +66,7 @@ impl Podman {
             listed: None,
             names: HashMap::new(),
             pid_files: HashMap::new(),
+            labels: Labels::new(storage),
         })
     }
 
@@ -71,8 +74,13 @@ impl Podman {
         &self.folder
     }
 
-    /// Reads the list where it changed.
+    /// Reads the list where it changed, and takes labels where they came in.
     pub fn refresh(&mut self) -> bool {
+        let is_labelled = self.labels.refresh(self.pid_files.keys());
+        self.read_list() || is_labelled
+    }
+
+    fn read_list(&mut self) -> bool {
         let list = self.folder.join(LIST);
         let at = written(&list);
         if at.is_none() || at == self.listed {
@@ -104,7 +112,7 @@ impl Podman {
         Facts {
             name,
             image,
-            labels: Vec::new(),
+            labels: self.labels.of(id),
             process: text.and_then(|text| text.trim().parse().ok()),
             started: file.and_then(written).and_then(|at| Timestamp::try_from(at).ok()),
             // The file stays when the process ends, and is written anew when there is another.
