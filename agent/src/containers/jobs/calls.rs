@@ -1,10 +1,11 @@
 use super::book::Content;
+use crate::containers::compose::{Project, Source};
 use globset::Glob;
 use hostwright_core::config::containers::jobs::{Schedule, When};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// A file that was written to a moment ago may not be whole.
@@ -73,16 +74,29 @@ pub fn appeared(content: &mut Content, service: &str, when: &When) -> Result<Vec
     }
     let seen = content.files.entry(service.to_owned()).or_default();
     // One that is gone and comes again is new.
-    seen.retain(|path, _| std::path::Path::new(path).exists());
+    seen.retain(|path, _| Path::new(path).exists());
     let new: Vec<_> =
         present.into_iter().filter(|(path, version)| seen.get(path) != Some(version)).take(MOST_AT_ONCE).collect();
     seen.extend(new.iter().cloned());
     Ok(new.into_iter().map(|(path, _)| path.into()).collect())
 }
 
+/// A file of the host as a service's container sees it, where a bind mount has it.
+pub fn seen_inside(project: &Project, service: &str, file: &Path) -> PathBuf {
+    for mount in &project.services[service].mounts {
+        if let Source::Bind { path, .. } = &mount.source
+            && let Ok(rest) = file.strip_prefix(path)
+        {
+            return Path::new(&mount.target).join(rest);
+        }
+    }
+    file.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Content, Due, appeared, due};
+    use super::{Content, Due, appeared, due, seen_inside};
+    use crate::containers::fixture::project;
     use hostwright_core::config::Config;
     use hostwright_core::config::containers::jobs::{Job, When};
     use jiff::Timestamp;
@@ -132,5 +146,12 @@ mod tests {
         assert_eq!(names(), ["a.csv", "c.csv"]);
         let nowhere = When { folder: "/nowhere".into(), ..when };
         assert!(appeared(&mut content, "j", &nowhere).is_err_and(|why| why.contains("cannot be listed")));
+    }
+
+    #[test]
+    fn a_file_is_named_as_the_container_sees_it() {
+        let project = project("services: {s: {image: i, volumes: ['/srv/in:/in:ro']}}\n");
+        assert_eq!(seen_inside(&project, "s", "/srv/in/a/b.csv".as_ref()).display().to_string(), "/in/a/b.csv");
+        assert_eq!(seen_inside(&project, "s", "/other/b.csv".as_ref()).display().to_string(), "/other/b.csv");
     }
 }

@@ -13,7 +13,11 @@ mod book;
 mod calls;
 /// The folder in which a run leaves its outputs.
 mod outputs;
-/// Starts runs, watches them, and says how they are.
+/// How an attempt's end is noted.
+mod record;
+/// Starts runs and watches them.
 mod runner;
+/// How the jobs are, for the status.
+mod shown;
 
 pub use runner::{Jobs, Surroundings};

@@ -1,8 +1,10 @@
 use super::attempt::{Attempt, Began, Outcome};
 use super::book::{Book, Run, State};
-use super::calls::{appeared, due};
+use super::calls::{appeared, due, seen_inside};
 use super::outputs::{self, Outputs};
-use crate::containers::compose::{Project, Source};
+use super::record::record;
+use super::shown::Shown;
+use crate::containers::compose::Project;
 use crate::containers::engine::Engine;
 use crate::containers::images::Images;
 use crate::orders::Order;
@@ -11,10 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +26,6 @@ const TICK: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(60);
 /// Retries are no further apart than this.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3600);
-/// So many runs are shown in the status.
-const MOST_SHOWN: usize = 100;
 /// So many may wait; files beyond wait in their folder.
 const MOST_QUEUED: usize = 1000;
 /// The file that called for a run, as the container sees it.
@@ -49,13 +49,6 @@ pub struct Jobs {
     pub project: watch::Sender<Option<Arc<Project>>>,
     orders: UnboundedSender<Order>,
     shown: Arc<Shown>,
-}
-
-/// How the jobs are.
-#[derive(Debug, Default)]
-struct Shown {
-    now: Mutex<(Value, Vec<String>)>,
-    changed: Notify,
 }
 
 struct Runner {
@@ -111,17 +104,17 @@ impl Jobs {
 
     /// Returns when something has changed. Cancel-safe, as `Notify` documents.
     pub async fn changed(&self) {
-        self.shown.changed.notified().await;
+        self.shown.changed().await;
     }
 
     /// For the JSON status.
     pub fn details(&self) -> Value {
-        self.shown.now.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.shown.details()
     }
 
     /// What an operator should know.
     pub fn complaints(&self) -> Vec<String> {
-        self.shown.now.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.shown.complaints()
     }
 }
 
@@ -400,132 +393,6 @@ impl Runner {
     }
 
     fn publish(&self) {
-        let runs = &self.book.content.runs;
-        let mut rows: Vec<(&String, &Run)> = runs.iter().collect();
-        rows.sort_by_key(|(_, run)| std::cmp::Reverse(run.asked));
-        let services = self.settings.services.iter().map(|(name, job)| {
-            let own = || rows.iter().filter(|(_, run)| run.service == *name);
-            let next = job.schedule.as_ref().and_then(|schedule| schedule.next(Timestamp::now()));
-            let row = json!({
-                "schedule": job.schedule.as_ref().map(|schedule| schedule.text()),
-                "next": next.map(|time| time.to_string()),
-                "running": own().filter(|(_, run)| run.state == State::Running).count(),
-                "queued": own().filter(|(_, run)| run.state == State::Queued).count(),
-                "last": own().find(|(_, run)| run.state.has_ended()).map(|(id, _)| id),
-            });
-            (name.clone(), row)
-        });
-        let details = json!({
-            "services": services.collect::<serde_json::Map<_, _>>(),
-            "runs": rows.iter().take(MOST_SHOWN).map(|(id, run)| row(id, run)).collect::<Vec<_>>(),
-        });
-        let mut complaints = self.problems.clone();
-        for name in self.settings.services.keys() {
-            let last = rows.iter().find(|(_, run)| run.service == *name && run.state.has_ended());
-            if let Some((id, run)) = last.filter(|(_, run)| run.state == State::Failed) {
-                complaints.push(format!("the job {id} has failed: {}", run.why.as_deref().unwrap_or_default()));
-            }
-        }
-        let mut now = self.shown.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if *now != (details.clone(), complaints.clone()) {
-            *now = (details, complaints);
-            self.shown.changed.notify_one();
-        }
-    }
-}
-
-/// A run after an attempt.
-fn record(mut run: Run, outcome: &Outcome) -> Run {
-    let state = match outcome {
-        Outcome::Ended(state) | Outcome::TimedOut(state, _) => Some(state),
-        Outcome::Failed(_) => None,
-    };
-    run.ended = state.and_then(|state| state.finished).or(Some(Timestamp::now()));
-    run.started = state.and_then(|state| state.started).or(run.started);
-    run.exit_code = state.map(|state| state.exit_code);
-    let why = match outcome {
-        Outcome::TimedOut(_, after) => Some(format!("it was stopped after its timeout of {} s", after.as_secs())),
-        Outcome::Ended(state) if state.oom => {
-            Some(format!("it was killed for lack of memory, exit code {}; raise its memory limit", state.exit_code))
-        }
-        Outcome::Ended(state) if state.exit_code != 0 => Some(format!("it ended with exit code {}", state.exit_code)),
-        Outcome::Ended(_) => None,
-        Outcome::Failed(why) => Some(why.clone()),
-    };
-    run.state = if why.is_some() { State::Failed } else { State::Succeeded };
-    run.why = why.or(run.why.filter(|_| run.state == State::Succeeded && run.attempt == 1));
-    run
-}
-
-fn row(id: &str, run: &Run) -> Value {
-    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
-    json!({
-        "id": id,
-        "service": run.service,
-        "state": run.state.name(),
-        "trigger": run.trigger,
-        "attempt": run.attempt,
-        "asked": run.asked.to_string(),
-        "started": time(run.started),
-        "ended": time(run.ended),
-        "exit_code": run.exit_code,
-        "why": run.why,
-        "image": run.image,
-        "image_digest": run.digest,
-        "container": run.container,
-        "not_before": time(run.not_before),
-    })
-}
-
-/// A file of the host as a service's container sees it, where a bind mount has it.
-fn seen_inside(project: &Project, service: &str, file: &Path) -> PathBuf {
-    for mount in &project.services[service].mounts {
-        if let Source::Bind { path, .. } = &mount.source
-            && let Ok(rest) = file.strip_prefix(path)
-        {
-            return Path::new(&mount.target).join(rest);
-        }
-    }
-    file.to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Outcome, Run, State, record, seen_inside};
-    use crate::containers::engine::JobState;
-    use crate::containers::fixture::project;
-    use std::time::Duration;
-
-    fn state(exit_code: i64, oom: bool) -> JobState {
-        JobState {
-            id: "c".into(),
-            job_id: "j".into(),
-            is_created: false,
-            is_running: false,
-            exit_code,
-            oom,
-            started: None,
-            finished: None,
-        }
-    }
-
-    #[test]
-    fn each_end_is_told_as_what_it_was() {
-        let end = |outcome: &Outcome| {
-            let run = record(Run::new("s", "order".into(), "i"), outcome);
-            (run.state, run.why.unwrap_or_default())
-        };
-        assert_eq!(end(&Outcome::Ended(state(0, false))), (State::Succeeded, String::new()));
-        assert_eq!(end(&Outcome::Ended(state(3, false))), (State::Failed, "it ended with exit code 3".into()));
-        assert!(end(&Outcome::Ended(state(137, true))).1.contains("lack of memory"));
-        assert!(end(&Outcome::TimedOut(state(0, false), Duration::from_secs(5))).1.contains("timeout of 5 s"));
-        assert_eq!(end(&Outcome::Failed("no image".into())), (State::Failed, "no image".into()));
-    }
-
-    #[test]
-    fn a_file_is_named_as_the_container_sees_it() {
-        let project = project("services: {s: {image: i, volumes: ['/srv/in:/in:ro']}}\n");
-        assert_eq!(seen_inside(&project, "s", "/srv/in/a/b.csv".as_ref()).display().to_string(), "/in/a/b.csv");
-        assert_eq!(seen_inside(&project, "s", "/other/b.csv".as_ref()).display().to_string(), "/other/b.csv");
+        self.shown.show(&self.settings, &self.book.content.runs, &self.problems);
     }
 }
