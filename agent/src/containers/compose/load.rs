@@ -21,9 +21,10 @@ pub fn load(path: &Path, project: Option<&str>) -> Loaded {
 pub fn canonical(request: &Request) -> Result<(String, Vec<String>), ConfigError> {
     let folder = request.files.first().and_then(|file| file.parent()).unwrap_or(Path::new("/"));
     let loaded = model::load(request, Variables::of_command(folder));
-    let notes = loaded.notes.iter().map(|note| {
+    let notes = model::shortened(loaded.notes.clone(), |note| note.message.clone());
+    let notes = notes.into_iter().map(|note| {
         let file = loaded.sources.get(note.at.file).map(|file| file.display().to_string()).unwrap_or_default();
-        format!("{file}:{}", note.clone().into_problem())
+        format!("{file}:{}", note.into_problem())
     });
     let (notes, sources) = (notes.collect(), loaded.sources.clone());
     let json = loaded.finish(|model| model.to_json()).map_err(|faults| model::error(&sources, faults))?;
@@ -37,9 +38,7 @@ fn load_with(path: &Path, project: Option<&str>, variables: Variables) -> Loaded
     let (sources, noted) = (loaded.sources.clone(), std::mem::take(&mut loaded.notes));
     let project = match loaded.finish(|model| Project::read(&model, path, &mut files)) {
         Ok((mut project, notes)) => {
-            let mut notes: Vec<Fault> = noted.into_iter().chain(notes).collect();
-            notes.sort_by_key(|note| note.at);
-            notes.dedup();
+            let notes = model::shortened(noted.into_iter().chain(notes).collect(), |note| note.message.clone());
             project.notes = notes.into_iter().map(Fault::into_problem).collect();
             Ok(project)
         }

@@ -3,6 +3,7 @@ use super::merge::started;
 use super::path::{Path, Table};
 use super::port_spec;
 use super::tree::{At, Map, Tree, Value};
+use super::validate;
 use super::volume_spec;
 use std::sync::LazyLock;
 
@@ -61,12 +62,29 @@ static FORMS: LazyLock<Table<Form>> = LazyLock::new(|| {
     ])
 });
 
-/// Of one service; a port takes memory here, at the engine and in its firewall.
-const MAX_PORTS: usize = 65_536;
+/// Of one model; a port takes memory here, at the engine and in its firewall. A telephone exchange has 10,000.
+const MAX_PORTS: usize = 16_384;
 
 /// Turns short forms into long ones.
 pub fn transform(model: &mut Map) -> Checked<()> {
+    count_ports(model)?;
     members(model, &mut Path::default())
+}
+
+/// Before ranges are written out: 65,535 ports stand in eleven letters.
+fn count_ports(model: &Map) -> Checked<()> {
+    let mut count = 0;
+    for (name, service) in validate::members(model, "services") {
+        for item in validate::items(service.get("ports")) {
+            count += item.as_text().map_or(1, port_spec::count);
+            if count > MAX_PORTS {
+                let path = Path::of(&format!("services.{name}.ports"));
+                let message = format!("more than {MAX_PORTS} ports are published by all services; leave ranges out");
+                return one(Fault::new(item.at, &path, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn members(map: &mut Map, path: &mut Path) -> Checked<()> {
@@ -195,9 +213,6 @@ fn device(spec: &str, at: At) -> Option<Value> {
 fn ports(list: Vec<Tree>, path: &Path) -> Checked<Vec<Tree>> {
     let mut all: Vec<Tree> = Vec::new();
     for item in list {
-        if all.len() > MAX_PORTS {
-            return one(Fault::new(item.at, path, format!("more than {MAX_PORTS} ports are published already")));
-        }
         match &item.value {
             Value::Int(_) | Value::Text(_) => {
                 match port_spec::parse(&item.printed().unwrap_or_default()) {

@@ -202,9 +202,20 @@ impl Checker<'_> {
         if let Some(chain) = circle(&graph) {
             let services = &self.resources["services"];
             let at = services.get(&chain[0]).map_or(services.at, |service| service.at);
-            let message = format!("depend on each other in a circle: {}", chain.join(" → "));
+            let message = format!("depend on each other in a circle: {}", in_short(&chain));
             self.faults.push(Fault::new(at, &Path::of("services"), message));
         }
+    }
+}
+
+/// A long chain by its ends.
+fn in_short(chain: &[String]) -> String {
+    const MOST: usize = 20;
+    match chain {
+        [first @ .., last] if first.len() > MOST => {
+            format!("{} → … {} more … → {last}", first[..MOST].join(" → "), first.len() - MOST)
+        }
+        all => all.join(" → "),
     }
 }
 

@@ -1,15 +1,35 @@
 use super::fault::{Checked, Fault};
 use super::interpolate::read_bool;
 use super::path::Path;
-use super::shape::{Field, MODEL, Shape, Shown};
+use super::shape::{Field, MODEL, SERVICE, Shape, Shown};
 use super::tree::{At, Map, Tree, Value};
 use super::{shellwords, units};
 
 /// Gives a complete model its canonical types: sizes and durations are texts of one form, pairs are mappings,
 /// what is empty does not show. Every fault is told.
-pub fn decode(model: &Map) -> Checked<Map> {
+///
+/// Of the services of `model` only what names files is left: with thousands of them, all of both would be too much.
+pub fn decode(model: &mut Map) -> Checked<Map> {
     let mut decoder = Decoder { path: Path::default(), faults: Vec::new() };
-    let decoded = decoder.fields(MODEL, model, At::start(0));
+    let written = model.remove("services");
+    let mut decoded = decoder.fields(MODEL, model, At::start(0));
+    if let Some(Tree { at, value: Value::Map(services) }) = written {
+        let (mut all, mut left) = (Map::new(), Map::new());
+        decoder.path.push("services");
+        for (name, mut service) in services {
+            let one = Map::from([(name.clone(), service.clone())]);
+            if let Value::Map(one) = decoder.named(&Shape::Struct(SERVICE), &one) {
+                all.extend(one);
+            }
+            if let Some(service) = service.as_map_mut() {
+                service.retain(|key, _| key == "env_file" || key == "label_file");
+            }
+            left.insert(name, service);
+        }
+        decoder.path.pop();
+        decoded.insert("services".into(), Tree::new(at, Value::Map(all)));
+        model.insert("services".into(), Tree::new(at, Value::Map(left)));
+    }
     if decoder.faults.is_empty() { Ok(decoded) } else { Err(decoder.faults) }
 }
 

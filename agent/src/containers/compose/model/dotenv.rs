@@ -7,6 +7,9 @@ use std::path::Path;
 /// Many times what any real file has.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// Of all values of one file, with what variables stand for in them.
+const MAX_GROWN: usize = 4 << 20;
+
 /// How values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -34,7 +37,11 @@ pub fn read(
         return Err(format!("{} is larger than {} MiB", path.display(), MAX_BYTES >> 20));
     }
     let text = String::from_utf8_lossy(&text);
-    let mut parser = Parser { text: text.strip_prefix('\u{feff}').unwrap_or(&text), variables, format, into };
+    // What is set outside counts; a file sees its own earlier lines.
+    let mut seen = variables.clone();
+    seen.add(into.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut parser =
+        Parser { text: text.strip_prefix('\u{feff}').unwrap_or(&text), variables, format, into, seen, grown: 0 };
     let all = parser.text;
     parser.run().map_err(|message| {
         let line = 1 + all[..all.len() - parser.text.len()].matches('\n').count();
@@ -48,6 +55,10 @@ struct Parser<'a> {
     variables: &'a Variables,
     format: Format,
     into: &'a mut BTreeMap<String, String>,
+    /// What a value may name.
+    seen: Variables,
+    /// Bytes of all values so far.
+    grown: usize,
 }
 
 impl Parser<'_> {
@@ -85,6 +96,13 @@ impl Parser<'_> {
         // The lifetime of the rest is the text's own; only the offset into it is new.
         self.text = &self.text[self.text.len() - rest.len()..];
         if let Some(value) = value {
+            self.grown += value.len();
+            if self.grown > MAX_GROWN {
+                return Err(format!("the values come to more than {} MiB here", MAX_GROWN >> 20));
+            }
+            if self.variables.get(name).is_none() {
+                self.seen.set(name, &value);
+            }
             self.into.insert(name.to_owned(), value);
         }
         Ok(())
@@ -109,9 +127,7 @@ impl Parser<'_> {
     }
 
     fn expand(&self, value: &str) -> Result<String, String> {
-        let mut seen = self.variables.clone();
-        seen.add(self.into.iter().map(|(name, value)| (name.clone(), value.clone())).filter(|_| value.contains('$')));
-        Ok(fill(value, &seen)?.text)
+        Ok(fill(value, &self.seen)?.text)
     }
 }
 

@@ -30,7 +30,9 @@ pub fn read_files(session: &mut Session, resources: &mut Map, written: &Map, var
         let Some(own) = written.get("services").and_then(|services| services.get(name)) else { continue };
         let Some(service) = service.as_map_mut() else { continue };
         if own.get("env_file").is_some() {
-            let found = env_files(session, own, variables, service, &mut faults);
+            let found = env_files(session, own, variables, (service, &mut faults));
+            session.take(&found, at)?;
+            let found = found.into_iter().map(|(name, value)| (name, Tree::text(at, value))).collect();
             merge(service, "environment", Tree::new(at, Value::Map(found)));
         }
         if own.get("label_file").is_some() {
@@ -43,6 +45,7 @@ pub fn read_files(session: &mut Session, resources: &mut Map, written: &Map, var
                     faults.push(Fault::new(file.at, &Keys::of(&format!("services.{name}.label_file")), message));
                 }
             }
+            session.take(&found, at)?;
             let found = found.into_iter().map(|(name, value)| (name, Tree::text(at, value)));
             merge(service, "labels", Tree::new(at, Value::Map(found.collect())));
         }
@@ -50,7 +53,12 @@ pub fn read_files(session: &mut Session, resources: &mut Map, written: &Map, var
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
-fn env_files(session: &mut Session, own: &Tree, variables: &Variables, service: &Map, faults: &mut Vec<Fault>) -> Map {
+fn env_files(
+    session: &mut Session,
+    own: &Tree,
+    variables: &Variables,
+    (service, faults): (&Map, &mut Vec<Fault>),
+) -> BTreeMap<String, String> {
     // A file may use what the project and the service itself set.
     let mut seen = variables.clone();
     let written = service.get("environment").and_then(Tree::as_map).into_iter().flatten();
@@ -80,8 +88,7 @@ fn env_files(session: &mut Session, own: &Tree, variables: &Variables, service: 
             fail(message);
         }
     }
-    let at = own.at;
-    found.into_iter().map(|(name, value)| (name, Tree::text(at, value))).collect()
+    found
 }
 
 /// What the service says itself counts.

@@ -91,6 +91,7 @@ impl Extends<'_> {
         if base.is_null() {
             return Ok(service);
         }
+        session.copy(&base, extends.at)?;
         resets.apply_to_service(name, &mut base);
         let Value::Map(base) = base.value else { return Ok(service) };
         let mut merged = merge::service(base, own.clone()).map_err(|faults| renamed(faults, name))?;

@@ -71,9 +71,12 @@ impl Hidden {
     }
 }
 
+/// By which the variables of one document may make it longer.
+const MAX_GROWTH: usize = 4 << 20;
+
 /// Fills variables into every text of a document and gives numbers and booleans their types.
 pub fn interpolate(tree: &mut Tree, variables: &Variables) -> (Checked<()>, Vec<Fault>, Hidden) {
-    let mut filler = Filler { variables, faults: Vec::new(), notes: Vec::new(), hidden: Hidden::default() };
+    let mut filler = Filler { variables, faults: Vec::new(), notes: Vec::new(), hidden: Hidden::default(), growth: 0 };
     filler.tree(tree, &mut Path::default());
     let Filler { faults, notes, hidden, .. } = filler;
     (if faults.is_empty() { Ok(()) } else { Err(faults) }, notes, hidden)
@@ -84,6 +87,7 @@ struct Filler<'a> {
     faults: Vec<Fault>,
     notes: Vec<Fault>,
     hidden: Hidden,
+    growth: usize,
 }
 
 impl Filler<'_> {
@@ -100,6 +104,7 @@ impl Filler<'_> {
                     path.within("[]", |path| self.tree(item, path));
                 }
             }
+            Value::Text(_) if self.growth > MAX_GROWTH => {}
             Value::Text(text) => match self.text(text, at, path) {
                 Ok(value) => tree.value = value,
                 Err(message) => self.faults.push(Fault::new(at, path, message)),
@@ -110,6 +115,10 @@ impl Filler<'_> {
 
     fn text(&mut self, text: &str, at: At, path: &Path) -> Result<Value, String> {
         let filled = fill(text, self.variables)?;
+        self.growth += filled.text.len().saturating_sub(text.len());
+        if self.growth > MAX_GROWTH {
+            return Err(format!("variables make the document longer by more than {} MiB here", MAX_GROWTH >> 20));
+        }
         for name in filled.unset {
             let message = format!("the variable {name} is not set; empty text is used");
             self.notes.push(Fault::new(at, path, message));

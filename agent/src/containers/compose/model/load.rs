@@ -17,6 +17,10 @@ use std::path::{Path, PathBuf};
 const MAX_FILES: usize = 256;
 /// Of one file, and of all of them.
 const MAX_BYTES: u64 = 4 << 20;
+/// Values that services take from those that they extend: a large one times many services is no real project.
+const MAX_COPIED: usize = 150_000;
+/// Of what all services take from their `env_file`s.
+const MAX_ENVIRONMENT: usize = 8 << 20;
 
 /// What a model is made from.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +99,8 @@ pub struct Session {
     faults: Vec<Fault>,
     hidden: Vec<Hidden>,
     bytes: u64,
+    copied: usize,
+    environment: usize,
 }
 
 /// What files are loaded with.
@@ -116,6 +122,25 @@ pub struct Base<'a> {
 }
 
 impl Session {
+    /// Counts what a service takes from another.
+    pub fn copy(&mut self, base: &Tree, at: At) -> Checked<()> {
+        self.copied += base.count();
+        if self.copied > MAX_COPIED {
+            return one(Fault::bare(at, format!("services extend others by more than {MAX_COPIED} values in all")));
+        }
+        Ok(())
+    }
+
+    /// Counts what a service takes from files.
+    pub fn take(&mut self, entries: &BTreeMap<String, String>, at: At) -> Checked<()> {
+        self.environment += entries.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if self.environment > MAX_ENVIRONMENT {
+            let most = MAX_ENVIRONMENT >> 20;
+            return one(Fault::bare(at, format!("env_file: all services take more than {most} MiB from files")));
+        }
+        Ok(())
+    }
+
     pub fn note(&mut self, fault: Fault) {
         self.notes.push(fault);
     }
@@ -146,7 +171,7 @@ impl Session {
         model.remove("name");
         let extensions = extensions(&mut model);
         let contents = environment::contents(&model, &variables);
-        let mut resources = decode::decode(&model)?;
+        let mut resources = decode::decode(&mut model)?;
         let disabled = choose_profiles(&mut resources, request, &variables);
         self.faults.extend(consistency::check(&resources, &disabled).err().unwrap_or_default());
         scale(&mut resources);

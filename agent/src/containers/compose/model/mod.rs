@@ -34,7 +34,7 @@ mod validate;
 mod variables;
 mod volume_spec;
 
-pub use fault::{Fault, error};
+pub use fault::{Fault, error, shortened};
 pub use load::{Model, Request, load};
 pub use path::Path as Keys;
 #[cfg(test)]

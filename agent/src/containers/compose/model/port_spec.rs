@@ -53,6 +53,13 @@ pub fn parse(spec: &str) -> Result<Vec<PortSpec>, String> {
     Ok(ports)
 }
 
+/// How many ports a short form stands for, as far as it can be read.
+pub fn count(spec: &str) -> usize {
+    let container = spec.rsplit(':').next().unwrap_or_default();
+    let container = container.split('/').next().unwrap_or_default();
+    range(container).map_or(1, |(first, last)| usize::from(last - first) + 1)
+}
+
 fn read_address(text: &str) -> Option<String> {
     let bare = match text.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']')?,

@@ -12,8 +12,8 @@ static SCHEMA: LazyLock<Json> =
 /// Checks a model against the schema; every fault is told.
 pub fn check(model: &Map) -> Checked<()> {
     let mut faults = Vec::new();
-    let root = Tree::new(model.values().next().map_or(At::start(0), |first| first.at), Value::Map(model.clone()));
-    Checker { faults: &mut faults, path: Path::default() }.tree(&SCHEMA, &root);
+    let at = model.values().next().map_or(At::start(0), |first| first.at);
+    Checker { faults: &mut faults, path: Path::default() }.mapping(&SCHEMA, at, model);
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
@@ -69,8 +69,10 @@ impl Checker<'_> {
     }
 
     fn unknown(&mut self, schema: &Json, at: At, key: &str) {
+        // Among thousands of faults nobody looks for the nearest word, and looking takes long.
         let known = schema["properties"].as_object();
         let message = match known {
+            Some(_) if self.faults.len() > 200 => "unknown key".into(),
             Some(known) => format!("unknown key{}", did_you_mean(key, known.keys().map(String::as_str))),
             None => format!("{key:?} cannot be a name here; use letters, digits, '.', '_' and '-'"),
         };

@@ -5,6 +5,9 @@ use std::sync::LazyLock;
 /// Defaults in defaults deeper than this are a mistake, and would cost stack.
 const MAX_DEPTH: usize = 50;
 
+/// Of one text with its variables; more is a variable in a variable in a variable.
+const MAX_BYTES: usize = 1 << 20;
+
 /// Compose's own grammar. The braced form is greedy: what follows the first closing brace is looked at by itself.
 static VARIABLE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let name = "[_a-z][_a-z0-9]*";
@@ -43,6 +46,9 @@ fn substitute(template: &str, variables: &Variables, unset: &mut Vec<String>, de
     for found in pattern.find_iter(template) {
         text.push_str(&template[end..found.start()]);
         text.push_str(&replace(pattern, found.as_str(), variables, (unset, depth))?);
+        if text.len() > MAX_BYTES {
+            return Err(format!("its variables make it longer than {} MiB", MAX_BYTES >> 20));
+        }
         end = found.end();
     }
     text.push_str(&template[end..]);

@@ -120,6 +120,15 @@ impl Tree {
         self.get(key).and_then(Self::as_text)
     }
 
+    /// How many values it consists of.
+    pub fn count(&self) -> usize {
+        1 + match &self.value {
+            Value::List(items) => items.iter().map(Self::count).sum(),
+            Value::Map(map) => map.values().map(Self::count).sum(),
+            _ => 0,
+        }
+    }
+
     /// What kind of thing it is, in an operator's words.
     pub fn kind(&self) -> &'static str {
         match &self.value {
