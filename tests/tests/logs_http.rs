@@ -114,6 +114,44 @@ fn lines_that_are_too_old_for_loki_become_dead_letters_by_the_hundred_and_hold_b
     wait_well(&agent)
 }
 
+#[test]
+fn files_of_different_times_cost_no_line_in_the_stream_that_they_share() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let loki = LokiPlatform::start(Setup::default())?;
+    let config = format!(
+        "logs:\n  sources:\n    s: {{files: ['{}/*.log'], parse: json, outputs: [o]}}\n  outputs:\n    o: {{loki: {{url: '{}'}}}}\n",
+        folder.path().display(),
+        loki.server.url()
+    );
+    let write = |file: &str, hour: u8, numbers: std::ops::Range<u64>| -> Result<()> {
+        let line = |n| format!("{{\"seq\":{n},\"time\":\"2026-11-20T{hour:02}:11:12Z\"}}\n");
+        let mut text = std::fs::read_to_string(folder.path().join(file)).unwrap_or_default();
+        text.extend(numbers.map(line));
+        Ok(std::fs::write(folder.path().join(file), text)?)
+    };
+    let arrived = |count: usize| {
+        eventually("each line once", SOON, || {
+            let numbers: std::collections::BTreeSet<_> =
+                loki.entries().iter().filter_map(|entry| sequence(&entry.line).as_u64()).collect();
+            ensure!(numbers.len() == count && loki.entries().len() == count, "{} of {count}", numbers.len());
+            Ok(())
+        })
+    };
+    write("a.log", 20, 0..500)?;
+    let mut agent = AgentProcess::start(&config)?;
+    arrived(500)?;
+    write("b.log", 10, 500..1000)?;
+    arrived(1000)?;
+    // An agent that does not know how far the stream is.
+    agent.terminate()?;
+    write("c.log", 15, 1000..1500)?;
+    agent.start_again()?;
+    arrived(1500)?;
+    ensure!(loki.streams().len() == 3, "{:?}", loki.streams().keys());
+    ensure!(!agent.state_folder().join("logs/dead-letters-o.ndjson").exists(), "dead letters");
+    loki.check()
+}
+
 fn attribute(list: &Value, name: &str) -> Value {
     let all = list.as_array().into_iter().flatten();
     all.filter(|one| one["key"] == name).map(|one| one["value"].clone()).next().unwrap_or_default()

@@ -104,9 +104,11 @@ impl State {
         };
         let mut complaint = None;
         for (labels, entries) in streams {
+            let (count, mut ignored) = (entries.len(), 0);
             for entry in entries {
                 if let Err(reason) = self.take(&labels, entry) {
-                    complaint = Some(reason);
+                    ignored += 1;
+                    complaint = Some(reason.replace("IGNORED", &format!("{ignored} out of {count}")));
                 }
             }
         }
@@ -150,7 +152,7 @@ impl State {
         if entry.nanoseconds < newest - WINDOW {
             return Err(format!(
                 "entry with timestamp {own} ignored, reason: 'entry too far behind, entry timestamp is: {own}, oldest \
-                 acceptable timestamp is: {}',\nuser 'fake', total ignored: 1 out of 2 for stream: {}",
+                 acceptable timestamp is: {}',\nuser 'fake', total ignored: IGNORED for stream: {}",
                 at(newest - WINDOW),
                 shown()
             ));

@@ -1,18 +1,17 @@
 /// What Loki says of entries that it does not take.
 pub mod answer;
+/// Which streams entries belong to.
+mod streams;
 
-use super::batch::Selection;
+use super::batch::{Item, Selection};
 use super::http::{Answer, Client, Request, again};
 use super::{NotTaken, Undelivered};
 use crate::logs::output::Origin;
-use crate::logs::output::encode::SEVERITIES;
-use crate::logs::output::encode::loki::NO_LEVEL;
-use crate::logs::record::Facts;
 use crate::protobuf::{push_bytes, push_head, varint_length};
 use answer::TooOld;
-use hostwright_core::config::logs::output::loki::{Label, Loki as Settings};
+use hostwright_core::config::logs::output::loki::Loki as Settings;
 use reqwest::header::HeaderMap;
-use std::collections::BTreeMap;
+use streams::{Placed, Streams};
 
 /// No Loki refuses an entry of this length for it.
 const SHORT: usize = 64 << 10;
@@ -29,8 +28,7 @@ enum Fate {
 #[derive(Debug)]
 pub struct Loki {
     client: Client,
-    labels: Vec<Label>,
-    origin: Origin,
+    streams: Streams,
 }
 
 impl Loki {
@@ -40,11 +38,12 @@ impl Loki {
             endpoint.headers.insert("X-Scope-OrgID".into(), tenant.clone());
         }
         let client = Client::new(&endpoint, "/loki/api/v1/push".into());
-        Self { client, labels: settings.labels.clone(), origin: origin.clone() }
+        Self { client, streams: Streams::new(&settings.labels, origin) }
     }
 
     pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
-        let push = self.push_request(items);
+        let placed = self.streams.place(items);
+        let push = push_request(items, &placed);
         let body = snap::raw::Encoder::new().compress_vec(&push);
         let body = body.map_err(|_| Undelivered::TooLarge("a push request has at most 4 GiB".into()))?;
         // Without a Content-Encoding, as Loki's own clients send it: the content's type implies snappy.
@@ -52,94 +51,77 @@ impl Loki {
         let request = Request { content_type, headers, body: body.into(), items: items.len() };
         let answer = self.client.post(request).await?;
         if answer.status.is_success() {
+            self.streams.took(placed);
             return Ok(Vec::new());
         }
         if answer.status.as_u16() == 400 {
-            return self.not_taken(items, &answer);
+            return self.not_taken(items, &placed, &answer);
         }
         Err(self.client.undelivered(&answer))
     }
 
     /// Of a request with entries that are too old it took the others. It names one reason: of what is long enough to be
     /// refused for its length too, it is asked again.
-    fn not_taken(&mut self, items: Selection<'_>, answer: &Answer) -> Result<Vec<NotTaken>, Undelivered> {
+    fn not_taken(
+        &mut self,
+        items: Selection<'_>,
+        placed: &Placed,
+        answer: &Answer,
+    ) -> Result<Vec<NotTaken>, Undelivered> {
         let said = self.client.said(answer);
         if answer::wants_no_metadata(&said) {
             return Err(again(format!("{said}; set structured_metadata: false for it, or allow it there"), None));
         }
-        let one = |index, refused| NotTaken { index, refused, why: said.clone() };
-        if items.len() == 1 && answer::is_of_an_entry(&said) {
-            return Ok(vec![one(0, true)]);
-        }
         let text = String::from_utf8_lossy(&answer.body);
-        let too_old = TooOld::of(&text);
-        let fates = too_old.map(|too_old| self.fates(items, too_old)).unwrap_or_default();
-        let refused = fates.iter().filter(|fate| **fate == Fate::Refused).count();
+        let Some(too_old) = TooOld::of(&text) else {
+            return match items.len() == 1 && answer::is_of_an_entry(&said) {
+                true => Ok(vec![NotTaken { index: 0, refused: true, why: said }]),
+                false => Err(self.client.undelivered(answer)),
+            };
+        };
+        let mut fates = fates(items, placed, too_old);
+        let old = fates.iter().filter(|fate| **fate == Fate::Refused).count();
         // A stream's limit rises with the entries of the request itself: which of them came before that is not told.
-        let is_clear = too_old.and_then(|too_old| too_old.stream).is_none_or(|(_, count)| count == refused);
-        if refused == 0 || !is_clear {
-            return Err(self.client.undelivered(answer));
+        let is_clear = too_old.stream.is_none_or(|(_, count)| count == old);
+        let shared = placed.streams.iter().find(|stream| too_old.stream.is_some() && too_old.is_about(&stream.labels));
+        match shared {
+            // Next time they go to a stream of their file.
+            Some(stream) if !stream.is_of_file => {
+                self.streams.takes_from(&stream.labels, too_old.oldest);
+                let again =
+                    |fate: &mut Fate| *fate = if is_clear && *fate == Fate::Taken { *fate } else { Fate::Again };
+                fates.iter_mut().for_each(again);
+            }
+            _ if old == 0 || !is_clear => return Err(self.client.undelivered(answer)),
+            _ => {}
         }
         let not_taken = fates.into_iter().enumerate().filter(|(_, fate)| *fate != Fate::Taken);
-        Ok(not_taken.map(|(index, fate)| one(index, fate == Fate::Refused)).collect())
+        let one = |(index, fate)| NotTaken { index, refused: fate == Fate::Refused, why: said.clone() };
+        Ok(not_taken.map(one).collect())
     }
+}
 
-    fn fates(&self, items: Selection<'_>, too_old: TooOld<'_>) -> Vec<Fate> {
-        let level_is_label = self.labels.contains(&Label::Level);
-        let mut all = Vec::with_capacity(items.len());
-        for (facts, share) in items.groups() {
-            let levels = if level_is_label { 0..=NO_LEVEL } else { 0..=0 };
-            let streams = levels.map(|level| self.stream(facts, level_is_label.then_some(level)));
-            let is_meant: Vec<_> = streams.map(|labels| too_old.is_about(&labels)).collect();
-            all.extend(share.items().map(|(item, entry)| {
-                let stream = entry.first().filter(|_| level_is_label).map_or(0, |level| usize::from(*level));
-                match is_meant.get(stream) {
-                    Some(true) if item.time < too_old.oldest => Fate::Refused,
-                    Some(true) if entry.len() <= SHORT => Fate::Taken,
-                    _ => Fate::Again,
-                }
-            }));
-        }
-        all
-    }
+fn fates(items: Selection<'_>, placed: &Placed, too_old: TooOld<'_>) -> Vec<Fate> {
+    let is_meant: Vec<_> = placed.streams.iter().map(|stream| too_old.is_about(&stream.labels)).collect();
+    let fate = |((item, entry), stream): ((&Item, &[u8]), &usize)| match is_meant[*stream] {
+        true if item.time < too_old.oldest => Fate::Refused,
+        true if entry.len() <= SHORT => Fate::Taken,
+        _ => Fate::Again,
+    };
+    items.items().zip(&placed.of).map(fate).collect()
+}
 
-    /// logproto.PushRequest
-    fn push_request(&self, items: Selection<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        for (facts, share) in items.groups() {
-            if self.labels.contains(&Label::Level) {
-                for level in 0..=NO_LEVEL {
-                    let of_level = share.items().map(|(_, entry)| entry).filter(|entry| entry.first() == Some(&level));
-                    let entries: Vec<_> = of_level.map(|entry| &entry[1..]).collect();
-                    push_stream(&mut out, &self.stream(facts, Some(level)), &entries);
-                }
-            } else {
-                let entries: Vec<_> = share.items().map(|(_, entry)| &entry[1..]).collect();
-                push_stream(&mut out, &self.stream(facts, None), &entries);
-            }
-        }
-        out
+/// logproto.PushRequest
+fn push_request(items: Selection<'_>, placed: &Placed) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut entries = vec![Vec::new(); placed.streams.len()];
+    for ((_, entry), stream) in items.items().zip(&placed.of) {
+        entries[*stream].push(&entry[1..]);
     }
-
-    /// The labels of a stream, as LogQL writes them. The host's own labels give way to ours.
-    fn stream(&self, facts: &Facts, level: Option<u8>) -> String {
-        let mut labels: BTreeMap<&str, &str> =
-            self.origin.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        for label in &self.labels {
-            let (name, value) = match label {
-                Label::Host => ("host", self.origin.host.as_str()),
-                Label::Source => ("source", facts.source.as_str()),
-                Label::File => ("file", facts.file.as_str()),
-                Label::Level => {
-                    let level = level.and_then(|level| SEVERITIES.get(usize::from(level)));
-                    ("level", level.copied().unwrap_or("unknown"))
-                }
-            };
-            labels.insert(name, value);
-        }
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
-        format!("{{{}}}", labels.join(", "))
+    for (stream, entries) in placed.streams.iter().zip(&entries) {
+        push_stream(&mut out, &stream.labels, entries);
     }
+    out
 }
 
 /// logproto.StreamAdapter
@@ -155,76 +137,98 @@ fn push_stream(out: &mut Vec<u8>, labels: &str, entries: &[&[u8]]) {
     }
 }
 
-/// A string as Go writes it: JSON does for all that labels have.
-fn quoted(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Fate, Label, Loki, TooOld};
-    use crate::http::canned::endpoint;
+    use super::streams::Streams;
+    use super::{Fate, TooOld, fates, push_request};
     use crate::logs::output::Origin;
     use crate::logs::output::request::batch::{Batch, Group, Item, Selection};
-    use crate::logs::output::request::http::Client;
     use crate::logs::record::Facts;
+    use hostwright_core::config::logs::output::loki::Label;
 
-    fn loki(labels: Vec<Label>) -> Loki {
-        let endpoint = endpoint("http://x");
+    const HOUR: i64 = 3_600_000_000_000;
+
+    fn streams(labels: &[Label]) -> Streams {
         let own = [("env".to_owned(), "p".to_owned()), ("source".to_owned(), "theirs".to_owned())];
-        let origin = Origin { host: "h\"1".into(), labels: own.into() };
-        Loki { client: Client::new(&endpoint, String::new()), labels, origin }
+        Streams::new(labels, &Origin { host: "h\"1".into(), labels: own.into() })
+    }
+
+    /// Entries of these times; the last one is of another file and source.
+    fn batch(times: [i64; 4]) -> Batch {
+        let item = |(end, time)| Item { is_dated: true, end, time, content: 0, offset: 0, length: 0 };
+        let facts =
+            |source: &str| Facts { source: source.into(), file: format!("/{source}"), ..Facts::default() }.into();
+        Batch {
+            bytes: b"\x03a\x08b\x03c\x03d".as_slice().into(),
+            items: [2, 4, 6, 8].into_iter().zip(times).map(item).collect(),
+            groups: vec![Group { facts: facts("s"), items: 0..3 }, Group { facts: facts("t"), items: 3..4 }],
+        }
+    }
+
+    fn all(batch: &Batch) -> Selection<'_> {
+        Selection { batch, indices: &[0, 1, 2, 3] }
+    }
+
+    fn stream(labels: &str, entries: &str) -> Vec<u8> {
+        let content = [&[0x0a, labels.len() as u8], labels.as_bytes(), entries.as_bytes()].concat();
+        [&[0x0a, content.len() as u8], &content[..]].concat()
+    }
+
+    fn push(streams: &Streams, batch: &Batch) -> Vec<u8> {
+        push_request(all(batch), &streams.place(all(batch)))
     }
 
     #[test]
     fn what_loki_takes_no_more_is_refused_and_what_is_not_known_comes_again() {
         let second = 1_794_651_072_000_000_000;
-        let item = |end, time| Item { is_dated: true, end, time, content: 0, offset: 0, length: 0 };
-        let facts = |source: &str| Facts { source: source.into(), ..Facts::default() }.into();
-        let batch = Batch {
-            bytes: b"\x03a\x08b\x03c\x03d".as_slice().into(),
-            items: vec![item(2, second - 1), item(4, second - 1), item(6, second), item(8, second - 1)],
-            groups: vec![Group { facts: facts("s"), items: 0..3 }, Group { facts: facts("t"), items: 3..4 }],
-        };
-        let all = Selection { batch: &batch, indices: &[0, 1, 2, 3] };
-        let fates = |labels: Vec<Label>, stream: Option<_>| {
-            loki(labels).fates(all, TooOld { oldest: second, stream: stream.map(|stream| (stream, 1)) })
+        let batch = batch([second - 1, second - 1, second, second - 1]);
+        let fates = |labels: &[Label], stream: Option<_>| {
+            let too_old = TooOld { oldest: second, stream: stream.map(|stream| (stream, 1)) };
+            fates(all(&batch), &streams(labels).place(all(&batch)), too_old)
         };
         let (taken, again, refused) = (Fate::Taken, Fate::Again, Fate::Refused);
-        assert_eq!(fates(vec![Label::Source], None), [refused, refused, taken, refused]);
+        assert_eq!(fates(&[Label::Source], None), [refused, refused, taken, refused]);
         let stream = "{env=\"p\", source=\"theirs\"}";
-        assert_eq!(fates(vec![Label::Host], Some(stream)), [again, again, again, again]);
-        assert_eq!(fates(vec![], Some(stream)), [refused, refused, taken, refused]);
+        assert_eq!(fates(&[Label::Host], Some(stream)), [again, again, again, again]);
+        assert_eq!(fates(&[], Some(stream)), [refused, refused, taken, refused]);
         let of_level = "{env=\"p\", level=\"unknown\", source=\"theirs\"}";
-        assert_eq!(fates(vec![Label::Level], Some(of_level)), [again, refused, again, again]);
+        assert_eq!(fates(&[Label::Level], Some(of_level)), [again, refused, again, again]);
+    }
+
+    #[test]
+    fn what_is_far_behind_its_stream_goes_to_a_stream_of_its_file() {
+        let mut streams = streams(&[]);
+        let usual = "{env=\"p\", source=\"theirs\"}";
+        let of_file =
+            |file: &str, entries| stream(&format!("{{env=\"p\", file=\"/{file}\", source=\"theirs\"}}"), entries);
+        // In one request, and in the next.
+        let batch = batch([5 * HOUR, 4 * HOUR, 5 * HOUR + 1, 3 * HOUR]);
+        let expected = [stream(usual, "ac"), of_file("s", "b"), of_file("t", "d")].concat();
+        // (The other file's stream of all stands there without entries.)
+        assert_eq!(push(&streams, &batch), expected);
+        streams.took(streams.place(all(&batch)));
+        let later = super::tests::batch([4 * HOUR, 5 * HOUR, 5 * HOUR, 5 * HOUR]);
+        assert_eq!(push(&streams, &later), [stream(usual, "bc"), of_file("s", "a"), stream(usual, "d")].concat());
+        // As Loki says after a restart.
+        let mut anew = super::tests::streams(&[]);
+        anew.takes_from(usual, 5 * HOUR);
+        let behind = super::tests::batch([5 * HOUR - 1, 5 * HOUR, 5 * HOUR, 5 * HOUR]);
+        assert_eq!(push(&anew, &behind), [stream(usual, "bc"), of_file("s", "a"), stream(usual, "d")].concat());
     }
 
     #[test]
     fn entries_are_told_apart_by_file_and_level_and_stay_in_order() {
-        let item = |end| Item { is_dated: true, end, time: 0, content: 0, offset: 0, length: 0 };
-        let facts = |source: &str| Facts { source: source.into(), ..Facts::default() }.into();
-        let batch = Batch {
-            bytes: b"\x03a\x08b\x03c\x03d".as_slice().into(),
-            items: vec![item(2), item(4), item(6), item(8)],
-            groups: vec![Group { facts: facts("s"), items: 0..3 }, Group { facts: facts("t"), items: 3..4 }],
-        };
-        let all = Selection { batch: &batch, indices: &[0, 1, 2, 3] };
-        let stream = |labels: &str, entries: &str| {
-            let content = [&[0x0a, labels.len() as u8], labels.as_bytes(), entries.as_bytes()].concat();
-            [&[0x0a, content.len() as u8], &content[..]].concat()
-        };
-        let by_level = loki(vec![Label::Level]).push_request(all);
+        let batch = batch([0; 4]);
         let expected = [
             stream("{env=\"p\", level=\"error\", source=\"theirs\"}", "ac"),
             stream("{env=\"p\", level=\"unknown\", source=\"theirs\"}", "b"),
             stream("{env=\"p\", level=\"error\", source=\"theirs\"}", "d"),
         ];
-        assert_eq!(by_level, expected.concat());
-        let by_source = loki(vec![Label::Host, Label::Source]).push_request(all);
+        assert_eq!(push(&streams(&[Label::Level]), &batch), expected.concat());
         let expected = [
             stream("{env=\"p\", host=\"h\\\"1\", source=\"s\"}", "abc"),
             stream("{env=\"p\", host=\"h\\\"1\", source=\"t\"}", "d"),
         ];
-        assert_eq!(by_source, expected.concat());
+        assert_eq!(push(&streams(&[Label::Host, Label::Source]), &batch), expected.concat());
     }
 }

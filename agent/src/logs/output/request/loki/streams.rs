@@ -1,0 +1,121 @@
+use crate::logs::output::Origin;
+use crate::logs::output::encode::SEVERITIES;
+use crate::logs::output::request::batch::Selection;
+use crate::logs::record::Facts;
+use hostwright_core::config::logs::output::loki::Label;
+use std::collections::{BTreeMap, HashMap};
+
+/// A stream takes nothing that is older than its newest entry by more than an hour (half of max_chunk_age): what is older
+/// by this much, in nanoseconds, goes to a stream of its file.
+const BEHIND: i64 = 30 * 60 * 1_000_000_000;
+/// The times of no more streams are remembered: one that was forgotten is told by Loki.
+const MOST: usize = 10_000;
+
+/// Which streams entries belong to. Files of a source share one, unless they are at different times: after an outage each
+/// is read from where it was left.
+#[derive(Debug)]
+pub struct Streams {
+    labels: Vec<Label>,
+    origin: Origin,
+    /// The time of the newest entry of each, in nanoseconds since 1970.
+    newest: HashMap<String, i64>,
+}
+
+/// Where the entries of a request go.
+#[derive(Debug, Default)]
+pub struct Placed {
+    pub streams: Vec<Stream>,
+    /// Of each entry, the index of its stream.
+    pub of: Vec<usize>,
+}
+
+/// The entries of one file that go to one stream.
+#[derive(Debug)]
+pub struct Stream {
+    /// As LogQL writes them.
+    pub labels: String,
+    /// It is the stream of a file that is behind the others.
+    pub is_of_file: bool,
+    level: Option<u8>,
+    newest: i64,
+}
+
+impl Streams {
+    pub fn new(labels: &[Label], origin: &Origin) -> Self {
+        Self { labels: labels.to_vec(), origin: origin.clone(), newest: HashMap::new() }
+    }
+
+    /// Finds a stream for each entry; an entry's first byte is its level.
+    pub fn place(&self, items: Selection<'_>) -> Placed {
+        let (has_levels, has_files) = (self.labels.contains(&Label::Level), self.labels.contains(&Label::File));
+        let mut placed = Placed::default();
+        for (facts, share) in items.groups() {
+            let first = placed.streams.len();
+            for (item, entry) in share.items() {
+                let level = entry.first().copied().filter(|_| has_levels);
+                let usual = self.find(&mut placed, first, (facts, level, has_files));
+                let is_behind = !has_files && item.time < placed.streams[usual].newest.saturating_sub(BEHIND);
+                let stream = if is_behind { self.find(&mut placed, first, (facts, level, true)) } else { usual };
+                let newest = &mut placed.streams[stream].newest;
+                *newest = item.time.max(*newest);
+                placed.of.push(stream);
+            }
+        }
+        placed
+    }
+
+    /// A stream of the present file, of which the first has this index.
+    fn find(&self, placed: &mut Placed, first: usize, (facts, level, is_of_file): (&Facts, Option<u8>, bool)) -> usize {
+        let is_it = |stream: &Stream| stream.level == level && stream.is_of_file == is_of_file;
+        if let Some(found) = placed.streams[first..].iter().position(is_it) {
+            return first + found;
+        }
+        let labels = self.labels(facts, level, is_of_file);
+        let earlier = placed.streams.iter().rev().find(|stream| stream.labels == labels).map(|stream| stream.newest);
+        let newest = earlier.or_else(|| self.newest.get(&labels).copied()).unwrap_or(i64::MIN);
+        placed.streams.push(Stream { labels, is_of_file, level, newest });
+        placed.streams.len() - 1
+    }
+
+    /// Loki has what was placed.
+    pub fn took(&mut self, placed: Placed) {
+        if self.newest.len() >= MOST {
+            self.newest.clear();
+        }
+        for Stream { labels, newest, .. } in placed.streams {
+            let known = self.newest.entry(labels).or_insert(newest);
+            *known = newest.max(*known);
+        }
+    }
+
+    /// A stream takes nothing that is older.
+    pub fn takes_from(&mut self, labels: &str, oldest: i64) {
+        let newest = self.newest.entry(labels.to_owned()).or_insert(i64::MIN);
+        *newest = oldest.saturating_add(BEHIND).max(*newest);
+    }
+
+    /// The labels of a stream, as LogQL writes them. The host's own labels give way to ours.
+    fn labels(&self, facts: &Facts, level: Option<u8>, is_of_file: bool) -> String {
+        let mut labels: BTreeMap<&str, &str> =
+            self.origin.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        for label in self.labels.iter().chain(is_of_file.then_some(&Label::File)) {
+            let (name, value) = match label {
+                Label::Host => ("host", self.origin.host.as_str()),
+                Label::Source => ("source", facts.source.as_str()),
+                Label::File => ("file", facts.file.as_str()),
+                Label::Level => {
+                    let level = level.and_then(|level| SEVERITIES.get(usize::from(level)));
+                    ("level", level.copied().unwrap_or("unknown"))
+                }
+            };
+            labels.insert(name, value);
+        }
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+        format!("{{{}}}", labels.join(", "))
+    }
+}
+
+/// A string as Go writes it: JSON does for all that labels have.
+fn quoted(value: &str) -> String {
+    serde_json::Value::from(value).to_string()
+}
