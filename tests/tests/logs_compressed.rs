@@ -85,6 +85,25 @@ fn a_generation_that_is_compressed_while_running_is_neither_read_again_nor_shipp
 }
 
 #[test]
+fn a_log_that_is_written_under_a_date_and_compressed_while_down_is_read_on_inside() -> Result<()> {
+    let mut host = Host::new()?;
+    host.write("app-2026-11-19.log", 500)?;
+    let mut agent = host.agent("app-*.log", "")?;
+    host.complete()?;
+    agent.terminate()?;
+    host.write("app-2026-11-19.log", 300)?;
+    run("gzip", &[], &host.log("app-2026-11-19.log"))?;
+    host.write("app-2026-11-20.log", 100)?;
+    agent.start_again()?;
+    host.complete()?;
+    // And never again.
+    agent.terminate()?;
+    host.write("app-2026-11-20.log", 100)?;
+    agent.start_again()?;
+    host.complete()
+}
+
+#[test]
 fn a_damaged_compressed_generation_gives_what_is_whole_and_holds_up_nothing() -> Result<()> {
     let mut host = Host::new()?;
     host.write("log.json", 100)?;

@@ -1,4 +1,3 @@
-use anyhow::Context as _;
 use hostwright_core::config::values::parse_duration;
 use jiff::Timestamp;
 
@@ -7,7 +6,7 @@ pub fn since_when(text: &str) -> anyhow::Result<Timestamp> {
     if let Some(ago) = parse_duration(text) {
         return Ok(Timestamp::now() - ago);
     }
-    text.parse().with_context(|| {
-        format!("{text:?} is no time: give RFC 3339, such as 2026-11-20T10:00:00Z, or how long ago, such as 2h")
+    text.parse().map_err(|_| {
+        anyhow::anyhow!("{text:?} is no time: give RFC 3339, such as 2026-11-20T10:00:00Z, or how long ago, such as 2h")
     })
 }

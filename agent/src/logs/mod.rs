@@ -73,7 +73,8 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
     let mut rotation = JoinSet::new();
     let jobs = rotate::jobs(&settings, &sources);
     rotation.spawn(rotate::run(jobs, discovery.files(), context.state.clone(), context.stop.clone()));
-    let mut operator = Operator { outputs: settings.outputs, origin, resends: BTreeMap::new() };
+    let names = settings.sources.into_keys().collect();
+    let mut operator = Operator { outputs: settings.outputs, sources: names, origin, resends: BTreeMap::new() };
     let tasks = tasks(&mut operator, (&context, &sources), &discovery, positions, &stop_outputs);
     let mut reporting =
         Reporting::new(sources, tasks.iter().map(|task| (task.name.clone(), task.health.clone())).collect());

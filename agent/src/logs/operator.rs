@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug)]
 pub struct Operator {
     pub outputs: BTreeMap<String, Output>,
+    /// The sources' names.
+    pub sources: Vec<String>,
     pub origin: Arc<Origin>,
     /// The outputs' loops.
     pub resends: BTreeMap<String, mpsc::Sender<Resend>>,
@@ -42,6 +44,11 @@ impl Operator {
 
     fn resend(&self, arguments: &Value) -> Result<Doing, String> {
         let what = what(arguments)?;
+        if let What::Since { source: Some(name), .. } = &what
+            && !self.sources.contains(name)
+        {
+            return Err(format!("there is no source {name:?}; there are {}", self.sources.join(", ")));
+        }
         let chosen = self.output_named(arguments)?;
         let mut answers = Vec::new();
         for (name, sender) in self.resends.iter().filter(|(name, _)| chosen.as_ref().is_none_or(|c| c == *name)) {

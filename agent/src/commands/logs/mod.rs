@@ -5,7 +5,7 @@ mod verify;
 
 use super::agent::{duty, order};
 use super::since::since_when;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,12 +20,13 @@ pub enum Logs {
         state: PathBuf,
     },
     /// Send again what was written since a time, as far as the files are still there; or the dead letters.
+    #[command(group(clap::ArgGroup::new("what").required(true).args(["since", "dead_letters"])))]
     Resend {
         /// An RFC 3339 time (2026-11-20T10:00:00Z), or how long ago (90m, 2h, 1d).
-        #[arg(long, required_unless_present = "dead_letters")]
+        #[arg(long)]
         since: Option<String>,
         /// The lines that the platform refused, after whatever was wrong is mended.
-        #[arg(long, conflicts_with_all = ["since", "source"])]
+        #[arg(long, conflicts_with = "source")]
         dead_letters: bool,
         /// To this output alone.
         #[arg(long)]
@@ -57,7 +58,7 @@ pub fn logs(what: Option<Logs>, socket: &Path) -> anyhow::Result<ExitCode> {
             let what = json!({"since": since, "dead_letters": dead_letters, "output": output, "source": source});
             let answer = order(socket, "logs", "resend", &what)?;
             for (output, resent) in answer.as_object().into_iter().flatten() {
-                println!("{output}: {} bytes of {} files are sent again", resent["bytes"], resent["files"]);
+                println!("{output}: {}", told(resent, dead_letters));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -66,6 +67,17 @@ pub fn logs(what: Option<Logs>, socket: &Path) -> anyhow::Result<ExitCode> {
             println!("{output}: {}", answer.as_str().unwrap_or_default());
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// What an order to send again came to at an output.
+fn told(resent: &Value, dead_letters: bool) -> String {
+    let (bytes, files) = (&resent["bytes"], &resent["files"]);
+    match (bytes == 0, dead_letters) {
+        (true, true) => "there are no dead letters".into(),
+        (true, false) => "nothing of that time is still there and acknowledged".into(),
+        (false, true) => format!("{bytes} bytes of dead letters are sent again"),
+        (false, false) => format!("{bytes} bytes of {files} file{} are sent again", if files == 1 { "" } else { "s" }),
     }
 }
 

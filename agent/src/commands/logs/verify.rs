@@ -24,7 +24,7 @@ enum Verdict {
 pub fn verify(state: &Path) -> anyhow::Result<ExitCode> {
     let outputs = outputs(state).with_context(|| {
         format!(
-            "cannot read the state in {}; run this as root, on a host whose agent has a section logs:",
+            "cannot read the state in {}; run this as root, on a host whose agent.yaml has a section `logs`",
             state.display()
         )
     })?;

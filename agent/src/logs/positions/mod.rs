@@ -116,9 +116,12 @@ impl Positions {
             p.head.length() >= TELLING
                 && !carried.contains(&p.content)
                 && p.source == file.source.name
-                && Path::new(&p.path) == &*file.family
+                && (Path::new(&p.path) == &*file.family || Path::new(&p.path) == &*file.origin)
         };
-        let candidates = self.unclaimed.at(&file.family).cloned().chain(relatives.map(Position::of));
+        // A log with a date in the name under which it was written, compressed by now.
+        let is_own = file.is_compressed() && file.origin != file.family;
+        let own = self.unclaimed.at(&file.origin).filter(|_| is_own);
+        let candidates = self.unclaimed.at(&file.family).chain(own).cloned().chain(relatives.map(Position::of));
         let mut candidates: Vec<_> = candidates.filter(may_be_original).collect();
         candidates.sort_by_key(|p| p.point.offset);
         match &file.file {

@@ -139,7 +139,19 @@ fn judge_compressed(
     let base = family_path(&candidate.path);
     let Ok(content) = compressed.in_order() else { return Judgement::Later };
     let source = &following.source;
+    // A log with a date in the name under which it was written is its own base.
+    let own = search.known.at(source, &plain).filter(|_| *plain != *base);
+    let mut own: Vec<_> = own.filter(|known| known.position.begins(&content)).collect();
+    own.sort_by_key(|known| known.position.point.offset);
+    let is_unread = |known: &Earlier| !compressed.may_end_at(known.position.point.offset);
+    if own.iter().any(|known| is_unread(known))
+        && let Ok(content) = compressed.in_order()
+        && own.iter().any(|known| is_unread(known) && known.position.is_in(&content))
+    {
+        return Judgement::Known(plain);
+    }
     let mut known: Vec<_> = search.known.at(source, &base).filter(|known| known.position.begins(&content)).collect();
+    known.extend(own);
     known.sort_by_key(|known| known.position.point.offset);
     let second = |modified: i64| modified.div_euclid(1_000_000_000);
     let is_read = |known: &Position| compressed.may_end_at(known.point.offset);

@@ -322,7 +322,8 @@ impl Following {
         }
         let base = folder.join(base);
         if search.is_first {
-            return search.known.at(&self.source, &base).next().is_some();
+            let is_known = |path: &Path| search.known.at(&self.source, path).next().is_some();
+            return is_known(&base) || is_known(&folder.join(plain_name(name)));
         }
         self.newest.contains_key(base.as_path())
     }

@@ -42,7 +42,7 @@ impl Loki {
     }
 
     pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
-        let placed = self.streams.place(items);
+        let placed = self.streams.place(items.batch);
         let push = push_request(items, &placed);
         let body = snap::raw::Encoder::new().compress_vec(&push);
         let body = body.map_err(|_| Undelivered::TooLarge("a push request has at most 4 GiB".into()))?;
@@ -51,7 +51,7 @@ impl Loki {
         let request = Request { content_type, headers, body: body.into(), items: items.len() };
         let answer = self.client.post(request).await?;
         if answer.status.is_success() {
-            self.streams.took(placed);
+            self.streams.took(items, &placed);
             return Ok(Vec::new());
         }
         if answer.status.as_u16() == 400 {
@@ -103,20 +103,20 @@ impl Loki {
 
 fn fates(items: Selection<'_>, placed: &Placed, too_old: TooOld<'_>) -> Vec<Fate> {
     let is_meant: Vec<_> = placed.streams.iter().map(|stream| too_old.is_about(&stream.labels)).collect();
-    let fate = |((item, entry), stream): ((&Item, &[u8]), &usize)| match is_meant[*stream] {
+    let fate = |((item, entry), index): ((&Item, &[u8]), &usize)| match is_meant[placed.of[*index]] {
         true if item.time < too_old.oldest => Fate::Refused,
         true if entry.len() <= SHORT => Fate::Taken,
         _ => Fate::Again,
     };
-    items.items().zip(&placed.of).map(fate).collect()
+    items.items().zip(items.indices).map(fate).collect()
 }
 
 /// logproto.PushRequest
 fn push_request(items: Selection<'_>, placed: &Placed) -> Vec<u8> {
     let mut out = Vec::new();
     let mut entries = vec![Vec::new(); placed.streams.len()];
-    for ((_, entry), stream) in items.items().zip(&placed.of) {
-        entries[*stream].push(&entry[1..]);
+    for ((_, entry), index) in items.items().zip(items.indices) {
+        entries[placed.of[*index]].push(&entry[1..]);
     }
     for (stream, entries) in placed.streams.iter().zip(&entries) {
         push_stream(&mut out, &stream.labels, entries);
@@ -155,7 +155,8 @@ mod tests {
 
     /// Entries of these times; the last one is of another file and source.
     fn batch(times: [i64; 4]) -> Batch {
-        let item = |(end, time)| Item { is_dated: true, end, time, content: 0, offset: 0, length: 0 };
+        // Each batch is another one.
+        let item = |(end, time)| Item { is_dated: true, end, time, content: 0, offset: fastrand::u64(..), length: 0 };
         let facts =
             |source: &str| Facts { source: source.into(), file: format!("/{source}"), ..Facts::default() }.into();
         Batch {
@@ -174,8 +175,8 @@ mod tests {
         [&[0x0a, content.len() as u8], &content[..]].concat()
     }
 
-    fn push(streams: &Streams, batch: &Batch) -> Vec<u8> {
-        push_request(all(batch), &streams.place(all(batch)))
+    fn push(streams: &mut Streams, batch: &Batch) -> Vec<u8> {
+        push_request(all(batch), &streams.place(batch))
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
         let batch = batch([second - 1, second - 1, second, second - 1]);
         let fates = |labels: &[Label], stream: Option<_>| {
             let too_old = TooOld { oldest: second, stream: stream.map(|stream| (stream, 1)) };
-            fates(all(&batch), &streams(labels).place(all(&batch)), too_old)
+            fates(all(&batch), &streams(labels).place(&batch), too_old)
         };
         let (taken, again, refused) = (Fate::Taken, Fate::Again, Fate::Refused);
         assert_eq!(fates(&[Label::Source], None), [refused, refused, taken, refused]);
@@ -205,15 +206,16 @@ mod tests {
         let batch = batch([5 * HOUR, 4 * HOUR, 5 * HOUR + 1, 3 * HOUR]);
         let expected = [stream(usual, "ac"), of_file("s", "b"), of_file("t", "d")].concat();
         // (The other file's stream of all stands there without entries.)
-        assert_eq!(push(&streams, &batch), expected);
-        streams.took(streams.place(all(&batch)));
+        assert_eq!(push(&mut streams, &batch), expected);
+        let placed = streams.place(&batch);
+        streams.took(all(&batch), &placed);
         let later = super::tests::batch([4 * HOUR, 5 * HOUR, 5 * HOUR, 5 * HOUR]);
-        assert_eq!(push(&streams, &later), [stream(usual, "bc"), of_file("s", "a"), stream(usual, "d")].concat());
+        assert_eq!(push(&mut streams, &later), [stream(usual, "bc"), of_file("s", "a"), stream(usual, "d")].concat());
         // As Loki says after a restart.
         let mut anew = super::tests::streams(&[]);
         anew.takes_from(usual, 5 * HOUR);
         let behind = super::tests::batch([5 * HOUR - 1, 5 * HOUR, 5 * HOUR, 5 * HOUR]);
-        assert_eq!(push(&anew, &behind), [stream(usual, "bc"), of_file("s", "a"), stream(usual, "d")].concat());
+        assert_eq!(push(&mut anew, &behind), [stream(usual, "bc"), of_file("s", "a"), stream(usual, "d")].concat());
     }
 
     #[test]
@@ -224,11 +226,11 @@ mod tests {
             stream("{env=\"p\", level=\"unknown\", source=\"theirs\"}", "b"),
             stream("{env=\"p\", level=\"error\", source=\"theirs\"}", "d"),
         ];
-        assert_eq!(push(&streams(&[Label::Level]), &batch), expected.concat());
+        assert_eq!(push(&mut streams(&[Label::Level]), &batch), expected.concat());
         let expected = [
             stream("{env=\"p\", host=\"h\\\"1\", source=\"s\"}", "abc"),
             stream("{env=\"p\", host=\"h\\\"1\", source=\"t\"}", "d"),
         ];
-        assert_eq!(push(&streams(&[Label::Host, Label::Source]), &batch), expected.concat());
+        assert_eq!(push(&mut streams(&[Label::Host, Label::Source]), &batch), expected.concat());
     }
 }

@@ -1,6 +1,6 @@
 use crate::logs::output::Origin;
 use crate::logs::output::encode::SEVERITIES;
-use crate::logs::output::request::batch::Selection;
+use crate::logs::output::request::batch::{Batch, Selection};
 use crate::logs::record::Facts;
 use hostwright_core::config::logs::output::loki::Label;
 use std::collections::{BTreeMap, HashMap};
@@ -19,18 +19,23 @@ pub struct Streams {
     origin: Origin,
     /// The time of the newest entry of each, in nanoseconds since 1970.
     newest: HashMap<String, i64>,
+    /// Of the last batch: what is sent again goes to where it went before.
+    last: Option<(Vec<Place>, Placed)>,
 }
 
-/// Where the entries of a request go.
-#[derive(Debug, Default)]
+/// Where the entries of a batch go.
+#[derive(Clone, Debug, Default)]
 pub struct Placed {
     pub streams: Vec<Stream>,
-    /// Of each entry, the index of its stream.
+    /// Of each item, the index of its stream.
     pub of: Vec<usize>,
 }
 
+/// What an item is known by: the content of a file, and the offset in it.
+type Place = (u64, u64);
+
 /// The entries of one file that go to one stream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stream {
     /// As LogQL writes them.
     pub labels: String,
@@ -42,11 +47,22 @@ pub struct Stream {
 
 impl Streams {
     pub fn new(labels: &[Label], origin: &Origin) -> Self {
-        Self { labels: labels.to_vec(), origin: origin.clone(), newest: HashMap::new() }
+        Self { labels: labels.to_vec(), origin: origin.clone(), newest: HashMap::new(), last: None }
     }
 
-    /// Finds a stream for each entry; an entry's first byte is its level.
-    pub fn place(&self, items: Selection<'_>) -> Placed {
+    /// Finds a stream for each entry of a batch; an entry's first byte is its level.
+    pub fn place(&mut self, batch: &Batch) -> Placed {
+        let places: Vec<_> = batch.items.iter().map(|item| (item.content, item.offset)).collect();
+        if let Some((_, placed)) = self.last.as_ref().filter(|(last, _)| *last == places) {
+            return placed.clone();
+        }
+        let indices: Vec<_> = (0..batch.items.len()).collect();
+        let placed = self.place_all(Selection { batch, indices: &indices });
+        self.last = Some((places, placed.clone()));
+        placed
+    }
+
+    fn place_all(&self, items: Selection<'_>) -> Placed {
         let (has_levels, has_files) = (self.labels.contains(&Label::Level), self.labels.contains(&Label::File));
         let mut placed = Placed::default();
         for (facts, share) in items.groups() {
@@ -77,19 +93,25 @@ impl Streams {
         placed.streams.len() - 1
     }
 
-    /// Loki has what was placed.
-    pub fn took(&mut self, placed: Placed) {
+    /// Loki has some of what was placed.
+    pub fn took(&mut self, items: Selection<'_>, placed: &Placed) {
         if self.newest.len() >= MOST {
             self.newest.clear();
         }
-        for Stream { labels, newest, .. } in placed.streams {
-            let known = self.newest.entry(labels).or_insert(newest);
+        let mut newest = vec![i64::MIN; placed.streams.len()];
+        for index in items.indices {
+            let stream = placed.of[*index];
+            newest[stream] = newest[stream].max(items.batch.items[*index].time);
+        }
+        for (stream, newest) in placed.streams.iter().zip(newest) {
+            let known = self.newest.entry(stream.labels.clone()).or_insert(newest);
             *known = newest.max(*known);
         }
     }
 
     /// A stream takes nothing that is older.
     pub fn takes_from(&mut self, labels: &str, oldest: i64) {
+        self.last = None;
         let newest = self.newest.entry(labels.to_owned()).or_insert(i64::MIN);
         *newest = oldest.saturating_add(BEHIND).max(*newest);
     }
