@@ -134,7 +134,7 @@ fn a_log_that_is_rotated_into_another_folder_while_down_is_read_to_its_end_first
         host.write("log.json", 500)?;
         let mut agent = host.agent("log.json", "")?;
         host.complete()?;
-        agent.kill9()?;
+        agent.terminate()?;
         host.write("log.json", 1000)?;
         fs::rename(host.log("log.json"), host.log(folder).join("log.json-20261120"))?;
         host.write("log.json", 100)?;

@@ -27,4 +27,4 @@ pub use facts::Facts;
 pub use id::Id;
 pub use line::Record;
 pub use object::{AT_TIMESTAMP, FIELDS, Object};
-pub use time::Time;
+pub use time::{Time, Zone};

@@ -4,6 +4,8 @@ pub mod acknowledgements;
 pub mod bulk;
 #[path = "../../../../agent/src/logs/output/request/cloudwatch/answer.rs"]
 pub mod cloudwatch;
+#[path = "../../../../agent/src/logs/output/request/loki/answer.rs"]
+pub mod loki;
 #[path = "../../../../agent/src/logs/output/request/otlp/answer.rs"]
 pub mod otlp;
 #[path = "../../../../agent/src/logs/output/request/outcome.rs"]
