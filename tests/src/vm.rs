@@ -120,14 +120,16 @@ impl Vm {
 
     /// Waits until bootstrap has reported `times` times on the console that it is done with this boot.
     pub fn wait_configured(&self, times: usize, timeout: Duration) -> Result<()> {
-        eventually("bootstrap reports on the console", timeout, || {
+        let told = eventually("bootstrap reports on the console", timeout, || {
             let console = self.console();
             if console.matches("is configured").count() >= times {
-                Ok(())
-            } else {
-                bail!("the console ends: {}", tail(&console))
+                return Ok(Ok(()));
             }
-        })
+            let ends = format!("the console ends: {}", tail(&console));
+            // Nothing comes after that.
+            if console.contains("is NOT configured") { Ok(Err(ends)) } else { bail!("{ends}") }
+        })?;
+        told.map_err(anyhow::Error::msg)
     }
 
     /// Runs a command as root in the guest; its standard output.
