@@ -4,6 +4,7 @@
 // The bootstrap's modules find the core's by its name.
 extern crate self as hostwright_core;
 
+pub mod bucket;
 pub mod config;
 pub mod datasource;
 pub mod http;

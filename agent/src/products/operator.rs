@@ -5,6 +5,7 @@ use hostwright_core::bucket::Bucket;
 use hostwright_core::config::buckets;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -113,6 +114,9 @@ async fn push(desk: &Desk, path: PathBuf, only: Option<&str>) -> Result<Value, S
     }
     for name in names {
         pushed.extend(desk.ask(&name, |answer| Ask::Push { path: path.clone(), answer }).await.unwrap_or_default());
+    }
+    if pushed.is_empty() && tokio::fs::symlink_metadata(&path).await.is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+        return Err(format!("there is nothing at {}", path.display()));
     }
     if pushed.is_empty() {
         return Err(format!(

@@ -168,11 +168,17 @@ fn measures(all: &Overviews) -> Measures {
 
 impl Overview {
     fn troubles(&self) -> Vec<String> {
+        let mut troubles = self.general();
+        troubles.extend(self.failed.sentence("not uploaded yet"));
+        troubles.extend(self.refused.sentence("not taken"));
+        troubles
+    }
+
+    /// What is wrong with no product in particular.
+    fn general(&self) -> Vec<String> {
         let troubles = [&self.sick, &self.state_trouble, &self.folder_trouble, &self.bucket_trouble];
         let mut troubles: Vec<_> = troubles.into_iter().flatten().cloned().collect();
         troubles.extend(self.notice_trouble.as_ref().map(|why| format!("{} notices wait: {why}", self.notices)));
-        troubles.extend(self.failed.sentence("not uploaded yet"));
-        troubles.extend(self.refused.sentence("not taken"));
         troubles
     }
 
@@ -183,6 +189,7 @@ impl Overview {
         json!({
             "folder": self.folder,
             "bucket": self.bucket,
+            "troubles": self.general(),
             "waiting": self.waiting,
             "unfinished": self.unfinished,
             "in_use": self.in_use.json(),

@@ -1,4 +1,5 @@
-use super::{Listed, Swift, about, expect, insert, parsed};
+use super::answers::{Listed, Segment, parsed};
+use super::{Swift, about, expect, insert, strange};
 use crate::bucket::content::hex;
 use crate::bucket::error::Reason;
 use crate::bucket::http::encoded;
@@ -10,7 +11,6 @@ use jiff::tz::TimeZone;
 use md5::{Digest as _, Md5};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
-use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +18,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const AT_ONCE: usize = 4;
 /// Our uploads among what others keep in the container of segments.
 const MARK: &str = "hostwright-";
-
-/// A line of the manifest that a large object is.
-#[derive(Deserialize)]
-struct Segment {
-    name: Option<String>,
-}
 
 impl Swift {
     /// Gives an upload a name. Segments lie in a container beside the objects', where nobody takes them for objects.
@@ -165,7 +159,7 @@ impl Swift {
         }
         let answer = self.ask(Method::GET, &self.path(key), "multipart-manifest=get", &HeaderMap::new()).await?;
         let text = self.text(expect(answer, &[200]).await?).await?;
-        let segments: Vec<Segment> = parsed(&text)?;
+        let segments: Vec<Segment> = parsed(&text).map_err(strange)?;
         Ok(segments.into_iter().filter_map(|segment| segment.name).collect())
     }
 

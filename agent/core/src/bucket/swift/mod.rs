@@ -1,5 +1,7 @@
 //! A container behind OpenStack Swift's own API.
 
+/// What Swift and Keystone answer.
+mod answers;
 /// Where the configuration is by reference: `clouds.yaml` and `OS_…`.
 mod clouds;
 /// Large objects: segments and the manifest that makes them one.
@@ -16,12 +18,13 @@ use super::file_body::{FileRange, Patience};
 use super::http::{self, encoded};
 use super::limiter::Limiter;
 use super::profile::Profile;
+use super::read::as_told;
 use super::{Object, Put};
 use crate::backoff::Backoff;
 use crate::config::buckets::SwiftBucket;
+use answers::{Listed, Report, parsed};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response};
-use serde::Deserialize;
 use session::Session;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -42,24 +45,6 @@ pub(super) struct Swift {
     patience: Patience,
     limiter: Option<Arc<Limiter>>,
     pub(super) profile: OnceLock<Profile>,
-}
-
-/// An entry of a listing.
-#[derive(Debug, Deserialize)]
-struct Listed {
-    name: Option<String>,
-    #[serde(default)]
-    bytes: u64,
-    hash: Option<String>,
-    last_modified: Option<String>,
-    slo_etag: Option<String>,
-}
-
-/// What is told of a deletion with a manifest.
-#[derive(Debug, Default, Deserialize)]
-struct Report {
-    #[serde(rename = "Errors", default)]
-    errors: Vec<(String, String)>,
 }
 
 impl Swift {
@@ -114,7 +99,11 @@ impl Swift {
     pub(super) async fn get(&self, key: &str, at_most: u64) -> Result<Vec<u8>, Reason> {
         let answer = self.ask(Method::GET, &self.path(key), "", &HeaderMap::new()).await?;
         let answer = expect(answer, &[200]).await?;
-        Incoming::of_http(answer, 0, self.patience.sending, None).collect(at_most).await
+        // The ETag of a large object is that of its segments.
+        let large = answer.headers().contains_key("x-static-large-object");
+        let told = object(key, answer.headers());
+        let all = Incoming::of_http(answer, 0, self.patience.sending, None).collect(at_most).await?;
+        as_told(all, told.sha256.as_deref(), told.etag.as_deref().filter(|_| !large))
     }
 
     pub(super) async fn list(&self, prefix: &str, at_most: usize) -> Result<Vec<Object>, Reason> {
@@ -139,10 +128,9 @@ impl Swift {
             let answer = self.ask(Method::GET, &encoded(container, false), &query, &HeaderMap::new()).await?;
             let answer = expect(answer, &[200, 204]).await?;
             let text = self.text(answer).await?;
-            let page: Vec<Listed> = if text.is_empty() { Vec::new() } else { parsed(&text)? };
-            // Names without a hash are folders that somebody's listing has made up.
-            let full = page.len() == limit;
-            all.extend(page.into_iter().filter(|one| one.name.is_some()));
+            let page = answers::listing(&text).map_err(strange)?;
+            let full = page.told == limit;
+            all.extend(page.named);
             if !full || all.len() >= at_most {
                 return Ok(all);
             }
@@ -167,7 +155,7 @@ impl Swift {
         };
         // It is done while it is told: whoever does not read the answer to its end stops it.
         let text = self.text(answer).await?;
-        let report: Report = if text.trim().is_empty() { Report::default() } else { parsed(&text)? };
+        let report: Report = if text.trim().is_empty() { Report::default() } else { parsed(&text).map_err(strange)? };
         match report.errors.first() {
             None => Ok(()),
             Some(first) => Err(Reason::Busy { code: format!("{} of {:?}", first.1, first.0) }),
@@ -368,7 +356,6 @@ fn object(key: &str, headers: &HeaderMap) -> Object {
     }
 }
 
-fn parsed<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Reason> {
-    serde_json::from_str(text)
-        .map_err(|error| Reason::Busy { code: format!("an answer that is not Swift's ({error})") })
+fn strange(error: String) -> Reason {
+    Reason::Busy { code: format!("an answer that is not Swift's ({error})") }
 }

@@ -1,7 +1,7 @@
+use super::answers;
 use super::clouds::{Login, Proof};
 use crate::bucket::error::Reason;
 use crate::bucket::http;
-use crate::config::buckets::swift::Interface;
 use crate::secret::Secret;
 use jiff::{Timestamp, ToSpan as _};
 use reqwest::Response;
@@ -85,7 +85,8 @@ impl Session {
         let ends = body["token"]["expires_at"].as_str().and_then(|ends| ends.parse::<Timestamp>().ok());
         Ok(Granted {
             token: Secret::new(token),
-            url: store(&body["token"]["catalog"], self.login.region.as_deref(), self.login.interface)?,
+            url: answers::store(&body["token"]["catalog"], self.login.region.as_deref(), self.login.interface.word())
+                .map_err(|cause| Reason::Setup { cause })?,
             ends: ends.unwrap_or_else(|| Timestamp::now() + HOURS.hours()) - MINUTES_LEFT.minutes(),
         })
     }
@@ -125,56 +126,4 @@ fn header(answer: &Response, name: &str) -> Option<String> {
 
 fn strange(url: &str) -> Reason {
     Reason::Setup { cause: format!("what answers at {url} gives no tokens; see that the URL is that of Keystone v3") }
-}
-
-/// The store's URL of the catalogue.
-fn store(catalog: &Value, region: Option<&str>, interface: Interface) -> Result<String, Reason> {
-    let none = Vec::new();
-    let services = catalog.as_array().unwrap_or(&none).iter().filter(|service| service["type"] == "object-store");
-    let endpoints = services.flat_map(|service| service["endpoints"].as_array().unwrap_or(&none));
-    let endpoints: Vec<_> = endpoints.filter(|endpoint| endpoint["interface"] == interface.word()).collect();
-    let name = |endpoint: &Value| {
-        let region = endpoint["region"].as_str().or(endpoint["region_id"].as_str());
-        region.unwrap_or("(no name)").to_owned()
-    };
-    let fits: Vec<_> =
-        endpoints.iter().filter(|endpoint| region.is_none_or(|region| name(endpoint) == region)).collect();
-    let known = || endpoints.iter().map(|endpoint| name(endpoint)).collect::<Vec<_>>().join(", ");
-    let setup = |cause: String| Err(Reason::Setup { cause });
-    match (&fits[..], region) {
-        ([one], _) => {
-            one["url"].as_str().map(|url| url.trim_end_matches('/').to_owned()).ok_or_else(|| strange("the catalogue"))
-        }
-        ([], _) if endpoints.is_empty() => {
-            setup(format!("the project's catalogue has no object-store with an interface {}", interface.word()))
-        }
-        ([], _) => setup(format!("the project's catalogue has no object-store in that region; it has {}", known())),
-        (_, _) => setup(format!("the project has object stores in several regions; name one with region: {}", known())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Interface, store};
-    use serde_json::json;
-
-    #[test]
-    fn the_store_is_that_of_the_region_and_what_cannot_be_chosen_is_said() {
-        let endpoint = |region: &str, interface: &str| json!({"interface": interface, "region": region, "url": format!("https://{region}/v1/AUTH_p/")});
-        let catalog = json!([
-            {"type": "identity", "endpoints": [endpoint("GRA", "public")]},
-            {"type": "object-store", "endpoints": [endpoint("GRA", "public"), endpoint("SBG", "public"), endpoint("GRA", "admin")]},
-        ]);
-        let of = |region, interface| store(&catalog, region, interface).map_err(|reason| reason.to_string());
-        assert_eq!(of(Some("SBG"), Interface::Public), Ok("https://SBG/v1/AUTH_p".into()));
-        assert_eq!(of(None, Interface::Admin), Ok("https://GRA/v1/AUTH_p".into()));
-        for (region, interface, words) in [
-            (None, Interface::Public, "several regions; name one with region: GRA, SBG"),
-            (Some("DE"), Interface::Public, "it has GRA, SBG"),
-            (None, Interface::Internal, "interface internal"),
-        ] {
-            let error = of(region, interface).expect_err(words);
-            assert!(error.contains(words), "{error}");
-        }
-    }
 }

@@ -1,6 +1,3 @@
-use super::Finished;
-use crate::config::values::{FromNode, mismatch};
-use crate::yaml::Node;
 use regex::Regex;
 use std::sync::Arc;
 
@@ -99,12 +96,6 @@ impl KeyTemplate {
     /// Whether the same product gets another key at another time.
     pub fn is_of_the_moment(&self) -> bool {
         self.0.iter().any(|part| matches!(part, KeyPart::Time(Moment::Now, _)))
-    }
-
-    /// What is wrong with `{job_id}` where no job is known.
-    pub(super) fn unknown_job(&self, finished: &Finished) -> Option<String> {
-        let needed = self.0.contains(&KeyPart::JobId) && *finished != Finished::Job;
-        needed.then(|| "{job_id} needs `finished: job`; out of a path take it by {path:REGEX}".to_owned())
     }
 
     /// Names that groups of expressions have go before dates of that name; any other name has to be a group.
@@ -217,14 +208,6 @@ fn time(format: &str) -> Result<String, String> {
         Ok(shown) if !shown.is_empty() => Ok(format.to_owned()),
         Ok(_) => Err("a format such as %Y%m%d is missing behind the ':'".into()),
         Err(error) => Err(format!("{format:?} is no format of a date: {error}")),
-    }
-}
-
-impl FromNode for KeyTemplate {
-    const EXPECTED: &'static str = "a key such as {date}/{path}";
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        Self::parse(node.text().ok_or_else(|| mismatch::<Self>(node))?)
     }
 }
 

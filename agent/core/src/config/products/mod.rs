@@ -119,7 +119,7 @@ impl Product {
         let bucket = section.required::<String>("bucket");
         section.references("bucket", "bucket", known.bucket_names);
         let key = section.or("key", KeyTemplate::path());
-        for problem in missing_label(&key, known.labels).into_iter().chain(key.unknown_job(&finished)) {
+        for problem in missing_label(&key, known.labels).into_iter().chain(unknown_job(&key, &finished)) {
             section.problem_with("key", &problem);
         }
         check_places(&section, [watch.as_ref(), bucket.as_ref().and_then(|name| folder_of(known, name)).as_ref()]);
@@ -205,6 +205,20 @@ fn feeds_itself(watch: &Path, bucket: &Path) -> Option<String> {
     bucket.starts_with(watch).then(|| {
         format!("the bucket's folder {} lies in it, so that every upload would be a new product", bucket.display())
     })
+}
+
+impl FromNode for KeyTemplate {
+    const EXPECTED: &'static str = "a key such as {date}/{path}";
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        Self::parse(node.text().ok_or_else(|| mismatch::<Self>(node))?)
+    }
+}
+
+/// What is wrong with `{job_id}` where no job is known.
+fn unknown_job(key: &KeyTemplate, finished: &Finished) -> Option<String> {
+    let needed = key.0.contains(&KeyPart::JobId) && *finished != Finished::Job;
+    needed.then(|| "{job_id} needs `finished: job`; out of a path take it by {path:REGEX}".to_owned())
 }
 
 #[cfg(test)]

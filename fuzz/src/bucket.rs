@@ -1,0 +1,6 @@
+#[path = "../../agent/core/src/config/products/key.rs"]
+pub mod key;
+#[path = "../../agent/src/products/manifest/format.rs"]
+pub mod manifest;
+#[path = "../../agent/core/src/bucket/swift/answers.rs"]
+pub mod swift;
