@@ -5,6 +5,8 @@ use crate::tls;
 use std::error::Error;
 use std::time::Duration;
 
+/// What the layers of the client say of themselves, which no operator can do anything about.
+const NOISE: [&str; 4] = ["dispatch failure", "io error", "error sending request", "client error (Connect)"];
 const CONNECT: Duration = Duration::from_secs(10);
 /// Stores close connections that rest; ours are closed before most do.
 const IDLE: Duration = Duration::from_secs(20);
@@ -75,7 +77,7 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
         let text = cause.to_string();
         // reqwest's own words name the URL, which the error of the bucket does already.
         let text = text.split_once(" for url (").map_or(text.as_str(), |(text, _)| text).to_owned();
-        if !parts.last().is_some_and(|last| last.contains(&text)) {
+        if !NOISE.contains(&&*text) && !parts.last().is_some_and(|last| last.contains(&text)) {
             parts.push(text);
         }
         next = cause.source();

@@ -100,7 +100,12 @@ fn is_open(one: &Value) -> bool {
 }
 
 fn fetch(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
-    let answer = order(socket, "fetch", "now", &json!({}))?;
+    let answer = order(socket, "fetch", "now", &json!({})).map_err(|error| match error.to_string() {
+        said if said.contains("there is no duty") => {
+            anyhow::anyhow!("nothing is fetched here: no bucket of the configuration has `fetch:`")
+        }
+        _ => error,
+    })?;
     let entries = answer.as_object().context("the agent's answer is not of this version")?;
     match format {
         Format::Json => println!("{answer}"),

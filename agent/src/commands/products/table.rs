@@ -22,6 +22,9 @@ pub(super) fn table(details: &Value) -> String {
             words(&one["folder"]),
             words(&one["bucket"]),
         );
+        for why in one["troubles"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "  trouble: {}", words(why));
+        }
         for sending in one["uploading"].as_array().into_iter().flatten() {
             let (sent, size) = (number(&sending["sent"]), number(&sending["size"]));
             let _ = writeln!(text, "  {} {} → {}", bar(sent, size), shown(&sending["path"]), shown(&sending["key"]));
@@ -109,9 +112,13 @@ pub(super) fn verified(report: &Value) -> String {
     }
     if let Some(why) = report["failed"].as_str() {
         let _ = writeln!(text, "not verified: {why}");
+        if number(&report["files"]) == 0 {
+            return text;
+        }
     }
     let (files, manifests, size) = (number(&report["files"]), number(&report["manifests"]), number(&report["bytes"]));
     let verdict = match number(&report["wrong"]) {
+        0 if report["failed"].is_string() => "those as they say".to_owned(),
         0 => "all as they say".to_owned(),
         wrong => format!("{wrong} wrong"),
     };
@@ -145,13 +152,14 @@ mod tests {
             "uploading": [{"path": "a\nb", "key": "k", "size": 40_000_000, "sent": 10_000_000}],
             "in_use": {"count": 1, "examples": [{"path": "c", "why": "open for writing by pid 7 (x)"}]},
             "failed": {"count": 2, "examples": [{"path": "d", "why": "denied"}]},
-            "refused": {"count": 0, "examples": []},
+            "refused": {"count": 0, "examples": []}, "troubles": ["the store does not answer"],
             "last": {"path": "e", "key": "2026/e", "time": "2026-11-21T10:00:00Z"},
         }});
         assert_eq!(
             table(&details),
             "PRODUCT              UPLOADED  WAITING  SENDING     OPEN   FAILED  FOLDER → BUCKET\n\
              images                     12        3        1        2        2  /in → https://s3/b\n  \
+             trouble: the store does not answer\n  \
              [#####---------------]  25% of 40.0 MB \"a\\nb\" → k\n  \
              failed: d: denied\n  \
              failed: 1 more\n  \
@@ -172,5 +180,7 @@ mod tests {
         let report =
             json!({"files": 2, "manifests": 1, "bytes": 1500, "wrong": 1, "findings": [["k", "it has 1 bytes"]]});
         assert_eq!(verified(&report), "k: it has 1 bytes\n2 files of 1 manifests (1.5 kB) compared: 1 wrong\n");
+        let failed = json!({"files": 0, "manifests": 0, "bytes": 0, "wrong": 0, "failed": "there is no manifest"});
+        assert_eq!(verified(&failed), "not verified: there is no manifest\n");
     }
 }
