@@ -4,11 +4,22 @@ use super::error::{BucketError, Reason};
 use super::{Bucket, Object, Store};
 use crate::backoff::Backoff;
 use crate::config::buckets::Encryption;
-use sha2::{Digest as _, Sha256};
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
 use std::time::Duration;
 
 /// How often a transfer goes on after it was cut off without anything having arrived.
 const FRUITLESS: usize = 4;
+
+/// What was read into memory, if it is what the store told of it.
+pub(super) fn as_told(all: Vec<u8>, sha256: Option<&str>, md5: Option<&str>) -> Result<Vec<u8>, Reason> {
+    let differs = |by: &str| Err(Reason::Fetched { by: by.to_owned() });
+    match (sha256, md5) {
+        (Some(told), _) if !told.eq_ignore_ascii_case(&hex(&Sha256::digest(&all))) => differs("SHA-256"),
+        (None, Some(told)) if !told.eq_ignore_ascii_case(&hex(&Md5::digest(&all))) => differs("MD5"),
+        _ => Ok(all),
+    }
+}
 
 impl Bucket {
     /// Reads an object into memory, if it is there and not larger than `at_most` bytes.
@@ -149,6 +160,24 @@ impl Bucket {
         match opened {
             Err(Reason::Exists) => Err(Reason::Changed),
             other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_told;
+
+    #[test]
+    fn what_was_read_is_what_was_told_or_an_error() {
+        let (md5, sha256) =
+            ("900150983cd24fb0d6963f7d28e17f72", "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD");
+        let told = |sha256, md5| as_told(b"abc".to_vec(), sha256, md5).map_err(|reason| reason.to_string());
+        for (sha256, md5) in [(None, None), (Some(sha256), None), (None, Some(md5)), (Some(sha256), Some("other"))] {
+            assert_eq!(told(sha256, md5), Ok(b"abc".to_vec()));
+        }
+        for (sha256, md5, words) in [(Some("0"), Some(md5), "SHA-256"), (None, Some("0"), "MD5")] {
+            assert!(told(sha256, md5).expect_err(words).contains(words));
         }
     }
 }

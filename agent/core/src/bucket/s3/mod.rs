@@ -26,6 +26,7 @@ use super::file_body::{FileRange, Patience};
 use super::http;
 use super::limiter::Limiter;
 use super::profile::Profile;
+use super::read::as_told;
 use super::{Object, Put};
 use crate::config::buckets::{Encryption, S3Bucket};
 use aws_sdk_s3::Client;
@@ -155,7 +156,11 @@ impl S3 {
     pub(super) async fn get(&self, key: &str, at_most: u64) -> Result<Vec<u8>, Reason> {
         let request = self.client.get_object().bucket(&self.bucket).key(key);
         let answer = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await?;
-        Incoming::of_s3(answer.body, 0, self.patience.sending, None).collect(at_most).await
+        let sha256 = answer.metadata().and_then(|metadata| metadata.get("sha256")).cloned();
+        let plain = has_md5_etag(answer.server_side_encryption()) && answer.sse_customer_algorithm().is_none();
+        let md5 = answer.e_tag().map(unquoted).filter(|etag| plain && is_md5(etag, 1));
+        let all = Incoming::of_s3(answer.body, 0, self.patience.sending, None).collect(at_most).await?;
+        as_told(all, sha256.as_deref(), md5.as_deref())
     }
 
     pub(super) async fn list(&self, prefix: &str, at_most: usize) -> Result<Vec<Object>, Reason> {
