@@ -78,7 +78,7 @@ pub fn store(catalog: &Value, region: Option<&str>, interface: &str) -> Result<S
             url.map(str::to_owned).ok_or_else(|| "the catalogue's object-store has no url".to_owned())
         }
         ([], _) if endpoints.is_empty() => {
-            Err(format!("the project's catalogue has no object-store with an interface {}", interface))
+            Err(format!("the project's catalogue has no object-store with an interface {interface}"))
         }
         ([], _) => Err(format!("the project's catalogue has no object-store in that region; it has {}", known())),
         (_, _) => Err(format!("the project has object stores in several regions; name one with region: {}", known())),

@@ -159,7 +159,7 @@ impl Swift {
         }
         let answer = self.ask(Method::GET, &self.path(key), "multipart-manifest=get", &HeaderMap::new()).await?;
         let text = self.text(expect(answer, &[200]).await?).await?;
-        let segments: Vec<Segment> = parsed(&text).map_err(strange)?;
+        let segments: Vec<Segment> = parsed(&text).map_err(|error| strange(&error))?;
         Ok(segments.into_iter().filter_map(|segment| segment.name).collect())
     }
 

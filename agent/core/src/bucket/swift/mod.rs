@@ -128,7 +128,7 @@ impl Swift {
             let answer = self.ask(Method::GET, &encoded(container, false), &query, &HeaderMap::new()).await?;
             let answer = expect(answer, &[200, 204]).await?;
             let text = self.text(answer).await?;
-            let page = answers::listing(&text).map_err(strange)?;
+            let page = answers::listing(&text).map_err(|error| strange(&error))?;
             let full = page.told == limit;
             all.extend(page.named);
             if !full || all.len() >= at_most {
@@ -155,7 +155,8 @@ impl Swift {
         };
         // It is done while it is told: whoever does not read the answer to its end stops it.
         let text = self.text(answer).await?;
-        let report: Report = if text.trim().is_empty() { Report::default() } else { parsed(&text).map_err(strange)? };
+        let report: Report =
+            if text.trim().is_empty() { Report::default() } else { parsed(&text).map_err(|error| strange(&error))? };
         match report.errors.first() {
             None => Ok(()),
             Some(first) => Err(Reason::Busy { code: format!("{} of {:?}", first.1, first.0) }),
@@ -356,6 +357,6 @@ fn object(key: &str, headers: &HeaderMap) -> Object {
     }
 }
 
-fn strange(error: String) -> Reason {
+fn strange(error: &str) -> Reason {
     Reason::Busy { code: format!("an answer that is not Swift's ({error})") }
 }
