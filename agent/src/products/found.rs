@@ -9,6 +9,9 @@ pub(super) struct Found {
     pub(super) path: Arc<str>,
     /// Of a folder: the size of all, the latest of their times, and a digest of what is in it.
     pub(super) stamp: Stamp,
+    /// Whether it was renamed after its content was written, as far as the kernel's clock ticks: a rename changes the
+    /// inode, which writing does too, but not the content.
+    pub(super) was_renamed: bool,
     pub(super) body: Body,
     /// The job whose outputs it is, as its runner described it.
     pub(super) job: Option<Arc<Map<String, Value>>>,
@@ -40,13 +43,16 @@ pub(super) struct Member {
 
 impl Found {
     pub(super) fn file(path: Arc<str>, stamp: Stamp) -> Self {
-        Self { path, stamp, body: Body::File, job: None }
+        let was_renamed = stamp.ctime > stamp.fingerprint.mtime;
+        Self { path, stamp, was_renamed, body: Body::File, job: None }
     }
 
     /// A folder, of which `own` is the stamp of the folder itself.
     pub(super) fn folder(path: Arc<str>, own: Stamp, contents: Contents) -> Self {
         let stamp = contents.stamp(own);
-        Self { path, stamp, body: Body::Folder(Arc::new(contents)), job: None }
+        // That of the folder itself: a file in it may have been renamed by whoever was still at work.
+        let was_renamed = own.ctime > own.fingerprint.mtime.max(stamp.fingerprint.mtime);
+        Self { path, stamp, was_renamed, body: Body::Folder(Arc::new(contents)), job: None }
     }
 
     /// Its files: path in the watched folder, and stamp.
@@ -121,6 +127,12 @@ mod tests {
         ] {
             assert!(!one.same_content(&other), "{other:?}");
         }
+        let renamed = |ctime: i64| {
+            let members = vec![Member { path: "a".into(), stamp: stamp(1, 8) }];
+            let own = Stamp { ctime: (ctime, 0), ..stamp(9, 7) };
+            Found::folder("f".into(), own, Contents { members, left_out: Vec::new() }).was_renamed
+        };
+        assert!(renamed(9) && !renamed(8));
         assert_eq!(one.files().iter().map(|(path, _)| &**path).collect::<Vec<_>>(), ["f/a", "f/b/c"]);
     }
 }

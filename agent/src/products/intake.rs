@@ -1,5 +1,4 @@
 use super::claims::{Claim, Claims, Owner};
-use super::folder::Stamp;
 use super::found::Found;
 use super::key::{check, numbered};
 use super::piece::check_keys;
@@ -177,7 +176,7 @@ impl Intake {
                 }
                 return *has_sign;
             }
-            Finished::Renamed if said || was_renamed(&stamp) => return true,
+            Finished::Renamed if said || found.was_renamed => return true,
             Finished::Renamed => NOT_RENAMED,
             Finished::Quiet(quiet) => *quiet,
         };
@@ -247,9 +246,4 @@ impl Drop for Intake {
     fn drop(&mut self) {
         self.claims.give_back_all(&self.product);
     }
-}
-
-/// A rename changes the inode, which writing does too, but not the content: as far as the kernel's clock ticks.
-fn was_renamed(stamp: &Stamp) -> bool {
-    stamp.ctime > stamp.fingerprint.mtime
 }
