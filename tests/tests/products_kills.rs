@@ -1,0 +1,126 @@
+//! SIGKILL at each stage of an upload, which a front before the store makes the agent stand still in: afterwards the
+//! bucket holds the product whole, once, and no part of an upload that was cut off.
+
+/// A folder that is watched by a real agent.
+mod product_site;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use hostwright_tests::engines::Swift;
+use hostwright_tests::front::{Front, Moment};
+use hostwright_tests::receivers::http_server::{HttpServer, Reply};
+use hostwright_tests::wait::eventually;
+use product_site::{LIMIT, Site, produce};
+
+/// Three parts, and a small file beside them.
+const LARGE: u64 = 20 << 20;
+const PARTS: usize = 3;
+
+/// A stage: its name, what the request has in its first line, and when it stands still.
+type Stage = (&'static str, &'static [&'static str], Moment);
+const STAGES: [Stage; 9] = [
+    ("found", &["GET ", "list-type=2"], Moment::Before),
+    ("sealed", &["POST ", "?uploads"], Moment::Before),
+    ("begun", &["POST ", "?uploads"], Moment::After),
+    ("first-part", &["partNumber=1"], Moment::Before),
+    ("part-sent", &["partNumber=2"], Moment::After),
+    ("all-parts-sent", &["POST ", "uploadId="], Moment::Before),
+    ("completed", &["POST ", "uploadId="], Moment::After),
+    ("before-manifest", &["PUT ", "_manifest.json"], Moment::Before),
+    ("manifest", &["PUT ", "_manifest.json"], Moment::After),
+];
+
+#[test]
+fn killed_at_each_stage_of_an_upload_the_product_is_whole_and_there_once() -> Result<()> {
+    let swift = Swift::start()?;
+    swift.create_bucket("images")?;
+    let front = Front::start(&swift.endpoint(), None)?;
+    let buckets = format!("b: {{endpoint: '{}', bucket: images, credentials: {{env_prefix: TEST}}}}", front.endpoint());
+    let product = "p: {watch: FOLDER/in, bucket: b, product: folder, quiet: 300ms, afterwards: delete}";
+    let mut site = Site::start(&buckets, product)?;
+    site.agent.wait_ready(LIMIT)?;
+    let mut wanted = BTreeMap::new();
+    for (number, (name, words, moment)) in STAGES.into_iter().enumerate() {
+        // What is found waits while the bucket is asked for the first time.
+        let at_start = name == "found";
+        if at_start {
+            site.agent.kill9()?;
+        }
+        let hold = front.hold(words, moment);
+        let made = site.path("making");
+        fs::create_dir(&made)?;
+        wanted.insert(format!("{name}/large.tif"), produce(&made.join("large.tif"), LARGE)?);
+        wanted.insert(format!("{name}/a b"), produce(&made.join("a b"), 1000)?);
+        fs::rename(made, site.path("in").join(name))?;
+        if at_start {
+            site.agent.start_again()?;
+        }
+        hold.wait(LIMIT).with_context(|| name)?;
+        if at_start {
+            site.wait("it is found", |p| p["waiting"] == 1)?;
+        }
+        site.agent.kill9()?;
+        drop(hold);
+        let seen = swift.keys("images")?;
+        let is_whole = seen.iter().any(|key| *key == format!("{name}/_manifest.json"));
+        ensure!(is_whole == (name == "manifest"), "{name}: {seen:?}");
+        site.agent.start_again()?;
+        site.wait_uploaded(number as u64 + 1).with_context(|| name)?;
+    }
+    eventually("all is deleted here", LIMIT, || Ok(fs::read_dir(site.path("in"))?.next().is_none()).and_then(must))?;
+    for (key, content) in &wanted {
+        let stored = swift.object("images", &key.replace(' ', "%20"))?;
+        ensure!(stored.as_ref() == Some(content), "{key} differs");
+    }
+    let keys = swift.keys("images")?;
+    let expected = wanted.len() + STAGES.len();
+    ensure!(keys.iter().filter(|key| !key.starts_with(".hostwright-probe")).count() == expected, "{keys:?}");
+    let parts = swift.keys("images+segments")?;
+    for (name, ..) in STAGES {
+        let own = parts.iter().filter(|part| part.starts_with(&format!("{name}/"))).count();
+        ensure!(own == PARTS, "{name}: {parts:?}");
+    }
+    let (text, well) = site.products(&["verify", "--deep", ""])?;
+    ensure!(well && text.contains("18 files of 9 manifests"), "{text}");
+    Ok(())
+}
+
+fn must(holds: bool) -> Result<()> {
+    ensure!(holds, "not yet");
+    Ok(())
+}
+
+#[test]
+fn killed_while_somebody_is_told_he_is_told_again_with_the_same_id() -> Result<()> {
+    let (ids, silent) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(true)));
+    let (noted, waits, heard) = (ids.clone(), silent.clone(), Arc::new(AtomicUsize::new(0)));
+    let hears = heard.clone();
+    let catalogue = HttpServer::start(move |request| {
+        let id = request.header("webhook-id").unwrap_or_default().to_owned();
+        noted.lock().unwrap_or_else(|error| error.into_inner()).push(id);
+        hears.fetch_add(1, Ordering::SeqCst);
+        while waits.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Reply::new(204, "")
+    })?;
+    let notice = format!("notice: {{webhook: {{url: '{}/p', secret: {{env: TEST_SECRET_KEY}}}}}}", catalogue.url());
+    let product = format!("p: {{watch: FOLDER/in, bucket: b, finished: renamed, {notice}}}");
+    let mut site = Site::start("b: 'file://FOLDER/out'", &product)?;
+    site.agent.wait_ready(LIMIT)?;
+    let content = produce(&site.path("in/a.tif"), 1000)?;
+    eventually("the catalogue is told", LIMIT, || must(heard.load(Ordering::SeqCst) == 1))?;
+    site.agent.kill9()?;
+    silent.store(false, Ordering::SeqCst);
+    site.agent.start_again()?;
+    eventually("it is told again", LIMIT, || must(heard.load(Ordering::SeqCst) >= 2))?;
+    site.wait("nothing waits", |p| p["notices"] == 0 && p["waiting"] == 0)?;
+    let ids = ids.lock().unwrap_or_else(|error| error.into_inner()).clone();
+    ensure!(ids.iter().all(|id| *id == ids[0] && !id.is_empty()), "{ids:?}");
+    site.wait_file("out/a.tif", &content)
+}
