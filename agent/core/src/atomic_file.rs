@@ -26,14 +26,28 @@ pub fn replace_with(
     mode: u32,
     prepare: impl FnOnce(&File) -> io::Result<()>,
 ) -> io::Result<()> {
+    replace_one_of_many(path, content, mode, prepare)?;
+    sync_parent(path)
+}
+
+/// As [`replace_with`] for one of many files: who calls it fsyncs their folder when all are there. After a power cut
+/// before that, the file is the old one or the new one.
+///
+/// # Errors
+/// As [`replace_with`].
+pub fn replace_one_of_many(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
     let result = write_new(&temporary, content, mode, prepare).and_then(|()| std::fs::rename(&temporary, path));
     if result.is_err() {
         // What counts is the first error; a leftover would only be overwritten by the next attempt.
         let _ = std::fs::remove_file(&temporary);
     }
-    result?;
-    sync_parent(path)
+    result
 }
 
 /// Fsyncs the folder that holds `path`, which makes a rename, creation or removal in it durable.

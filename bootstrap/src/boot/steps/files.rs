@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A file to whose end something is added is read and written as a whole.
@@ -53,6 +53,10 @@ impl Notes {
 
     fn note(&mut self, key: &str, progress: Progress) -> Result<(), Failure> {
         self.files.insert(key.to_owned(), progress);
+        self.store()
+    }
+
+    fn store(&mut self) -> Result<(), Failure> {
         self.state.store(&self.files).map_err(|error| told(&error))
     }
 }
@@ -68,24 +72,31 @@ impl Action for WriteFiles {
         let notes = RefCell::new(Notes::load(context, self.name, &keys).map_err(|error| told(&error))?);
         let items: Vec<_> = self.files.iter().zip(&keys).enumerate().collect();
         let name = |(_, (file, _)): &(usize, (&WriteFile, _))| file.path.display().to_string();
-        each(&items, name, |(index, (file, key))| {
+        let all = each(&items, name, |(index, (file, key))| {
             let mut notes = notes.borrow_mut();
             let progress = notes.files.get(*key).copied();
             if progress == Some(Progress::Done) {
                 return Ok(());
             }
-            if !file.append {
-                // What was appended to it before is gone with it.
-                let later = items[index + 1..].iter().filter(|(_, (later, _))| later.path == file.path);
-                for (_, (_, key)) in later {
-                    notes.files.remove(*key);
-                }
+            if file.append {
+                notes.note(key, Progress::Begun)?;
+                write(context, file, progress.is_some())?;
+                return notes.note(key, Progress::Done);
             }
-            notes.note(key, Progress::Begun)?;
-            write(context, file, progress.is_some())?;
-            notes.note(key, Progress::Done)
-        })?;
-        Ok(Outcome::Done)
+            // What was appended to it before is gone with it.
+            let later = items[index + 1..].iter().filter(|(_, (later, _))| later.path == file.path);
+            for (_, (_, key)) in later {
+                notes.files.remove(*key);
+            }
+            // Written as a whole, it may be written again after a cut: the note is on disk with those of the others.
+            write(context, file, false)?;
+            notes.files.insert((*key).clone(), Progress::Done);
+            Ok(())
+        });
+        let folders: BTreeSet<_> = self.files.iter().filter_map(|file| file.path.parent()).collect();
+        let there = folders.into_iter().filter(|folder| context.host.path(folder).is_dir());
+        let synced = there.map(|folder| place::sync(context, folder)).find(Result::is_err).unwrap_or(Ok(()));
+        all.and(synced.and_then(|()| notes.into_inner().store())).map(|()| Outcome::Done)
     }
 }
 
@@ -107,7 +118,8 @@ fn write(context: &Context<'_>, file: &WriteFile, was_begun: bool) -> Result<(),
     if !(file.append && was_begun && content.ends_with(&wanted)) {
         content.extend_from_slice(&wanted);
     }
-    place::File { path: &file.path, content: &content, mode: file.mode, owner }.place(context)
+    let place = place::File { path: &file.path, content: &content, mode: file.mode, owner };
+    if file.append { place.place(context) } else { place.place_one_of_many(context) }
 }
 
 /// Its content: from its source, or what is given for when that cannot be had.

@@ -71,6 +71,14 @@ impl Folder {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd())).join(name)
     }
 
+    /// Makes that what was put into it is there after a power cut.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
     /// The content of a file in it, if there is one. Neither a link nor anything but an ordinary file is read.
     ///
     /// # Errors

@@ -40,13 +40,22 @@ impl<'a> File<'a> {
     /// # Errors
     /// The file system refuses.
     pub fn place(&self, context: &Context<'_>) -> Result<(), Failure> {
+        self.place_one_of_many(context).and_then(|()| self.sync_folder(context))
+    }
+
+    /// As [`Self::place`], but only [`sync`] of its folder makes that it is there after a power cut: once for all files
+    /// of a folder.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn place_one_of_many(&self, context: &Context<'_>) -> Result<(), Failure> {
         let placed = || -> io::Result<()> {
             let folder = Folder::open_or_make(context.host, self.path.parent().unwrap_or(Path::new("/")))?;
             let path = folder.path(self.path.file_name().unwrap_or_default());
             if context.resumed {
                 atomic_file::remove_unfinished(&path)?;
             }
-            atomic_file::replace_with(&path, self.content, self.mode, |file| match self.owner {
+            atomic_file::replace_one_of_many(&path, self.content, self.mode, |file| match self.owner {
                 // Whoever works on a tree of his own keeps its files.
                 (Some(0) | None, Some(0) | None) if !nix::unistd::geteuid().is_root() => Ok(()),
                 (user, group) => fchown(file, user, group),
@@ -54,4 +63,17 @@ impl<'a> File<'a> {
         };
         placed().map_err(|error| Failure::io(format!("write {}", self.path.display()), &error))
     }
+
+    fn sync_folder(&self, context: &Context<'_>) -> Result<(), Failure> {
+        sync(context, self.path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+/// Makes that files which were put into a folder are there after a power cut.
+///
+/// # Errors
+/// The file system refuses.
+pub fn sync(context: &Context<'_>, folder: &Path) -> Result<(), Failure> {
+    let synced = Folder::open_or_make(context.host, folder).and_then(|folder| folder.sync());
+    synced.map_err(|error| Failure::io(format!("write to {}", folder.display()), &error))
 }
