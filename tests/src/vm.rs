@@ -83,6 +83,11 @@ pub struct Vm {
 impl Vm {
     /// Creates it; does not wait for its boot.
     pub fn up(user_data: &str, key: SshKey, forwards: Forwards) -> Result<Self> {
+        Self::up_with(user_data, key, forwards, &[])
+    }
+
+    /// Creates it with further arguments for `up`.
+    pub fn up_with(user_data: &str, key: SshKey, forwards: Forwards, further: &[&str]) -> Result<Self> {
         // The disk lives there: not the temporary folder, which may be a tmpfs.
         let mut vm = Self { folder: tempfile::tempdir_in("/var/tmp")?, key, forwards, said_at_start: String::new() };
         let file = vm.folder.path().join("user-data.yaml");
@@ -91,12 +96,22 @@ impl Vm {
         up.args(["--name", NAME, "--memory", "1536", "--cpus", "2", "--image"])
             .arg(image()?)
             .arg("--user-data")
-            .arg(&file);
+            .arg(&file)
+            .args(further);
         for (port, guest) in &vm.forwards.0 {
             up.arg("--forward").arg(format!("{}:{guest}", port.number()));
         }
         vm.said_at_start = run(&mut up)?;
         Ok(vm)
+    }
+
+    /// Waits until bootstrap has told `times` times on the console what became of a boot, well or not.
+    pub fn wait_reported(&self, times: usize, timeout: Duration) -> Result<()> {
+        eventually("bootstrap tells how a boot ended", timeout, || {
+            let console = self.console();
+            let told = ["is configured", "is NOT configured"].map(|words| console.matches(words).count());
+            if told.iter().sum::<usize>() >= times { Ok(()) } else { bail!("the console ends: {}", tail(&console)) }
+        })
     }
 
     /// What `up` printed.

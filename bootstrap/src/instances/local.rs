@@ -76,6 +76,7 @@ fn order(arguments: &UpArguments, user_data: Vec<u8>) -> anyhow::Result<Order> {
         image,
         image_format: info.format,
         disk_bytes,
+        volumes: arguments.volume.clone(),
         memory,
         cpus,
         forwards: arguments.forward.clone(),
@@ -126,7 +127,9 @@ fn apply(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
         let path = folder.join(path);
         atomic_file::replace(&path, content, 0o600).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    qemu::run(QEMU_IMG, &plan.qemu_img, folder).context("cannot make the VM's disk")?;
+    for arguments in &plan.qemu_img {
+        qemu::run(QEMU_IMG, arguments, folder).context("cannot make the VM's disks")?;
+    }
     qemu::run(QEMU, &plan.qemu, folder).context("cannot start the VM")?;
     Ok(())
 }

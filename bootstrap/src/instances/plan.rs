@@ -33,6 +33,8 @@ pub struct Order {
     pub image_format: String,
     /// The size of the VM's disk.
     pub disk_bytes: u64,
+    /// The sizes of further disks, which are empty.
+    pub volumes: Vec<u64>,
     /// The VM's memory in MiB.
     pub memory: u32,
     /// The VM's processors.
@@ -61,8 +63,8 @@ pub struct Kernel {
 pub struct Plan {
     /// Files, all for the owner alone.
     pub files: Vec<PlannedFile>,
-    /// Arguments of qemu-img, which makes the disk.
-    pub qemu_img: Vec<String>,
+    /// Arguments of qemu-img, which makes a disk each time.
+    pub qemu_img: Vec<Vec<String>>,
     /// Arguments of QEMU, which is started in the instance's folder and detaches itself.
     pub qemu: Vec<String>,
 }
@@ -85,7 +87,7 @@ impl std::fmt::Debug for PlannedFile {
 pub fn plan(order: &Order, accelerator: Accelerator, folder: &str) -> Plan {
     Plan {
         files: seed::files(&order.name, &order.instance_id, &order.user_data),
-        qemu_img: disk(order, folder),
+        qemu_img: [vec![disk(order, folder)], volumes(order, folder)].concat(),
         qemu: [process(order, folder), machine(order, accelerator), devices(order, folder), kernel(order)].concat(),
     }
 }
@@ -97,6 +99,16 @@ fn disk(order: &Order, folder: &str) -> Vec<String> {
     let mut arguments = words(&create);
     arguments.extend([format!("{folder}/{}", file::DISK), size]);
     arguments
+}
+
+fn volume(folder: &str, at: usize) -> String {
+    format!("{folder}/volume-{}.qcow2", at + 1)
+}
+
+fn volumes(order: &Order, folder: &str) -> Vec<Vec<String>> {
+    let create =
+        |(at, size): (usize, &u64)| words(&["create", "-q", "-f", "qcow2", &volume(folder, at), &size.to_string()]);
+    order.volumes.iter().enumerate().map(create).collect()
 }
 
 /// The pid file's absolute path is also what this very process is recognised by later.
@@ -120,11 +132,18 @@ fn devices(order: &Order, folder: &str) -> Vec<String> {
         "file": {"driver": "file", "filename": format!("{folder}/{}", file::DISK), "discard": "unmap"}});
     let seed = json!({"driver": "vvfat", "node-name": "seed", "read-only": true,
         "dir": format!("{folder}/{}", seed::FOLDER), "label": seed::LABEL});
+    let mut volumes = Vec::new();
+    for at in 0..order.volumes.len() {
+        let node = json!({"driver": "qcow2", "node-name": format!("volume{at}"), "discard": "unmap",
+            "file": {"driver": "file", "filename": volume(folder, at), "discard": "unmap"}});
+        let device = format!("virtio-blk-pci,drive=volume{at}");
+        volumes.extend(words(&["-blockdev", &node.to_string(), "-device", &device]));
+    }
     let console = format!("file,id=console,path={}", file::CONSOLE);
     let forwards: String =
         order.forwards.iter().map(|f| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", f.host, f.guest)).collect();
     let network = format!("user,id=network{forwards}");
-    words(&[
+    let fixed = words(&[
         "-chardev",
         &console,
         "-serial",
@@ -146,7 +165,8 @@ fn devices(order: &Order, folder: &str) -> Vec<String> {
         "rng-random,id=random,filename=/dev/urandom",
         "-device",
         "virtio-rng-pci,rng=random",
-    ])
+    ]);
+    [fixed, volumes].concat()
 }
 
 fn kernel(order: &Order) -> Vec<String> {
@@ -175,6 +195,7 @@ mod tests {
             image: "/images/debian, twelve.qcow2".into(),
             image_format: "qcow2".into(),
             disk_bytes: 4 << 30,
+            volumes: vec![1 << 30],
             memory: 1024,
             cpus: 2,
             forwards: vec![Forward { host: 0, guest: 22 }, Forward { host: 9100, guest: 9100 }],
@@ -201,7 +222,10 @@ mod tests {
     fn the_disk_is_an_overlay_that_leaves_the_image_untouched() {
         let expected =
             "create -q -f qcow2 -F qcow2 -b /images/debian, twelve.qcow2 /state/basegun/disk.qcow2 4294967296";
-        assert_eq!(plan(&order(), Accelerator::Tcg, "/state/basegun").qemu_img.join(" "), expected);
+        let plan = plan(&order(), Accelerator::Tcg, "/state/basegun");
+        assert_eq!(plan.qemu_img[0].join(" "), expected);
+        assert_eq!(plan.qemu_img[1].join(" "), "create -q -f qcow2 /state/basegun/volume-1.qcow2 1073741824");
+        assert!(values(&plan, "-blockdev")[2].contains("/state/basegun/volume-1.qcow2"));
     }
 
     #[test]
