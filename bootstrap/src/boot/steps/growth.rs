@@ -48,6 +48,12 @@ impl Action for Grow {
         if rooms.is_empty() {
             return Ok(Outcome::Skipped("no partition has space behind it".into()));
         }
+        if !self.growth.is_said && context.host.program("sfdisk").is_none() {
+            let device = rooms[0].device.display();
+            return Ok(Outcome::Skipped(format!(
+                "{device} could grow, but there is no sfdisk: the package fdisk has it"
+            )));
+        }
         each(&rooms, |room| room.device.display().to_string(), |room| self.grow(context, room))?;
         Ok(Outcome::Done)
     }
