@@ -1,5 +1,5 @@
 use super::command::Run;
-use super::storage::{Signature, device, is_clouds_name, partition, partitions, signature};
+use super::storage::{Signature, device, is_clouds_name, partition, partitions, signature, size};
 use super::{Action, Context, Failure, Outcome, each};
 use crate::boot::userdata::disks::{Disks, Filesystem, Layout, Partition, Table};
 use serde::Serialize;
@@ -42,21 +42,16 @@ fn resolved(context: &Context<'_>, disks: &Disks, name: &str) -> Result<Option<P
 }
 
 fn partition_disk(context: &Context<'_>, disks: &Disks, table: &Table) -> Result<(), Failure> {
-    let script = match &table.layout {
+    let whole = [(100, None)];
+    let parts = match &table.layout {
         Layout::Nothing => return Ok(()),
-        Layout::Remove => {
-            let Some(disk) = resolved(context, disks, &table.disk)? else { return Ok(()) };
-            return run(context, "wipefs", &["--all", "--force"], &disk, None);
-        }
-        Layout::Whole => script(table.gpt, &[(100, None)]),
-        Layout::Parts(parts) => script(table.gpt, parts),
+        Layout::Remove => None,
+        Layout::Whole => Some(&whole[..]),
+        Layout::Parts(parts) => Some(&parts[..]),
     };
     let Some(disk) = resolved(context, disks, &table.disk)? else { return Ok(()) };
-    let wanted = match &table.layout {
-        Layout::Parts(parts) => parts.len(),
-        _ => 1,
-    };
-    if partitions(context.host, &disk).len() == wanted && !table.overwrite {
+    let Some(parts) = parts else { return run(context, "wipefs", &["--all", "--force"], &disk, None) };
+    if partitions(context.host, &disk).len() == parts.len() && !table.overwrite {
         return Ok(()); // as it was left, by this step or by the image
     }
     let found = signature(context.host, &disk)?;
@@ -66,6 +61,7 @@ fn partition_disk(context: &Context<'_>, disks: &Disks, table: &Table) -> Result
             "say overwrite: true if all of it may be lost",
         ));
     }
+    let script = script(table.gpt, parts, size(context.host, &disk));
     run(context, "sfdisk", &["--wipe", "always", "--wipe-partitions", "always"], &disk, Some(script.into_bytes()))?;
     wait_for(context, &partition(&disk, 1))
 }
@@ -75,12 +71,14 @@ fn described(found: &Signature) -> String {
     if found.label.is_empty() { kind.clone() } else { format!("{kind}, label {}", found.label) }
 }
 
-/// What sfdisk reads: each partition by its percentage, the last one to the end.
-fn script(gpt: bool, parts: &[(u32, Option<String>)]) -> String {
+/// What sfdisk reads: each partition by its share of the disk, the last one to the end. Percentages are for sfdisk 2.39
+/// and later.
+fn script(gpt: bool, parts: &[(u32, Option<String>)], disk_mib: u64) -> String {
     let mut script = format!("label: {}\n", if gpt { "gpt" } else { "dos" });
     let last = parts.len().saturating_sub(1);
     for (at, (percent, kind)) in parts.iter().enumerate() {
-        let size = if at == last { String::new() } else { format!("size={percent}%, ") };
+        let mib = disk_mib * u64::from(*percent) / 100;
+        let size = if at == last { String::new() } else { format!("size={mib}MiB, ") };
         script.push_str(&format!("{size}type={}\n", kind.as_deref().map_or("L".to_owned(), |kind| type_of(gpt, kind))));
     }
     script
@@ -237,7 +235,7 @@ fn own_command(context: &Context<'_>, fs: &Filesystem, device: &Path) -> Result<
 #[cfg(test)]
 mod tests {
     use super::super::{Action as _, Context};
-    use super::{MakeFilesystems, PartitionDisks, script};
+    use super::{MakeFilesystems, PartitionDisks, run, script, size};
     use crate::boot::host::Host;
     use crate::boot::steps::storage::signature;
     use crate::boot::userdata;
@@ -292,6 +290,9 @@ mod tests {
         let refused = PartitionDisks::new(&table).run(&context).expect_err("refused");
         assert!(refused.why.contains("holds something already"), "{refused:?}");
         make("fs_setup: [{device: DISK, filesystem: swap, overwrite: true}]").expect("made anew");
+        let input = script(true, &[(50, None), (50, None)], size(&host, Path::new(&disk.device)));
+        run(&context, "sfdisk", &["--no-act", "--force"], Path::new(&disk.device), Some(input.into_bytes()))
+            .expect("sfdisk understands it");
         assert_eq!(signature(&host, Path::new(&disk.device)).expect("looked at").kind, "swap");
         make("fs_setup: [{device: ephemeral0, filesystem: ext4}]").expect("only some clouds have it");
         let missing = make("fs_setup: [{device: vdzz, filesystem: ext4}]").expect_err("refused");
@@ -300,9 +301,9 @@ mod tests {
 
     #[test]
     fn partitions_are_said_as_sfdisk_reads_them() {
-        assert_eq!(script(false, &[(100, None)]), "label: dos\ntype=L\n");
+        assert_eq!(script(false, &[(100, None)], 100), "label: dos\ntype=L\n");
         let parts = [(33, None), (33, Some("82".to_owned())), (34, Some("8e00".to_owned()))];
-        assert_eq!(script(true, &parts), "label: gpt\nsize=33%, type=L\nsize=33%, type=S\ntype=V\n");
-        assert_eq!(script(false, &parts[2..]), "label: dos\ntype=8e\n");
+        assert_eq!(script(true, &parts, 1000), "label: gpt\nsize=330MiB, type=L\nsize=330MiB, type=S\ntype=V\n");
+        assert_eq!(script(false, &parts[2..], 1000), "label: dos\ntype=8e\n");
     }
 }

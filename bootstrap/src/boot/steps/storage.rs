@@ -81,6 +81,14 @@ pub fn partitions(host: &Host, disk: &Path) -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
+/// The size of a disk in MiB; none where the kernel does not tell.
+pub fn size(host: &Host, disk: &Path) -> u64 {
+    let real = host.path(disk).canonicalize().unwrap_or_else(|_| disk.to_owned());
+    let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let sectors = std::fs::read_to_string(host.sys(&format!("class/block/{name}/size"))).unwrap_or_default();
+    sectors.trim().parse::<u64>().unwrap_or(0) / 2048
+}
+
 /// A device by the names that people give it: `/dev/vdb`, `vdb`, `xvdb1`, `LABEL=data`, `UUID=…`.
 pub fn device(name: &str) -> Option<PathBuf> {
     for (start, folder) in

@@ -15,6 +15,8 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// A volume is attached a moment after the machine starts.
 const ATTACHED: Duration = Duration::from_secs(20);
 const MAX_KEY: u64 = 8 << 20;
+const TPM_DEVICE: &str = "/dev/tpmrm0";
+const NEEDS_TPM: &str = "a volume with key: tpm2 needs a machine with a TPM 2.0; else name a key file";
 const TPM: &str = "/usr/lib/systemd/systemd-cryptsetup";
 
 /// An encrypted volume: made once on an empty device, opened and mounted at each boot, never made again over anything.
@@ -117,6 +119,10 @@ impl OpenVolume {
         let noted = |path: &Path| {
             atomic_file::replace(path, b"", 0o600).map_err(|e| Failure::io("note that a volume is made", &e))
         };
+        // Else the device would be left with a key that nobody has.
+        if key.is_none() && !context.host.path(TPM_DEVICE).exists() {
+            return Err(Failure::new("this machine has no TPM 2.0", NEEDS_TPM));
+        }
         noted(&begun)?;
         match key {
             Some(key) => self.format(context, device, key.to_vec())?,
@@ -151,7 +157,7 @@ impl OpenVolume {
             self.run(context, &["systemd-cryptenroll", &unlock, "--wipe-slot=password", &path], None)
         });
         let _ = std::fs::remove_file(&here); // it lies in memory and opens nothing any more
-        enrolled.map_err(|failure| Failure::new(failure.why, "a volume with key: tpm2 needs a machine with a TPM 2.0"))
+        enrolled.map_err(|failure| Failure::new(failure.why, NEEDS_TPM))
     }
 
     fn random_key(&self) -> std::io::Result<Vec<u8>> {
