@@ -6,6 +6,8 @@
 pub mod basegun;
 /// A machine that is a folder, for boots that touch nothing else.
 pub mod boot_tree;
+/// A small root file system with busybox for a shell, on which `boot` works.
+pub mod busybox_root;
 /// Certificates for servers on loopback and their clients.
 pub mod certificates;
 /// An agent with the containers duty alone, its Compose file, and who asks its services.

@@ -170,6 +170,11 @@ impl Drop for Boot {
     }
 }
 
+/// The same root file system as a folder, which nobody may write to.
+pub fn root_folder() -> Result<PathBuf> {
+    Ok(root_archive()?.with_file_name("rootfs"))
+}
+
 fn root_archive() -> Result<PathBuf> {
     let beside_binaries =
         binary("hostwright-agent")?.parent().and_then(Path::parent).map(|target| target.join("image"));

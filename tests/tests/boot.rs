@@ -1,19 +1,15 @@
 //! `hostwright-bootstrap boot`: killed at any moment and resumed, and for real under systemd.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use hostwright_tests::busybox_root::{BusyboxRoot, outcomes};
 use hostwright_tests::nspawn::Machine;
-use hostwright_tests::process::binary;
 use hostwright_tests::wait::eventually;
-use serde_json::Value;
-use tempfile::TempDir;
 
 const BOOT: Duration = Duration::from_secs(120);
 
@@ -39,114 +35,18 @@ hostwright:
   metrics: {listen: '127.0.0.1:9100'}
 "#;
 
-/// A small root file system with busybox for a shell, beside a `/proc` that says which boot this is.
-struct Tree {
-    folder: TempDir,
-}
-
-impl Tree {
-    fn new() -> Result<Self> {
-        ensure!(nix::unistd::geteuid().is_root(), "commands of a tree run in a chroot: run the tests as root");
-        let tree = Self { folder: tempfile::tempdir()? };
-        let root = tree.root();
-        for folder in ["bin", "etc", "opt", "dev", "usr/bin", "var/lib/cloud/seed/nocloud"] {
-            fs::create_dir_all(root.join(folder))?;
-        }
-        fs::copy("/bin/busybox", root.join("bin/busybox")).context("tests/setup.sh installs busybox-static")?;
-        for applet in ["sh", "sleep", "mv"] {
-            symlink("busybox", root.join("bin").join(applet))?;
-        }
-        fs::write(root.join("etc/fstab"), "# fstab\n")?;
-        fs::write(root.join("usr/bin/hostwright-agent"), "")?;
-        fs::write(root.join("var/lib/cloud/seed/nocloud/meta-data"), "instance-id: i-1\n")?;
-        fs::write(root.join("var/lib/cloud/seed/nocloud/user-data"), RESUMABLE)?;
-        for folder in ["proc/sys/kernel/random", "sys/class/block"] {
-            fs::create_dir_all(tree.folder.path().join(folder))?;
-        }
-        fs::write(tree.folder.path().join("proc/cmdline"), "quiet\n")?;
-        Ok(tree)
-    }
-
-    fn root(&self) -> std::path::PathBuf {
-        self.folder.path().join("root")
-    }
-
-    /// Runs `boot`; after `cut` everything that it started is killed at once, as by a power cut.
-    fn boot(&self, number: u32, cut: Option<Duration>) -> Result<ExitStatus> {
-        let proc = self.folder.path().join("proc");
-        fs::write(proc.join("sys/kernel/random/boot_id"), format!("boot-{number}\n"))?;
-        // The first process of a process namespace takes the others with it.
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child=KILL", "--"]).arg(binary("hostwright-bootstrap")?).arg("boot");
-        command
-            .arg("--root")
-            .arg(self.root())
-            .arg("--proc")
-            .arg(&proc)
-            .arg("--sys")
-            .arg(self.folder.path().join("sys"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        if let Some(cut) = cut {
-            // The moment is what is varied here, so there is no condition to wait for.
-            std::thread::sleep(cut);
-            child.kill()?;
-        }
-        // Its end: unshare's own comes a little before.
-        let mut console = String::new();
-        child.stdout.take().context("piped above")?.read_to_string(&mut console)?;
-        Ok(child.wait()?)
-    }
-
-    /// Every file with mode, owner and content, without what bootstrap keeps for itself.
-    fn snapshot(&self) -> Result<BTreeMap<String, String>> {
-        let mut found = BTreeMap::new();
-        collect(&self.root(), &self.root(), &mut found)?;
-        found.retain(|path, _| !path.starts_with("var/lib/hostwright") && !path.starts_with("run/"));
-        Ok(found)
-    }
-
-    fn was_cut_off_in_a_command(&self) -> Result<bool> {
-        let journal = self.root().join("var/lib/hostwright/bootstrap/i-1/journal");
-        let text = if journal.exists() { fs::read_to_string(journal)? } else { String::new() };
-        let last = text.lines().rfind(|line| line.ends_with('}') && line.contains("\"step\":")).unwrap_or_default();
-        Ok(last.contains("\"step\":\"runcmd") && last.contains("\"state\":\"running\""))
-    }
-
-    fn report(&self) -> Result<Value> {
-        Ok(serde_json::from_slice(&fs::read(self.root().join("var/lib/hostwright/bootstrap/i-1/report.json"))?)?)
-    }
-}
-
-fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<String, String>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let metadata = path.symlink_metadata()?;
-        let name = path.strip_prefix(root)?.display().to_string();
-        let content = match () {
-            () if metadata.is_symlink() => fs::read_link(&path)?.display().to_string(),
-            () if metadata.is_dir() => String::new(),
-            () if name == "bin/busybox" => String::new(),
-            () => fs::read_to_string(&path)?,
-        };
-        found.insert(name, format!("{:o} {}:{} {content}", metadata.mode(), metadata.uid(), metadata.gid()));
-        if metadata.is_dir() {
-            collect(root, &path, found)?;
-        }
-    }
-    Ok(())
-}
-
-fn outcomes(report: &Value) -> Vec<(String, String, u64)> {
-    let steps = report["steps"].as_array().cloned().unwrap_or_default();
-    let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
-    steps.iter().map(|step| (text(step, "name"), text(step, "outcome"), step["boot"].as_u64().unwrap_or(0))).collect()
+/// Whether the last thing that was begun, or cut off, is a command.
+fn was_cut_off_in_a_command(tree: &BusyboxRoot) -> bool {
+    let text = tree.kept("i-1", "journal");
+    let last = text.lines().rfind(|line| line.ends_with('}') && line.contains("\"step\":")).unwrap_or_default();
+    last.contains("\"step\":\"runcmd") && last.contains("\"state\":\"running\"")
 }
 
 #[test]
 fn a_boot_that_is_cut_off_at_any_moment_ends_as_one_that_was_not() -> Result<()> {
-    let whole = Tree::new()?;
+    let whole = BusyboxRoot::new(RESUMABLE)?;
     let started = Instant::now();
-    assert!(whole.boot(1, None)?.success(), "{:#}", whole.report()?);
+    assert!(whole.boot(1, None)?.success(), "{:#}", whole.report("i-1")?);
     let took = started.elapsed();
     let expected = whole.snapshot()?;
     assert_eq!(expected["opt/three"], "100644 0:0 hello world\n", "what runcmd does");
@@ -154,17 +54,17 @@ fn a_boot_that_is_cut_off_at_any_moment_ends_as_one_that_was_not() -> Result<()>
 
     let mut cuts = 0;
     for round in 0..12_u32 {
-        let cut = Tree::new()?;
+        let cut = BusyboxRoot::new(RESUMABLE)?;
         // Each round is cut off some times, at moments spread over the whole run, then left alone.
         for boot in 1..=4 {
             let at = took * (round * 4 + boot) / 48;
             cuts += u32::from(!cut.boot(boot, Some(at))?.success());
-            if cut.was_cut_off_in_a_command()? {
+            if was_cut_off_in_a_command(&cut) {
                 // A second cut in it would be the end of it, as of a command that reboots.
                 break;
             }
         }
-        assert!(cut.boot(5, None)?.success(), "round {round}: {:#}", cut.report()?);
+        assert!(cut.boot(5, None)?.success(), "round {round}: {:#}", cut.report("i-1")?);
         assert_eq!(cut.snapshot()?, expected, "round {round}");
     }
     assert!(cuts >= 12, "only {cuts} boots were cut off in time");
@@ -173,16 +73,17 @@ fn a_boot_that_is_cut_off_at_any_moment_ends_as_one_that_was_not() -> Result<()>
 
 #[test]
 fn a_reboot_does_only_what_is_for_each_boot_and_another_instance_begins_anew() -> Result<()> {
-    let tree = Tree::new()?;
+    let tree = BusyboxRoot::new(RESUMABLE)?;
     tree.boot(1, None)?;
     fs::remove_file(tree.root().join("opt/one"))?;
     fs::write(tree.root().join("boots"), "")?;
     assert!(tree.boot(2, None)?.success());
-    let again: Vec<_> = outcomes(&tree.report()?).into_iter().filter(|step| step.2 == 2).map(|step| step.0).collect();
+    let again: Vec<_> =
+        outcomes(&tree.report("i-1")?).into_iter().filter(|step| step.2 == 2).map(|step| step.0).collect();
     assert_eq!(again, ["user-data", "bootcmd 1", "hosts", "agent ready"]);
     assert!(!tree.root().join("opt/one").exists() && fs::read_to_string(tree.root().join("boots"))? == "i-1\n");
 
-    fs::write(tree.root().join("var/lib/cloud/seed/nocloud/meta-data"), "instance-id: i-2\n")?;
+    tree.seed("i-2", RESUMABLE)?;
     assert!(tree.boot(3, None)?.success());
     assert_eq!(fs::read_to_string(tree.root().join("opt/one"))?, "one\n");
     Ok(())
@@ -190,10 +91,10 @@ fn a_reboot_does_only_what_is_for_each_boot_and_another_instance_begins_anew() -
 
 #[test]
 fn a_command_that_ends_the_boot_is_given_up_after_two_tries_and_the_rest_is_done() -> Result<()> {
-    let tree = Tree::new()?;
+    let tree = BusyboxRoot::new(RESUMABLE)?;
     // Each of its boots is ended while it is at it, as by `reboot -f`.
     let seed = "#cloud-config\nusers: []\nruncmd: ['echo try >> /opt/tries; sleep 600', echo last > /opt/last]\n";
-    fs::write(tree.root().join("var/lib/cloud/seed/nocloud/user-data"), seed)?;
+    tree.seed("i-1", seed)?;
     for boot in 1..=2 {
         assert!(!tree.boot(boot, Some(Duration::from_secs(2)))?.success());
         assert!(!tree.root().join("opt/last").exists());
@@ -212,13 +113,13 @@ struct SeedDisk {
 }
 
 impl SeedDisk {
-    fn attach(tree: &Tree, image: &Path) -> Result<Self> {
+    fn attach(tree: &BusyboxRoot, image: &Path) -> Result<Self> {
         let device =
             run(Command::new("losetup").args(["--find", "--show", "--read-only"]).arg(image))?.trim().to_owned();
         let disk = Self { device };
         let name = disk.device.trim_start_matches("/dev/");
         let size = fs::read_to_string(format!("/sys/class/block/{name}/size"))?;
-        let block = tree.folder.path().join("sys/class/block").join(name);
+        let block = tree.path().join("sys/class/block").join(name);
         fs::create_dir_all(&block)?;
         fs::write(block.join("size"), size)?;
         let number = Path::new(&disk.device).metadata()?.rdev();
@@ -250,12 +151,12 @@ fn a_seed_disk_is_found_by_its_label_without_udev_and_read() -> Result<()> {
             eprintln!("skipped: this kernel has no {kind} or no loop devices");
             continue;
         }
-        let tree = Tree::new()?;
+        let tree = BusyboxRoot::new(RESUMABLE)?;
         let seed = tree.root().join("var/lib/cloud/seed/nocloud");
-        let [metadata, user_data] = ["meta-data", "user-data"].map(|name| tree.folder.path().join(name));
+        let [metadata, user_data] = ["meta-data", "user-data"].map(|name| tree.path().join(name));
         fs::rename(seed.join("meta-data"), &metadata)?;
         fs::rename(seed.join("user-data"), &user_data)?;
-        let image = tree.folder.path().join("seed.img");
+        let image = tree.path().join("seed.img");
         if kind == "iso9660" {
             let mut command = Command::new("genisoimage");
             command.args(["-quiet", "-volid", "cidata", "-joliet", "-rock", "-output"]).arg(&image);
@@ -267,7 +168,7 @@ fn a_seed_disk_is_found_by_its_label_without_udev_and_read() -> Result<()> {
         }
         let disk = SeedDisk::attach(&tree, &image)?;
         assert!(tree.boot(1, None)?.success(), "{kind}");
-        assert_eq!(tree.report()?["datasource"], format!("nocloud ({})", disk.device), "{kind}");
+        assert_eq!(tree.report("i-1")?["datasource"], format!("nocloud ({})", disk.device), "{kind}");
         assert!(!tree.root().join("run/hostwright/seed").exists(), "{kind}: it is unmounted");
     }
     Ok(())
@@ -351,7 +252,7 @@ fn under_systemd_a_user_data_becomes_a_host_with_a_ready_agent() -> Result<()> {
     assert_eq!(machine.read("/var/greeting")?, "hello\n");
     assert_eq!(machine.read("/home/alice/.ssh/authorized_keys")?, format!("{SSH_KEY}\n"));
     let ids = machine.path("/home/alice").metadata()?;
-    assert_eq!((ids.mode() & 0o777, ids.uid() >= 1000), (0o700, true));
+    assert_eq!((ids.mode() & 0o777, ids.uid() >= 1000), (0o755, true));
     let file = machine.path("/etc/app/app.conf").metadata()?;
     assert_eq!((file.permissions().mode() & 0o777, file.uid()), (0o640, ids.uid()));
     assert!(machine.read("/etc/group")?.lines().any(|line| line.starts_with("app:") && line.ends_with(":alice")));
@@ -394,7 +295,7 @@ fn under_systemd_a_power_cut_inside_a_command_is_made_good_by_the_next_boot() ->
 #[test]
 fn under_systemd_a_failed_command_is_told_and_what_others_left_running_goes_on() -> Result<()> {
     let mut machine = Machine::new()?;
-    let commands = "['(while sleep 0.2; do date +%s%N > /var/alive; done) &', 'echo no such thing; exit 3', echo last > /var/last]";
+    let commands = "['(while sleep 0.2; do date +%s%N > /var/alive; done) &', '(echo no such thing; exit 3)', echo last > /var/last]";
     machine.seed("i-bad", &format!("#cloud-config\nhostnme: web\nruncmd: {commands}\n"))?;
     let mut boot = machine.boot()?;
     boot.wait_for("instance i-bad is NOT configured as wanted: ", BOOT)?;

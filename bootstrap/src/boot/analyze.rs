@@ -101,7 +101,7 @@ fn waterfall(report: &Report, bars: &[Bar<'_>]) -> String {
     let height = ROW * (bars.len() as f64 + 3.0);
     let at = |seconds: f64| NAMES + seconds / end * CHART;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.0}\" height=\"{height:.0}\" font-family=\"sans-serif\" font-size=\"11\">\n<title>{}</title>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{:.0}\" height=\"{height:.0}\" font-family=\"sans-serif\" font-size=\"11\" style=\"background:#fff\">\n<title>{}</title>\n",
         NAMES + CHART + 80.0,
         escaped(&format!(
             "hostwright-bootstrap {}, boot {}",

@@ -32,13 +32,15 @@ pub fn plan_boot(arguments: &PlanBootArguments) -> anyhow::Result<ExitCode> {
     let user_data = userdata::read(&content);
     let findings = [&user_data.findings.errors[..], &user_data.findings.ignored].concat();
     findings.iter().for_each(|problem| eprintln!("{}:{problem}", path.display()));
+    let is_right = user_data.findings.errors.is_empty();
     let steps = plan::plan(&host, &Metadata::default(), user_data, Duration::from_secs(300));
     if arguments.json {
         println!("{:#}", as_json(&steps));
     } else {
         print!("{}", table(&steps, |_| String::new()));
     }
-    Ok(ExitCode::SUCCESS)
+    // The table is of what is right in it.
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn names<'s>(steps: &'s [Step], of: &[usize]) -> Vec<&'s str> {

@@ -167,9 +167,9 @@ pub struct ServerSwitches {
 const SWITCHES: &str = "/etc/ssh/sshd_config.d/50-cloud-init.conf";
 
 impl ServerSwitches {
-    /// Nothing where the user-data says nothing of them.
-    pub fn new(ssh: &ssh::Ssh) -> Option<Self> {
-        let on = ssh.password_authentication?;
+    /// Nothing where the user-data says nothing of them; on RPM distributions cloud-init's own package says no.
+    pub fn new(host: &Host, ssh: &ssh::Ssh) -> Option<Self> {
+        let on = ssh.password_authentication.or_else(|| host.has_rpm().then_some(false))?;
         Some(Self { password_authentication: if on { "yes" } else { "no" } })
     }
 }
@@ -178,7 +178,8 @@ impl Action for ServerSwitches {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let (key, value) = ("PasswordAuthentication", self.password_authentication);
         if sshd_config::includes_drop_ins(context.host) {
-            let content = format!("# Written by hostwright-bootstrap from the user-data.\n{key} {value}\n");
+            let before = std::fs::read_to_string(context.host.path(SWITCHES)).unwrap_or_default();
+            let content = sshd_config::with(&before, key, value);
             File::new(SWITCHES, content.as_bytes(), 0o600).place(context)?;
         } else {
             let main = context.host.path(sshd_config::MAIN);

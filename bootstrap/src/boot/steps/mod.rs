@@ -39,6 +39,8 @@ mod growth;
 mod host_keys;
 /// The host's name and `/etc/hosts`.
 mod host_name;
+/// What useradd and its kin leave of a power cut.
+mod interrupted_accounts;
 /// What has been done, on disk.
 pub mod journal;
 /// `mounts` and `swap`

@@ -197,7 +197,7 @@ fn accounts(host: &Host, metadata: &Metadata, config: &CloudConfig, steps: &mut 
     }
     steps
         .push(Step::new("ssh host keys", HostKeys::new(&config.ssh.host_keys)).with_frequency(Frequency::InstanceOnly));
-    if let Some(switches) = ServerSwitches::new(&config.ssh) {
+    if let Some(switches) = ServerSwitches::new(host, &config.ssh) {
         steps.push(Step::new("ssh switches", switches));
     }
     if !people.roots_keys.is_empty() {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 /// Randomness for the kernel's pool.
@@ -22,8 +23,9 @@ impl SeedRandom {
 impl Action for SeedRandom {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let RandomSeed { path, data, command, command_required } = &self.seed;
-        if !data.is_empty() {
-            let here = context.host.path(path);
+        let here = context.host.path(path);
+        let was_written = data.is_empty() || (context.resumed && is_there(&here, data));
+        if !was_written {
             let written = here.parent().map_or(Ok(()), std::fs::create_dir_all);
             let written = written.and_then(|()| File::options().append(true).create(true).mode(0o600).open(&here));
             let written = written.and_then(|mut file| file.write_all(data));
@@ -38,4 +40,9 @@ impl Action for SeedRandom {
         Run { deadline: Some(Duration::from_secs(60)), ..Run::new("random seed", command) }.succeed(context)?;
         Ok(Outcome::Done)
     }
+}
+
+/// A try that was cut off has written it, if it is an ordinary file: a device forgets.
+fn is_there(path: &Path, data: &[u8]) -> bool {
+    path.is_file() && std::fs::read(path).is_ok_and(|content| content.ends_with(data))
 }

@@ -1,5 +1,6 @@
 use super::journal::{Journal, Record, State};
-use super::{Context, Failure, Frequency, Outcome, Stage, Step, order};
+use super::order::Part;
+use super::{Context, Failure, Frequency, Outcome, Stage, Step, interrupted_accounts, order};
 use crate::boot::console::Console;
 use jiff::Timestamp;
 use std::io;
@@ -256,6 +257,9 @@ fn see_first(step: &str) -> String {
 
 fn carry_out(step: &Step, record: Record, context: &Context<'_>) -> Record {
     let started = Instant::now();
+    if context.resumed && step.part == Part::Accounts {
+        interrupted_accounts::mend(context.host);
+    }
     // A step that panics is one more that failed: the others go on.
     let outcome = catch_unwind(AssertUnwindSafe(|| step.action.run(context))).unwrap_or_else(|_| {
         Err(Failure::new("it ended by an error of the program itself", "report it with the journal of this unit"))

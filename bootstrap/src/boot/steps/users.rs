@@ -33,7 +33,8 @@ impl Action for CreateUsers {
 /// The distribution's first user, as cloud-init has it there: may do everything by sudo, has no password.
 pub fn default_user(host: &Host) -> User {
     let id = host.distribution();
-    let wheel: &[&str] = &["wheel", "adm", "systemd-journal"];
+    let (wheel, journal): (&[&str], &[&str]) = (&["wheel", "adm", "systemd-journal"], &["adm", "systemd-journal"]);
+    let own = format!("{id} Cloud User");
     let (name, gecos, groups): (_, _, &[&str]) = match id.as_str() {
         "debian" => (
             "debian",
@@ -42,11 +43,11 @@ pub fn default_user(host: &Host) -> User {
         ),
         "ubuntu" => ("ubuntu", "Ubuntu", &["adm", "cdrom", "dip", "lxd", "sudo"]),
         "amzn" => ("ec2-user", "EC2 Default User", wheel),
-        "fedora" => ("fedora", "fedora Cloud User", wheel),
-        "rocky" => ("rocky", "rocky Cloud User", wheel),
-        "almalinux" => ("almalinux", "almalinux Cloud User", wheel),
-        "rhel" | "centos" => ("cloud-user", "Cloud User", wheel),
-        "arch" => ("arch", "arch Cloud User", &["wheel", "users"]),
+        "rhel" | "centos" => ("cloud-user", "Cloud User", journal),
+        "almalinux" | "rocky" | "cloudlinux" | "eurolinux" | "miraclelinux" | "virtuozzo" => (&id, &own, journal),
+        "fedora" => (&id, &own, wheel),
+        "arch" => (&id, &own, &["wheel", "users"]),
+        "alpine" => (&id, &own, &["adm", "wheel"]),
         _ => ("hostwright", "Default user", &["adm", "sudo", "wheel"]),
     };
     // Which of them there are is the image's choice.
@@ -54,7 +55,7 @@ pub fn default_user(host: &Host) -> User {
     User {
         name: name.to_owned(),
         gecos: Some(gecos.to_owned()),
-        shell: Some("/bin/bash".into()),
+        shell: Some(if id == "alpine" { "/bin/ash" } else { "/bin/bash" }.into()),
         groups: Some(groups.iter().filter(there).map(|name| (*name).to_owned()).collect()),
         sudo: Some(vec!["ALL=(ALL) NOPASSWD:ALL".to_owned()]),
         ..User::default()
@@ -252,10 +253,34 @@ fn copy(from: &Path, to: &Path, account: &Account) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::Context;
-    use super::{ensure, note};
+    use super::{default_user, ensure, note};
     use crate::boot::host::Host;
     use crate::boot::userdata::users::User;
     use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn each_distribution_has_the_first_user_that_it_has_with_cloud_init() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir(tree.path().join("etc")).expect("made");
+        let groups = ["adm", "cdrom", "dip", "lxd", "sudo", "systemd-journal", "video", "wheel"];
+        let lines: String = groups.iter().enumerate().map(|(id, name)| format!("{name}:x:{id}:\n")).collect();
+        std::fs::write(tree.path().join("etc/group"), lines).expect("written");
+        let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
+        for (release, expected) in [
+            ("ID=debian\n", "debian (Debian): adm cdrom dip sudo video"),
+            ("ID=ubuntu\n", "ubuntu (Ubuntu): adm cdrom dip lxd sudo"),
+            ("ID=\"amzn\"\n", "ec2-user (EC2 Default User): wheel adm systemd-journal"),
+            ("ID=\"rhel\"\n", "cloud-user (Cloud User): adm systemd-journal"),
+            ("ID=rocky\n", "rocky (rocky Cloud User): adm systemd-journal"),
+            ("ID=fedora\n", "fedora (fedora Cloud User): wheel adm systemd-journal"),
+            ("ID=alpine\n", "alpine (alpine Cloud User): adm wheel"),
+        ] {
+            std::fs::write(tree.path().join("etc/os-release"), release).expect("written");
+            let user = default_user(&host);
+            let groups = user.groups.unwrap_or_default().join(" ");
+            assert_eq!(format!("{} ({}): {groups}", user.name, user.gecos.unwrap_or_default()), expected);
+        }
+    }
 
     #[test]
     fn a_home_that_is_owed_is_made_and_one_that_was_there_is_left_alone() {

@@ -31,3 +31,39 @@ fn run(context: &Context<'_>, program: &str, arguments: &[String]) -> Result<(),
     command.arg("--assumeyes").args(arguments);
     Run { deadline: Some(DEADLINE), ..Run::new("packages", command) }.succeed(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Context;
+    use super::install;
+    use crate::boot::host::Host;
+    use crate::boot::userdata::packages::{Package, Packages};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// Fakes of rpm and dnf, which write down what they are asked: no RPM distribution is at hand.
+    #[test]
+    fn what_is_missing_is_installed_by_one_command_without_questions() {
+        if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/bin/busybox").exists() {
+            return; // commands of a tree run in a chroot
+        }
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let place = |path: &str, content: &[u8]| {
+            let path = tree.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(&path, content).expect("written");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("mode");
+        };
+        place("bin/busybox", &std::fs::read("/bin/busybox").expect("read"));
+        place("usr/bin/dnf", b"#!/bin/busybox sh\necho dnf $* >> /asked\n");
+        place("usr/bin/rpm", b"#!/bin/busybox sh\ntest \"$4\" = there\n");
+        let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: tree.path().join("kept"), resumed: false };
+        let package =
+            |name: &str, version: Option<&str>| Package { name: name.into(), version: version.map(Into::into) };
+        let wanted = vec![package("there", None), package("jq", None), package("vim", Some("9.0"))];
+        let packages = Packages { install: wanted, update: true, upgrade: true, ..Packages::default() };
+        install(&context, "dnf", &packages).expect("installed");
+        let asked = std::fs::read_to_string(tree.path().join("asked")).expect("asked");
+        assert_eq!(asked, "dnf --assumeyes makecache\ndnf --assumeyes upgrade\ndnf --assumeyes install jq vim-9.0\n");
+    }
+}
