@@ -1,18 +1,31 @@
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A file of sysfs has at most a page.
 const MOST: usize = 4096;
 /// Longer texts are cut, as in the original: nobody puts a page into a label.
 const MOST_IN_LABEL: usize = 128;
-/// A host with thousands of devices must leave room for other files; what goes beyond is opened for each read.
-const MOST_OPEN: usize = 512;
+/// A host with thousands of devices or containers must leave room for other files: a share of those that may be open.
+/// What goes beyond is opened for each read.
+const SHARE: u64 = 4;
+/// Where few may be open, and where the share would be more than anyone has.
+const BOUNDS: (usize, usize) = (512, 32_768);
 
 static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// The limit is that of the process when the first file is kept.
+fn most_open() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    let share = || getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(limit, _)| limit / SHARE);
+    let (least, most) = BOUNDS;
+    *MOST.get_or_init(|| usize::try_from(share()).unwrap_or(most).clamp(least, most))
+}
 
 /// Where attributes are read into, one after the other.
 #[derive(Debug)]
@@ -37,7 +50,7 @@ struct Kept(File);
 
 impl Kept {
     fn new(file: File) -> Option<Self> {
-        if OPEN.fetch_add(1, Ordering::Relaxed) >= MOST_OPEN {
+        if OPEN.fetch_add(1, Ordering::Relaxed) >= most_open() {
             OPEN.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -106,7 +119,7 @@ impl Attribute {
 
 #[cfg(test)]
 mod tests {
-    use super::{Attribute, MOST_OPEN, Page};
+    use super::{Attribute, Page, most_open};
     use std::fs;
 
     #[test]
@@ -130,10 +143,10 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, "1").expect("written");
         let mut page = Page::default();
-        let mut files: Vec<_> = (0..2 * MOST_OPEN).map(|_| Attribute::new(path.clone())).collect();
+        let mut files: Vec<_> = (0..2 * most_open()).map(|_| Attribute::new(path.clone())).collect();
         for file in &mut files {
             assert_eq!(file.read(&mut page).expect("readable"), b"1");
         }
-        assert!(files.iter().filter(|file| file.file.is_some()).count() <= MOST_OPEN);
+        assert!(files.iter().filter(|file| file.file.is_some()).count() <= most_open());
     }
 }
