@@ -435,3 +435,31 @@ fn an_engine_that_goes_away_and_comes_back_is_survived() -> Result<()> {
     drop(host);
     own.stop()
 }
+
+#[test]
+fn with_live_restore_containers_go_on_through_a_restart_of_the_engine_and_are_updated_after_it() -> Result<()> {
+    let mut own = OwnEngine::without_network()?;
+    own.set_live_restore();
+    own.stop()?;
+    own.start_again()?;
+    let docker = Docker::at(&own.socket());
+    let text = "services:\n  one: {image: IMAGE, command: [sleep, '1000'], stop_signal: SIGKILL, network_mode: none}\n";
+    let mut host = Host::start(&docker, "live", text)?;
+    host.agent.wait_ready(LIMIT)?;
+    let started = host.inspect("one")?["State"]["StartedAt"].clone();
+    own.stop()?;
+    host.wait_why("does not answer")?;
+    own.start_again()?;
+    host.wait_state("ok")?;
+    assert_eq!(host.inspect("one")?["State"]["StartedAt"], started, "it went on all the time");
+    own.kill9()?;
+    // Changed while nobody can do it.
+    host.write(&text.replace("'1000'", "'2000'"))?;
+    own.start_again()?;
+    eventually("the file's version runs", LIMIT, || {
+        host.is_running("one") && host.inspect("one").is_ok_and(|one| one["Config"]["Cmd"].to_string().contains("2000"))
+    })?;
+    assert_eq!(host.project.containers()?, [host.container("one")]);
+    drop(host);
+    own.stop()
+}

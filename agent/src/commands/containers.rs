@@ -5,6 +5,7 @@ use super::agent::{duty, order};
 use anyhow::{Context as _, bail};
 use hostwright_core::config::values::parse_duration;
 use hostwright_core::status::DutyStatus;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -91,7 +92,10 @@ fn table(details: &Value) -> String {
             format!("{} ({short})", text(&container["image"]))
         };
         let mut push = |container: &Value, state: String| {
-            let [shown, health, since] = ["name", "health", "since"].map(|key| text(&container[key]));
+            let [shown, health] = ["name", "health"].map(|key| text(&container[key]));
+            // Fractions of a second tell an operator nothing.
+            let since = container["since"].as_str().and_then(|since| since.parse::<Timestamp>().ok());
+            let since = since.map_or_else(|| "-".into(), |since| since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
             rows.push([name.clone(), shown, state, health, since, text(&row["ports"]), image(container)]);
         };
         if containers.is_empty() {
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_for_each_container_and_tells_what_was_refused() {
-        let container = json!({"name": "app-web-1", "state": "running", "health": "healthy", "since": "2026-01-01T00:00:00Z",
+        let container = json!({"name": "app-web-1", "state": "running", "health": "healthy", "since": "2026-01-01T00:00:00.123456789Z",
             "image": "web:2", "image_id": "sha256:0123456789abcdef"});
         let details = json!({"services": {
             "db": {"image": "db:1", "containers": []},

@@ -31,11 +31,10 @@ impl Reconciler {
         self.connection = None;
         let services: Vec<String> = match (service, &self.desired.project) {
             (_, None) => return Err(self.desired.problem.clone().unwrap_or_else(|| "there is no Compose file".into())),
-            (Some(service), Some(project)) if !project.services.contains_key(service) => {
-                let names: Vec<&str> = project.services.keys().map(String::as_str).collect();
-                return Err(format!("there is no service {service:?}; there are {}", names.join(", ")));
+            (Some(service), Some(_)) => {
+                self.check_service(service)?;
+                vec![service.to_owned()]
             }
-            (Some(service), Some(_)) => vec![service.to_owned()],
             (None, Some(project)) => project.services.keys().cloned().collect(),
         };
         if let Some(problem) = &self.desired.problem {
@@ -49,7 +48,18 @@ impl Reconciler {
         Ok(json!({"round": self.publisher.rounds(), "services": services}))
     }
 
+    /// An operator's word is checked against the file.
+    fn check_service(&self, service: &str) -> Result<(), String> {
+        let Some(project) = self.desired.project.as_ref().filter(|project| !project.services.contains_key(service))
+        else {
+            return Ok(());
+        };
+        let names: Vec<&str> = project.services.keys().map(String::as_str).collect();
+        Err(format!("there is no service {service:?}; there are {}", names.join(", ")))
+    }
+
     fn go_back(&mut self, service: &str) -> Result<Value, String> {
+        self.check_service(service)?;
         let version = self.memory.versions.go_back(service)?;
         self.memory.versions.store().map_err(|error| error.to_string())?;
         self.memory.clear();

@@ -70,7 +70,7 @@ impl Round<'_> {
             row["settled"] = json!(self.is_settled(name));
             let containers = self.observed.all_of(name).map(one).collect::<Vec<_>>();
             row["containers"] = json!(containers);
-            if traffic::is_held(self.project, service) {
+            if !service.ports.is_empty() {
                 row["ports"] = json!(traffic::label(service));
             }
             if let Some(exchange) = self.plan.exchanges.get(name) {

@@ -19,6 +19,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct OwnEngine {
     folder: TempDir,
     bridge: Option<String>,
+    /// Whether containers go on while it is away.
+    live_restore: bool,
     server: Option<Server>,
 }
 
@@ -40,9 +42,14 @@ impl OwnEngine {
     }
 
     fn start(bridge: Option<String>) -> Result<Self> {
-        let mut own = Self { folder: tempfile::tempdir()?, bridge, server: None };
+        let mut own = Self { folder: tempfile::tempdir()?, bridge, live_restore: false, server: None };
         own.start_again()?;
         Ok(own)
+    }
+
+    /// From the next start on, containers go on while it is away.
+    pub fn set_live_restore(&mut self) {
+        self.live_restore = true;
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -73,6 +80,9 @@ impl OwnEngine {
             }
         };
         command.env("PATH", search_path()).arg("--iptables=false");
+        if self.live_restore {
+            command.arg("--live-restore");
+        }
         for (option, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(option).arg(self.path(name));
         }

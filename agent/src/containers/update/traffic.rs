@@ -24,11 +24,13 @@ pub fn is_held(project: &Project, service: &Service) -> bool {
         && service.ports.iter().all(|port| listen(port).is_some())
 }
 
-/// What the label on a held container says: `0.0.0.0:8080->80/tcp`, as `docker ps` has it.
+/// What is published: `0.0.0.0:8080->80/tcp`, as `docker ps` has it. It is the label on a held container.
 pub fn label(service: &Service) -> String {
     let one = |port: &Port| {
         let address = port.host_ip.as_deref().unwrap_or("0.0.0.0");
-        format!("{address}:{}->{}/{}", port.host.as_deref().unwrap_or_default(), port.container, port.protocol)
+        // Where the file gives no port the engine chooses one.
+        let host = port.host.as_deref().unwrap_or("*");
+        format!("{address}:{host}->{}/{}", port.container, port.protocol)
     };
     service.ports.iter().map(one).collect::<Vec<_>>().join(", ")
 }
