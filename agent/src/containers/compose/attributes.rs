@@ -78,6 +78,7 @@ pub const ATTRIBUTES: &[(&str, Support)] = &[
     ("services.*.dns_search", Done),
     ("services.*.domainname", Done),
     ("services.*.entrypoint", Done),
+    ("services.*.env_file", Done),
     ("services.*.environment", Done),
     ("services.*.expose", Done),
     ("services.*.extends", Done),
@@ -91,6 +92,7 @@ pub const ATTRIBUTES: &[(&str, Support)] = &[
     ("services.*.init", Done),
     ("services.*.ipc", Done),
     ("services.*.isolation", Noted(WINDOWS)),
+    ("services.*.label_file", Done),
     ("services.*.labels", Done),
     ("services.*.links", Done),
     ("services.*.logging", Done),
@@ -115,7 +117,13 @@ pub const ATTRIBUTES: &[(&str, Support)] = &[
     ("services.*.pid", Done),
     ("services.*.pids_limit", Done),
     ("services.*.platform", Done),
-    ("services.*.ports", Done),
+    ("services.*.ports.app_protocol", Noted("is for a proxy that reads it and not used")),
+    ("services.*.ports.host_ip", Done),
+    ("services.*.ports.mode", Done),
+    ("services.*.ports.name", Noted("is for a reader of the file and not used")),
+    ("services.*.ports.protocol", Done),
+    ("services.*.ports.published", Done),
+    ("services.*.ports.target", Done),
     (
         "services.*.post_start",
         Refused("is not supported; do it in the image's entrypoint, or in a service that depends on this one"),
@@ -126,6 +134,7 @@ pub const ATTRIBUTES: &[(&str, Support)] = &[
     ("services.*.profiles", Done),
     ("services.*.provider", Refused("is not supported; a host runs containers alone")),
     ("services.*.pull_policy", Done),
+    ("services.*.pull_refresh_after", Noted("is not used; pull_policy says how often, such as every_12h")),
     ("services.*.read_only", Done),
     ("services.*.restart", Done),
     ("services.*.runtime", Done),
@@ -148,10 +157,37 @@ pub const ATTRIBUTES: &[(&str, Support)] = &[
     ("services.*.user", Done),
     ("services.*.userns_mode", Done),
     ("services.*.uts", Done),
-    ("services.*.volumes", Done),
+    ("services.*.volumes.bind.create_host_path", Done),
+    ("services.*.volumes.bind.propagation", Done),
+    (
+        "services.*.volumes.bind.recursive",
+        Refused("is not supported; leave it out, and mounts in the folder are seen too"),
+    ),
+    ("services.*.volumes.bind.selinux", Done),
+    ("services.*.volumes.consistency", Noted("means nothing on Linux")),
+    ("services.*.volumes.image", Done),
+    ("services.*.volumes.read_only", Done),
+    ("services.*.volumes.source", Done),
+    ("services.*.volumes.target", Done),
+    ("services.*.volumes.tmpfs", Done),
+    ("services.*.volumes.type", Done),
+    ("services.*.volumes.volume.labels", Noted("are not used; label the volume under the top-level volumes")),
+    ("services.*.volumes.volume.nocopy", Done),
+    ("services.*.volumes.volume.subpath", Done),
     ("services.*.volumes_from", Done),
     ("services.*.working_dir", Done),
-    ("networks.*", Done),
+    ("networks.*.attachable", Done),
+    ("networks.*.driver", Done),
+    ("networks.*.driver_opts", Done),
+    ("networks.*.enable_ipv4", Done),
+    ("networks.*.enable_ipv6", Done),
+    ("networks.*.external", Done),
+    ("networks.*.internal", Done),
+    ("networks.*.ipam.config", Done),
+    ("networks.*.ipam.driver", Done),
+    ("networks.*.ipam.options", Noted("are not used; config says what addresses the network has")),
+    ("networks.*.labels", Done),
+    ("networks.*.name", Done),
     ("volumes.*", Done),
     ("configs.*.name", Done),
     ("configs.*.file", Done),
@@ -202,42 +238,15 @@ fn walk(map: &Map, (pattern, path): (&str, String), each: &mut impl FnMut(&str, 
     let (key, rest) = pattern.split_once('.').map_or((pattern, None), |(key, rest)| (key, Some(rest)));
     for (name, member) in map.iter().filter(|(name, _)| key == "*" || key == *name) {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        match (rest, member.as_map()) {
-            (None, _) => each(&path, member),
-            (Some(rest), Some(inner)) => walk(inner, (rest, path), each),
-            (Some(_), None) => {}
-        }
+        let Some(rest) = rest else {
+            each(&path, member);
+            continue;
+        };
+        let items = member.as_list().unwrap_or(std::slice::from_ref(member));
+        items.iter().filter_map(Tree::as_map).for_each(|inner| walk(inner, (rest, path.clone()), each));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{ATTRIBUTES, Done, Noted, Refused};
-    use crate::containers::compose::model::attribute_paths;
-
-    #[test]
-    fn the_guide_says_of_each_attribute_what_becomes_of_it() {
-        let guide = include_str!("../../../../docs/compose.md");
-        let rows: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
-        let expected: Vec<String> = ATTRIBUTES
-            .iter()
-            .map(|(path, support)| match support {
-                Done => format!("| `{path}` | carried out |"),
-                Noted(why) => format!("| `{path}` | noted: {why} |"),
-                Refused(why) => format!("| `{path}` | refused: {why} |"),
-            })
-            .collect();
-        assert_eq!(rows, expected);
-    }
-
-    #[test]
-    fn every_attribute_of_the_canonical_model_has_a_row() {
-        let covers = |path: &str| {
-            ATTRIBUTES
-                .iter()
-                .any(|(row, _)| path == *row || path.strip_prefix(row).is_some_and(|rest| rest.starts_with('.')))
-        };
-        let missing: Vec<String> = attribute_paths().into_iter().filter(|path| !covers(path)).collect();
-        assert!(missing.is_empty(), "{missing:?}");
-    }
-}
+#[path = "attributes_tests.rs"]
+mod tests;

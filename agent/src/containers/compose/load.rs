@@ -31,7 +31,7 @@ pub fn canonical(request: &Request) -> Result<(String, Vec<String>), ConfigError
     Ok((json, notes))
 }
 
-fn load_with(path: &Path, project: Option<&str>, variables: Variables) -> Loaded {
+pub fn load_with(path: &Path, project: Option<&str>, variables: Variables) -> Loaded {
     let request = Request { files: vec![path.to_owned()], name: project.map(str::to_owned), ..Request::default() };
     let mut loaded = model::load(&request, variables);
     let mut files = std::mem::take(&mut loaded.watched);

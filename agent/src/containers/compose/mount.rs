@@ -31,6 +31,9 @@ pub enum Source {
         /// Whether the image's content is left out of an empty volume.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         nocopy: bool,
+        /// `z` or `Z`, for the engine to relabel it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        selinux: Option<String>,
         /// A folder in the volume.
         #[serde(skip_serializing_if = "Option::is_none")]
         subpath: Option<String>,
@@ -79,6 +82,9 @@ fn one(tree: &Tree) -> Result<Mount, String> {
         }
         ("bind", Some(path)) => {
             let create = tree.get("bind").is_none_or(|bind| read::is_set(bind, "create_host_path"));
+            if !create && inner("bind", "selinux").is_some() {
+                return Err("selinux needs create_host_path: true: the engine relabels in no other form".into());
+            }
             Source::Bind {
                 path,
                 create,
@@ -87,7 +93,11 @@ fn one(tree: &Tree) -> Result<Mount, String> {
         }
         ("volume", Some(key)) => {
             let nocopy = tree.get("volume").is_some_and(|volume| read::is_set(volume, "nocopy"));
-            Source::Volume { key, nocopy, subpath: inner("volume", "subpath") }
+            let selinux = inner("bind", "selinux");
+            if selinux.is_some() && inner("volume", "subpath").is_some() {
+                return Err("selinux and subpath exclude each other: the engine has no form for both".into());
+            }
+            Source::Volume { key, nocopy, subpath: inner("volume", "subpath"), selinux }
         }
         ("volume", None) => Source::Anonymous,
         ("tmpfs", _) => {

@@ -36,7 +36,8 @@ const FILES: &str = "/var/lib/hostwright/agent/containers/files";
 impl Project {
     /// Reads a canonical model; `watched` takes what is read beside it.
     pub fn read(model: &Model, file: &Path, watched: &mut Vec<PathBuf>) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
-        let (notes, faults) = attributes::look(&model.resources);
+        let (mut notes, faults) = attributes::look(&model.resources);
+        notes.extend(attributes::look(&model.unshown).0);
         let mut said = Said { faults, notes };
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let mut sources = Sources { model, watched: Vec::new(), faults: Vec::new(), credentials };

@@ -31,8 +31,9 @@ fn volume_name<'p>(project: &'p Project, key: &'p str) -> &'p str {
 fn bind(project: &Project, mount: &Mount) -> String {
     let mode = if mount.read_only { "ro" } else { "rw" };
     let (source, further) = match &mount.source {
-        Source::Volume { key, nocopy, .. } => {
-            (volume_name(project, key), nocopy.then_some("nocopy").into_iter().collect::<Vec<_>>())
+        Source::Volume { key, nocopy, selinux, .. } => {
+            let further = nocopy.then_some("nocopy").into_iter().chain(selinux.as_deref());
+            (volume_name(project, key), further.collect::<Vec<_>>())
         }
         Source::Bind { path, options, .. } => (path.as_str(), options.iter().map(String::as_str).collect()),
         Source::Anonymous | Source::Tmpfs { .. } | Source::Image { .. } => ("", Vec::new()),
@@ -56,7 +57,7 @@ fn mounted(project: &Project, mount: &Mount) -> EngineMount {
             body.bind_options =
                 propagation.map(|mode| MountBindOptions { propagation: Some(mode), ..MountBindOptions::default() });
         }
-        Source::Volume { key, nocopy, subpath } => {
+        Source::Volume { key, nocopy, subpath, .. } => {
             body.typ = Some(MountType::VOLUME);
             body.source = Some(volume_name(project, key).to_owned());
             body.volume_options = Some(MountVolumeOptions {

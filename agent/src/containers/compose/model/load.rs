@@ -48,6 +48,8 @@ pub struct Model {
     pub extensions: Map,
     /// What secrets and configs from the environment hold, which the model does not show: by kind and key.
     pub contents: BTreeMap<(&'static str, String), String>,
+    /// What was written and the canonical form does not show.
+    pub unshown: Map,
 }
 
 /// What came of loading.
@@ -171,13 +173,14 @@ impl Session {
         model.remove("name");
         let extensions = extensions(&mut model);
         let contents = environment::contents(&model, &variables);
+        let unshown = unshown(&model);
         let mut resources = decode::decode(&mut model)?;
         let disabled = choose_profiles(&mut resources, request, &variables);
         self.faults.extend(consistency::check(&resources, &disabled).err().unwrap_or_default());
         scale(&mut resources);
         environment::read_files(self, &mut resources, &model, &variables)?;
         consistency::drop_unused(&mut resources);
-        Ok(Model { name, folder, resources, extensions, contents })
+        Ok(Model { name, folder, resources, extensions, contents, unshown })
     }
 
     fn read_env_files(&mut self, request: &Request, first: &Path, variables: &mut Variables) -> Checked<()> {
@@ -347,6 +350,21 @@ fn extensions(model: &mut Map) -> Map {
     let (own, rest) = std::mem::take(model).into_iter().partition(|(key, _)| key.starts_with("x-"));
     *model = rest;
     own
+}
+
+/// What Compose itself drops without a word.
+fn unshown(model: &Map) -> Map {
+    let part = |kind: &str, of: &dyn Fn(&Tree) -> Option<(String, Tree)>| {
+        let named = validate::members(model, kind)
+            .filter_map(|(name, tree)| Some((name.clone(), Tree::new(tree.at, Value::Map(Map::from([of(tree)?]))))));
+        (kind.to_owned(), Tree::new(At::start(0), Value::Map(named.collect())))
+    };
+    let refresh = |service: &Tree| Some(("pull_refresh_after".to_owned(), service.get("pull_refresh_after")?.clone()));
+    let options = |network: &Tree| {
+        let options = network.get("ipam")?.get("options")?.clone();
+        Some(("ipam".to_owned(), Tree::new(options.at, Value::Map(Map::from([("options".to_owned(), options)])))))
+    };
+    Map::from([part("services", &refresh), part("networks", &options)])
 }
 
 /// `scale` is `deploy.replicas` by its old name.
