@@ -10,3 +10,9 @@ pub mod values {
         fn from_node(node: &crate::yaml::Node) -> Result<Self, String>;
     }
 }
+
+/// Why a file was not taken; the agent's own has more to say.
+#[derive(Debug)]
+pub enum ConfigError {
+    Invalid { name: String, problems: Vec<section::Problem> },
+}

@@ -5,6 +5,8 @@
 extern crate self as hostwright_core;
 
 pub mod bucket;
+#[path = "../../agent/src/containers/compose/model/mod.rs"]
+pub mod compose;
 pub mod config;
 pub mod datasource;
 pub mod http;
