@@ -54,8 +54,8 @@ rsyslog: {{configs: ['*.* @127.0.0.1'], check_exe: sh, service_reload_command: [
 bootcmd: [echo "$INSTANCE_ID" > /var/boots]
 runcmd:
 - cd /opt; WHO=world
-- echo one >> one
-- echo "hello $WHO" >> three
+- echo one > one
+- echo "hello $WHO" > three
 hostwright:
   boot:
     team: [{{name: Bea, user: bea, state: present, sudo: true, public_key: '{KEY} bea'}}]
