@@ -19,6 +19,7 @@ pub fn mend(host: &Host) {
             format!("{}:!:{days}:0:99999:7:::", fields.first().unwrap_or(&""))
         })
     });
+    let mended = mended.and_then(|()| add_ranges(host, "/etc/subuid")).and_then(|()| add_ranges(host, "/etc/subgid"));
     if let Err(error) = mended {
         log::warn!("what was cut off in the accounts' files is not mended: {error}");
     }
@@ -38,6 +39,27 @@ fn add_own_groups(host: &Host) -> io::Result<()> {
     });
     let added: String = own.collect();
     if added.is_empty() { Ok(()) } else { replace(&groups, &format!("{before}{added}")) }
+}
+
+/// Ranges of ids for the users that useradd gives one, where it was cut off before it wrote them: behind the others.
+fn add_ranges(host: &Host, file: &str) -> io::Result<()> {
+    const COUNT: u64 = 65_536;
+    let [users, ranges] = ["/etc/passwd", file].map(|file| host.path(file));
+    let (Ok(users), Ok(before)) = (std::fs::read_to_string(users), std::fs::read_to_string(&ranges)) else {
+        return Ok(());
+    };
+    let number = |line: &str, at: usize| line.split(':').nth(at).and_then(|field| field.parse::<u64>().ok());
+    let end = |line: &str| Some(number(line, 1)? + number(line, 2)?);
+    let mut next = before.lines().filter_map(end).max().unwrap_or(100_000);
+    let mut after = before.clone();
+    for line in users.lines().filter(|line| number(line, 2).is_some_and(|uid| (1000..60_000).contains(&uid))) {
+        let name = line.split(':').next().unwrap_or_default();
+        if !before.lines().any(|range| range.split(':').next() == Some(name)) {
+            after.push_str(&format!("{name}:{next}:{COUNT}\n"));
+            next += COUNT;
+        }
+    }
+    if after == before { Ok(()) } else { replace(&ranges, &after) }
 }
 
 /// Adds a line to the second file for each of the first that has none there.
@@ -96,6 +118,15 @@ fn remove_stale_locks(host: &Host) {
             log::warn!("/etc/{name} cannot be taken away: {error}");
         }
     }
+    // The new content that was to take the file's place.
+    for file in FILES.into_iter().filter(|file| !host.path(format!("/etc/{file}.lock")).exists()) {
+        let unfinished = host.path(format!("/etc/{file}+"));
+        if unfinished.is_file()
+            && let Err(error) = std::fs::remove_file(&unfinished)
+        {
+            log::warn!("/etc/{file}+ cannot be taken away: {error}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -111,8 +142,16 @@ mod tests {
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
             std::fs::write(path, text).expect("written");
         };
-        let all = ["etc/group.lock", "etc/group.15", "etc/passwd", "etc/passwd-", "etc/shadow.lock", "etc/group.conf"];
-        for (path, text) in all.into_iter().zip(["15\0", "15\0", "x", "x", "16\0", "x"]) {
+        let all = [
+            "etc/group+",
+            "etc/group.lock",
+            "etc/group.15",
+            "etc/passwd",
+            "etc/passwd-",
+            "etc/shadow.lock",
+            "etc/group.conf",
+        ];
+        for (path, text) in all.into_iter().zip(["x", "15\0", "15\0", "x", "x", "16\0", "x"]) {
             write(path, text);
         }
         write("proc/15/comm", "kworker/0:1\n");
@@ -133,6 +172,7 @@ mod tests {
             ("gshadow", "root:*::\n"),
             ("passwd", "root:x:0:0::/root:/bin/sh\nalice:x:1000:1001::/home/alice:/bin/sh\n"),
             ("shadow", "root:*:1::::::\n"),
+            ("subuid", "debian:100000:65536\n"),
         ] {
             std::fs::write(path(name), text).expect("written");
         }
@@ -144,6 +184,7 @@ mod tests {
             assert_eq!(read("gshadow"), "root:*::\napp:!::alice,bob\nalice:!::\n");
             assert!(read("shadow").lines().nth(1).expect("a line").starts_with("alice:!:"));
             assert_eq!(read("shadow").lines().count(), 2);
+            assert_eq!(read("subuid"), "debian:100000:65536\nalice:165536:65536\n");
         }
     }
 }
