@@ -1,9 +1,11 @@
+use super::buffer::{Buffer, READ};
 use super::error::Reason;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +19,6 @@ const SMALLEST_PART: u64 = 8 * MIB;
 const PARTS_AIMED_AT: u64 = 1000;
 /// No S3 API takes a larger part; files beyond `PARTS_AIMED_AT` of them need a store that takes 10,000 parts.
 const LARGEST_PART: u64 = 5 << 30;
-/// How much is read at a time: large enough that system calls do not count, small enough for many at once.
-const READ: usize = 256 << 10;
 /// How many pieces one digest may be behind the other.
 const AHEAD: usize = 4;
 
@@ -210,35 +210,62 @@ pub(super) fn part_sizes_of_others(size: u64, number: u64) -> impl Iterator<Item
 }
 
 fn checksums(file: &File, size: u64, (part_size, proof): (u64, Proof), interrupted: &AtomicBool) -> io::Result<Sums> {
-    // Two digests of a large file take two cores, and a third less time; of what is read once.
+    if size > part_size {
+        return checksums_of_parts(file, size, part_size, interrupted);
+    }
+    let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
+    read_through(file, 0..size, interrupted, |piece| {
+        sha256.update(&piece);
+        if proof == Proof::Md5 {
+            md5.update(&piece);
+        }
+        Ok(())
+    })?;
+    let md5 = if proof == Proof::Md5 { vec![md5.finalize().into()] } else { Vec::new() };
+    Ok(Sums::new(md5, sha256.finalize().into()))
+}
+
+/// Two digests of a large file take two cores, and a third less time; of what is read once.
+fn checksums_of_parts(file: &File, size: u64, part_size: u64, interrupted: &AtomicBool) -> io::Result<Sums> {
     std::thread::scope(|scope| {
-        let (give, take) = sync_channel::<Arc<[u8]>>(AHEAD);
+        let (give, take) = sync_channel::<Bytes>(AHEAD);
         let whole = scope.spawn(move || {
             let digest = take.iter().fold(Sha256::new(), |digest, piece| digest.chain_update(&piece));
             <[u8; 32]>::from(digest.finalize())
         });
         let mut md5 = Vec::new();
-        let mut buffer = vec![0; READ];
         let mut offset = 0;
         while offset < size {
             let end = (offset + part_size).min(size);
             let mut part = Md5::new();
-            while offset < end {
-                let piece = read_piece(file, &mut buffer, offset, end - offset, interrupted)?;
-                offset += piece.len() as u64;
-                give.send(piece.into()).map_err(io::Error::other)?;
-                if proof == Proof::Md5 {
-                    part.update(piece);
-                }
-            }
-            if proof == Proof::Md5 {
-                md5.push(part.finalize().into());
-            }
+            read_through(file, offset..end, interrupted, |piece| {
+                part.update(&piece);
+                give.send(piece).map_err(io::Error::other)
+            })?;
+            md5.push(part.finalize().into());
+            offset = end;
         }
         drop(give);
         let sha256 = whole.join().map_err(|_| io::Error::other("a checksum could not be computed"))?;
         Ok(Sums::new(md5, sha256))
     })
+}
+
+/// Reads a range of a file, a piece at a time.
+fn read_through(
+    file: &File,
+    range: Range<u64>,
+    interrupted: &AtomicBool,
+    mut each: impl FnMut(Bytes) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut offset = range.start;
+    while offset < range.end {
+        let mut buffer = Buffer::new();
+        let read = read_piece(file, buffer.space(), offset, range.end - offset, interrupted)?.len();
+        offset += read as u64;
+        each(buffer.into_bytes(read))?;
+    }
+    Ok(())
 }
 
 /// The SHA-256 of a whole file, whatever its size.
@@ -267,10 +294,17 @@ pub(super) fn read_piece<'b>(
 
 /// As [`read_piece`], for a body that is sent.
 pub(super) fn read_bytes(file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
-    let mut buffer = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(READ)];
-    let read = read_piece(file, &mut buffer, offset, left, &AtomicBool::new(false))?.len();
-    buffer.truncate(read);
-    Ok(buffer.into())
+    let going_on = AtomicBool::new(false);
+    // A whole buffer is too much for what a limit lets through.
+    if left < READ as u64 / 4 {
+        let mut few = vec![0; usize::try_from(left).unwrap_or(READ)];
+        let read = read_piece(file, &mut few, offset, left, &going_on)?.len();
+        few.truncate(read);
+        return Ok(few.into());
+    }
+    let mut buffer = Buffer::new();
+    let read = read_piece(file, buffer.space(), offset, left, &going_on)?.len();
+    Ok(buffer.into_bytes(read))
 }
 
 /// Runs work that blocks on a thread for such; when the future is dropped, the work is told to end.

@@ -1,3 +1,4 @@
+use super::buffer::READ;
 use super::content::{Content, read_bytes};
 use super::error::Reason;
 use super::limiter::Limiter;
@@ -27,8 +28,6 @@ impl Default for Patience {
     }
 }
 
-/// How much is read at a time: large enough that system calls do not count, small enough for many at once.
-const READ: u64 = 256 << 10;
 /// With a limit so little is read at a time that others get their turn within a second.
 const LEAST_READ: u64 = 4 << 10;
 
@@ -157,7 +156,7 @@ impl Reading {
     fn at_hand(&self) -> Option<Bytes> {
         let small = self.small.as_ref().filter(|_| self.limiter.is_none())?;
         let from = usize::try_from(self.offset).ok()?;
-        let to = usize::try_from(self.offset + self.left.min(READ)).ok()?;
+        let to = usize::try_from(self.offset + self.left.min(READ as u64)).ok()?;
         (to <= small.len()).then(|| small.slice(from..to))
     }
 
@@ -165,7 +164,7 @@ impl Reading {
         let (file, offset, left, limiter) = (self.file.clone(), self.offset, self.left, self.limiter.clone());
         let small = self.small.clone();
         Box::pin(async move {
-            let mut most = left.min(READ);
+            let mut most = left.min(READ as u64);
             if let Some(limiter) = limiter {
                 if let Some(rate) = limiter.rate() {
                     most = most.min((rate / 8).max(LEAST_READ));

@@ -4,6 +4,8 @@
 //! are whole: they appear at once, and count as stored only when the bucket, asked afterwards, tells the size and
 //! checksum that were sent. A folder (`file:///path`) is a bucket with the same promises. Nothing is kept on this host.
 
+/// Memory for what is read.
+mod buffer;
 /// A file with its checksums.
 mod content;
 /// Objects brought down into files.
