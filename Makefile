@@ -61,4 +61,4 @@ deb: setup
 	packaging/build-deb $(PROFILE)
 
 image: build
-	packaging/build-image
+	packaging/build-image --deb "$$(packaging/build-deb --no-build)"

@@ -137,6 +137,7 @@ fn launch(folder: &Path, env: &[(String, String)]) -> Result<Server> {
     command.arg("run").arg("--config").arg(folder.join("agent.yaml"));
     // As systemd would set them, and nothing of a systemd above the tests.
     command.env("STATE_DIRECTORY", folder.join("state")).env("RUNTIME_DIRECTORY", folder.join("run"));
+    command.env("MALLOC_ARENA_MAX", "2").env("MALLOC_MMAP_THRESHOLD_", "131072");
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY"] {
         command.env_remove(name);
     }
