@@ -18,7 +18,7 @@ const MAX_FILES: usize = 256;
 /// Of one file, and of all of them.
 const MAX_BYTES: u64 = 4 << 20;
 /// Values that services take from those that they extend: a large one times many services is no real project.
-const MAX_COPIED: usize = 150_000;
+const MAX_COPIED: usize = 100_000;
 /// Of what all services take from their `env_file`s.
 const MAX_ENVIRONMENT: usize = 8 << 20;
 
