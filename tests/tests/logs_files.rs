@@ -127,24 +127,6 @@ fn a_file_that_moves_between_followed_folders_is_still_the_same() -> Result<()> 
 }
 
 #[test]
-fn a_log_that_is_rotated_into_another_folder_while_down_is_read_to_its_end_first() -> Result<()> {
-    for folder in ["old", "../old"] {
-        let mut host = Host::new()?;
-        fs::create_dir(host.log(folder))?;
-        host.write("log.json", 500)?;
-        let mut agent = host.agent("log.json", "")?;
-        host.complete()?;
-        agent.terminate()?;
-        host.write("log.json", 1000)?;
-        fs::rename(host.log("log.json"), host.log(folder).join("log.json-20261120"))?;
-        host.write("log.json", 100)?;
-        agent.start_again()?;
-        host.complete().with_context(|| folder.to_owned())?;
-    }
-    Ok(())
-}
-
-#[test]
 fn a_link_that_is_switched_has_its_former_target_drained_first() -> Result<()> {
     let mut host = Host::new()?;
     fs::create_dir(host.log("real"))?;

@@ -58,11 +58,6 @@ impl Position {
         self.inode == inode && self.source == source && self.born.is_none_or(|known| born.is_none_or(|b| b == known))
     }
 
-    /// Whether its file was there until the agent ended.
-    pub fn was_there(&self) -> bool {
-        self.missing_since.is_none()
-    }
-
     /// Whether an open file has the content that this position is about.
     pub fn is_in(&self, file: &impl Content) -> bool {
         self.begins(file) && identity::continues_at(file, &self.point).unwrap_or(false)

@@ -103,9 +103,6 @@ impl Discovery {
 
     /// Looks at all folders and files.
     pub fn scan(&mut self) {
-        if self.search.is_first {
-            self.sources.iter_mut().for_each(|following| following.look_elsewhere(&self.search.known));
-        }
         let mut changes = self.look(true);
         if self.search.is_first {
             // A file that comes up from now on is new.

@@ -50,12 +50,6 @@ impl Known {
         self.outputs.contains_key(name)
     }
 
-    /// Positions in files of a source that were there until the agent ended.
-    pub fn of<'a>(&'a self, source: &'a Source) -> impl Iterator<Item = &'a Position> {
-        let positions = self.positions.iter().map(|known| &known.position);
-        positions.filter(|position| position.source == source.name && position.was_there())
-    }
-
     /// Whether each output of a source that shipped any of its files before is among `outputs`. One that was added since
     /// is not asked.
     pub fn is_every_output(&self, source: &Source, outputs: &BTreeSet<&str>) -> bool {

@@ -17,8 +17,6 @@ pub mod cursor;
 mod decoders;
 /// Finds files by pattern, notices rotation, wakes the outputs.
 pub mod discover;
-/// Where files are that were moved while nobody looked.
-mod elsewhere;
 /// A followed file in its folders.
 mod entry;
 /// What the name of a rotated file tells.
