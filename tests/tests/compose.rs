@@ -212,8 +212,8 @@ fn expensive_documents_are_refused_with_their_place_quickly_and_in_little_memory
             "{name}: {took:?}; {memory} KiB at most so far: {}",
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
-        // A debug build on a busy machine takes many times what a release does.
-        let (time, room) = if is_release { (100, 50 << 10) } else { (8000, 100 << 10) };
+        // Bounds that a busy machine keeps too: a release takes at most a tenth of a second on a quiet one.
+        let (time, room) = if is_release { (400, 50 << 10) } else { (8000, 100 << 10) };
         ensure!(took < Duration::from_millis(time), "{name} took {took:?}");
         ensure!(memory < room, "{name}: {memory} KiB");
         let error = String::from_utf8_lossy(&output.stderr);
