@@ -4,8 +4,9 @@ use super::values::{Flag, Text};
 use hostwright_core::config::section::Section;
 use hostwright_core::yaml::Node;
 
-/// Every key of these.
-pub const KEYS: [&str; 10] = [
+/// The key of today, and after it every one from before it.
+pub const KEYS: [&str; 11] = [
+    "apt",
     "apt_sources",
     "apt_mirror",
     "apt_mirror_search",
@@ -24,7 +25,8 @@ const FILE: &str = "cloud_config_sources.list";
 /// Reads what stands at the top level in user-data from before there was `apt:`. Beside `apt:` it counts for nothing.
 pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Option<Apt> {
     let is_new = root.node("apt").is_some();
-    let mut said = KEYS.into_iter().filter_map(|key| Some((key, root.node(key)?.place))).collect::<Vec<_>>();
+    let old = KEYS.into_iter().skip(1);
+    let mut said = old.filter_map(|key| Some((key, root.node(key)?.place))).collect::<Vec<_>>();
     for (key, place) in &said {
         let message = if is_new { "counts for nothing beside apt:" } else { "is old: say it below apt:" };
         findings.warning(*place, key, message.to_owned());
