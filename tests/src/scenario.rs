@@ -17,6 +17,19 @@ pub fn render(scenario: &str, file: &str, values: &[(&str, &str)]) -> Result<Str
     fill_in(&text, values).with_context(|| format!("filling in {}", path.display()))
 }
 
+/// The user-data of a worker of HR-S&I, whose launcher writes what it was told into `/var/launched`.
+pub fn hrsi_worker() -> Result<String> {
+    let values = [
+        ("launcher", "IyEvYmluL3NoCmVjaG8gIiQxICQyICROT01BRF9TRVJWRVIgJFNZU1RFTV9TRVJWRVIiID4vdmFyL2xhdW5jaGVkCg=="),
+        ("environment", "Q1NJX0lOVEVSTkFMX0VDMl9DUkVERU5USUFMU19BQ0NFU1NfS0VZPWEK"),
+        ("nomad_server", "10.0.0.1"),
+        ("system_server", "10.0.0.2"),
+        ("role", "processing"),
+        ("tag", "'1.2'"),
+    ];
+    render("hrsi", "user-data.mime", &values)
+}
+
 fn fill_in(text: &str, values: &[(&str, &str)]) -> Result<String> {
     let mut out = String::new();
     for line in text.lines() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::metadata_service::{Documents, MetadataService};
 use hostwright_tests::nspawn::{Boot, Machine};
-use hostwright_tests::scenario::render;
+use hostwright_tests::scenario::{hrsi_worker, render};
 
 const BOOT: Duration = Duration::from_secs(120);
 const IAN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKr2g5gYx8mQ9T6Zb0s3y1r7l6Y0l9o3Q2k5n8v1w4xZ ian";
@@ -63,15 +63,7 @@ fn each_scenarios_user_data_boots_as_its_cloud_hands_it_over() -> Result<()> {
 
 fn a_worker_of_hrsi_by_openstack(machine: &mut Machine) -> Result<()> {
     let id = "83679162-1378-4288-a2d4-70e13ec132aa";
-    let values = [
-        ("launcher", "IyEvYmluL3NoCmVjaG8gIiQxICQyICROT01BRF9TRVJWRVIgJFNZU1RFTV9TRVJWRVIiID4vdmFyL2xhdW5jaGVkCg=="),
-        ("environment", "Q1NJX0lOVEVSTkFMX0VDMl9DUkVERU5USUFMU19BQ0NFU1NfS0VZPWEK"),
-        ("nomad_server", "10.0.0.1"),
-        ("system_server", "10.0.0.2"),
-        ("role", "processing"),
-        ("tag", "'1.2'"),
-    ];
-    let user_data = render("hrsi", "user-data.mime", &values)?;
+    let user_data = hrsi_worker()?;
     let metadata = format!(
         r#"{{"uuid": "{id}", "hostname": "worker-1.novalocal", "name": "worker-1", "launch_index": 0, "availability_zone": "nova",
             "random_seed": "AAAA", "public_keys": {{"tf": "{IAN}\n"}}, "keys": [{{"name": "tf", "type": "ssh", "data": "{IAN}\n"}}],

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hostwright_tests::scenario::render;
+use hostwright_tests::scenario::{hrsi_worker, render};
 use hostwright_tests::vm::{Forwards, SshKey, Vm};
 
 const BOOT: Duration = Duration::from_secs(600);
@@ -52,16 +52,8 @@ fn a_vm_is_one_instance_after_the_other_by_disk_and_by_config_drive() -> Result<
 
 /// A worker's message as it is, and one part more for who looks.
 fn worker(operator: &str) -> Result<String> {
-    let values = [
-        ("launcher", "IyEvYmluL3NoCmVjaG8gIiQxICQyICROT01BRF9TRVJWRVIgJFNZU1RFTV9TRVJWRVIiID4vdmFyL2xhdW5jaGVkCg=="),
-        ("environment", "Q1NJX0lOVEVSTkFMX0VDMl9DUkVERU5USUFMU19BQ0NFU1NfS0VZPWEK"),
-        ("nomad_server", "10.0.0.1"),
-        ("system_server", "10.0.0.2"),
-        ("role", "processing"),
-        ("tag", "'1.2'"),
-    ];
     let part = format!(
         "--MIMEBOUNDARY\nContent-Type: text/cloud-config\n\n#cloud-config\nusers:\n{operator}\n--MIMEBOUNDARY--"
     );
-    Ok(render("hrsi", "user-data.mime", &values)?.replace("--MIMEBOUNDARY--", &part))
+    Ok(hrsi_worker()?.replace("--MIMEBOUNDARY--", &part))
 }
