@@ -8,9 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use md5::{Digest as _, Md5};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -149,6 +149,16 @@ impl Front {
     /// The lines of the requests since this was asked last.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut locked(&self.state).requests)
+    }
+
+    /// Waits for a request that begins so, which is seen at most half a millisecond late.
+    pub fn wait_for(&self, request: &str, limit: Duration) -> Result<()> {
+        let began = Instant::now();
+        while !self.requests().iter().any(|line| line.starts_with(request)) {
+            ensure!(began.elapsed() < limit, "no {request}");
+            thread::sleep(Duration::from_micros(500));
+        }
+        Ok(())
     }
 }
 

@@ -16,6 +16,9 @@ use crate::usage::{cpu_seconds, peak_resident};
 const LIMIT: Duration = Duration::from_secs(1800);
 const TICK: Duration = Duration::from_millis(20);
 
+/// From a file's last name to its first byte.
+mod finding;
+
 /// Files of one kind.
 struct Work {
     name: &'static str,
@@ -37,6 +40,10 @@ pub fn run(settings: &Settings, table: &mut Table) {
         Work { name: "files of 1 MiB", files: (settings.size / 1_000_000).max(1), size: 1 << 20 },
         Work { name: "files of 10 kB", files: (settings.size / 100_000).max(1), size: 10_000 },
     ];
+    let work = "products: renamed into place to first byte sent: p99";
+    if table.wants(work) {
+        table.add((work, "ms"), Goal::AtMost(100.0), finding::p99_ms(), None);
+    }
     for work in &works {
         if !table.wants(&format!("products: {}", work.name)) {
             continue;
