@@ -11,6 +11,8 @@ mod archive;
 mod clean_up;
 /// Who asks a registry.
 mod credentials;
+/// Images in their registries.
+mod finding;
 /// What names stand for.
 mod pins;
 /// Names, taken apart.
@@ -28,13 +30,11 @@ use super::compose::PullPolicy;
 use super::engine::{Engine, EngineError};
 use credentials::Credentials;
 use globset::{Glob, GlobSet, GlobSetBuilder};
-use hostwright_core::config::containers::images::{Images as Settings, Order};
+use hostwright_core::config::containers::images::{Images as Settings, Signatures};
 use jiff::Timestamp;
 use pins::{Pin, Pins};
 use reference::Reference;
-use registry::{Registry, RegistryError};
 use serde_json::{Value, json};
-use signature::{Check, Key, Unverified};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -79,7 +79,7 @@ struct Found {
     digest: Option<String>,
     tag: Option<String>,
     source: String,
-    signed_by: Option<PathBuf>,
+    signed_by: Option<String>,
 }
 
 /// How far bringing an image is, in words.
@@ -114,7 +114,7 @@ impl Images {
             return false;
         }
         let pin = state.pins.get(name);
-        let unverified = self.must_be_signed(name) && pin.is_none_or(|pin| pin.signed_by.is_none());
+        let unverified = pin.map_or_else(|| self.must_be_signed(name), |pin| !self.is_trusted(name, pin));
         let is_due = match policy {
             PullPolicy::Never => false,
             PullPolicy::Missing => unverified,
@@ -235,14 +235,22 @@ impl Images {
     }
 
     fn must_be_signed(&self, name: &str) -> bool {
-        Reference::parse(name).is_ok_and(|reference| !self.key_files(&reference).is_empty())
+        Reference::parse(name).is_ok_and(|reference| self.signatures(&reference).is_some())
     }
 
-    /// The keys of the first entry that is about an image.
-    fn key_files(&self, reference: &Reference) -> &[PathBuf] {
+    /// The first entry that is about an image.
+    fn signatures(&self, reference: &Reference) -> Option<&Signatures> {
         let name = reference.name();
-        let position = self.signed.iter().position(|globs| globs.is_match(&name));
-        position.map_or(&[], |position| &self.settings.signatures[position].keys)
+        let position = self.signed.iter().position(|globs| globs.is_match(&name))?;
+        self.settings.signatures.get(position)
+    }
+
+    /// Whether whoever signed an image is still one of those who must have.
+    fn is_trusted(&self, name: &str, pin: &Pin) -> bool {
+        let Ok(reference) = Reference::parse(name) else { return false };
+        let signer = pin.signed_by.as_ref();
+        self.signatures(&reference)
+            .is_none_or(|settings| signer.is_some_and(|signer| signature::names(settings).contains(signer)))
     }
 
     fn pin(&self, name: &str, found: Found) -> Result<(), String> {
@@ -274,154 +282,6 @@ impl Images {
         let what = before.map_or(name, |pin| &pin.image_id);
         let is_here = engine.image_id(what).await.is_ok_and(|id| id.is_some());
         is_here && (!self.must_be_signed(name) || before.is_some_and(|pin| pin.signed_by.is_some()))
-    }
-
-    /// Finds the image of a name: the one of this digest, if one is given.
-    async fn find(
-        &self,
-        engine: &Engine,
-        (name, pinned): (&str, Option<String>),
-        tell: Tell<'_>,
-    ) -> Result<Found, String> {
-        let mut reference = Reference::parse(name)?;
-        reference.digest = pinned.or(reference.digest);
-        // What is in an archive has no signature that could be verified.
-        let archives = self.settings.bucket.as_ref().filter(|_| self.key_files(&reference).is_empty());
-        match archives {
-            Some(archives) if archives.order == Order::BucketOnly => {
-                self.by_archive(engine, name, archives, tell).await
-            }
-            Some(archives) => match self.by_registry(engine, name, reference, tell).await {
-                Ok(found) => Ok(found),
-                Err(why) => {
-                    log::info!(image = name; "{why}; looking into the bucket {}", archives.name);
-                    let found = self.by_archive(engine, name, archives, tell).await;
-                    found.map_err(|also| format!("{why}; {also}"))
-                }
-            },
-            None => self.by_registry(engine, name, reference, tell).await,
-        }
-    }
-
-    async fn by_registry(
-        &self,
-        engine: &Engine,
-        name: &str,
-        mut reference: Reference,
-        tell: Tell<'_>,
-    ) -> Result<Found, String> {
-        let key_files = self.key_files(&reference).to_vec();
-        let keys: Vec<Key> = key_files.iter().map(|path| Key::read(path)).collect::<Result<_, _>>()?;
-        let login = self.credentials.login(&reference).await?;
-        let known = self.settings.registries.iter().find(|registry| registry.host == reference.host);
-        let registry = Registry::new(&reference, login.clone(), known.and_then(|registry| registry.tls.as_ref()))
-            .map_err(|error| error.to_string())?;
-        let ruled = self.tag_by_rule(&registry, &reference).await?;
-        if let Some(tag) = &ruled {
-            reference.tag = Some(tag.clone());
-        }
-        tell(format!("asking for {name}"));
-        let digest = match &reference.digest {
-            Some(digest) => Some(digest.clone()),
-            None => self.resolve(&registry, &reference, keys.is_empty()).await?,
-        };
-        let signed_by = match (&digest, keys.is_empty()) {
-            (_, true) => None,
-            (Some(digest), false) => {
-                tell(format!("verifying the signature of {name}"));
-                let check = Check { registry: &registry, digest, keys: &keys };
-                Some(check.run().await.map_err(|error| self.refused(&reference, &error))?)
-            }
-            (None, false) => return Err("its registry does not say its digest, so no signature can be verified".into()),
-        };
-        let wanted = match &digest {
-            Some(digest) => reference.at(digest),
-            None => format!("{}:{}", reference.name(), reference.tag_or_latest()),
-        };
-        let image_id = self.pull(engine, &wanted, &login, (name, tell)).await?;
-        self.name(engine, name, &reference, &image_id).await.map_err(|error| error.to_string())?;
-        let digest = match digest {
-            Some(digest) => Some(digest),
-            None => engine.image_digest(&image_id, &reference.repository).await.map_err(|error| error.to_string())?,
-        };
-        let source = format!("the registry {}", reference.host);
-        Ok(Found { image_id, digest, tag: ruled, source, signed_by })
-    }
-
-    /// The digest of a tag. Where the registry does not answer us the engine may still reach it, or a mirror: then it
-    /// is asked for the tag itself, unless signatures must be verified.
-    async fn resolve(
-        &self,
-        registry: &Registry,
-        reference: &Reference,
-        engine_may: bool,
-    ) -> Result<Option<String>, String> {
-        let tag = reference.tag_or_latest();
-        match registry.resolve(tag).await {
-            Ok(Some(digest)) => Ok(Some(digest)),
-            Ok(None) => Err(format!("{} has no tag {tag}", reference.name())),
-            Err(RegistryError::Unreachable(why)) if engine_may => {
-                log::debug!("{why}; the engine is asked for the tag");
-                Ok(None)
-            }
-            Err(error) => {
-                if matches!(error, RegistryError::Denied(_)) {
-                    self.credentials.forget().await;
-                }
-                Err(error.to_string())
-            }
-        }
-    }
-
-    async fn tag_by_rule(&self, registry: &Registry, reference: &Reference) -> Result<Option<String>, String> {
-        if reference.tag.is_some() || reference.digest.is_some() {
-            return Ok(None);
-        }
-        let name = reference.name();
-        let Some(position) = self.rules.iter().position(|globs| globs.is_match(&name)) else { return Ok(None) };
-        let tags = registry.tags().await.map_err(|error| error.to_string())?;
-        let chosen = tag_rule::choose(&self.settings.tags[position], &name, &tags)?;
-        log::info!("{name}: the newest image of {} is {}", chosen.branch, chosen.tag);
-        Ok(Some(chosen.tag))
-    }
-
-    fn refused(&self, reference: &Reference, error: &Unverified) -> String {
-        format!("{} is refused: {error}", reference.name())
-    }
-
-    /// Lets the engine pull, unless it has the image; its id.
-    async fn pull(
-        &self,
-        engine: &Engine,
-        wanted: &str,
-        login: &Login,
-        (name, tell): (&str, Tell<'_>),
-    ) -> Result<String, String> {
-        let is_pinned = wanted.contains('@');
-        if is_pinned && let Some(id) = engine.image_id(wanted).await.map_err(|error| error.to_string())? {
-            return Ok(id);
-        }
-        tell(format!("pulling {name}"));
-        log::info!(image = name; "pulling {wanted}");
-        let progress = |progress| tell(format!("pulling {name}: {progress}"));
-        engine.pull_as(wanted, login, progress).await.map_err(|error| error.to_string())?;
-        let id = engine.image_id(wanted).await.map_err(|error| error.to_string())?;
-        id.ok_or_else(|| format!("the engine pulled {wanted} and does not have it"))
-    }
-
-    /// Lets the name in the file, and the tag that a rule found, stand for the image.
-    async fn name(&self, engine: &Engine, written: &str, found: &Reference, id: &str) -> Result<(), EngineError> {
-        let Ok(reference) = Reference::parse(written) else { return Ok(()) };
-        if reference.digest.is_some() {
-            return Ok(());
-        }
-        engine.tag_image(id, &reference.name(), reference.tag_or_latest()).await?;
-        if found.tag != reference.tag
-            && let Some(tag) = &found.tag
-        {
-            engine.tag_image(id, &found.name(), tag).await?;
-        }
-        Ok(())
     }
 }
 

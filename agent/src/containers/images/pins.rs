@@ -2,7 +2,7 @@ use hostwright_core::state::{StateError, StateFile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const VERSION: u32 = 1;
 /// What was pinned before is kept for a way back.
@@ -37,8 +37,8 @@ pub struct Pin {
     pub tag: Option<String>,
     /// Where it came from: the registry, or an archive in a bucket.
     pub source: String,
-    /// The public key that verified it.
-    pub signed_by: Option<PathBuf>,
+    /// The public key that verified it, or the identity that signed it.
+    pub signed_by: Option<String>,
     /// When the name was last resolved.
     pub resolved: Timestamp,
     /// Ids that the name stood for before, the last one first.

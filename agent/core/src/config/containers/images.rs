@@ -1,3 +1,6 @@
+/// Who must have signed an image without a key.
+pub mod identity;
+
 use crate::config::Known;
 use crate::config::aws::Credentials;
 use crate::config::buckets;
@@ -6,6 +9,7 @@ use crate::config::tls::ClientTls;
 use crate::config::values::{AbsolutePath, FromNode, MaybeSecret, mismatch};
 use crate::secret::SecretRef;
 use crate::yaml::Node;
+use identity::Identity;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -93,13 +97,15 @@ pub struct TagRule {
     pub fallback: Option<String>,
 }
 
-/// Images that run only with a signature of one of these keys.
+/// Images that run only with a signature of one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signatures {
     /// Patterns of names without a tag.
     pub images: Vec<String>,
     /// Public keys: PEM files.
     pub keys: Vec<PathBuf>,
+    /// Whoever signs without one.
+    pub identity: Option<Identity>,
 }
 
 /// When unused images go.
@@ -266,16 +272,18 @@ impl TagRule {
 impl Signatures {
     fn read(mut section: Section<'_>) -> Option<Self> {
         let images = patterns(&mut section);
-        section.refuse(
-            "identity",
-            "signatures without a key (Fulcio certificates) are not verified yet; sign with a key and name its public half under keys",
-        );
         let keys: Vec<_> = section.list::<AbsolutePath>("keys").unwrap_or_default();
-        if keys.is_empty() && !section.has("identity") {
-            section.problem(section.place(), "the key \"keys\" is missing; it takes PEM files with public keys");
+        let has_identity = section.has("identity");
+        let identity = section.section("identity", Identity::read);
+        if keys.is_empty() && !has_identity {
+            section.problem(
+                section.place(),
+                "the key \"keys\" is missing, which takes PEM files with public keys; or \"identity\", for signatures without a key",
+            );
         }
         section.finish();
-        Some(Self { images, keys: keys.into_iter().map(|path| path.0).collect() })
+        // An identity that cannot be read must not let anybody in, but then the whole file is refused anyway.
+        Some(Self { images, keys: keys.into_iter().map(|path| path.0).collect(), identity })
     }
 }
 
@@ -351,12 +359,16 @@ mod tests {
                     - {host: registry.example.org}\n\
                     bucket: {bucket: b, use: only}\n\
                     tags: [{images: [r.example/*], branch: feature/x, fallback: develop}]\n\
-                    signatures: [{images: ['*'], keys: [/k.pub]}]\n\
+                    signatures:\n- {images: ['*'], keys: [/k.pub]}\n\
+                    - {images: [a], identity: {issuer: 'https://id.example', subject_pattern: 'bot@.*', trusted_root: /r}}\n\
                     clean_up: {after: 1d, high: 90, low: 70}";
         let images = read(text).expect("valid").images;
         assert!(matches!(images.registries[0].login, Login::User { .. }));
         assert!(matches!(images.registries[1].login, Login::Ecr { .. }));
         assert_eq!(images.registries[2].login, Login::Found);
+        let identity = images.signatures[1].identity.as_ref().expect("present");
+        assert_eq!(identity.to_string(), "/bot@.*/ by https://id.example");
+        assert!(identity.subject.is("bot@example.org") && !identity.subject.is("a bot@example.org"));
         let archives = images.bucket.expect("present");
         assert_eq!((archives.prefix.as_str(), archives.order), ("docker/images", Order::BucketOnly));
         assert_eq!(images.tags[0].fallback.as_deref(), Some("develop"));
@@ -378,7 +390,13 @@ mod tests {
             ("registries: [{host: r.example, username: a, password: hunter2}]", "a reference to a secret"),
             ("registries: [{host: r.example, username: a, password: {env: P}, ecr: {}}]", "only one of the keys"),
             ("bucket: {bucket: c}", "there is no bucket \"c\""),
-            ("signatures: [{images: ['*'], identity: {issuer: x}}]", "are not verified yet"),
+            ("signatures: [{images: ['*'], identity: {issuer: x}}]", "subject"),
+            ("signatures: [{images: ['*'], identity: {issuer: x, subject: y}}]", "trusted_root"),
+            ("signatures: [{images: ['*'], identity: {issuer: x, subject: y, authorities: /a}}]", "log_key"),
+            (
+                "signatures: [{images: ['*'], identity: {issuer: x, subject_pattern: '(', trusted_root: /a}}]",
+                "is no valid",
+            ),
             ("signatures: [{images: ['*']}]", "\"keys\" is missing"),
             ("tags: [{branch: x}]", "\"images\" is missing"),
             ("tags: [{images: ['['], branch: x}]", "expected patterns"),

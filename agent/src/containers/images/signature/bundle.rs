@@ -1,17 +1,29 @@
 //! Sigstore bundles: <https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto>, as JSON.
 
+use super::keyless::entry::hexadecimal;
+use super::keyless::{Entry, Material};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What cosign says of an image that it signs.
 const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 const STATEMENT: &str = "application/vnd.in-toto+json";
 
+/// What was signed, and what came with it.
+#[derive(Debug)]
+pub struct Bundle {
+    pub content: Content,
+    /// Why it cannot be read is of interest only where it is needed.
+    pub material: Result<Material, String>,
+}
+
 /// What was signed.
 #[derive(Debug)]
-pub enum Bundle {
+pub enum Content {
     /// A statement about the image.
     Envelope(Envelope),
     /// The image's manifest; this is the signature.
@@ -22,7 +34,7 @@ pub enum Bundle {
 #[derive(Debug)]
 pub struct Envelope {
     kind: String,
-    payload: Vec<u8>,
+    pub payload: Vec<u8>,
     pub signatures: Vec<Vec<u8>>,
 }
 
@@ -31,8 +43,53 @@ pub struct Envelope {
 struct Written {
     #[serde(default)]
     media_type: String,
+    #[serde(default)]
+    verification_material: WrittenMaterial,
     dsse_envelope: Option<WrittenEnvelope>,
     message_signature: Option<WrittenMessage>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenMaterial {
+    certificate: Option<WrittenBytes>,
+    x509_certificate_chain: Option<WrittenChain>,
+    tlog_entries: Vec<WrittenEntry>,
+    timestamp_verification_data: Value,
+}
+
+#[derive(Deserialize)]
+struct WrittenChain {
+    certificates: Vec<WrittenBytes>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenBytes {
+    raw_bytes: String,
+}
+
+/// Numbers of 64 bits are texts, as Protocol Buffers have it in JSON.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenEntry {
+    log_index: String,
+    log_id: WrittenLog,
+    integrated_time: String,
+    inclusion_promise: Option<WrittenPromise>,
+    canonicalized_body: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenLog {
+    key_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenPromise {
+    signed_entry_timestamp: String,
 }
 
 #[derive(Deserialize)]
@@ -78,16 +135,50 @@ impl Bundle {
         if !(version.ends_with(".v0.3") || version.ends_with("version=0.3")) {
             return Err(format!("its bundle has the form {:?}; only v0.3 is known", shown(&written.media_type)));
         }
+        let material = written.verification_material.read();
+        let material = material.ok_or_else(|| "its certificate or log entry cannot be read".to_owned());
         let decode = |text: &str| STANDARD.decode(text).map_err(|_| unreadable());
-        match (written.dsse_envelope, written.message_signature) {
-            (Some(envelope), None) => Ok(Self::Envelope(Envelope {
+        let content = match (written.dsse_envelope, written.message_signature) {
+            (Some(envelope), None) => Content::Envelope(Envelope {
                 kind: envelope.payload_type,
                 payload: decode(&envelope.payload)?,
                 signatures: envelope.signatures.iter().map(|one| decode(&one.sig)).collect::<Result<_, _>>()?,
-            })),
-            (None, Some(message)) => Ok(Self::Message(decode(&message.signature)?)),
-            _ => Err(unreadable()),
-        }
+            }),
+            (None, Some(message)) => Content::Message(decode(&message.signature)?),
+            _ => return Err(unreadable()),
+        };
+        Ok(Self { content, material })
+    }
+}
+
+impl WrittenMaterial {
+    fn read(self) -> Option<Material> {
+        let chain = self.x509_certificate_chain.into_iter().flat_map(|chain| chain.certificates);
+        let certificates = self.certificate.into_iter().chain(chain);
+        let certificates = certificates
+            .map(|one| STANDARD.decode(one.raw_bytes).ok().map(CertificateDer::from))
+            .collect::<Option<_>>()?;
+        let entries = self.tlog_entries.into_iter().map(WrittenEntry::read).collect::<Option<_>>()?;
+        let stamps = &self.timestamp_verification_data["rfc3161Timestamps"];
+        let has_timestamp = stamps.as_array().is_some_and(|stamps| !stamps.is_empty());
+        Some(Material { certificates, entries, has_timestamp })
+    }
+}
+
+impl WrittenEntry {
+    fn read(self) -> Option<Entry> {
+        // What a log does not say is not there at all.
+        let number = |text: &str| if text.is_empty() { Some(0) } else { text.parse().ok() };
+        Some(Entry {
+            body: STANDARD.decode(self.canonicalized_body).ok()?,
+            time: number(&self.integrated_time)?,
+            index: number(&self.log_index)?,
+            log: hexadecimal(&STANDARD.decode(self.log_id.key_id).ok()?),
+            promise: match self.inclusion_promise {
+                Some(promise) => Some(STANDARD.decode(promise.signed_entry_timestamp).ok()?),
+                None => None,
+            },
+        })
     }
 }
 
@@ -123,7 +214,7 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bundle, Envelope};
+    use super::{Bundle, Content, Envelope};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
@@ -137,8 +228,8 @@ mod tests {
             r#"{{"mediaType":"{TYPE}","verificationMaterial":{{"publicKey":{{"hint":"x"}}}},"dsseEnvelope":{{"payload":"{}","payloadType":"application/vnd.in-toto+json","signatures":[{{"sig":"c2ln"}}]}}}}"#,
             STANDARD.encode(statement)
         );
-        match Bundle::parse(text.as_bytes()) {
-            Ok(Bundle::Envelope(envelope)) => envelope,
+        match Bundle::parse(text.as_bytes()).map(|bundle| bundle.content) {
+            Ok(Content::Envelope(envelope)) => envelope,
             other => panic!("{other:?}"),
         }
     }
@@ -165,6 +256,7 @@ mod tests {
             assert!(Bundle::parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
         let message = format!(r#"{{"mediaType":"{TYPE}","messageSignature":{{"signature":"c2ln"}}}}"#);
-        assert!(matches!(Bundle::parse(message.as_bytes()), Ok(Bundle::Message(signature)) if signature == b"sig"));
+        let content = Bundle::parse(message.as_bytes()).map(|bundle| bundle.content);
+        assert!(matches!(content, Ok(Content::Message(signature)) if signature == b"sig"));
     }
 }

@@ -28,11 +28,16 @@ impl Key {
     /// # Errors
     /// A sentence: it cannot be read, or is no public key of a kind that is known here.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let wrong = |why: &dyn std::fmt::Display| {
-            format!("cannot use the public key in {}: {why}; cosign public-key prints the right form", path.display())
-        };
-        let pem = std::fs::read(path).map_err(|error| wrong(&error))?;
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(&pem).map_err(|error| wrong(&error))?.to_vec();
+        let pem = std::fs::read(path).map_err(|error| wrong(path, &error))?;
+        let der = SubjectPublicKeyInfoDer::from_pem_slice(&pem).map_err(|error| wrong(path, &error))?;
+        Self::of(path, der.to_vec())
+    }
+
+    /// Takes a key's DER, which was found in a file.
+    ///
+    /// # Errors
+    /// A sentence: it is of no kind that is known here.
+    pub fn of(path: &Path, der: Vec<u8>) -> Result<Self, String> {
         let header = &der[..der.len().min(HEADER)];
         let has = |id: &[u8]| header.windows(id.len()).any(|window| window == id);
         let algorithm: &'static dyn VerificationAlgorithm = if has(P256) {
@@ -44,14 +49,22 @@ impl Key {
         } else if has(RSA) {
             &RSA_PKCS1_2048_8192_SHA256
         } else {
-            return Err(wrong(&"it is neither ECDSA (P-256, P-384) nor Ed25519 nor RSA"));
+            return Err(wrong(path, &"it is neither ECDSA (P-256, P-384) nor Ed25519 nor RSA"));
         };
         Ok(Self { path: path.to_owned(), algorithm, der })
+    }
+
+    pub fn der(&self) -> &[u8] {
+        &self.der
     }
 
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(self.algorithm, &self.der).verify(message, signature).is_ok()
     }
+}
+
+fn wrong(path: &Path, why: &dyn std::fmt::Display) -> String {
+    format!("cannot use the public key in {}: {why}; cosign public-key prints the right form", path.display())
 }
 
 #[cfg(test)]

@@ -1,25 +1,37 @@
 //! Whether an image is signed, as cosign does it: <https://github.com/sigstore/cosign/tree/main/specs>.
 //!
-//! In: an image's digest and public keys. Out: the key that signed it, or why none did. Both places are looked at: the
+//! In: an image's digest, and whose signature it must have. Out: who signed it, or why it is not good. Both places are looked at: the
 //! tag `sha256-<digest>.sig` with its simple signing payload, and what refers to the image (OCI 1.1, or its fallback
 //! tag) with a Sigstore bundle. Nothing survives.
 
 /// Sigstore bundles.
-pub mod bundle;
+mod bundle;
 /// Public keys.
 mod key;
+/// Signatures without a key of their own.
+mod keyless;
 /// The payload of simple signing.
 mod payload;
+/// Whoever must have signed.
+mod signers;
 
 use super::registry::{Descriptor, Manifest, Registry, RegistryError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-pub use key::Key;
-use std::path::PathBuf;
+use bundle::{Bundle, Content, Envelope};
+use key::Key;
+use keyless::{Entry, Material, Signed};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+pub use signers::{Signers, names};
 
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
+const CHAIN: &str = "dev.sigstore.cosign/chain";
+const ENTRY: &str = "dev.sigstore.cosign/bundle";
+const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// An attestation's bundle may hold a whole bill of materials, but what counts here is small.
 const LONGEST_BUNDLE: usize = 4 << 20;
 const LONGEST_PAYLOAD: usize = 1 << 20;
@@ -42,7 +54,7 @@ pub enum Unverified {
 pub struct Check<'a> {
     pub registry: &'a Registry,
     pub digest: &'a str,
-    pub keys: &'a [Key],
+    pub signers: &'a Signers<'a>,
 }
 
 /// Of the signatures that were looked at.
@@ -54,37 +66,34 @@ struct Seen {
 }
 
 impl Check<'_> {
-    /// The key that signed it.
+    /// Who signed it.
     ///
     /// # Errors
-    /// None did, or the registry does not answer.
-    pub async fn run(&self) -> Result<PathBuf, Unverified> {
+    /// Nobody of those did, or the registry does not answer.
+    pub async fn run(&self) -> Result<String, Unverified> {
         let mut seen = Seen::default();
         let tag = format!("{}.sig", self.digest.replace(':', "-"));
-        if let Some(key) = self.look_into(&tag, &mut seen).await? {
-            return Ok(key);
+        if let Some(signer) = self.look_into(&tag, &mut seen).await? {
+            return Ok(signer);
         }
         for descriptor in self.registry.referrers(self.digest).await? {
             if seen.signatures >= MOST {
                 break;
             }
-            if let Some(key) = self.look_into(&descriptor.digest, &mut seen).await? {
-                return Ok(key);
+            if let Some(signer) = self.look_into(&descriptor.digest, &mut seen).await? {
+                return Ok(signer);
             }
         }
-        let keys: Vec<String> = self.keys.iter().map(|key| key.path.display().to_string()).collect();
         Err(Unverified::Refused(match seen.signatures {
-            0 => format!("it is not signed, and must be with one of the keys {}", keys.join(", ")),
-            count => format!(
-                "none of its {count} signatures is good for the keys {}: {}",
-                keys.join(", "),
-                seen.reasons.join("; ")
-            ),
+            0 => format!("it is not signed, and must be with {}", self.signers),
+            count => {
+                format!("none of its {count} signatures is good for {}: {}", self.signers, seen.reasons.join("; "))
+            }
         }))
     }
 
     /// Looks at the signatures that a manifest holds.
-    async fn look_into(&self, manifest: &str, seen: &mut Seen) -> Result<Option<PathBuf>, RegistryError> {
+    async fn look_into(&self, manifest: &str, seen: &mut Seen) -> Result<Option<String>, RegistryError> {
         let Some(bytes) = self.registry.manifest(manifest).await? else { return Ok(None) };
         let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else { return Ok(None) };
         for layer in manifest.layers.iter().take(MOST) {
@@ -96,7 +105,7 @@ impl Check<'_> {
                 continue;
             };
             match result {
-                Ok(key) => return Ok(Some(key.path.clone())),
+                Ok(signer) => return Ok(Some(signer)),
                 // An attestation says something of the image, but not that it may run.
                 Err(why) if why.is_empty() => {}
                 Err(why) => {
@@ -110,42 +119,66 @@ impl Check<'_> {
         Ok(None)
     }
 
-    async fn simple(&self, layer: &Descriptor) -> Result<Result<&Key, String>, RegistryError> {
+    async fn simple(&self, layer: &Descriptor) -> Result<Result<String, String>, RegistryError> {
         let Some(payload) = self.registry.blob(&layer.digest, LONGEST_PAYLOAD).await? else {
             return Ok(Err("its payload is not in the registry".into()));
         };
         let signature = layer.annotations.get(SIGNATURE).and_then(|text| STANDARD.decode(text).ok());
         let Some(signature) = signature else { return Ok(Err("it has a payload without a signature".into())) };
-        Ok(self.by_key(&payload, &signature).and_then(|key| payload::check(&payload, self.digest).map(|()| key)))
+        let signed = Signed { message: &payload, signature: &signature, statement: None };
+        Ok(self
+            .signers
+            .verify(signed, &annotated(layer))
+            .and_then(|signer| payload::check(&payload, self.digest).map(|()| signer)))
     }
 
-    async fn bundled(&self, layer: &Descriptor) -> Result<Result<&Key, String>, RegistryError> {
+    async fn bundled(&self, layer: &Descriptor) -> Result<Result<String, String>, RegistryError> {
         let Some(bytes) = self.registry.blob(&layer.digest, LONGEST_BUNDLE).await? else {
             return Ok(Err("its bundle is not in the registry".into()));
         };
-        let bundle = match bundle::Bundle::parse(&bytes) {
+        let bundle = match Bundle::parse(&bytes) {
             Ok(bundle) => bundle,
             Err(why) => return Ok(Err(why)),
         };
-        match bundle {
-            bundle::Bundle::Envelope(envelope) => Ok(envelope
-                .signatures
-                .iter()
-                .map(|signature| self.by_key(&envelope.signed(), signature))
-                .find(Result::is_ok)
-                .unwrap_or_else(|| Err("no key fits its signature".into()))
-                .and_then(|key| envelope.check(self.digest).map(|()| key))),
-            bundle::Bundle::Message(signature) => {
+        match &bundle.content {
+            Content::Envelope(envelope) => Ok(self.enveloped(envelope, &bundle.material)),
+            Content::Message(signature) => {
                 // What is signed is the image's manifest itself.
                 let Some(manifest) = self.registry.manifest(self.digest).await? else {
                     return Ok(Err("its manifest is not in the registry".into()));
                 };
-                Ok(self.by_key(&manifest, &signature))
+                let signed = Signed { message: &manifest, signature, statement: None };
+                Ok(self.signers.verify(signed, &bundle.material))
             }
         }
     }
 
-    fn by_key(&self, message: &[u8], signature: &[u8]) -> Result<&Key, String> {
-        self.keys.iter().find(|key| key.verify(message, signature)).ok_or_else(|| "no key fits its signature".into())
+    fn enveloped(&self, envelope: &Envelope, material: &Result<Material, String>) -> Result<String, String> {
+        // What it says decides first whether it is a signature at all.
+        envelope.check(self.digest).or_else(|why| if why.is_empty() { Err(why) } else { Ok(()) })?;
+        let message = envelope.signed();
+        let mut result = Err("its envelope holds no signature".into());
+        for signature in envelope.signatures.iter().take(MOST) {
+            let signed = Signed { message: &message, signature, statement: Some(&envelope.payload) };
+            result = self.signers.verify(signed, material);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result.and_then(|signer| envelope.check(self.digest).map(|()| signer))
     }
+}
+
+/// What came with a signature, as its annotations.
+fn annotated(layer: &Descriptor) -> Result<Material, String> {
+    let mut material = Material { has_timestamp: layer.annotations.contains_key(TIMESTAMP), ..Material::default() };
+    for name in [CERTIFICATE, CHAIN] {
+        let Some(pem) = layer.annotations.get(name) else { continue };
+        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        material.certificates.extend(all.map_err(|_| "its certificate cannot be read".to_owned())?);
+    }
+    if let Some(text) = layer.annotations.get(ENTRY) {
+        material.entries.push(Entry::of_annotation(text)?);
+    }
+    Ok(material)
 }
