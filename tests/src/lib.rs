@@ -12,6 +12,8 @@ pub mod busybox_root;
 pub mod certificates;
 /// An agent with the containers duty alone, its Compose file, and who asks its services.
 pub mod container_host;
+/// Signatures of images.
+pub mod cosign;
 /// curl, which speaks TLS, HTTP/2 and compression.
 pub mod curl;
 /// The servers that Hostwright talks to, each the real program on loopback.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hostwright_tests::cosign::{Authority, ISSUER, SUBJECT, Signer};
 use hostwright_tests::engines::docker::{Project, unique};
 use hostwright_tests::engines::{Docker, Registry};
 use hostwright_tests::process::{AgentProcess, binary};
@@ -272,71 +273,6 @@ fn unused_images_that_the_agent_brought_are_removed_and_others_stay() -> Result<
     Ok(())
 }
 
-const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
-
-/// Keys of openssl.
-struct Signer {
-    folder: TempDir,
-}
-
-impl Signer {
-    fn make() -> Result<Self> {
-        let signer = Self { folder: tempfile::tempdir()? };
-        signer.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key")?;
-        signer.openssl("pkey -in key -pubout -out key.pub")?;
-        Ok(signer)
-    }
-
-    fn openssl(&self, arguments: &str) -> Result<()> {
-        let output = Command::new("openssl").current_dir(self.folder.path()).args(arguments.split(' ')).output()?;
-        ensure!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-
-    fn public(&self) -> String {
-        self.folder.path().join("key.pub").display().to_string()
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<String> {
-        fs::write(self.folder.path().join("message"), message)?;
-        self.openssl("dgst -sha256 -sign key -out signature message")?;
-        Ok(STANDARD.encode(fs::read(self.folder.path().join("signature"))?))
-    }
-
-    /// As cosign before version 3 stores it.
-    fn by_tag(&self, registry: &Registry, repository: &str, digest: &str, of: &str) -> Result<()> {
-        let payload =
-            json!({"critical": {"identity": {"docker-reference": ""}, "image": {"docker-manifest-digest": of},
-            "type": "cosign container image signature"}, "optional": null})
-            .to_string();
-        let annotations = json!({"dev.cosignproject.cosign/signature": self.sign(payload.as_bytes())?});
-        let tag = format!("{}.sig", digest.replace(':', "-"));
-        registry.put_artifact(repository, &tag, json!({}), &[(SIMPLE, annotations, payload.as_bytes())]).map(drop)
-    }
-
-    /// As cosign 3 stores it, in a registry that knows no referrers.
-    fn by_referrer(&self, registry: &Registry, repository: &str, digest: &str) -> Result<()> {
-        let statement = json!({"_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"name": "", "digest": {"sha256": digest.trim_start_matches("sha256:")}}],
-            "predicateType": "https://sigstore.dev/cosign/sign/v1", "predicate": {}})
-        .to_string();
-        let kind = "application/vnd.in-toto+json";
-        let signed = format!("DSSEv1 {} {kind} {} {statement}", kind.len(), statement.len());
-        let bundle = json!({"mediaType": BUNDLE, "verificationMaterial": {"publicKey": {"hint": "x"}},
-            "dsseEnvelope": {"payload": STANDARD.encode(&statement), "payloadType": kind,
-                "signatures": [{"sig": self.sign(signed.as_bytes())?, "keyid": ""}]}})
-        .to_string();
-        let manifest = json!({"artifactType": BUNDLE});
-        let layers = [(BUNDLE, json!({}), bundle.as_bytes())];
-        let mut descriptor = registry.put_artifact(repository, "bundle", manifest, &layers)?;
-        descriptor["artifactType"] = BUNDLE.into();
-        let kind = "application/vnd.oci.image.index.v1+json";
-        let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": [descriptor]});
-        registry.put_manifest(repository, &digest.replace(':', "-"), &index).map(drop)
-    }
-}
-
 #[test]
 fn images_run_only_with_a_good_signature_and_the_old_one_goes_on() -> Result<()> {
     let (docker, registry) = (Docker::start()?, Registry::start()?);
@@ -367,6 +303,45 @@ fn images_run_only_with_a_good_signature_and_the_old_one_goes_on() -> Result<()>
     host.wait_why("what is here goes on")?;
     host.wait_runs(&first)?;
     signer.by_referrer(&registry, "team/app", &digest)?;
+    host.deploy()?;
+    host.wait_runs(&second)
+}
+
+#[test]
+fn images_run_that_the_identity_has_signed_without_a_key_in_both_forms() -> Result<()> {
+    let (docker, registry) = (Docker::start()?, Registry::start()?);
+    let (authority, stranger) = (Authority::make()?, Authority::make()?);
+    let push = || -> Result<(String, String)> {
+        let local = unique("hostwright-keyless");
+        let id = image(&docker, &local, &local)?;
+        registry.push(&docker, &local, "team/app:1")?;
+        Ok((id, registry.digest("team/app:1")?))
+    };
+    let (first, digest) = push()?;
+    let name = as_run(&format!("{}/team/app:1", registry.host()));
+    let identity = format!(
+        "{{issuer: '{ISSUER}', subject: '{SUBJECT}', authorities: {}, log_key: {}}}",
+        authority.path("authorities.pem"),
+        authority.path("log.pub")
+    );
+    let host = Host::start(&docker, &name, &format!("{{signatures: [{{images: ['*'], identity: {identity}}}]}}"))?;
+    host.wait_why(&format!("it is not signed, and must be with {SUBJECT} by {ISSUER}"))?;
+    Signer::make()?.by_tag(&registry, "team/app", &digest, &digest)?;
+    host.wait_why("it was made with a key and not by an identity")?;
+    stranger.signer(SUBJECT)?.by_tag(&registry, "team/app", &digest, &digest)?;
+    host.wait_why("its log entry is of the log")?;
+    authority.signer("eve@example.org")?.by_tag(&registry, "team/app", &digest, &digest)?;
+    host.wait_why("it was signed by eve@example.org, and not by builder@example.org")?;
+    let other = format!("sha256:{}", "0".repeat(64));
+    authority.signer(SUBJECT)?.by_tag(&registry, "team/app", &digest, &other)?;
+    host.wait_why("it is the signature of another image")?;
+    ensure!(host.running_image().is_err(), "nothing runs yet");
+    authority.signer(SUBJECT)?.by_tag(&registry, "team/app", &digest, &digest)?;
+    host.wait_runs(&first)?;
+    assert_eq!(host.pin(&name)?["signed_by"], format!("{SUBJECT} by {ISSUER}").as_str());
+
+    let (second, digest) = push()?;
+    authority.signer(SUBJECT)?.by_referrer(&registry, "team/app", &digest)?;
     host.deploy()?;
     host.wait_runs(&second)
 }

@@ -52,6 +52,7 @@ pub fn converged(project: &Project) -> Observed {
             has_host_ports: false,
             settings: Settings::default(),
             patience: Duration::from_secs(60),
+            looked_by: None,
             created: None,
             started: None,
             finished: None,

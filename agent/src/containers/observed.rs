@@ -59,6 +59,8 @@ pub struct Container {
     pub settings: Settings,
     /// How long its health check may take to come to a result.
     pub patience: Duration,
+    /// By when the engine must have looked at its health once more.
+    pub looked_by: Option<Timestamp>,
     pub created: Option<Timestamp>,
     pub started: Option<Timestamp>,
     pub finished: Option<Timestamp>,

@@ -159,7 +159,8 @@ fn serve(folder: &TempDir, port: &Port, auth: &str) -> Result<Server> {
     Server::start(&command, &folder.path().join("registry.log"))
 }
 
-fn sha256(content: &[u8]) -> Result<String> {
+/// In hexadecimal digits.
+pub fn sha256(content: &[u8]) -> Result<String> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), content)?;
     let output = Command::new("sha256sum").arg(file.path()).output()?;

@@ -4,7 +4,8 @@ use super::{Engine, EngineError, blueprint, body};
 use crate::containers::compose::Project;
 use crate::containers::observed::{Container, Found, Health, Observed, State};
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthConfig, HealthStatusEnum, PortBinding,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings, HealthConfig,
+    HealthStatusEnum, PortBinding,
 };
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -25,6 +26,8 @@ const MOST_HEALTH_CHARACTERS: usize = 300;
 const ENGINE_DEFAULT: Duration = Duration::from_secs(30);
 /// What an engine under load may take to start a container.
 const START: Duration = Duration::from_secs(10);
+/// A busy host may be late.
+const LATE: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Looks at everything that the project has or refers to.
@@ -155,6 +158,7 @@ fn container(found: ContainerInspectResponse) -> Option<Container> {
         has_host_ports: host.port_bindings.as_ref().is_some_and(|ports| ports.values().any(is_fixed)),
         settings: blueprint::settings_of(&host),
         patience: patience(config.healthcheck.as_ref()),
+        looked_by: looked_by(&state, config.healthcheck.as_ref()),
         networks: networks.into_iter().map(|(name, end)| (name, end.network_id.unwrap_or_default())).collect(),
         created: time(found.created.as_deref()),
         started: time(state.started_at.as_deref()),
@@ -178,14 +182,29 @@ fn is_fixed(bindings: &Option<Vec<PortBinding>>) -> bool {
 
 /// How long until a health check has said "unhealthy", at the latest, and some time for the start.
 fn patience(check: Option<&HealthConfig>) -> Duration {
-    let span = |value: Option<i64>, default: Duration| match value.and_then(|value| u64::try_from(value).ok()) {
-        Some(nanoseconds) if nanoseconds > 0 => Duration::from_nanos(nanoseconds),
-        _ => default,
-    };
     let check = check.cloned().unwrap_or_default();
     let retries = check.retries.filter(|retries| *retries > 0).and_then(|n| u32::try_from(n).ok()).unwrap_or(3);
-    let each = span(check.interval, ENGINE_DEFAULT).saturating_add(span(check.timeout, ENGINE_DEFAULT));
-    span(check.start_period, Duration::ZERO).saturating_add(each.saturating_mul(retries + 1)).saturating_add(START)
+    let start = span(check.start_period, Duration::ZERO).saturating_add(START);
+    start.saturating_add(one_look(&check).saturating_mul(retries + 1))
+}
+
+/// When two looks at its health have been left out, if the engine says nothing new by then.
+fn looked_by(state: &ContainerState, check: Option<&HealthConfig>) -> Option<Timestamp> {
+    let last = state.health.as_ref().and_then(|health| time(health.log.as_ref()?.last()?.end.as_deref()));
+    let since = last.max(time(state.started_at.as_deref()))?;
+    since.checked_add(one_look(check?).saturating_mul(2).saturating_add(LATE)).ok()
+}
+
+/// How long one look at a container's health takes with the pause before it, at most.
+fn one_look(check: &HealthConfig) -> Duration {
+    span(check.interval, ENGINE_DEFAULT).saturating_add(span(check.timeout, ENGINE_DEFAULT))
+}
+
+fn span(value: Option<i64>, default: Duration) -> Duration {
+    match value.and_then(|value| u64::try_from(value).ok()) {
+        Some(nanoseconds) if nanoseconds > 0 => Duration::from_nanos(nanoseconds),
+        _ => default,
+    }
 }
 
 fn state_of(status: Option<ContainerStateStatusEnum>) -> State {

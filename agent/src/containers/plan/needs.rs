@@ -26,9 +26,11 @@ pub fn needed((project, observed): (&Project, &Observed), place: &Place<'_>, rec
             let why = "it must not run twice";
             (!is_busy(old)).then(|| Action::Stop { id: old.id.clone(), why })
         }
-        (Phase::Trial, Some(new), _) => {
-            is_to_start(project, place.service, service, new).then(|| Action::Start { id: new.id.clone() })
+        (Phase::Trial, Some(new), _) if is_to_start(project, place.service, service, new) => {
+            Some(Action::Start { id: new.id.clone() })
         }
+        (Phase::Trial, Some(new), _) => is_forgotten(new, recent)
+            .then(|| Action::Restart { id: new.id.clone(), why: "the engine does not look at its health any more" }),
         (Phase::Exchange, _, Some(old)) => (!is_busy(old)).then(|| Action::Remove { id: old.id.clone() }),
         (Phase::Failed(why), Some(new), _) => Some(Action::GiveUp { id: new.id.clone(), why: why.clone() }),
         (Phase::Settled, Some(new), _) => settle((project, recent), place, new),
@@ -50,6 +52,14 @@ fn settle((project, recent): (&Project, Recent<'_>), place: &Place<'_>, containe
     }
     let is_sick = container.state == State::Running && container.health == Health::Unhealthy;
     (is_sick && service.restart != Some(Restart::No)).then_some(Action::Restart { id, why: "it is unhealthy" })
+}
+
+/// Whether a new container's health check is not carried out: an engine that keeps containers running while it is started
+/// again can lose it. No traffic goes there yet.
+fn is_forgotten(container: &Container, recent: Recent<'_>) -> bool {
+    container.state == State::Running
+        && container.health == Health::Starting
+        && container.looked_by.is_some_and(|time| time < recent.now)
 }
 
 /// Why a container cannot be the right one, whatever it was made from.

@@ -275,6 +275,17 @@ fn the_old_one_goes_when_the_new_one_is_healthy_and_not_before() {
 }
 
 #[test]
+fn a_new_one_whose_health_the_engine_has_forgotten_is_started_again() {
+    let seconds = |seconds| Some(jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds));
+    let looked = |by| update(|new| (new.health, new.looked_by) = (Health::Starting, by));
+    let (after, observed) = looked(seconds(60));
+    assert!(plan(&after, &observed).is_idle());
+    let (after, observed) = looked(seconds(-1));
+    let plan = plan(&after, &observed);
+    assert!(matches!(actions(&plan)[..], [("web", Action::Restart { id, .. })] if id == "id-new"), "{plan:?}");
+}
+
+#[test]
 fn a_bad_one_is_given_up_and_its_version_left_alone_until_something_changes() {
     let (after, mut observed) = update(|new| new.health = Health::Unhealthy);
     let given_up = plan(&after, &observed);

@@ -78,7 +78,10 @@ pub fn next_look(pace: &Pace, container: &Container, now: Timestamp) -> Option<D
     match (container.state, container.health) {
         (State::Running, Health::None) => until(container.started, pace.monitor.unwrap_or(MONITOR)),
         (State::Running, Health::Healthy) => until(container.started, pace.monitor?),
-        (State::Running, Health::Starting) => until(container.created, container.patience),
+        (State::Running, Health::Starting) => {
+            let looked_by = container.looked_by.map(|time| span(now, time)).filter(|wait| !wait.is_zero());
+            until(container.created, container.patience).into_iter().chain(looked_by).min()
+        }
         _ => None,
     }
 }
