@@ -71,9 +71,9 @@ impl<'a> Signer<'a> {
                     .into());
             }
             [] => return Err("it comes without an entry of the transparency log, so nobody attests its time".into()),
-            entries => entries.iter().find(|entry| entry.promise.is_some()).ok_or_else(|| {
-                "its log entry has no signed entry timestamp (a log of version 2 gives none); sign with a log of version 1"
-            })?,
+            entries => entries.iter().find(|entry| entry.promise.is_some()).ok_or(
+                "its log entry has no signed entry timestamp (a log of version 2 gives none); sign with a log of version 1",
+            )?,
         };
         let time = self.trusted.time_of(entry)?;
         entry.check(signed, &certificate)?;
