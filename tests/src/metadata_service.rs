@@ -3,13 +3,68 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 /// What it answers to a path: status line and body. `200 CUT` ends before the body does, `SILENT` never answers.
 pub type Documents = BTreeMap<String, (&'static str, String)>;
+
+/// The address at which clouds have it, with its port.
+pub const ADDRESS: &str = "169.254.169.254:80";
+
+/// Documents that are there.
+pub fn documents(of: &[(&str, &str)]) -> Documents {
+    of.iter().map(|(path, content)| ((*path).to_owned(), ("200 OK", (*content).to_owned()))).collect()
+}
+
+/// What OpenStack's service has of an instance, in the shape of OVH's answers.
+pub fn openstack(instance: &str, mac: &str, user_data: &str, key: &str) -> Documents {
+    let metadata = format!(
+        r#"{{"uuid": "{instance}", "hostname": "worker-1.novalocal", "name": "worker-1", "launch_index": 0, "availability_zone": "nova",
+            "random_seed": "AAAA", "public_keys": {{"tf": "{key}\n"}}, "keys": [{{"name": "tf", "type": "ssh", "data": "{key}\n"}}],
+            "meta": {{"prometheus_io_scrape": "true", "prometheus_io_port": "9100"}}, "project_id": "p", "devices": []}}"#
+    );
+    let network = format!(
+        r#"{{"links": [{{"id": "tapcd9f6d46-4a", "vif_id": "cd9f6d46", "type": "bgpovs", "mtu": 1442, "ethernet_mac_address": "{mac}"}}],
+        "networks": [{{"id": "network0", "type": "ipv4_dhcp", "link": "tapcd9f6d46-4a", "network_id": "da5bb487"}}], "services": []}}"#
+    );
+    documents(&[
+        ("/openstack/latest/meta_data.json", &metadata),
+        ("/openstack/latest/user_data", user_data),
+        ("/openstack/latest/vendor_data.json", "{}"),
+        ("/openstack/latest/vendor_data2.json", r#"{"static": {}}"#),
+        ("/openstack/latest/network_data.json", &network),
+    ])
+}
+
+/// What EC2's service has of an instance.
+pub fn ec2(instance: &str, user_data: &str, key: &str) -> Documents {
+    documents(&[
+        ("/latest/meta-data/instance-id", instance),
+        ("/latest/meta-data/local-hostname", "ip-10-0-0-1.ec2.internal"),
+        ("/latest/meta-data/placement/availability-zone", "eu-west-1a"),
+        ("/latest/meta-data/public-keys/", "0=team"),
+        ("/latest/meta-data/public-keys/0/openssh-key", key),
+        ("/latest/user-data", user_data),
+    ])
+}
+
+/// Runs in a network of its own, with a metadata service's address in it.
+pub fn in_a_network<T: Send + 'static>(test: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let thread = std::thread::spawn(move || {
+        // Of this thread alone, and of what it starts.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        for words in [["link", "set", "dev", "lo", "up"], ["addr", "add", "169.254.169.254/32", "dev", "lo"]] {
+            let status = Command::new("ip").args(words).status().context("starting ip")?;
+            ensure!(status.success(), "ip {words:?}: {status}");
+        }
+        test()
+    });
+    thread.join().ok().context("the thread panicked")?
+}
 
 /// A running service; its thread ends with the test's process.
 pub struct MetadataService {
@@ -94,7 +149,8 @@ fn answer(mut stream: TcpStream, documents: &Mutex<Documents>, asked: &Mutex<Vec
     let _ = lines.read_exact(&mut body);
     let mut words = first.split_whitespace();
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(format!("{method} {path}"));
+    let question = format!("{method} {path} {}", String::from_utf8_lossy(&body)).trim_end().to_owned();
+    asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(question);
     let has = |wanted: &str| headers.iter().any(|header| header == &wanted.to_ascii_lowercase());
     let documents = documents.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     let is_ec2 = documents.contains_key("/latest/meta-data/instance-id");

@@ -5,14 +5,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::boot_tree::{BootTree as Tree, console};
-use hostwright_tests::metadata_service::{Documents, MetadataService};
+use hostwright_tests::metadata_service::{Documents, MetadataService, documents};
 use hostwright_tests::process::binary;
 
 const USER_DATA: &str = "#cloud-config\nusers: []\nwrite_files:\n- {path: /etc/app.conf, content: \"a=1\\n\"}\n";
-
-fn documents(of: &[(&str, &str)]) -> Documents {
-    of.iter().map(|(path, content)| ((*path).to_owned(), ("200 OK", (*content).to_owned()))).collect()
-}
 
 fn openstack() -> Documents {
     documents(&[
@@ -131,8 +127,21 @@ fn google_and_azure_are_known_by_their_own_signs() -> Result<()> {
     command.arg("--proc").arg(tree.path("proc")).arg("--sys").arg(tree.path("sys"));
     let boot = command.env("HOSTWRIGHT_WIRESERVER", service.url()).output()?;
     ensure!(boot.status.success() && tree.has("etc/app.conf"), "{}", console(&boot));
-    assert!(service.asked().contains(&"POST /provisioning/health".to_owned()));
+    assert!(service.asked().contains(&r#"POST /provisioning/health {"state":"Ready"}"#.to_owned()));
     assert_eq!(tree.report()?["instance_id"], "abc");
+    Ok(())
+}
+
+#[test]
+fn azures_fabric_is_told_why_an_instance_cannot_be_configured() -> Result<()> {
+    let service = MetadataService::serve("127.0.0.1:0", documents(&[("/provisioning/health", "")]))?;
+    let tree = Tree::new(&[("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77\n")])?;
+    let mut command = tree.command(1, "final", Some(&service.url()))?;
+    let boot = command.env("HOSTWRIGHT_WIRESERVER", service.url()).output()?;
+    let asked = service.asked();
+    let health = asked.iter().find(|asked| asked.starts_with("POST /provisioning/health")).context("no report")?;
+    let is_told = health.contains(r#""state":"NotReady""#) && health.contains("cannot read") && health.contains("404");
+    assert!(!boot.status.success() && is_told, "{health}");
     Ok(())
 }
 

@@ -136,6 +136,7 @@ pub fn boot(arguments: &BootArguments) -> anyhow::Result<ExitCode> {
         Err(error) => {
             let why = format!("{error:#}; nothing is done, the next boot tries again");
             console.line(&why);
+            datasource::report_failure(&host, &why);
             without_seed(&host, arguments, "none", vec![why], Verdict::Failed)?
         }
     };

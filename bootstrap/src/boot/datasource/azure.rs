@@ -184,19 +184,33 @@ pub struct ReportReady {}
 
 impl Action for ReportReady {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let host = context.host;
-        let mut service =
-            Service::at(&[std::env::var("HOSTWRIGHT_WIRESERVER").unwrap_or_else(|_| WIRESERVER.to_owned())]);
-        service.headers.push(("x-ms-guest-agent-name", format!("hostwright-bootstrap/{}", env!("CARGO_PKG_VERSION"))));
-        service.headers.push(("Content-Type", "application/json".to_owned()));
-        let body = json!({"state": "Ready"}).to_string();
-        match host.block_on(patiently(|| service.ask(Method::POST, "/provisioning/health", body.as_bytes()))) {
-            Ok(_) => Ok(Outcome::Done),
-            Err(Refusal::Final(_, why) | Refusal::Passing(why)) => Err(Failure::new(
+        match report(context.host, &json!({"state": "Ready"})) {
+            Ok(()) => Ok(Outcome::Done),
+            Err(why) => Err(Failure::new(
                 format!("Azure's fabric does not take the report that this instance is ready: {why:#}"),
                 "see that 168.63.129.16 is reachable; the next boot tries again",
             )),
         }
+    }
+}
+
+/// Tells the fabric, if it is there, why the instance cannot become what was asked for: the deployment fails with that
+/// reason, and not after its patience.
+pub fn report_failure(host: &Host, why: &str) {
+    let details = json!({"subStatus": "ProvisioningFailed", "description": why});
+    if let Err(error) = report(host, &json!({"state": "NotReady", "details": details})) {
+        log::warn!("Azure's fabric does not take the report that this instance is not ready: {error:#}");
+    }
+}
+
+fn report(host: &Host, health: &Value) -> anyhow::Result<()> {
+    let mut service = Service::at(&[std::env::var("HOSTWRIGHT_WIRESERVER").unwrap_or_else(|_| WIRESERVER.to_owned())]);
+    service.headers.push(("x-ms-guest-agent-name", format!("hostwright-bootstrap/{}", env!("CARGO_PKG_VERSION"))));
+    service.headers.push(("Content-Type", "application/json".to_owned()));
+    let body = health.to_string();
+    match host.block_on(patiently(|| service.ask(Method::POST, "/provisioning/health", body.as_bytes()))) {
+        Ok(_) => Ok(()),
+        Err(Refusal::Final(_, why) | Refusal::Passing(why)) => Err(why),
     }
 }
 

@@ -97,6 +97,13 @@ pub fn find(host: &Host, search: &Search) -> anyhow::Result<Found> {
     }
 }
 
+/// Tells the cloud why this instance cannot be configured, where the cloud asks to be told.
+pub fn report_failure(host: &Host, why: &str) {
+    if matches!(Dmi::read(host).cloud(), Some(Cloud::Azure)) {
+        azure::report_failure(host, why);
+    }
+}
+
 /// A cloud's metadata service, unless what it said in an earlier boot is known to be of this very machine.
 fn over_network(host: &Host, search: &Search, cloud: Cloud, dmi: &Dmi, image: &Image) -> anyhow::Result<Found> {
     let identity = Identity { cloud: cloud.name().to_owned(), machine: dmi.product_uuid.clone() };
