@@ -189,6 +189,33 @@ mod tests {
                 "2:43: ethernets.a.routes: the gateway \"x\" is no address"
             ]
         );
+        for (text, expected) in [
+            ("version: 2\nethernets: [a]\n", "2:12: ethernets: expected a mapping of names, found a list"),
+            ("version: 2\nethernets: {a: x}\n", "2:16: ethernets.a: expected a mapping of keys, found a string"),
+            (
+                "version: 2\nethernets: {a: {nameservers: [9.9.9.9]}}\n",
+                "2:30: ethernets.a.nameservers: expected a mapping of keys, found a list",
+            ),
+            (
+                "version: 2\nethernets: {a: {addresses: 10.0.0.2/24}}\n",
+                "2:28: ethernets.a.addresses: expected a list, found a string",
+            ),
+            ("version: 2\nethernets: {a: {mtu: big}}\n", "2:22: ethernets.a.mtu: expected a number, found a string"),
+            (
+                "version: 1\nconfig: [{type: physical, name: a, subnets: [{type: wonder}]}]\n",
+                "2:53: config.subnets.type: \"wonder\" is no type; known: dhcp, dhcp4, dhcp6, static, static6, manual, ipv6_slaac, ipv6_dhcpv6-stateful, ipv6_dhcpv6-stateless",
+            ),
+            (
+                "version: 1\nconfig: [{type: physical, name: a, subnets: {type: dhcp}}]\n",
+                "2:45: config.subnets: expected a list, found a mapping",
+            ),
+        ] {
+            let problems = render(&Network::Config(text.into()), &Interfaces::default()).problems;
+            assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected], "{text}");
+        }
+        let text = r#"{"links": [{"id": "a", "type": "phy", "ethernet_mac_address": "fa:16:3e:00:00:01"}], "networks": [{"link": "b", "type": "ipv4_dhcp"}]}"#;
+        let problems = render(&Network::NetworkData(text.into()), &Interfaces::default()).problems;
+        assert_eq!(problems[0].to_string(), "1:108: networks: there is no link \"b\": this network is left out");
         let text = "version: 1\nconfig:\n- {type: physical, name: a, subnet: []}\n";
         assert_eq!(
             left_out(&Network::Config(text.into())),

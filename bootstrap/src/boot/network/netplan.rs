@@ -131,12 +131,29 @@ pub fn unknown(node: &Node, path: &str, own: &[&str], problems: &Problems) {
             problems.note(*place, &path, "is not done here: use runcmd, or write files".to_owned());
         } else if !known().any(|known| known == key) {
             problems.note(*place, &path, format!("unknown key{}", did_you_mean(key, known())));
+        } else if let Some(expected) = other_than_expected(key, value) {
+            problems.note(value.place, &path, format!("expected {expected}, found {}", value.kind()));
         } else if let Some((_, inner)) = INNER.iter().find(|(outer, _)| outer == key) {
             for node in value.sequence().unwrap_or(std::slice::from_ref(value)) {
                 only(node, &path, inner, problems);
             }
         }
     }
+}
+
+/// What a known key takes, where its value is something else, of which nothing would be made.
+fn other_than_expected(key: &str, value: &Node) -> Option<&'static str> {
+    let (expected, fits) = match key {
+        "addresses" | "routes" | "routing-policy" => ("a list", value.sequence().is_some()),
+        "interfaces" | "link-local" => ("a list", value.mapping().is_none()),
+        "match" | "nameservers" | "parameters" => ("a mapping of keys", value.mapping().is_some()),
+        key if key.ends_with("-overrides") => ("a mapping of keys", value.mapping().is_some()),
+        "mtu" => ("a number", value.text().is_some_and(|text| text.trim().parse::<u32>().is_ok())),
+        // The keys of a tunnel, or its one key.
+        "keys" => return None,
+        _ => ("a text or number", value.scalar().is_some()),
+    };
+    (!fits && !value.is_null()).then_some(expected)
 }
 
 /// Keys of what stands under a key.

@@ -22,6 +22,13 @@ pub fn read(root: &Node, interfaces: &Interfaces, state: &mut State, problems: &
             Err(why) => problems.note(link.place, "links", why),
         }
     }
+    for network in list("networks") {
+        let named = text(network, "link").unwrap_or_default();
+        if !list("links").iter().any(|link| text(link, "id") == Some(named)) {
+            let place = network.get("link").unwrap_or(network).place;
+            problems.note(place, "networks", format!("there is no link {named:?}: this network is left out"));
+        }
+    }
     name(state, interfaces);
     for service in list("services").iter().filter(|service| text(service, "type") == Some("dns")) {
         state.dns.servers.extend(text(service, "address").map(str::to_owned));

@@ -50,6 +50,7 @@ fn interface(item: &Node, state: &mut State, problems: &Problems) {
         return problems.note(item.place, "config.name", "an interface needs a name".to_owned());
     };
     unknown(item, problems);
+    shapes(item, problems);
     let kind = match kind(item, &name) {
         Ok(kind) => kind,
         Err(why) => return problems.note(item.place, "config", why),
@@ -101,6 +102,41 @@ fn unknown(item: &Node, problems: &Problems) {
     }
 }
 
+/// Tells of values of which nothing would be made.
+fn shapes(item: &Node, problems: &Problems) {
+    let here = |key: &str| item.get(key).filter(|node| !node.is_null());
+    let wrong = |node: &Node, key: &str, expected: &str| {
+        problems.note(node.place, &format!("config.{key}"), format!("expected {expected}, found {}", node.kind()));
+    };
+    if let Some(node) = here("subnets").filter(|node| node.sequence().is_none()) {
+        wrong(node, "subnets", "a list");
+    }
+    if let Some(node) = here("params").filter(|node| node.mapping().is_none()) {
+        wrong(node, "params", "a mapping of keys");
+    }
+    if let Some(node) = here("mtu").filter(|node| node.text().is_none_or(|text| text.trim().parse::<u32>().is_err())) {
+        wrong(node, "mtu", "a number");
+    }
+    for subnet in here("subnets").and_then(Node::sequence).unwrap_or_default() {
+        let kind = subnet.get("type").filter(|kind| kind.text().is_none_or(|kind| !SUBNET_TYPES.contains(&kind)));
+        if let Some(kind) = kind {
+            let told = format!("{:?} is no type; known: {}", kind.text().unwrap_or_default(), SUBNET_TYPES.join(", "));
+            problems.note(kind.place, "config.subnets.type", told);
+        }
+    }
+}
+
+const SUBNET_TYPES: [&str; 9] = [
+    "dhcp",
+    "dhcp4",
+    "dhcp6",
+    "static",
+    "static6",
+    "manual",
+    "ipv6_slaac",
+    "ipv6_dhcpv6-stateful",
+    "ipv6_dhcpv6-stateless",
+];
 const KEYS: [&str; 18] = [
     "type",
     "name",

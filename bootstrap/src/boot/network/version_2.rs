@@ -15,6 +15,10 @@ pub fn read(root: &Node, interfaces: &Interfaces, state: &mut State, problems: &
         match entry.key.as_str() {
             key if SETTINGS.contains(&key) => {}
             key if DONE.contains(&key) => {
+                if entry.value.mapping().is_none() && !entry.value.is_null() {
+                    let found = entry.value.kind();
+                    problems.note(entry.value.place, key, format!("expected a mapping of names, found {found}"));
+                }
                 for device in entries(&entry.value) {
                     let link = link(key, device, interfaces, problems);
                     put(link, state);
@@ -78,6 +82,9 @@ fn link(section: &str, device: &Entry, interfaces: &Interfaces, problems: &Probl
         "dummy-devices" => &[],
         _ => &["interfaces", "parameters"],
     };
+    if node.mapping().is_none() && !node.is_null() {
+        problems.note(node.place, &path, format!("expected a mapping of keys, found {}", node.kind()));
+    }
     netplan::unknown(node, &path, own, problems);
     match section {
         "ethernets" => ethernet(&mut link, node, interfaces),
