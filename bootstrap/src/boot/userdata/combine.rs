@@ -80,6 +80,13 @@ pub fn combine(parts: &Parts, sources: &Sources<'_>) -> Combined {
     combined
 }
 
+/// A first line that was meant as one of a format, as it is: `, "# cloud-config",`. Of others nothing is shown.
+fn shown_comment(text: &str) -> String {
+    let line = text.trim_start().lines().next().unwrap_or_default().trim_end();
+    let is_meant = line.starts_with('#') && line.len() < 40;
+    if is_meant { format!(", {line:?},") } else { String::new() }
+}
+
 impl Combined {
     fn part(&mut self, part: &Part, sources: &Sources<'_>) {
         match &part.kind {
@@ -99,10 +106,8 @@ impl Combined {
             }
             Kind::Unknown(_) if part.text.trim().is_empty() => {}
             Kind::Unknown(kind) if kind == "text/x-not-multipart" => {
-                self.error(
-                    part,
-                    "the first line says of no format: begin with #cloud-config (or with #! for a script)",
-                );
+                let remedy = "begin with #cloud-config (or with #! for a script)";
+                self.error(part, &format!("the first line{} says of no format: {remedy}", shown_comment(&part.text)));
             }
             Kind::Unknown(kind) => {
                 let message =

@@ -53,7 +53,11 @@ impl FromNode for ManageHosts {
             Some(Scalar::String(text)) if text == "localhost" => Ok(Self::Localhost),
             // cloud-init's older word for true.
             Some(Scalar::String(text)) if text == "template" => Ok(Self::Whole),
-            _ => Err(mismatch::<Self>(node)),
+            _ => match Flag::from_node(node) {
+                Ok(Flag(true)) => Ok(Self::Whole),
+                Ok(Flag(false)) => Ok(Self::No),
+                Err(_) => Err(mismatch::<Self>(node)),
+            },
         }
     }
 }

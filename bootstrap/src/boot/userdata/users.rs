@@ -273,7 +273,7 @@ fn user(mut section: Section<'_>, name: Option<&str>, findings: &mut Findings) -
         uid: section.optional::<Uid>("uid").map(|uid| uid.0),
         primary_group: either::<AccountName>(&mut section, ["primary_group", "primary-group"]).map(|name| name.0),
         groups: section.optional::<GroupNames>("groups").map(|names| names.0),
-        sudo: section.optional::<SudoRules>("sudo").map(|rules| rules.0),
+        sudo: sudo(&mut section, findings),
         doas: section.list("doas"),
         system: section.optional::<Flag>("system").map(|flag| flag.0),
         no_create_home: flag(&mut section, ["no_create_home", "no-create-home"]),
@@ -302,6 +302,18 @@ fn keys(section: &mut Section<'_>, findings: &mut Findings) -> Option<Vec<String
     let keys = keys_in(node);
     warn_of_odd_keys(&keys, node.place, "users.ssh_authorized_keys", findings);
     Some(keys)
+}
+
+/// Wrong rules are no reason to lose the user, who gets none then.
+fn sudo(section: &mut Section<'_>, findings: &mut Findings) -> Option<Vec<String>> {
+    let node = section.node("sudo").filter(|node| !node.is_null())?;
+    match SudoRules::from_node(node) {
+        Ok(rules) => Some(rules.0),
+        Err(why) => {
+            findings.error(node.place, "users.sudo", format!("{why}; the user gets none"));
+            None
+        }
+    }
 }
 
 fn expiry(section: &mut Section<'_>) -> Option<String> {
@@ -393,19 +405,23 @@ mod tests {
     #[test]
     fn a_user_with_a_wrong_value_is_left_out_and_one_with_an_unknown_key_stays() {
         let user_data = read(
-            b"#cloud-config\nusers:\n- name: a\n  uid: many\n- name: b\n  shel: /bin/sh\n  ssh_import_id: gh:b\n- name: -o\n- {name: d, system: true, ssh_authorized_keys: [x]}\n",
+            b"#cloud-config\nusers:\n- name: a\n  uid: many\n- name: b\n  shel: /bin/sh\n  ssh_import_id: gh:b\n- name: -o\n- {name: d, system: true, ssh_authorized_keys: [x]}\n- {name: e, sudo: true}\n",
         );
         let told = |problems: &[hostwright_core::config::section::Problem]| {
             problems.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let errors = told(&user_data.findings.errors);
-        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert_eq!(errors.len(), 4, "{errors:?}");
         assert_eq!(errors[0], "4:8: users.uid: expected a user id such as 1001, found \"many\"");
         assert_eq!(errors[1], "8:9: users.name: expected the name of a user or group, found \"-o\"");
         assert!(errors[2].contains("without a home"), "{errors:?}");
+        assert_eq!(
+            errors[3],
+            "10:19: users.sudo: expected sudo rules such as ALL=(ALL) NOPASSWD:ALL, or false, found \"true\"; the user gets none"
+        );
         let ignored = told(&user_data.findings.ignored);
         assert_eq!(ignored[0], "6:3: users.shel: unknown key; did you mean \"shell\"?");
         assert!(ignored[1].starts_with("7:3: users.ssh_import_id: is not done here: "), "{ignored:?}");
-        assert_eq!(user_data.config.users.expect("users").len(), 1);
+        assert_eq!(user_data.config.users.expect("users").len(), 2);
     }
 }

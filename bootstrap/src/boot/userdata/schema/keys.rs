@@ -1,5 +1,7 @@
 use super::Key;
-use super::Type::{self, Filled, Flag, Int, Is, Items, Keys, List, Map, Named, NotEmpty, Null, Old, OneOf, Text, Word};
+use super::Type::{
+    self, Filled, Flag, Int, Is, Items, Keys, List, Map, Named, NotEmpty, Null, Old, OneOf, Pair, Text, Word,
+};
 
 const TEXTS: Type = Items(&Text);
 const SOME_TEXTS: Type = Filled(&Text);
@@ -28,7 +30,7 @@ pub const KEYS: &[Key] = &[
     ("mount_default_fields", Items(&OneOf(&[Text, Null]))),
     ("swap", Keys(&[("filename", Text), ("size", OneOf(&[Int, Text])), ("maxsize", OneOf(&[Int, Text]))])),
     ("ntp", OneOf(&[Null, Keys(NTP)])),
-    ("packages", Filled(&OneOf(&[Keys(&[("apt", Items(&PACKAGE))]), TEXTS, Text]))),
+    ("packages", Filled(&OneOf(&[Keys(&[("apt", Items(&PACKAGE))]), Pair, Text]))),
     ("package_update", Flag),
     ("package_upgrade", Flag),
     ("package_reboot_if_required", Flag),
@@ -74,7 +76,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 const MEMBERS: Type = OneOf(&[Text, SOME_TEXTS]);
-const PACKAGE: Type = OneOf(&[TEXTS, Text]);
+const PACKAGE: Type = OneOf(&[Pair, Text]);
 
 const APT: &[Key] = &[
     ("preserve_sources_list", Flag),

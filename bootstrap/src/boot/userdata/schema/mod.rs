@@ -33,6 +33,8 @@ pub enum Type {
     Items(&'static Type),
     /// A list of these, and not an empty one.
     Filled(&'static Type),
+    /// A list of two strings.
+    Pair,
     /// A mapping with these keys; of others nothing is said.
     Keys(&'static [Key]),
     /// A mapping of any names to these.
@@ -98,6 +100,9 @@ impl Look<'_> {
                 self.findings.warning(node.place, path, format!("is deprecated: {instead}"));
             }
             (Type::Filled(_), Some([]), _) => self.refuse(node, path, wanted),
+            (Type::Pair, Some([first, second]), _) => {
+                [first, second].into_iter().for_each(|node| self.value(node, path, &Type::Text));
+            }
             (Type::Items(item) | Type::Filled(item), Some(items), _) => {
                 items.iter().for_each(|node| self.value(node, path, item));
             }
@@ -122,14 +127,38 @@ impl Look<'_> {
     }
 
     fn refuse(&mut self, node: &Node, path: &str, wanted: &Type) {
-        let found = match node.scalar() {
-            Some(Scalar::String(text)) if !text.is_empty() => format!("{text:?}"),
+        // A secret is not told, whatever it is instead of a string.
+        let found = match (node.scalar(), node.sequence(), node.mapping()) {
+            (Some(Scalar::String(text)), ..) if !text.is_empty() && !path.contains("passw") => format!("{text:?}"),
+            (_, Some([]), _) => "an empty list".to_owned(),
+            (.., Some(mapping)) if mapping.entries.is_empty() => "an empty mapping".to_owned(),
             _ => node.kind().to_owned(),
         };
-        // A secret is not told, whatever it is instead of a string.
-        let found = if path.contains("passw") { node.kind().to_owned() } else { found };
-        self.findings.tolerated(node.place, path, &format!("expected {}, found {found}", described(wanted, node)));
+        let told = format!("expected {}, found {found}{}", described(wanted, node), remedy(wanted, node));
+        self.findings.tolerated(node.place, path, &told);
     }
+}
+
+/// What turns the value into what is wanted, where quotes do it.
+fn remedy(wanted: &Type, node: &Node) -> &'static str {
+    let takes = |scalar: &Scalar| match wanted {
+        Type::OneOf(forms) => forms.iter().any(|form| fits_scalar(scalar, form)),
+        wanted => fits_scalar(scalar, wanted),
+    };
+    match node.scalar() {
+        Some(Scalar::Int(_) | Scalar::Float(_) | Scalar::Bool(_)) if takes(&Scalar::String(String::new())) => {
+            "; put it in quotes"
+        }
+        Some(Scalar::String(text)) if takes(&Scalar::resolve(&text)) => "; take the quotes away",
+        _ => "",
+    }
+}
+
+fn fits_scalar(scalar: &Scalar, wanted: &Type) -> bool {
+    matches!(
+        (wanted, scalar),
+        (Type::Text, Scalar::String(_)) | (Type::Flag, Scalar::Bool(_)) | (Type::Int, Scalar::Int(_))
+    )
 }
 
 fn fits(node: &Node, wanted: &Type) -> bool {
@@ -146,6 +175,9 @@ fn fits(node: &Node, wanted: &Type) -> bool {
         (Type::Map, _) => entries.is_some(),
         (Type::Items(item), _) => all(item),
         (Type::Filled(item), _) => node.sequence().is_some_and(|items| !items.is_empty()) && all(item),
+        (Type::Pair, _) => {
+            node.sequence().is_some_and(|items| items.len() == 2 && items.iter().all(|node| fits(node, &Type::Text)))
+        }
         (Type::Keys(keys), _) => entries.is_some_and(|entries| {
             entries.iter().all(|entry| {
                 keys.iter().find(|(name, _)| *name == entry.key).is_none_or(|(_, wanted)| fits(&entry.value, wanted))
@@ -180,6 +212,7 @@ fn described(wanted: &Type, node: &Node) -> String {
         Type::Filled(_) if node.sequence().is_some() => "a list with at least one item".to_owned(),
         Type::Items(Type::Text) | Type::Filled(Type::Text) => "a list of strings".to_owned(),
         Type::List | Type::Items(_) | Type::Filled(_) => "a list".to_owned(),
+        Type::Pair => "a list of a name and a version".to_owned(),
         Type::Map | Type::Keys(_) | Type::Named(_) => "a mapping".to_owned(),
         Type::NotEmpty(_) => "a mapping with at least one key".to_owned(),
         Type::OneOf(forms) => {
@@ -208,23 +241,33 @@ mod tests {
         for (text, expected) in [
             (
                 "package_update: 'yes'",
-                "2:17: package_update: is not as the schema wants it: expected true or false, found \"yes\"",
+                "2:17: package_update: is not as the schema wants it: expected true or false, found \"yes\"; take the quotes away",
             ),
-            ("runcmd: [[sleep, 1]]", "2:18: runcmd: is not as the schema wants it: expected a string, found a number"),
+            (
+                "runcmd: [[sleep, 1]]",
+                "2:18: runcmd: is not as the schema wants it: expected a string, found a number; put it in quotes",
+            ),
+            (
+                "packages: [[jq]]",
+                "2:12: packages: is not as the schema wants it: expected a mapping, or a list of a name and a version, or a string, found a list",
+            ),
             (
                 "runcmd: []",
-                "2:9: runcmd: is not as the schema wants it: expected a list with at least one item, found a list",
+                "2:9: runcmd: is not as the schema wants it: expected a list with at least one item, found an empty list",
             ),
             ("packages: jq", "2:11: packages: is not as the schema wants it: expected a list, found \"jq\""),
             (
                 "ca_certs: {}",
-                "2:11: ca_certs: is not as the schema wants it: expected a mapping with at least one key, found a mapping",
+                "2:11: ca_certs: is not as the schema wants it: expected a mapping with at least one key, found an empty mapping",
             ),
             (
                 "write_files:\n- {path: /a, permissions: 0644}",
-                "3:27: write_files.permissions: is not as the schema wants it: expected a string, found a number",
+                "3:27: write_files.permissions: is not as the schema wants it: expected a string, found a number; put it in quotes",
             ),
-            ("password: 7", "2:11: password: is not as the schema wants it: expected a string, found a number"),
+            (
+                "password: 7",
+                "2:11: password: is not as the schema wants it: expected a string, found a number; put it in quotes",
+            ),
         ] {
             assert_eq!(told(text).0, [expected], "{text}");
         }
