@@ -151,13 +151,7 @@ impl Vm {
     pub fn ssh(&self, command: &str) -> Result<String> {
         let mut ssh = Command::new("timeout");
         ssh.arg(SSH_TIMEOUT.as_secs().to_string()).args(self.ssh_words());
-        ssh.arg(format!("sudo sh -c {}", quote(command)));
-        // The server is reloaded when its RSA key has been made; a connection of that moment carried no command.
-        let ended = eventually("a server for SSH", SSH_TIMEOUT, || match run(&mut ssh) {
-            Err(error) if error.to_string().contains("kex_exchange_identification") => Err(error),
-            other => Ok(other),
-        });
-        ended?
+        run(ssh.arg(format!("sudo sh -c {}", quote(command))))
     }
 
     /// The command that opens a shell in the guest.

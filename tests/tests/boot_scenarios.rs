@@ -7,34 +7,19 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hostwright_tests::metadata_service::{Documents, MetadataService};
+use hostwright_tests::metadata_service::{ADDRESS, MetadataService, documents, ec2, in_a_network, openstack};
 use hostwright_tests::nspawn::{Boot, Machine};
 use hostwright_tests::scenario::{hrsi_worker, render};
+use hostwright_tests::wait::eventually;
 
 const BOOT: Duration = Duration::from_secs(120);
 const IAN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKr2g5gYx8mQ9T6Zb0s3y1r7l6Y0l9o3Q2k5n8v1w4xZ ian";
 const BYRON: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFr2g5gYx8mQ9T6Zb0s3y1r7l6Y0l9o3Q2k5n8v1w4xZ byron";
 
-fn documents(of: &[(&str, &str)]) -> Documents {
-    of.iter().map(|(path, content)| ((*path).to_owned(), ("200 OK", (*content).to_owned()))).collect()
-}
-
 fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).output().with_context(|| format!("starting {program}"))?;
     ensure!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Runs in a network of its own, with a metadata service's address in it.
-fn in_a_network<T: Send + 'static>(test: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let thread = std::thread::spawn(move || {
-        // Of this thread alone, and of what it starts.
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
-        run("ip", &["link", "set", "lo", "up"])?;
-        run("ip", &["addr", "add", "169.254.169.254/32", "dev", "lo"])?;
-        test()
-    });
-    thread.join().ok().context("the thread panicked")?
 }
 
 /// Boots it until the instance is configured, and sees that all went well.
@@ -64,23 +49,7 @@ fn each_scenarios_user_data_boots_as_its_cloud_hands_it_over() -> Result<()> {
 fn a_worker_of_hrsi_by_openstack(machine: &mut Machine) -> Result<()> {
     let id = "83679162-1378-4288-a2d4-70e13ec132aa";
     let user_data = hrsi_worker()?;
-    let metadata = format!(
-        r#"{{"uuid": "{id}", "hostname": "worker-1.novalocal", "name": "worker-1", "launch_index": 0, "availability_zone": "nova",
-            "random_seed": "AAAA", "public_keys": {{"tf": "{IAN}\n"}}, "keys": [{{"name": "tf", "type": "ssh", "data": "{IAN}\n"}}],
-            "meta": {{"prometheus_io_scrape": "true", "prometheus_io_port": "9100"}}, "project_id": "p", "devices": []}}"#
-    );
-    let network = r#"{"links": [{"id": "tapcd9f6d46-4a", "vif_id": "cd9f6d46", "type": "bgpovs", "mtu": 1442, "ethernet_mac_address": "fa:16:3e:05:30:fe"}],
-        "networks": [{"id": "network0", "type": "ipv4_dhcp", "link": "tapcd9f6d46-4a", "network_id": "da5bb487"}], "services": []}"#;
-    let service = MetadataService::serve(
-        "169.254.169.254:80",
-        documents(&[
-            ("/openstack/latest/meta_data.json", &metadata),
-            ("/openstack/latest/user_data", &user_data),
-            ("/openstack/latest/vendor_data.json", "{}"),
-            ("/openstack/latest/vendor_data2.json", r#"{"static": {}}"#),
-            ("/openstack/latest/network_data.json", network),
-        ]),
-    )?;
+    let service = MetadataService::serve(ADDRESS, openstack(id, "fa:16:3e:05:30:fe", &user_data, IAN))?;
     datasource(machine, "OpenStack")?;
     let boot = configured(machine, id)?;
     boot.power_off()?;
@@ -106,19 +75,16 @@ fn a_service_of_prism_by_ec2(machine: &mut Machine) -> Result<()> {
     let digest = sum.split_whitespace().next().context("no digest")?;
     let user_data = render("prism", "user-data.yaml", &[("team_key", IAN), ("rest", &place), ("sha256", digest)])?;
     ensure!(rest.len() > 16 << 10 && user_data.len() < 1 << 10, "the rest is what does not fit");
-    let service = MetadataService::serve(
-        "169.254.169.254:80",
-        documents(&[
-            ("/latest/meta-data/instance-id", "i-0prism"),
-            ("/latest/meta-data/local-hostname", "ip-10-0-0-1.ec2.internal"),
-            ("/latest/meta-data/placement/availability-zone", "eu-west-1a"),
-            ("/latest/meta-data/public-keys/", "0=team"),
-            ("/latest/meta-data/public-keys/0/openssh-key", BYRON),
-            ("/latest/user-data", &user_data),
-        ]),
-    )?;
+    let service = MetadataService::serve(ADDRESS, ec2("i-0prism", &user_data, BYRON))?;
     datasource(machine, "Ec2")?;
-    configured(machine, "i-0prism")?.power_off()?;
+    // An image without keys, and nobody else who makes some: the server has given up when the instance is known.
+    fs::remove_file(machine.path("/etc/systemd/system/ssh.service.wants/ssh-host-keys.service"))?;
+    for kind in ["ed25519", "ecdsa"] {
+        fs::remove_file(machine.path(&format!("/etc/ssh/ssh_host_{kind}_key")))?;
+    }
+    let boot = configured(machine, "i-0prism")?;
+    eventually("the SSH server has its keys", BOOT, || boot.shell("systemctl is-active ssh.service"))?;
+    boot.power_off()?;
     service.stop();
     assert_eq!(machine.read("/etc/hostname")?, "prism-feature-7\n");
     assert_eq!(machine.read("/var/envoy-size")?.trim(), envoy.len().to_string());

@@ -37,20 +37,12 @@ impl Action for InstallEngine {
     }
 }
 
-/// Switches that make the host harder to break into.
+/// Switches that make the host harder to break into; the SSH server's is a step of its own.
 #[derive(Serialize)]
 pub struct Harden {
     hardening: Hardening,
 }
 
-const SSH: &str = "# Written by hostwright-bootstrap: hardening of the SSH server.
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-PermitEmptyPasswords no
-MaxAuthTries 4
-X11Forwarding no
-";
 const UPGRADES: &str = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
 
 impl Harden {
@@ -61,17 +53,7 @@ impl Harden {
 
 impl Action for Harden {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let Hardening { ssh, upgrades, firewall } = &self.hardening;
-        if *ssh {
-            // Before others of its folder: of each setting the first one counts.
-            File::new("/etc/ssh/sshd_config.d/10-hostwright-hardening.conf", SSH.as_bytes(), 0o600)
-                .place_if_changed(context)?;
-            execute(
-                context,
-                "hardening",
-                &Then::if_there(&["systemctl", "--no-block", "try-reload-or-restart", "ssh.service"]),
-            )?;
-        }
+        let Hardening { upgrades, firewall, .. } = &self.hardening;
         if let Some(ports) = firewall {
             install_for(context, "nft", &["nftables".to_owned()])?;
             File::new("/etc/nftables.conf", rules(ports).as_bytes(), 0o755).place_if_changed(context)?;

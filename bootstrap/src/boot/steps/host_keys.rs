@@ -33,8 +33,10 @@ impl Action for HostKeys {
             remove_keys(&host.path(FOLDER)).map_err(|e| Failure::io("remove the SSH host keys of the image", &e))?;
         }
         if self.keys.given.is_empty() {
-            // RSA takes up to a second and every client of this decade takes the others: it comes later.
-            for kind in self.keys.types.iter().filter(|kind| *kind != "rsa") {
+            // RSA takes up to a second and every client of this decade takes the others: it comes later, unless the
+            // server could not start without it.
+            let is_needed = self.keys.types == ["rsa"] || sshd_config::has_rsa_alone(host);
+            for kind in self.keys.types.iter().filter(|kind| is_needed || *kind != "rsa") {
                 generate(context, kind)?;
             }
         } else {
@@ -116,14 +118,14 @@ fn generate(context: &Context<'_>, kind: &str) -> Result<(), Failure> {
     placed().map_err(|e| Failure::io("put an SSH host key in place", &e))
 }
 
-/// The RSA key, for clients of the last decade: made when the host is up, by a unit of its own, and never waited for.
+/// The RSA key, for clients of the last decade: made when the host is up, by a unit of its own, and never waited for. The
+/// server takes it with its next start: a reload would turn people away for a moment.
 #[derive(Serialize)]
 pub struct RsaKey {}
 
 const LATER: &str = r#"set -e; cd /etc/ssh; test ! -s ssh_host_rsa_key; rm -f .hostwright_rsa .hostwright_rsa.pub
 ssh-keygen -q -t rsa -N '' -C '' -f .hostwright_rsa
-mv .hostwright_rsa.pub ssh_host_rsa_key.pub; mv .hostwright_rsa ssh_host_rsa_key
-systemctl --no-block try-reload-or-restart ssh.service sshd.service || true"#;
+mv .hostwright_rsa.pub ssh_host_rsa_key.pub; mv .hostwright_rsa ssh_host_rsa_key"#;
 
 impl Action for RsaKey {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
@@ -141,14 +143,63 @@ impl Action for RsaKey {
     }
 }
 
-/// A server that runs already (the seed came over the network) would go on with what it knows.
+/// A server that runs already (the seed came over the network) would go on with what it knows, and one that found no key
+/// has given up.
 fn restart_server(context: &Context<'_>) {
-    for unit in ["ssh.service", "sshd.service"].into_iter().filter(|unit| runs(context.host, unit)) {
-        let mut command = context.host.command("systemctl");
-        command.args(["--no-block", "try-restart", unit]);
+    const FAILED: &str = r#"! systemctl is-failed --quiet "$1" || systemctl --no-block restart "$1""#;
+    let is_late = runs(context.host, "hostwright-bootstrap-final.service");
+    for unit in SERVERS {
+        let words = match runs(context.host, unit) {
+            true => ["systemctl", "--no-block", "try-restart", unit].to_vec(),
+            false if is_late => ["/bin/sh", "-c", FAILED, "sh", unit].to_vec(),
+            false => continue,
+        };
+        let mut command = context.host.command(words[0]);
+        command.args(&words[1..]);
         if let Err(failure) = Run::new("ssh host keys", command).succeed(context) {
             log::debug!("{unit} is not restarted: {}", failure.why);
         }
+    }
+}
+
+/// The server's unit, as distributions call it.
+const SERVERS: [&str; 2] = ["ssh.service", "sshd.service"];
+
+/// Keys alone, and few tries.
+#[derive(Serialize)]
+pub struct HardenServer {
+    content: &'static str,
+}
+
+const HARDENED: &str = "# Written by hostwright-bootstrap: hardening of the SSH server.
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+PermitEmptyPasswords no
+MaxAuthTries 4
+X11Forwarding no
+";
+
+impl HardenServer {
+    pub fn new() -> Self {
+        Self { content: HARDENED }
+    }
+}
+
+impl Action for HardenServer {
+    fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        // Before others of its folder: of each setting the first one counts.
+        let file = File::new("/etc/ssh/sshd_config.d/10-hostwright-hardening.conf", self.content.as_bytes(), 0o600);
+        if !file.place_if_changed(context)? {
+            return Ok(Outcome::Done);
+        }
+        for unit in SERVERS.into_iter().filter(|unit| runs(context.host, unit)) {
+            // Waited for: when the boot is told to be over, nobody is turned away any more.
+            let mut command = context.host.command("systemctl");
+            command.args(["try-reload-or-restart", unit]);
+            Run::new("ssh hardening", command).succeed(context)?;
+        }
+        Ok(Outcome::Done)
     }
 }
 

@@ -31,7 +31,7 @@ impl Part {
                 return Self::Accounts;
             }
             "files" | "fetched files" => return Self::Files,
-            "ssh host keys" | "ssh switches" | "ssh keys told" | "ssh rsa key" => return Self::Ssh,
+            "ssh host keys" | "ssh switches" | "ssh hardening" | "ssh keys told" | "ssh rsa key" => return Self::Ssh,
             "apt" | "yum" | "locale" | "ntp" | "rsyslog" | "packages" => return Self::Packages,
             "user-data" | "random seed" | "hostname" | "hosts" | "timezone" | "keyboard" | "resolvers"
             | "certificates" | "network" => {

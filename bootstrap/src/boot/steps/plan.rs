@@ -8,7 +8,7 @@ use super::fetch::Buckets;
 use super::files::WriteFiles;
 use super::groups::{CreateGroups, JoinGroups};
 use super::growth::Grow;
-use super::host_keys::{HostKeys, RsaKey, ServerSwitches};
+use super::host_keys::{HardenServer, HostKeys, RsaKey, ServerSwitches};
 use super::host_name::{EtcHosts, SetHostName};
 use super::mounts::MountAll;
 use super::ntp::ConfigureNtp;
@@ -71,6 +71,7 @@ pub fn beside_cloud_init(user_data: &UserData, patience: Duration) -> Vec<Step> 
     for volume in config.boot.volumes.iter().filter(|volume| !needs_network(volume)) {
         steps.push(open(volume, config));
     }
+    harden_server(config, &mut steps);
     own_section(config, &mut steps);
     agent(config, patience, &mut steps);
     steps
@@ -144,7 +145,7 @@ fn own_section(config: &CloudConfig, steps: &mut Vec<Step>) {
     if let Some(engine) = &boot.engine {
         push(Step::new("engine", InstallEngine::new(engine)));
     }
-    if boot.hardening != Hardening::default() {
+    if boot.hardening != (Hardening { ssh: boot.hardening.ssh, ..Hardening::default() }) {
         push(Step::new("hardening", Harden::new(&boot.hardening)));
     }
     if !boot.files.is_empty() {
@@ -200,8 +201,16 @@ fn accounts(host: &Host, metadata: &Metadata, config: &CloudConfig, steps: &mut 
     if let Some(switches) = ServerSwitches::new(host, &config.ssh) {
         steps.push(Step::new("ssh switches", switches));
     }
+    harden_server(config, steps);
     if !people.roots_keys.is_empty() {
         steps.push(Step::new("root keys", people::RootKeys::new(people.roots_keys)));
+    }
+}
+
+/// Before the server starts.
+fn harden_server(config: &CloudConfig, steps: &mut Vec<Step>) {
+    if config.boot.hardening.ssh {
+        steps.push(Step::new("ssh hardening", HardenServer::new()));
     }
 }
 

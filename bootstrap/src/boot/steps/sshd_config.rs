@@ -35,8 +35,25 @@ pub fn authorized_keys_file(host: &Host, account: &Account) -> PathBuf {
     candidates.into_iter().next().unwrap_or(default)
 }
 
+/// Whether the server is told to have no host key but an RSA one.
+pub fn has_rsa_alone(host: &Host) -> bool {
+    let texts = texts(host);
+    let mut named = texts.iter().flat_map(|text| settings(text)).filter(|(key, _)| key.eq_ignore_ascii_case("hostkey"));
+    let is_rsa = |(_, file): (&str, &str)| file.contains("rsa");
+    named.next().is_some_and(is_rsa) && named.all(is_rsa)
+}
+
 /// What the server takes a setting for: the first one counts, outside of `Match`.
 fn first(host: &Host, key: &str) -> Option<String> {
+    let found = texts(host).iter().find_map(|text| {
+        let global = &text[..start_of_matches(text)];
+        settings(global).find(|(other, _)| other.eq_ignore_ascii_case(key)).map(|(_, value)| value.to_owned())
+    });
+    found.filter(|value| !value.eq_ignore_ascii_case("none"))
+}
+
+/// The server's files in the order in which it reads them: what is included comes first.
+fn texts(host: &Host) -> Vec<String> {
     let main = std::fs::read_to_string(host.path(MAIN)).unwrap_or_default();
     let mut texts = Vec::new();
     if includes_drop_ins(host) {
@@ -47,11 +64,7 @@ fn first(host: &Host, key: &str) -> Option<String> {
         texts.extend(files.iter().filter_map(|file| std::fs::read_to_string(Path::new(file)).ok()));
     }
     texts.push(main);
-    let found = texts.iter().find_map(|text| {
-        let global = &text[..start_of_matches(text)];
-        settings(global).find(|(other, _)| other.eq_ignore_ascii_case(key)).map(|(_, value)| value.to_owned())
-    });
-    found.filter(|value| !value.eq_ignore_ascii_case("none"))
+    texts
 }
 
 fn start_of_matches(text: &str) -> usize {
@@ -77,7 +90,7 @@ fn settings(text: &str) -> impl Iterator<Item = (&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::super::accounts::Account;
-    use super::{authorized_keys_file, includes_drop_ins, with};
+    use super::{authorized_keys_file, has_rsa_alone, includes_drop_ins, with};
     use crate::boot::host::Host;
     use std::path::Path;
 
@@ -106,6 +119,13 @@ mod tests {
             .expect("written");
         assert_eq!(authorized_keys_file(&host, &bob), Path::new("/x/bob"));
         assert!(includes_drop_ins(&host));
+        assert!(!has_rsa_alone(&host));
+        std::fs::write(tree.path().join("etc/ssh/sshd_config.d/20-x.conf"), "HostKey /etc/ssh/ssh_host_rsa_key\n")
+            .expect("written");
+        assert!(has_rsa_alone(&host));
+        std::fs::write(&main, "Include /etc/ssh/sshd_config.d/*.conf\nHostKey /etc/ssh/ssh_host_ed25519_key\n")
+            .expect("written");
+        assert!(!has_rsa_alone(&host));
     }
 
     #[test]
