@@ -8,13 +8,17 @@ use jiff::Timestamp;
 pub struct Families {
     of_usage: Vec<(Family, OfUsage)>,
     of_processes: [Family; 3],
+    most_open_files: Family,
     cpu: Family,
     faults: Family,
     networks: Vec<(Family, usize)>,
     disks: Vec<(Family, OfDisk)>,
+    /// Bytes read and written once more, by the device's number.
+    blkio: Family,
     last_seen: Family,
     cores: Family,
     memory: Family,
+    swap: Family,
     stat: KernelFile,
     meminfo: KernelFile,
 }
@@ -43,6 +47,8 @@ const OF_USAGE: &[Plain] = &[
     ("memory_max_usage_bytes", Kind::Gauge, "Maximum memory usage recorded in bytes", |u| u.memory_most),
     ("memory_rss", Kind::Gauge, "Size of RSS in bytes.", |u| u.rss),
     ("memory_swap", Kind::Gauge, "Container swap usage in bytes.", |u| u.swap),
+    ("memory_total_active_file_bytes", Kind::Gauge, "Current total active file in bytes.", |u| u.active_file),
+    ("memory_total_inactive_file_bytes", Kind::Gauge, "Current total inactive file in bytes.", |u| u.inactive_file),
     (
         "memory_usage_bytes",
         Kind::Gauge,
@@ -140,13 +146,19 @@ impl Families {
                 gauge("processes", "Number of processes running inside the container."),
                 gauge("start_time_seconds", "Start time of the container since unix epoch in seconds."),
             ],
+            most_open_files: gauge(
+                "ulimits_soft",
+                "Soft ulimit values for the container root process. Unlimited if -1, except priority and nice",
+            ),
             cpu: counter("cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds."),
             faults: counter("memory_failures_total", "Cumulative count of memory allocation failures."),
             networks: NETWORKS.map(|(name, help, at)| (counter(&format!("network_{name}_total"), help), at)).into(),
             disks: DISKS.map(|(name, help, of)| (counter(&format!("fs_{name}_total"), help), of)).into(),
+            blkio: counter("blkio_device_usage_total", "Blkio Device bytes usage"),
             last_seen: gauge("last_seen", "Last time a container was seen by the exporter"),
             cores: Family::gauge("machine_cpu_cores", "Number of logical CPU cores."),
             memory: Family::gauge("machine_memory_bytes", "Amount of memory installed on the machine."),
+            swap: Family::gauge("machine_swap_bytes", "Amount of swap memory available on the machine."),
             stat: KernelFile::new(roots.procfs.join("stat")),
             meminfo: KernelFile::new(roots.procfs.join("meminfo")),
         }
@@ -172,6 +184,10 @@ impl Families {
                     samples.with(&running.labels, value);
                 }
             }
+        }
+        let mut samples = out.family(&self.most_open_files);
+        for (labels, most) in all.clone().filter_map(|running| running.most_open_files.as_ref()) {
+            samples.with(labels, *most);
         }
         let mut samples = out.family(&self.last_seen);
         all.clone().for_each(|running| samples.with(&running.labels, now));
@@ -204,8 +220,13 @@ impl Families {
         for (family, of) in &self.disks {
             let mut samples = out.family(family);
             for (disk, labels) in all.clone().flat_map(|running| running.usage.disks.iter().zip(&running.disks)) {
-                samples.with(labels, of(disk));
+                samples.with(&labels.of, of(disk));
             }
+        }
+        let mut samples = out.family(&self.blkio);
+        for (disk, labels) in all.clone().flat_map(|running| running.usage.disks.iter().zip(&running.disks)) {
+            samples.with(&labels.read, disk.read_bytes);
+            samples.with(&labels.write, disk.written_bytes);
         }
     }
 
@@ -216,9 +237,11 @@ impl Families {
                 .put(text.lines().take_while(|line| line.starts_with(b"cpu")).filter(is_core).count() as u64);
         }
         if let Ok(text) = self.meminfo.read() {
-            let total = text.lines().find_map(|line| line.strip_prefix(b"MemTotal:"));
-            if let Some(kib) = total.and_then(|rest| words(rest).next()).and_then(number) {
-                out.family(&self.memory).put(kib.saturating_mul(1024));
+            for (name, family) in [(&b"MemTotal:"[..], &self.memory), (b"SwapTotal:", &self.swap)] {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                if let Some(kib) = line.and_then(|rest| words(rest).next()).and_then(number) {
+                    out.family(family).put(kib.saturating_mul(1024));
+                }
             }
         }
     }

@@ -37,7 +37,9 @@ pub struct Running {
     pub open_files: Option<f64>,
     pub networks: Vec<Network>,
     /// The labels of each disk of the usage.
-    pub disks: Vec<Labels>,
+    pub disks: Vec<OfDisk>,
+    /// How many files its first process may open, with labels; -1 is any number.
+    pub most_open_files: Option<(Labels, f64)>,
     /// Whether its files could be read.
     pub is_there: bool,
     files: Vec<(Attribute, Take)>,
@@ -45,6 +47,14 @@ pub struct Running {
     group: PathBuf,
     procfs: PathBuf,
     net: Option<PathBuf>,
+}
+
+/// The labels of a disk, and those of what was read from it and written to it.
+#[derive(Debug)]
+pub struct OfDisk {
+    pub of: Labels,
+    pub read: Labels,
+    pub write: Labels,
 }
 
 /// A network device of a container.
@@ -91,6 +101,8 @@ impl Running {
             open_files: None,
             networks: Vec::new(),
             disks: Vec::new(),
+            most_open_files: most_open_files(&of_process)
+                .map(|most| (with(&pairs, &[("ulimit", "max_open_files")]), most)),
             is_there: true,
             files: sources.iter().filter_map(file).collect(),
             group: folder_of("pids").or_else(|| folder_of("memory"))?,
@@ -112,7 +124,7 @@ impl Running {
         }
         for disk in &self.usage.disks[self.disks.len()..] {
             let device = buffers.devices.name(&disk.number);
-            self.disks.push(with(&self.pairs, &[("device", &device)]));
+            self.disks.push(OfDisk::new(&self.pairs, &disk.number, &device));
         }
         self.is_there = self.count_processes(buffers);
         self.read_networks(buffers);
@@ -152,6 +164,18 @@ impl Running {
     }
 }
 
+impl OfDisk {
+    fn new(pairs: &[(&'static str, String)], number: &[u8], device: &str) -> Self {
+        let number = String::from_utf8_lossy(number);
+        let (major, minor) = number.split_once(':').unwrap_or_default();
+        let by = |operation: &str| {
+            let more = [("device", device), ("major", major), ("minor", minor), ("operation", operation)];
+            with(pairs, &more)
+        };
+        Self { of: with(pairs, &[("device", device)]), read: by("Read"), write: by("Write") }
+    }
+}
+
 /// Processes of a container's groups.
 #[derive(Default)]
 struct Counted {
@@ -187,6 +211,13 @@ fn with(pairs: &[(&'static str, String)], more: &[(&'static str, &str)]) -> Labe
     all.extend(more.iter().map(|(name, value)| (*name, value.as_bytes())));
     all.sort_unstable_by_key(|(name, _)| *name);
     Labels::new(&all)
+}
+
+/// The engine sets it before the container starts, so it is read once.
+fn most_open_files(process: &Path) -> Option<f64> {
+    let text = fs::read_to_string(process.join("limits")).ok()?;
+    let soft = text.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
+    if soft == "unlimited" { Some(-1.0) } else { soft.parse().ok() }
 }
 
 /// Since Linux 6.2 the folder's size is the number of its entries.

@@ -19,8 +19,9 @@ fn host(root: &Path) -> (Containers, Roots) {
     write("proc/7/cgroup", "0::/system.slice/docker-abc.scope\n");
     write("proc/7/net/dev", DEV);
     write("proc/7/fd/0", "");
+    write("proc/7/limits", "Limit  Soft Limit  Hard Limit  Units\nMax open files  1024  4096  files\n");
     write("proc/stat", "cpu  1\ncpu0 1\ncpu1 1\nintr 1\n");
-    write("proc/meminfo", "MemTotal:  1000 kB\n");
+    write("proc/meminfo", "MemTotal:  1000 kB\nSwapTotal: 2 kB\n");
     write("sys/dev/block/8:0/uevent", "MAJOR=8\nDEVNAME=sda\n");
     let group = "sys/fs/cgroup/system.slice/docker-abc.scope";
     for (file, text) in [
@@ -63,7 +64,13 @@ fn a_container_is_told_with_its_name_image_and_compose_labels() {
         format!("container_processes{{{labels},{rest}}} 2"),
         format!("container_cpu_usage_seconds_total{{{labels},cpu=\"total\",{rest}}} 2.5"),
         format!("container_fs_writes_bytes_total{{{labels},device=\"/dev/sda\",{rest}}} 20"),
+        format!("container_ulimits_soft{{{labels},{rest},ulimit=\"max_open_files\"}} 1024"),
+        format!(
+            "container_blkio_device_usage_total{{{labels},device=\"/dev/sda\",{},operation=\"Write\"}} 20",
+            rest.replace(",name=", ",major=\"8\",minor=\"0\",name=")
+        ),
         "machine_cpu_cores 2".to_owned(),
+        "machine_swap_bytes 2048".to_owned(),
         "machine_memory_bytes 1024000".to_owned(),
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
