@@ -1,4 +1,4 @@
-use super::rows::{Row, Rows};
+use super::rows::Rows;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Encoder, Family, Labels};
 use hostwright_core::config::metrics::collectors::ipvs as options;
@@ -14,6 +14,8 @@ pub struct Ipvs {
     families: [Family; 3],
     /// By the words that name service and backend.
     backends: Rows<[u64; 3]>,
+    /// The backends by their labels.
+    order: Vec<usize>,
     key: Vec<u8>,
 }
 
@@ -48,6 +50,7 @@ impl Ipvs {
                 backend("weight", "The current backend weight by local and remote address."),
             ],
             backends: Rows::default(),
+            order: Vec::new(),
             key: Vec::new(),
         }
     }
@@ -97,19 +100,17 @@ impl Ipvs {
         Ok(())
     }
 
-    fn write_backends(&self, out: &mut Encoder) {
+    /// Backends with the same labels are one, with what all of them have.
+    fn write_backends(&mut self, out: &mut Encoder) {
+        let rows = self.backends.all();
+        self.order.clear();
+        self.order.extend(0..rows.len());
+        self.order.sort_unstable_by(|one, other| rows[*one].labels.cmp(&rows[*other].labels));
         for (at, family) in self.families.iter().enumerate() {
             let mut samples = out.family(family);
-            if self.labels.len() == options::LABELS.len() {
-                self.backends.iter().for_each(|row| samples.with(&row.labels, row.values[at]));
-                continue;
-            }
-            // Without all labels, several backends may have the same.
-            let mut rows: Vec<&Row<_>> = self.backends.iter().collect();
-            rows.sort_by(|one, other| one.labels.cmp(&other.labels));
-            for same in rows.chunk_by(|one, other| one.labels == other.labels) {
-                let sum = same.iter().fold(0_u64, |sum, row| sum.wrapping_add(row.values[at]));
-                samples.with(&same[0].labels, sum);
+            for same in self.order.chunk_by(|one, other| rows[*one].labels == rows[*other].labels) {
+                let sum = same.iter().fold(0_u64, |sum, row| sum.wrapping_add(rows[*row].values[at]));
+                samples.with(&rows[same[0]].labels, sum);
             }
         }
     }
@@ -202,6 +203,12 @@ mod tests {
         let lines = samples(&mut Ipvs::new(&roots, &options::Ipvs { backend_labels: vec!["proto"] }), &roots);
         assert_has(&lines, &[r#"node_ipvs_backend_connections_active{proto="TCP"} 253"#]);
         assert_eq!(lines.len(), 5 + 2 * 3);
+        let twice = table() + "TCP  C0A80016:0CEA wlc\n  -> C0A85216:0CEA Tunnel 3 2 1\n";
+        let (_folder, roots) = tree(&[("proc/net/ip_vs_stats", STATS), ("proc/net/ip_vs", &twice)]);
+        let lines = samples(&mut Ipvs::new(&roots, &options::Ipvs::default()), &roots);
+        let labels = r#"local_address="192.168.0.22",local_mark="",local_port="3306",proto="TCP",remote_address="192.168.82.22",remote_port="3306""#;
+        assert_has(&lines, &[&format!("node_ipvs_backend_connections_active{{{labels}}} 250")]);
+        assert_eq!(lines.len(), 5 + 3 * 3, "no series twice");
     }
 
     #[test]

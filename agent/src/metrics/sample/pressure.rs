@@ -70,9 +70,10 @@ impl Collector for Pressure {
                     continue;
                 }
             };
-            for line in text.lines() {
-                let family = if line.starts_with(b"some ") { &*some } else { &*full };
-                let Some(family) = family else { continue };
+            for (start, family) in [(b"some ", some), (b"full ", full)] {
+                // Of a line that is there twice, the last one counts.
+                let line = text.lines().filter(|line| line.starts_with(start)).last();
+                let (Some(family), Some(line)) = (family, line) else { continue };
                 match total(line) {
                     Some(total) => scrape.out.family(family).put(total),
                     None => scrape.failed = Some(text.malformed("a total", line)),
@@ -98,6 +99,12 @@ mod tests {
         let lines = samples(&mut Pressure::new(&roots), &roots);
         let want = ["node_pressure_cpu_waiting_seconds_total 1", "node_pressure_io_stalled_seconds_total 2"];
         assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn a_line_that_is_there_twice_is_told_once() {
+        let (_folder, roots) = tree(&[("proc/pressure/cpu", "some total=1000000\nsome total=3000000\n")]);
+        assert_eq!(samples(&mut Pressure::new(&roots), &roots), ["node_pressure_cpu_waiting_seconds_total 3"]);
     }
 
     #[test]

@@ -57,7 +57,12 @@ impl<V: Default> Rows<V> {
     }
 
     /// The rows of this scrape.
+    pub fn all(&self) -> &[Row<V>] {
+        &self.rows[..self.used]
+    }
+
+    /// One after the other.
     pub fn iter(&self) -> impl Iterator<Item = &Row<V>> {
-        self.rows[..self.used].iter()
+        self.all().iter()
     }
 }

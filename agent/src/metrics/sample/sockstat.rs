@@ -67,6 +67,10 @@ impl Collector for Sockstat {
                 let protocol = words.next().and_then(|word| word.strip_suffix(b":"));
                 let protocol =
                     protocol.filter(|name| is_name(name)).ok_or_else(|| text.malformed("a protocol", line))?;
+                // A family is told once; of a protocol that is there twice, the first line counts.
+                if self.families[..at].iter().any(|(known, ..)| known == protocol) {
+                    continue;
+                }
                 let mut has_inuse = protocol == b"sockets";
                 while let (Some(name), Some(value)) = (words.next(), words.next()) {
                     let value = signed(value).ok_or_else(|| text.malformed("names with numbers", line))?;
@@ -129,6 +133,13 @@ mod tests {
         ];
         assert_eq!(samples(&mut sockstat, &roots), want);
         assert_eq!(samples(&mut sockstat, &roots), want);
+    }
+
+    #[test]
+    fn a_protocol_that_is_there_twice_is_told_once() {
+        let (_folder, roots) = tree(&[("proc/net/sockstat", "UDP: inuse 3\nUDP: inuse 4\nRAW: inuse 1\n")]);
+        let want = ["node_sockstat_UDP_inuse 3", "node_sockstat_RAW_inuse 1"];
+        assert_eq!(samples(&mut Sockstat::new(&roots), &roots), want);
     }
 
     #[test]
