@@ -5,6 +5,10 @@ use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::Family;
 use hostwright_core::config::metrics::collectors::netdev as options;
 use hostwright_core::config::metrics::filter::Filter;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// In the order of `/proc/net/dev`; the last is known from rtnetlink alone.
 const FIELDS: [&str; 17] = [
@@ -65,6 +69,8 @@ pub struct Netdev {
     detailed: bool,
     families: Vec<Family>,
     rows: Rows<Stats>,
+    /// Where the aliases are, if they are a label.
+    aliases: Option<PathBuf>,
     addresses: Option<Addresses>,
 }
 
@@ -78,6 +84,7 @@ impl Netdev {
             detailed: options.detailed,
             families: families(is_live, options.detailed),
             rows: Rows::default(),
+            aliases: options.label_ifalias.then(|| roots.sysfs.join("class/net")),
             addresses: (is_live && options.address_info).then(Addresses::new),
         }
     }
@@ -87,7 +94,8 @@ impl Netdev {
         if self.asks {
             let take = |link: Link<'_>| {
                 if let Some((name, stats)) = link.stats().filter(|(name, _)| self.devices.admits(name)) {
-                    *self.rows.row("device", name) = if self.detailed { stats } else { summed(&stats) };
+                    *row(&mut self.rows, self.aliases.as_deref(), name) =
+                        if self.detailed { stats } else { summed(&stats) };
                 }
             };
             match links.read(take) {
@@ -109,7 +117,7 @@ impl Netdev {
             if !self.devices.admits(name) {
                 continue;
             }
-            let counters = self.rows.row("device", name);
+            let counters = row(&mut self.rows, self.aliases.as_deref(), name);
             let mut count = 0;
             for (slot, word) in counters.iter_mut().zip(words(numbers)) {
                 *slot = number(word).ok_or_else(malformed)?;
@@ -121,6 +129,15 @@ impl Netdev {
         }
         Ok(())
     }
+}
+
+/// The device's row. An alias may change at any time, and is read only where it is asked for.
+fn row<'r>(rows: &'r mut Rows<Stats>, aliases: Option<&Path>, name: &[u8]) -> &'r mut Stats {
+    let Some(folder) = aliases else { return rows.row("device", name) };
+    let alias = fs::read(folder.join(OsStr::from_bytes(name)).join("ifalias")).unwrap_or_default();
+    let alias = alias.trim_ascii();
+    let key = [name, b"/", alias].concat();
+    rows.row_with(&key, |labels| labels.set(&[("device", name), ("ifalias", alias)]))
 }
 
 fn families(from_links: bool, detailed: bool) -> Vec<Family> {
@@ -191,7 +208,7 @@ impl Collector for Netdev {
 #[cfg(test)]
 mod tests {
     use super::{FIELDS, Filter, Links, Netdev, Roots, Stats, options, summed};
-    use crate::metrics::sample::testing::{assert_has, captured, samples};
+    use crate::metrics::sample::testing::{assert_has, captured, samples, tree};
 
     #[test]
     fn every_device_of_the_file_is_taken() {
@@ -239,6 +256,21 @@ mod tests {
         assert!(lines.iter().all(|line| !line.contains("_errs_") && !line.contains("_drop_")), "{lines:?}");
         let live = samples(&mut Netdev::new(&Roots::default(), &options), &Roots::default());
         assert!(live.iter().any(|line| line.starts_with("node_network_receive_missed_errors_total{device=\"lo\"}")));
+    }
+
+    #[test]
+    fn an_alias_is_a_label_where_it_is_asked_for() {
+        let dev = "a\nb\n lo: 1 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\neth0: 2 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0\n";
+        let (_folder, roots) = tree(&[("proc/net/dev", dev), ("sys/class/net/eth0/ifalias", "uplink\n")]);
+        let lines =
+            samples(&mut Netdev::new(&roots, &options::Netdev { label_ifalias: true, ..Default::default() }), &roots);
+        assert_has(
+            &lines,
+            &[
+                r#"node_network_receive_bytes_total{device="eth0",ifalias="uplink"} 2"#,
+                r#"node_network_receive_bytes_total{device="lo",ifalias=""} 1"#,
+            ],
+        );
     }
 
     #[test]

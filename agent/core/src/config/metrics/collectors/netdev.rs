@@ -10,6 +10,8 @@ pub struct Netdev {
     pub address_info: bool,
     /// Whether the counters have the kernel's names in place of those of `/proc/net/dev`.
     pub detailed: bool,
+    /// Whether the devices' aliases are a label.
+    pub label_ifalias: bool,
 }
 
 impl Netdev {
@@ -17,5 +19,6 @@ impl Netdev {
         self.devices.read(section, "device_include", "device_exclude");
         self.address_info = section.or("address_info", self.address_info);
         self.detailed = section.or("enable_detailed_metrics", self.detailed);
+        self.label_ifalias = section.or("label_ifalias", self.label_ifalias);
     }
 }
