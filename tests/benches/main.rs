@@ -19,6 +19,7 @@ mod table;
 mod usage;
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, setrlimit};
 use std::env;
 use std::path::PathBuf;
 use table::Table;
@@ -42,7 +43,13 @@ const DUTIES: [(&str, Bench); 5] = [
     ("products", products::run),
 ];
 
+/// LimitNOFILE of the agent's unit. Only root may have more files open than the shell allows.
+const OPEN_FILES: u64 = 65_536;
+
 fn main() -> Result<()> {
+    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES) {
+        eprintln!("bench: the limit of open files stays as it is ({error}); the agent's unit has {OPEN_FILES}");
+    }
     let size = env::var("SIZE_MB").ok().map(|text| text.parse::<u64>().context("SIZE_MB")).transpose()?.unwrap_or(200);
     let program = env::current_exe()?;
     let build = program.ancestors().nth(2).context("no build folder")?;
