@@ -14,6 +14,8 @@ mod containers;
 mod discovery;
 /// The text format on a byte buffer.
 mod encode;
+/// How requests for metrics ended.
+mod handled;
 /// What duties measure of themselves.
 mod measured;
 /// The text format as OpenMetrics.
@@ -34,6 +36,7 @@ mod status;
 use crate::supervisor::Context;
 use discovery::{Discovery, Place};
 use encode::Labels;
+use handled::Handled;
 use hostwright_core::config::host::Host;
 use hostwright_core::config::metrics::Metrics;
 use own::Own;
@@ -61,7 +64,9 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
     let discovery = Arc::new(Discovery::new(place, settings.file_sd.clone()));
     let host = host_labels(&context.environment.host);
     let receivers = push::Receivers::new(settings.remote_write.clone());
-    let (scraper, reports) = Scraper::start(&settings, host, Own::new(context.statuses.clone(), receivers.watch()))?;
+    let handled = Arc::new(Handled::default());
+    let own = Own::new(context.statuses.clone(), receivers.watch(), handled.clone());
+    let (scraper, reports) = Scraper::start(&settings, host, own)?;
     // The first sample opens the files; its failures are known before anyone asks.
     let _ = scraper.scrape(Wanted::default()).await;
     let scraper = Arc::new(scraper);
@@ -69,7 +74,7 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
     let stop = context.stop.child_token();
     let told =
         Told { addresses, web: web.clone(), reports, receivers: receivers.watch(), discovery: discovery.clone() };
-    let service = Arc::new(Service::new(scraper.clone(), settings, web));
+    let service = Arc::new(Service::new(scraper.clone(), settings, web, handled));
     let _guard = stop.clone().drop_guard();
     let mut servers = JoinSet::new();
     for listener in listeners {
@@ -114,6 +119,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "cachesize",
     "capacity_level",
     "card",
+    "cause",
     "charge_type",
     "chassis_asset_tag",
     "chassis_serial",
@@ -125,6 +131,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "class_id",
     "clocksource",
     "cntlid",
+    "code",
     "codename",
     "collector",
     "container_label_com_docker_compose_container_number",
@@ -160,6 +167,8 @@ const SAMPLE_LABELS: &[&str] = &[
     "flag",
     "fstype",
     "function",
+    "goarch",
+    "goos",
     "governor",
     "gw",
     "hca_type",
@@ -269,6 +278,7 @@ const SAMPLE_LABELS: &[&str] = &[
     "time_zone",
     "transport",
     "type",
+    "ulimit",
     "unique_id",
     "usage",
     "usb_type",

@@ -1,10 +1,12 @@
 use super::encode::{Encoder, Family, Labels};
+use super::handled::{Handled, Requests};
 use super::measured::Measured;
 use super::push::{self, RemoteWrite};
 use super::sample::{KernelFile, number, words};
 use crate::supervisor::Statuses;
 use nix::unistd::{SysconfVar, sysconf};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -16,6 +18,8 @@ pub struct Own {
     statuses: watch::Receiver<Statuses>,
     build: Family,
     build_labels: Labels,
+    exporter: Family,
+    exporter_labels: Labels,
     ready: Family,
     status: Family,
     restarts: Family,
@@ -24,12 +28,13 @@ pub struct Own {
     measured: Measured,
     process: Process,
     remote_write: RemoteWrite,
+    requests: Requests,
 }
 
 impl Own {
-    /// What the agent says of itself while the supervisor tells it how the duties are, and `receivers` how it goes with
-    /// those of remote_write.
-    pub fn new(statuses: watch::Receiver<Statuses>, receivers: push::Watch) -> Self {
+    /// What the agent says of itself while the supervisor tells it how the duties are, `receivers` how it goes with
+    /// those of remote_write, and `handled` what became of requests.
+    pub fn new(statuses: watch::Receiver<Statuses>, receivers: push::Watch, handled: Arc<Handled>) -> Self {
         Self {
             statuses,
             build: Family::gauge(
@@ -37,6 +42,12 @@ impl Own {
                 "A metric with a constant '1' value labeled by the agent's version.",
             ),
             build_labels: Labels::new(&[("version", env!("CARGO_PKG_VERSION").as_bytes())]),
+            exporter: Family::gauge(
+                "node_exporter_build_info",
+                "A metric with a constant '1' value labeled by version, revision, branch, goversion from which \
+                 node_exporter was built, and the goos and goarch for the build.",
+            ),
+            exporter_labels: exporter_labels(),
             ready: Family::gauge(
                 "hostwright_ready",
                 "Whether every duty has been ok since the agent started, 1 is true.",
@@ -53,12 +64,14 @@ impl Own {
             measured: Measured::default(),
             process: Process::new(),
             remote_write: RemoteWrite::new(receivers),
+            requests: Requests::new(handled),
         }
     }
 
     /// Writes all of them.
     pub fn write(&mut self, out: &mut Encoder) {
         out.family(&self.build).with(&self.build_labels, true);
+        out.family(&self.exporter).with(&self.exporter_labels, true);
         // The lock is held while the few duties are written, and nothing waits meanwhile.
         let statuses = self.statuses.borrow();
         out.family(&self.ready).put(statuses.ready());
@@ -79,7 +92,23 @@ impl Own {
         drop(statuses);
         self.process.write(out);
         self.remote_write.write(out);
+        self.requests.write(out);
     }
+}
+
+/// By this family some dashboards find the hosts; what stands here for node_exporter is told by its labels.
+fn exporter_labels() -> Labels {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Labels::new(&[
+        ("goarch", architecture.as_bytes()),
+        ("goos", b"linux"),
+        ("revision", b"hostwright"),
+        ("version", env!("CARGO_PKG_VERSION").as_bytes()),
+    ])
 }
 
 fn labels_of(duty: &str) -> (Labels, [Labels; STATES.len()]) {
@@ -183,6 +212,7 @@ mod tests {
     use crate::supervisor::Statuses;
     use hostwright_core::status::{DutyStatus, Status};
     use jiff::Timestamp;
+    use std::sync::Arc;
     use tokio::sync::watch;
 
     #[test]
@@ -206,10 +236,11 @@ mod tests {
         };
         let (_sender, receiver) = watch::channel(statuses);
         let mut out = Encoder::default();
-        Own::new(receiver, Watch::default()).write(&mut out);
+        Own::new(receiver, Watch::default(), Arc::default()).write(&mut out);
         let text = String::from_utf8(out.take()).expect("UTF-8");
         for line in [
             "hostwright_ready 0",
+            "promhttp_metric_handler_requests_in_flight 0",
             r#"hostwright_duty_status{duty="logs",state="degraded"} 1"#,
             r#"hostwright_duty_status{duty="logs",state="ok"} 0"#,
             r#"hostwright_duty_status{duty="metrics",state="ok"} 1"#,

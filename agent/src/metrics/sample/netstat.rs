@@ -143,9 +143,10 @@ mod tests {
                 "node_netstat_Udp6_NoPorts 0",
                 "node_netstat_UdpLite_InErrors 0",
                 "node_netstat_Icmp6_OutMsgs 82",
+                "node_netstat_Tcp_MaxConn -1",
             ],
         );
-        assert_eq!(lines.len(), 42);
+        assert_eq!(lines.len(), 43);
         assert_eq!(samples(&mut netstat, &roots), lines, "the second time, with what is kept");
     }
 }

@@ -21,6 +21,7 @@ mod web;
 pub use listen::listen;
 pub use web::Web;
 
+use super::handled::Handled;
 use super::sample::Selection;
 use super::scraper::{Refusal, Scraper, Wanted};
 use accept::Accepted;
@@ -54,6 +55,7 @@ pub struct Service {
     scraper: Arc<Scraper>,
     settings: Metrics,
     web: Arc<Web>,
+    handled: Arc<Handled>,
     credentials: Credentials,
 }
 
@@ -91,8 +93,8 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, stop: Cancellat
 
 impl Service {
     /// A service that asks the scraper for what the web configuration lets clients have.
-    pub fn new(scraper: Arc<Scraper>, settings: Metrics, web: Arc<Web>) -> Self {
-        Self { scraper, settings, web, credentials: Credentials::default() }
+    pub fn new(scraper: Arc<Scraper>, settings: Metrics, web: Arc<Web>, handled: Arc<Handled>) -> Self {
+        Self { scraper, settings, web, handled, credentials: Credentials::default() }
     }
 
     /// In the order of the original: how often, who, what.
@@ -124,7 +126,12 @@ impl Service {
             return response;
         }
         match request.uri().path() {
-            path if path == self.settings.path => self.metrics(request).await,
+            path if path == self.settings.path => {
+                let under_way = self.handled.begin();
+                let response = self.metrics(request).await;
+                under_way.end(response.status().as_u16());
+                response
+            }
             "/" => answer(StatusCode::OK, HTML, landing::page(&self.settings.path)),
             _ => {
                 let text = format!("there is nothing here; metrics are at {}\n", self.settings.path);
