@@ -54,3 +54,5 @@ pub mod tree;
 pub mod vm;
 /// Waiting for a condition, with a name and a limit.
 pub mod wait;
+/// Two hosts on a wire.
+pub mod wire;

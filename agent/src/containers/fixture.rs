@@ -49,6 +49,7 @@ pub fn converged(project: &Project) -> Observed {
             image_id: format!("sha256:{}", service.image),
             networks: networks.collect(),
             addresses: vec!["172.18.0.2".parse().expect("address")],
+            direct: None,
             has_host_ports: false,
             settings: Settings::default(),
             patience: Duration::from_secs(60),

@@ -29,7 +29,6 @@ mod publisher;
 mod report;
 mod update;
 
-use crate::host_ports;
 use crate::orders::Order;
 use crate::supervisor::Context;
 use anyhow::Context as _;
@@ -119,7 +118,10 @@ pub async fn run(settings: Containers, context: Context) -> anyhow::Result<()> {
     while !context.stop.is_cancelled() {
         let next = match reconciler.round().await {
             Ok(next) => next,
-            Err(error) => reconciler.without_engine(&error),
+            Err(error) => {
+                reconciler.switchboard.withdraw().await;
+                reconciler.without_engine(&error)
+            }
         };
         if let Some(order) = reconciler.wait(next).await {
             reconciler.take(order);
@@ -170,7 +172,7 @@ impl Reconciler {
             jobs,
             publisher: Publisher::new(context.status.clone(), &settings.engine),
             memory,
-            switchboard: Switchboard::new(host_ports::socket(&context.environment.runtime)),
+            switchboard: Switchboard::new(&context.environment.runtime),
             context,
             settings,
             connection: None,
@@ -220,8 +222,10 @@ impl Reconciler {
 
         let work =
             Work { engine: &engine, images: &images, jobs: &jobs, project: &project, observed: &observed, stop: &stop };
+        self.publisher.ports = self.switchboard.refusal();
         self.publisher.publish(&work, &plan, &self.memory, self.problem().as_deref()).await;
         if !plan.is_idle() {
+            self.switchboard.leave(&plan.ends()).await;
             if apply(&work, &plan, &mut self.memory, |now| self.publisher.now(now)).await {
                 return Ok(Next::Now);
             }

@@ -53,6 +53,8 @@ pub struct Container {
     pub networks: BTreeMap<String, String>,
     /// Where it can be reached from the host, while it runs.
     pub addresses: Vec<IpAddr>,
+    /// The one of them from which it answers clients of other hosts by way of this host.
+    pub direct: Option<IpAddr>,
     /// Whether the engine itself publishes fixed ports of the host for it.
     pub has_host_ports: bool,
     /// What `docker update` can change.

@@ -21,6 +21,8 @@ pub struct Publisher {
     /// Where the engine is, for those who ask it for logs.
     engine: String,
     began: Instant,
+    /// What is to be known of the published ports.
+    pub ports: Option<String>,
 }
 
 /// What the duty last said of itself.
@@ -36,7 +38,15 @@ enum Said {
 impl Publisher {
     pub fn new(status: Reporter, engine: &Path) -> Self {
         let engine = engine.display().to_string();
-        Self { status, details: Value::Null, said: Said::Nothing, rounds: 0, engine, began: Instant::now() }
+        Self {
+            status,
+            details: Value::Null,
+            said: Said::Nothing,
+            rounds: 0,
+            engine,
+            began: Instant::now(),
+            ports: None,
+        }
     }
 
     /// A round begins.
@@ -61,6 +71,12 @@ impl Publisher {
         self.details["round_ms"] = (self.began.elapsed().as_secs_f64() * 1e3).into();
         self.details["images"] = work.images.details();
         self.details["jobs"] = work.jobs.details();
+        if let Some(note) = &self.ports {
+            match self.details["notes"].as_array_mut() {
+                Some(notes) => notes.push(note.clone().into()),
+                None => self.details["notes"] = vec![note.clone()].into(),
+            }
+        }
         let mut measures = round.measures();
         work.images.measure(&mut measures);
         self.status.measures(measures);

@@ -9,7 +9,8 @@
 //! runtime folder, and under systemd the sockets are in the service's file descriptor store, so a restart of this
 //! process refuses no connection either; only those that it was carrying end.
 //!
-//! Why a process and not rules of the packet filter: `docs/containers.md`, "How host ports are held".
+//! Clients of other hosts are taken past it by the kernel (`kernel`), where the host allows that. Why both:
+//! `docs/containers.md`, "How host ports are held".
 
 /// The connections of each container, and how they are told to leave it.
 mod attached;
@@ -19,6 +20,8 @@ mod client;
 mod control;
 /// The sockets and what is behind them.
 mod forwarder;
+/// The kernel's own way, for clients of other hosts.
+mod kernel;
 /// The descriptor store of systemd, and sockets made here.
 mod listening;
 /// One connection to one target, which may be left at the border of two requests.
@@ -33,6 +36,7 @@ mod tcp;
 mod udp;
 
 pub use client::{Client, socket};
+pub use kernel::{Kernel, direct};
 pub use listening::has_ipv6;
 pub use run::run;
 pub use table::{Answer, Listen, Protocol, Request, Route, Target};

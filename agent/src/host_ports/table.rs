@@ -24,6 +24,9 @@ pub struct Target {
     /// The container's id.
     pub id: String,
     pub address: SocketAddr,
+    /// Where it answers clients of other hosts itself, if it does.
+    #[serde(default)]
+    pub direct: Option<SocketAddr>,
     /// It gets nothing new, and what it has is to leave it as soon as that harms nobody.
     #[serde(default)]
     pub draining: bool,

@@ -14,11 +14,19 @@ use crate::server::{Server, search_path};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The engine. It leaves the packet filter, which all engines of a machine share, alone.
+/// What it has of the machine's network.
+#[derive(Debug)]
+enum Network {
+    None,
+    Bridge(String),
+    Whole,
+}
+
+/// The engine. It leaves the packet filter, which all engines of a machine share, alone, unless it has a network of its own.
 #[derive(Debug)]
 pub struct OwnEngine {
     folder: TempDir,
-    bridge: Option<String>,
+    network: Network,
     /// Whether containers go on while it is away.
     live_restore: bool,
     server: Option<Server>,
@@ -27,7 +35,7 @@ pub struct OwnEngine {
 impl OwnEngine {
     /// In a network of its own, so without published ports.
     pub fn without_network() -> Result<Self> {
-        Self::start(None)
+        Self::start(Network::None)
     }
 
     /// On the host's network, with a bridge of its own; the host reaches the containers.
@@ -38,11 +46,16 @@ impl OwnEngine {
         ip(&["link", "add", &bridge, "type", "bridge"])?;
         ip(&["address", "add", &subnet, "dev", &bridge])?;
         ip(&["link", "set", &bridge, "up"])?;
-        Self::start(Some(bridge))
+        Self::start(Network::Bridge(bridge))
     }
 
-    fn start(bridge: Option<String>) -> Result<Self> {
-        let mut own = Self { folder: tempfile::tempdir()?, bridge, live_restore: false, server: None };
+    /// On the network of the calling thread, which no other engine uses (`Wire`), with a packet filter of its own.
+    pub fn with_packet_filter() -> Result<Self> {
+        Self::start(Network::Whole)
+    }
+
+    fn start(network: Network) -> Result<Self> {
+        let mut own = Self { folder: tempfile::tempdir()?, network, live_restore: false, server: None };
         own.start_again()?;
         Ok(own)
     }
@@ -66,20 +79,21 @@ impl OwnEngine {
         for stale in ["pid", "exec/containerd/containerd.pid"] {
             let _ = fs::remove_file(self.path(stale));
         }
-        let mut command = match &self.bridge {
+        let mut command = match &self.network {
             // An engine without a bridge removes docker0, which belongs to the shared one.
-            None => {
+            Network::None => {
                 let mut command = Command::new("unshare");
-                command.args(["--net", "dockerd", "--bridge=none"]);
+                command.args(["--net", "dockerd", "--bridge=none", "--iptables=false"]);
                 command
             }
-            Some(bridge) => {
+            Network::Bridge(bridge) => {
                 let mut command = Command::new("dockerd");
-                command.args(["--bridge", bridge]);
+                command.args(["--iptables=false", "--bridge", bridge]);
                 command
             }
+            Network::Whole => Command::new("dockerd"),
         };
-        command.env("PATH", search_path()).arg("--iptables=false");
+        command.env("PATH", search_path());
         if self.live_restore {
             command.arg("--live-restore");
         }
@@ -126,7 +140,7 @@ impl Drop for OwnEngine {
                 let _ = Command::new("umount").args(["--lazy", mount]).status();
             }
         }
-        if let Some(bridge) = &self.bridge {
+        if let Network::Bridge(bridge) = &self.network {
             let _ = ip(&["link", "delete", bridge]);
         }
     }

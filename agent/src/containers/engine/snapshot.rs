@@ -3,6 +3,8 @@
 use super::{Engine, EngineError, blueprint, body};
 use crate::containers::compose::Project;
 use crate::containers::observed::{Container, Found, Health, Observed, State};
+use crate::containers::update::traffic;
+use crate::host_ports;
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings, HealthConfig,
     HealthStatusEnum, PortBinding,
@@ -155,6 +157,7 @@ fn container(found: ContainerInspectResponse) -> Option<Container> {
         image: config.image.unwrap_or_default(),
         image_id: found.image.unwrap_or_default(),
         addresses: addresses(&networks),
+        direct: labels.get(traffic::LABEL).and_then(|_| host_ports::direct(state.pid?, &ends(&networks))),
         has_host_ports: host.port_bindings.as_ref().is_some_and(|ports| ports.values().any(is_fixed)),
         settings: blueprint::settings_of(&host),
         patience: patience(config.healthcheck.as_ref()),
@@ -173,6 +176,13 @@ fn addresses(networks: &HashMap<String, EndpointSettings>) -> Vec<IpAddr> {
     let four = ends.iter().filter_map(|(_, end)| end.ip_address.as_ref());
     let six = ends.iter().filter_map(|(_, end)| end.global_ipv6_address.as_ref());
     four.chain(six).filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The gateway of each network, with the container's address there.
+fn ends(networks: &HashMap<String, EndpointSettings>) -> Vec<(IpAddr, IpAddr)> {
+    let end =
+        |end: &EndpointSettings| Some((end.gateway.as_ref()?.parse().ok()?, end.ip_address.as_ref()?.parse().ok()?));
+    networks.values().filter_map(end).collect()
 }
 
 fn is_fixed(bindings: &Option<Vec<PortBinding>>) -> bool {

@@ -124,6 +124,22 @@ impl Plan {
         self.preparations.is_empty() && self.pulls.is_empty() && self.steps.is_empty()
     }
 
+    /// The containers that are stopped by it.
+    pub fn ends(&self) -> BTreeSet<String> {
+        let steps = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Restart { id, .. }
+            | Action::Stop { id, .. }
+            | Action::Remove { id }
+            | Action::GiveUp { id, .. } => Some(id.clone()),
+            Action::Create { .. } | Action::Start { .. } | Action::Rename { .. } | Action::Correct { .. } => None,
+        });
+        let preparations = self.preparations.iter().filter_map(|preparation| match preparation {
+            Preparation::RemoveContainer { id, .. } => Some(id.clone()),
+            _ => None,
+        });
+        steps.chain(preparations).collect()
+    }
+
     /// Whether there is something to do for a service, or for what has this name, now or later.
     pub fn is_pending(&self, name: &str) -> bool {
         self.steps.iter().any(|step| step.service == name)

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// of the engine, which says what is published for them.
 pub const LABEL: &str = "io.hostwright.ports";
 const LEFT_TO_ENGINE: &str = "engine";
+/// And by which all of its clients come through the process that holds the ports.
+const FORWARDER_ALONE: &str = "forwarder";
 
 /// Whether the agent holds a service's ports itself, so that its container can be exchanged behind them.
 ///
@@ -45,7 +47,10 @@ pub fn routes(project: &Project, observed: &Observed, places: &[Place<'_>], has_
         }
         let own: Vec<&Place<'_>> = places.iter().filter(|place| place.service == name).collect();
         for port in &service.ports {
-            let targets = targets(&own, port.container);
+            let mut targets = targets(&own, port.container);
+            if service.labels.get(LABEL).map(String::as_str) == Some(FORWARDER_ALONE) {
+                targets.iter_mut().for_each(|target| target.direct = None);
+            }
             for listen in listens(port, has_ipv6) {
                 routes.push(Route { listen, targets: targets.clone() });
             }
@@ -58,7 +63,8 @@ fn targets(places: &[&Place<'_>], port: u16) -> Vec<Target> {
     let target = |container: &Container, draining| {
         let address = *container.addresses.first()?;
         let id = container.id.clone();
-        Some(Target { id, address: SocketAddr::new(address, port), draining })
+        let at = |address| SocketAddr::new(address, port);
+        Some(Target { id, address: at(address), direct: container.direct.map(at), draining })
     };
     let mut serving: Vec<&Container> = places.iter().filter_map(|place| serving(place)).collect();
     // One that is sick gets nothing while there is a well one.

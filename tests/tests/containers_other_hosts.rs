@@ -1,0 +1,170 @@
+//! Clients of other hosts are taken to the containers by the kernel, and by the process that holds the ports wherever
+//! that would not do.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hostwright_tests::container_host::{Host, LIMIT, Prober};
+use hostwright_tests::engines::{Docker, OwnEngine};
+use hostwright_tests::http;
+use hostwright_tests::port::Port;
+use hostwright_tests::wait::eventually;
+use hostwright_tests::wire::{self, HOST, NEIGHBOUR, SECOND, Wire, at};
+
+const TABLE: &str = "table ip hostwright-";
+
+/// A web server that takes a second to be there. It tells who asks, and has an answer that takes its time.
+fn web(ports: &[String], greeting: &str) -> String {
+    format!(
+        "
+services:
+  web:
+    image: IMAGE
+    command:
+      - sh
+      - -c
+      - |
+        sleep 1; mkdir -p /www/cgi-bin; echo {greeting} >/www/index.html
+        printf '#!/bin/sh\\nprintf \"\\\\r\\\\n$$REMOTE_ADDR\"\\n' >/www/cgi-bin/who
+        printf '#!/bin/sh\\nsleep 4; printf \"\\\\r\\\\n{greeting}\"\\n' >/www/cgi-bin/slow
+        chmod +x /www/cgi-bin/*
+        exec httpd -f -p 80 -h /www
+    init: true
+    ports: {ports:?}
+    healthcheck: {{test: [CMD, wget, -qO-, 'http://127.0.0.1/'], interval: 300ms, timeout: 5s, retries: 20}}
+    restart: always
+    stop_grace_period: 1s
+"
+    )
+}
+
+fn ask(address: (std::net::Ipv4Addr, &Port), path: &str) -> Result<String> {
+    let answer = http::get(std::net::SocketAddr::from((address.0, address.1.number())), path)?.success()?;
+    // The server has a socket of IPv6, and writes clients of IPv4 so.
+    Ok(answer.text().trim().trim_start_matches("[::ffff:").trim_end_matches(']').to_owned())
+}
+
+fn who(wire: &Wire, port: &Port) -> Result<String> {
+    wire.as_neighbour(|| ask((HOST, port), "/cgi-bin/who"))
+}
+
+/// Waits until the kernel takes the neighbour to the container, which then sees its address.
+fn wait_for_the_kernel(wire: &Wire, port: &Port) -> Result<()> {
+    let own = NEIGHBOUR.to_string();
+    eventually("the container sees its client", LIMIT, || who(wire, port).is_ok_and(|seen| seen == own))
+}
+
+fn wait_for_the_process(wire: &Wire, port: &Port) -> Result<()> {
+    let own = NEIGHBOUR.to_string();
+    eventually("the process takes clients again", LIMIT, || who(wire, port).is_ok_and(|seen| seen != own))
+}
+
+#[test]
+fn an_update_cuts_nothing_off_and_the_container_sees_its_client() -> Result<()> {
+    let (wire, port) = (Wire::lay()?, Port::reserve()?);
+    let engine = OwnEngine::with_packet_filter()?;
+    let docker = Docker::at(&engine.socket());
+    let ports = [format!("{}:80", port.number())];
+    let mut host = Host::start(&docker, "other", &web(&ports, "one"))?;
+    host.agent.wait_ready(LIMIT)?;
+    wait_for_the_kernel(&wire, &port)?;
+    ensure!(ask((HOST, &port), "/cgi-bin/who")? != NEIGHBOUR.to_string(), "the host itself comes another way");
+
+    let prober = wire.as_neighbour(|| Ok(Prober::start(at(&port))))?;
+    for (before, greeting) in [("one", "two"), ("two", "three")] {
+        thread::scope(|scope| -> Result<()> {
+            let slow = scope.spawn(|| wire.as_neighbour(|| ask((HOST, &port), "/cgi-bin/slow")));
+            host.write(&web(&ports, greeting))?;
+            eventually("the new one answers", LIMIT, || {
+                wire.as_neighbour(|| ask((HOST, &port), "/")).is_ok_and(|answer| answer == greeting)
+            })?;
+            let slow = slow.join().expect("no panic").context("a long answer was cut off by the update")?;
+            ensure!(slow == before, "the long answer is of {slow:?}");
+            Ok(())
+        })?;
+        host.wait_summary("1 container runs, 1 healthy")?;
+    }
+    // A version that never is good, and an agent that is killed over it.
+    let bad = web(&ports, "bad").replace("exec httpd -f", "exit 3; httpd");
+    host.write(&bad)?;
+    host.wait_why("web: the new version was taken back")?;
+    host.agent.kill9()?;
+    ensure!(who(&wire, &port)? == NEIGHBOUR.to_string(), "the kernel goes on while the agent is dead");
+    host.agent.start_again()?;
+    host.wait_why("web: the new version was taken back")?;
+    let probes = prober.finish()?;
+    ensure!(probes.failures.is_empty(), "{} failed: {:?}", probes.failures.len(), probes.failures.first());
+    ensure!(probes.answers.keys().eq(["one", "three", "two"]), "{:?}", probes.answers);
+    ensure!(probes.slowest < Duration::from_secs(1), "one waited for {:?}", probes.slowest);
+    Ok(())
+}
+
+#[test]
+fn what_stands_in_the_kernels_way_is_repaired_or_leaves_it_to_the_process() -> Result<()> {
+    let (wire, port) = (Wire::lay()?, Port::reserve()?);
+    let engine = OwnEngine::with_packet_filter()?;
+    let docker = Docker::at(&engine.socket());
+    let mut host = Host::start(&docker, "drift", &web(&[format!("{}:80", port.number())], "one"))?;
+    host.agent.wait_ready(LIMIT)?;
+    wait_for_the_kernel(&wire, &port)?;
+
+    // What a reload of somebody's firewall removes.
+    let tables = wire::run("nft", &["list", "tables"])?;
+    let own = tables.lines().find(|line| line.starts_with(TABLE)).context("there is no table")?.to_owned();
+    wire::run("nft", &["delete", "table", "ip", own.trim_start_matches("table ip ")])?;
+    wait_for_the_process(&wire, &port)?;
+    wait_for_the_kernel(&wire, &port)?;
+    wire::run("iptables", &["-F", "DOCKER-USER"])?;
+    eventually("our rule is back", LIMIT, || {
+        wire::run("iptables", &["-S", "DOCKER-USER"]).is_ok_and(|rules| rules.contains("hostwright"))
+    })?;
+    wait_for_the_kernel(&wire, &port)?;
+
+    // The operator's own filter counts.
+    for chain in ["INPUT", "DOCKER-USER"] {
+        wire::run("iptables", &["-A", chain, "-s", "203.0.113.0/24", "-j", "DROP"])?;
+        wait_for_the_process(&wire, &port)?;
+        let status = host.agent.status()?["duties"]["containers"]["details"]["notes"].to_string();
+        ensure!(status.contains("come through hostwright-ports"), "{status}");
+        wire::run("iptables", &["-D", chain, "-s", "203.0.113.0/24", "-j", "DROP"])?;
+        wait_for_the_kernel(&wire, &port)?;
+    }
+
+    // A container that dies comes back with whatever address.
+    docker.docker(&["kill", &host.container("web")])?;
+    let killed = Instant::now();
+    wait_for_the_kernel(&wire, &port)?;
+    ensure!(killed.elapsed() < Duration::from_secs(30), "{:?}", killed.elapsed());
+
+    // What is no longer published is gone.
+    host.write(&web(&[], "one"))?;
+    eventually("no rule of ours is left", LIMIT, || {
+        let tables = wire::run("nft", &["list", "tables"])?;
+        let rules = wire::run("iptables", &["-S", "DOCKER-USER"])?;
+        ensure!(!tables.contains(TABLE) && !rules.contains("hostwright"), "{tables}{rules}");
+        anyhow::Ok(())
+    })?;
+    ensure!(wire.as_neighbour(|| ask((HOST, &port), "/")).is_err());
+    Ok(())
+}
+
+#[test]
+fn an_address_that_a_port_is_bound_to_is_the_only_way_to_it() -> Result<()> {
+    let wire = Wire::lay()?;
+    let (near, far) = (Port::reserve()?, Port::reserve()?);
+    let engine = OwnEngine::with_packet_filter()?;
+    let docker = Docker::at(&engine.socket());
+    let ports = [format!("127.0.0.1:{}:80", near.number()), format!("{SECOND}:{}:80", far.number())];
+    let mut host = Host::start(&docker, "bound", &web(&ports, "one"))?;
+    host.agent.wait_ready(LIMIT)?;
+    eventually("the kernel takes clients of the second address", LIMIT, || {
+        wire.as_neighbour(|| ask((SECOND, &far), "/cgi-bin/who")).is_ok_and(|seen| seen == NEIGHBOUR.to_string())
+    })?;
+    ensure!(http::get(near.address(), "/").is_ok());
+    for (address, port) in [(HOST, &near), (SECOND, &near), (HOST, &far)] {
+        let asked = wire.as_neighbour(|| ask((address, port), "/"));
+        ensure!(asked.is_err(), "{address}:{} is open: {asked:?}", port.number());
+    }
+    Ok(())
+}
