@@ -5,7 +5,7 @@
 set -eu
 
 packages="
-  docker.io docker-compose docker-registry podman iptables
+  docker.io docker-compose docker-registry podman iptables nftables
   rsyslog rsyslog-gnutls prometheus prometheus-node-exporter
   swift-proxy swift-account swift-container swift-object memcached
   keystone python3-keystoneclient python3-keystonemiddleware uwsgi-core uwsgi-plugin-python3

@@ -78,7 +78,7 @@ fn place(object: &Value) -> (&str, &str, &str) {
 }
 
 fn own(ruleset: &Value, table: &str) -> Value {
-    let is_own = |object: &&Value| place(object).1 == table;
+    let is_own = |object: &&Value| matches!(place(object), ("ip", other, _) if other == table);
     Value::Array(objects(ruleset, "chain").chain(objects(ruleset, "rule")).filter(is_own).cloned().collect())
 }
 
