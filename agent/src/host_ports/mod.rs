@@ -14,6 +14,8 @@
 
 /// The connections of each container, and how they are told to leave it.
 mod attached;
+/// Much data from one socket to another.
+mod bulk;
 /// What the duty calls.
 mod client;
 /// The local socket that takes tables.

@@ -1,3 +1,4 @@
+use super::bulk::{MUCH, bulk};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -57,6 +58,11 @@ impl Exchange {
     /// Whether nobody owes anybody anything: before the first word, and after an answer.
     fn is_idle(&self) -> bool {
         self.last.load(Relaxed) == NOBODY || self.is_answered()
+    }
+
+    /// Whether bytes of the container wait here for the client.
+    pub fn hold_up(&self, is_held_up: bool) {
+        self.is_held_up.store(is_held_up, Relaxed);
     }
 
     fn hears_client(&self, bytes: &[u8]) {
@@ -156,7 +162,14 @@ async fn up(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchange
             })
         });
         match step.await? {
-            Step::Done => {}
+            Step::Done(..MUCH) => {}
+            Step::Done(_) => {
+                // The end of a request's body is not a border: only who speaks matters.
+                let goes_on = || !exchange.is_leaving.load(Relaxed);
+                if bulk((from.as_ref(), to.as_ref()), None, goes_on, || exchange.hears_client(b"")).await? {
+                    return Ok(None);
+                }
+            }
             Step::End => return Ok(None),
             Step::Request(request) => return Ok(Some(request)),
             Step::Left(rest) => to.write_all(&rest).await?,
@@ -174,19 +187,31 @@ async fn down(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, exchange: &Exchan
             })
         });
         match step.await? {
-            Step::Done | Step::Request(_) => {}
+            Step::Done(..MUCH) | Step::Request(_) => {}
+            Step::Done(_) => {
+                if bulk((from.as_ref(), to.as_ref()), Some(exchange), || true, || exchange.hears_container()).await? {
+                    return Ok(());
+                }
+            }
             Step::End => return Ok(()),
             Step::Left(rest) => {
-                exchange.is_held_up.store(true, Relaxed);
+                exchange.hold_up(true);
                 to.write_all(&rest).await?;
-                exchange.is_held_up.store(false, Relaxed);
+                exchange.hold_up(false);
+                if rest.len() > MUCH / 2
+                    && bulk((from.as_ref(), to.as_ref()), Some(exchange), || true, || exchange.hears_container())
+                        .await?
+                {
+                    return Ok(());
+                }
             }
         }
     }
 }
 
 enum Step {
-    Done,
+    /// So much was passed on.
+    Done(usize),
     End,
     Request(Vec<u8>),
     /// What the other side did not take at once.
@@ -212,7 +237,7 @@ fn write(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<Step> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
         Err(error) => return Err(error),
     };
-    Ok(if taken == bytes.len() { Step::Done } else { Step::Left(bytes[taken..].to_vec()) })
+    Ok(if taken == bytes.len() { Step::Done(taken) } else { Step::Left(bytes[taken..].to_vec()) })
 }
 
 /// Whether these bytes begin with the request line of HTTP/1 (RFC 9112, section 3).
