@@ -19,12 +19,16 @@ const SWIFT: [&str; 2] = [swift::ACCESS_KEY, swift::SECRET_KEY];
 /// Stores objects through every fault of the front.
 async fn faults_are_overcome(site: &Site, lists_uploads: bool) -> Result<()> {
     let front = site.front()?;
-    let (large, bytes) = site.content(40 * MIB).await?;
+    // What is known of a store lets large files be read while they are sent.
+    site.prepare().await?;
+    let (large, bytes) = site.content_for(40 * MIB).await?;
+    ensure!(large.sha256().is_none(), "it was read before it is sent");
     front.fail(&[Cut(3 * MIB), Busy, Corrupt, NoAnswer, Busy, Cut(MIB)]);
     site.store(Put::new("through-faults", &large)).await?;
     ensure!(front.left() == 0, "{} faults were not met", front.left());
     site.holds("through-faults", &bytes).await?;
     front.fail_completions(&[NoAnswer]);
+    let large = site.content_of(&bytes).await?;
     site.store(Put::new("answer-lost", &large)).await?;
     site.holds("answer-lost", &bytes).await?;
     front.fail_completions(&[Busy]);
@@ -33,6 +37,7 @@ async fn faults_are_overcome(site: &Site, lists_uploads: bool) -> Result<()> {
     if lists_uploads {
         // s3s-fs forgets an upload that cannot be completed.
         front.fail(&[Swallow]);
+        let large = site.content_of(&bytes).await?;
         site.store(Put::new("part-lost", &large)).await?;
         site.holds("part-lost", &bytes).await?;
     }
@@ -47,7 +52,9 @@ async fn faults_are_overcome(site: &Site, lists_uploads: bool) -> Result<()> {
     site.holds("small", &bytes).await?;
     site.bucket.delete("small").await?;
     front.fail(&[Swallow]);
-    let lost = reason_of(site.bucket.put(Put::new("small", &small), None).await)?;
+    // Nothing is known of what its answers are worth.
+    let unknown = open(&site.settings)?;
+    let lost = reason_of(unknown.put(Put::new("small", &small), None).await)?;
     ensure!(matches!(lost.reason(), Reason::Damaged { .. }) && !lost.is_permanent(), "{lost}");
     front.fail(&[Cut(MIB), Busy]);
     site.store(Put::new("small", &small)).await?;

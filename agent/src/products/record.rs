@@ -27,6 +27,7 @@ pub(super) struct Begun {
     pub(super) place: String,
     /// The store's id of an upload in parts.
     pub(super) upload: String,
+    /// Empty where the file is read while it is sent.
     pub(super) sha256: String,
 }
 

@@ -1,5 +1,6 @@
 use super::folder::{Folder, Stamp, is_gone};
-use hostwright_core::bucket::{Content, Proof};
+use hostwright_core::bucket::{Bucket, Content};
+use hostwright_core::config::buckets::ObjectOptions;
 use std::io;
 
 /// Why a file cannot be sealed now.
@@ -13,16 +14,21 @@ pub(super) enum Unsealed {
     Unreadable(io::Error),
 }
 
-/// Reads a file once for its checksums, and sees that it stayed the same meanwhile.
+/// Reads a file for its checksums, or opens it to be read while it is sent, and sees that it stayed the same meanwhile.
 ///
-/// From here on any change is noticed: what is sent must have the checksums that were read here. The manifest of a
-/// product of several files is made of these.
-pub(super) async fn seal(folder: &Folder, path: &str, found: &Stamp, proof: Proof) -> Result<Content, Unsealed> {
+/// From here on any change is noticed: what is sent must have the checksums that were read here, or the file be the same
+/// when its last byte is read as it was when it was opened.
+pub(super) async fn seal(
+    folder: &Folder,
+    path: &str,
+    found: &Stamp,
+    (bucket, options): (&Bucket, &ObjectOptions),
+) -> Result<Content, Unsealed> {
     let (file, stamp) = folder.open(path).map_err(unsealed)?;
     if !stamp.same_content(found) {
         return Err(Unsealed::Changed);
     }
-    let content = Content::read_for(file, stamp.fingerprint.size, proof).await;
+    let content = bucket.content(file, stamp.fingerprint.size, options).await;
     // First the change, because it also explains a file that ended too early.
     unchanged(folder, path, found)?;
     content.map_err(unsealed)

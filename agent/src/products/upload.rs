@@ -1,4 +1,5 @@
 use super::find::{Finder, Seen};
+use super::folder::Stamp;
 use super::found::{Body, Found};
 use super::ledger::Ledger;
 use super::manifest::{self, Manifest, ManifestFile, Origin};
@@ -147,7 +148,7 @@ impl Uploader {
     /// One file, unless the bucket has it.
     async fn piece(&self, run: Run<'_>, piece: Piece<'_>) -> Result<ManifestFile, Outcome> {
         let folder = &self.finder.folder;
-        let content = match seal(folder, &piece.path, &piece.stamp, run.bucket.proof()).await {
+        let content = match seal(folder, &piece.path, &piece.stamp, (run.bucket, &self.options)).await {
             Ok(content) => content,
             Err(Unsealed::Gone | Unsealed::Changed) => return Err(Outcome::NotAsFound),
             Err(Unsealed::Unreadable(error)) => {
@@ -176,7 +177,8 @@ impl Uploader {
             path: piece.name.to_owned(),
             key: piece.key,
             size: content.size(),
-            sha256: content.sha256().to_owned(),
+            // Known, because it was sent or compared.
+            sha256: content.sha256().unwrap_or_default().to_owned(),
             etag,
             modified: manifest::modified(&piece.stamp),
         })
@@ -196,7 +198,7 @@ impl Uploader {
         // Rights to write alone do not stop an upload here; what else is wrong, the upload itself will say.
         let head = run.bucket.head_encrypted(key, self.options.encryption.as_ref()).await;
         let Some(object) = head.ok().flatten() else { return Ok(None) };
-        match object.size == content.size() && object.sha256.as_deref() == Some(content.sha256()) {
+        match content.is_that_of(&object).await.unwrap_or(false) {
             true => Ok(Some(object)),
             false if self.versioned => Err(Outcome::Taken),
             false => Ok(None),
@@ -205,8 +207,10 @@ impl Uploader {
 
     /// The object, if it is there with this very content.
     async fn same(&self, run: Run<'_>, key: &str, content: &Content) -> Result<Option<Object>, BucketError> {
-        let head = run.bucket.head_encrypted(key, self.options.encryption.as_ref()).await?;
-        Ok(head.filter(|object| object.size == content.size() && object.sha256.as_deref() == Some(content.sha256())))
+        let Some(object) = run.bucket.head_encrypted(key, self.options.encryption.as_ref()).await? else {
+            return Ok(None);
+        };
+        Ok(content.is_that_of(&object).await.unwrap_or(false).then_some(object))
     }
 
     /// One request carries it.
@@ -241,7 +245,7 @@ impl Uploader {
             ..Put::new(&piece.key, content)
         };
         if let Some(earlier) = self.ledger.begun(&piece.key)
-            && let Some(stored) = self.go_on(run, put, &earlier).await?
+            && let Some(stored) = self.go_on(run, put, (&earlier, &piece.stamp)).await?
         {
             return Ok(stored.etag);
         }
@@ -253,7 +257,7 @@ impl Uploader {
             fingerprint: piece.stamp.fingerprint,
             place: self.origin.bucket.to_string(),
             upload: String::new(),
-            sha256: content.sha256().to_owned(),
+            sha256: content.sha256().unwrap_or_default().to_owned(),
         };
         // First that there may be one: a process that is killed between the two leaves parts that another one finds.
         self.note(&piece.key, begun.clone()).await;
@@ -264,9 +268,19 @@ impl Uploader {
     }
 
     /// Goes on with an upload that was cut off, if it is of this very content; else clears its parts.
-    async fn go_on(&self, run: Run<'_>, put: Put<'_>, earlier: &Begun) -> Result<Option<Object>, Outcome> {
-        let same_content = earlier.sha256 == put.content.sha256() && earlier.place == *self.origin.bucket;
-        if !same_content || earlier.upload.is_empty() {
+    async fn go_on(
+        &self,
+        run: Run<'_>,
+        put: Put<'_>,
+        (earlier, stamp): (&Begun, &Stamp),
+    ) -> Result<Option<Object>, Outcome> {
+        let same_content = match earlier.sha256.is_empty() {
+            // Each part that is there is compared before it counts.
+            true => earlier.fingerprint == stamp.fingerprint,
+            // It was told when the upload was begun.
+            false => put.content.learn().await.is_ok() && put.content.sha256() == Some(&earlier.sha256),
+        };
+        if !same_content || earlier.place != *self.origin.bucket || earlier.upload.is_empty() {
             self.clear(run.bucket, put.key, &earlier.upload).await?;
             return Ok(None);
         }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use hostwright_core::bucket::{Bucket, BucketError, Content, Profile, Proof, Put};
 use hostwright_core::config::Config;
+use hostwright_core::config::buckets::ObjectOptions;
 use hostwright_tests::certificates::Certificates;
 use hostwright_tests::front::Front;
 use tempfile::TempDir;
@@ -75,17 +76,26 @@ impl Site {
         self.read(size, Proof::Md5).await
     }
 
-    /// The same with the proof that the bucket wants.
+    /// The same as the bucket wants to have it.
     pub async fn content_for(&self, size: u64) -> Result<(Content, Vec<u8>)> {
-        self.read(size, self.bucket.proof()).await
+        let bytes = random(size)?;
+        Ok((self.content_of(&bytes).await?, bytes))
+    }
+
+    /// What another process would make of the same file: nothing of it is read yet, where the bucket wants it so.
+    pub async fn content_of(&self, bytes: &[u8]) -> Result<Content> {
+        Ok(self.bucket.content(self.file(bytes)?, bytes.len() as u64, &ObjectOptions::default()).await?)
     }
 
     async fn read(&self, size: u64, proof: Proof) -> Result<(Content, Vec<u8>)> {
-        let mut bytes = Vec::new();
-        File::open("/dev/urandom")?.take(size).read_to_end(&mut bytes)?;
+        let bytes = random(size)?;
+        Ok((Content::read_for(self.file(&bytes)?, size, proof).await?, bytes))
+    }
+
+    fn file(&self, bytes: &[u8]) -> Result<File> {
         let mut file = tempfile::tempfile_in(self.folder.path())?;
-        file.write_all(&bytes)?;
-        Ok((Content::read_for(file, size, proof).await?, bytes))
+        file.write_all(bytes)?;
+        Ok(file)
     }
 
     pub async fn prepare(&self) -> Result<Profile> {
@@ -112,6 +122,12 @@ impl Site {
         ensure!(unfinished.is_empty(), "{unfinished:?}");
         Ok(())
     }
+}
+
+fn random(size: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open("/dev/urandom")?.take(size).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 pub fn open(settings: &str) -> Result<Bucket> {

@@ -1,15 +1,15 @@
+use super::Object;
 use super::buffer::{Buffer, READ};
 use super::error::Reason;
+use super::sums::{Sums, checksums, read_through};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
 
 const MIB: u64 = 1 << 20;
 /// Up to here one request carries the whole object.
@@ -19,8 +19,6 @@ const SMALLEST_PART: u64 = 8 * MIB;
 const PARTS_AIMED_AT: u64 = 1000;
 /// No S3 API takes a larger part; files beyond `PARTS_AIMED_AT` of them need a store that takes 10,000 parts.
 const LARGEST_PART: u64 = 5 << 30;
-/// How many pieces one digest may be behind the other.
-const AHEAD: usize = 4;
 
 /// What of this size is kept in memory between its checksums and its way: read once, and many at once are few bytes.
 pub(super) const SMALL: u64 = MIB / 4;
@@ -36,6 +34,8 @@ pub enum Proof {
 }
 
 /// An open file with its checksums, read once: what is sent is checked against them by the store and by us.
+///
+/// They are computed before it is sent ([`Self::read`]), or, of what is large, while it is ([`Self::open`]).
 #[derive(Clone, Debug)]
 pub struct Content {
     file: Arc<File>,
@@ -43,16 +43,24 @@ pub struct Content {
     small: Option<Bytes>,
     size: u64,
     part_size: u64,
-    sums: Sums,
+    opened: Version,
+    sums: Arc<OnceLock<Sums>>,
 }
 
-#[derive(Clone, Debug)]
-struct Sums {
-    /// Of each part; of the whole where one request carries it. None where SHA-256 is the proof.
-    md5: Vec<[u8; 16]>,
-    sha256: [u8; 32],
-    /// In hexadecimal.
-    sha256_text: String,
+/// What tells whether somebody wrote to a file. Nobody can set back the time of its last change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    size: u64,
+    mtime: (i64, i64),
+    ctime: (i64, i64),
+}
+
+impl Version {
+    fn of(file: &File) -> io::Result<Self> {
+        let now = file.metadata()?;
+        let (mtime, ctime) = ((now.mtime(), now.mtime_nsec()), (now.ctime(), now.ctime_nsec()));
+        Ok(Self { size: now.len(), mtime, ctime })
+    }
 }
 
 impl Content {
@@ -72,26 +80,80 @@ impl Content {
         interruptible(move |interrupted| Self::read_now(file, (size, proof), interrupted)).await
     }
 
-    /// The same on a thread that may block.
+    fn read_now(file: File, (size, proof): (u64, Proof), interrupted: &AtomicBool) -> io::Result<Self> {
+        let mut content = Self::open(file, size)?;
+        let proof = if content.parts() > 1 { Proof::Md5 } else { proof };
+        let sums = if size > SMALL {
+            checksums(&content.file, size, (content.part_size, proof), interrupted)?
+        } else {
+            let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+            let mut read = 0;
+            while read < bytes.len() {
+                let left = (bytes.len() - read) as u64;
+                read += read_piece(&content.file, &mut bytes[read..], read as u64, left, interrupted)?.len();
+            }
+            let md5 = if proof == Proof::Md5 { vec![Md5::digest(&bytes).into()] } else { Vec::new() };
+            let sums = Sums::new(md5, Sha256::digest(&bytes).into());
+            content.small = Some(bytes.into());
+            sums
+        };
+        content.sums = Arc::new(OnceLock::from(sums));
+        Ok(content)
+    }
+
+    /// A file that is to be read while it is sent: its checksums are known when that has gone well.
     ///
     /// # Errors
-    /// As [`Self::read`], or it was interrupted.
-    pub fn read_now(file: File, (size, proof): (u64, Proof), interrupted: &AtomicBool) -> io::Result<Self> {
-        let part_size = part_size(size);
-        let proof = if size > part_size { Proof::Md5 } else { proof };
-        if size > SMALL {
-            let sums = checksums(&file, size, (part_size, proof), interrupted)?;
-            return Ok(Self { file: Arc::new(file), small: None, size, part_size, sums });
+    /// Nothing can be known of it.
+    pub fn open(file: File, size: u64) -> io::Result<Self> {
+        let (opened, sums) = (Version::of(&file)?, Arc::new(OnceLock::new()));
+        Ok(Self { file: Arc::new(file), small: None, size, part_size: part_size(size), opened, sums })
+    }
+
+    /// Reads it for its checksums, unless they are known.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn learn(&self) -> io::Result<()> {
+        if self.sums.get().is_none() {
+            let (file, size, part_size) = (self.file.clone(), self.size, self.part_size);
+            let work = move |interrupted: &AtomicBool| checksums(&file, size, (part_size, Proof::Md5), interrupted);
+            let sums = interruptible(work).await?;
+            self.sums.get_or_init(|| sums);
         }
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-        let mut read = 0;
-        while read < bytes.len() {
-            let left = (bytes.len() - read) as u64;
-            read += read_piece(&file, &mut bytes[read..], read as u64, left, interrupted)?.len();
+        Ok(())
+    }
+
+    /// What was read while it was sent, if it is what it was when it was opened.
+    pub(super) fn settle(&self, sums: Sums) -> Result<(), Reason> {
+        let is_same = match self.sums.get() {
+            Some(before) => before.sha256 == sums.sha256,
+            None => Version::of(&self.file).map_err(Reason::Local)? == self.opened,
+        };
+        if !is_same {
+            return Err(Reason::Changed);
         }
-        let md5 = if proof == Proof::Md5 { vec![Md5::digest(&bytes).into()] } else { Vec::new() };
-        let sums = Sums::new(md5, Sha256::digest(&bytes).into());
-        Ok(Self { file: Arc::new(file), small: Some(bytes.into()), size, part_size, sums })
+        self.sums.get_or_init(|| sums);
+        Ok(())
+    }
+
+    /// Whether an object has this content, by the checksum that the bucket tells of it. Where it may have, and only
+    /// there, the file is read.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn is_that_of(&self, object: &Object) -> io::Result<bool> {
+        let etag = object.etag.as_deref().unwrap_or_default();
+        let may_be = object.sha256.is_some() || self.parts() > 1 && etag.ends_with(&format!("-{}", self.parts()));
+        if object.size != self.size || !may_be {
+            return Ok(false);
+        }
+        self.learn().await?;
+        let sums = self.sums.get().ok_or_else(|| io::Error::other("its checksums are not known"))?;
+        Ok(match &object.sha256 {
+            Some(told) => *told == sums.sha256_text,
+            None => sums.etag().as_deref() == Some(etag),
+        })
     }
 
     /// Its bytes.
@@ -99,14 +161,18 @@ impl Content {
         self.size
     }
 
-    /// The SHA-256 of the whole, in hexadecimal.
-    pub fn sha256(&self) -> &str {
-        &self.sums.sha256_text
+    /// The SHA-256 of the whole, in hexadecimal, once it was read.
+    pub fn sha256(&self) -> Option<&str> {
+        self.sums.get().map(|sums| sums.sha256_text.as_str())
     }
 
     /// The same as bytes.
-    pub(super) fn sha256_bytes(&self) -> &[u8; 32] {
-        &self.sums.sha256
+    ///
+    /// # Errors
+    /// It was not read.
+    pub(super) fn sha256_bytes(&self) -> Result<&[u8; 32], Reason> {
+        let sums = self.sums.get().ok_or_else(|| Reason::Local(io::Error::other("its SHA-256 was not computed")))?;
+        Ok(&sums.sha256)
     }
 
     /// In how many requests it is sent.
@@ -121,37 +187,36 @@ impl Content {
 
     /// Which checksum proves that it arrived whole.
     pub(super) fn proof(&self) -> Proof {
-        if self.sums.md5.is_empty() { Proof::Sha256 } else { Proof::Md5 }
+        if self.sums.get().is_some_and(|sums| sums.md5.is_empty()) { Proof::Sha256 } else { Proof::Md5 }
     }
 
-    /// Whether a part of the file still is what it was when its checksum was computed.
-    pub(super) async fn part_is_unchanged(&self, index: usize) -> Result<(), Reason> {
-        // What was read into memory is what was sent.
-        if self.is_small() {
-            return Ok(());
-        }
-        let (offset, length) = self.part(index);
-        let (file, proof) = (self.file.clone(), self.proof());
-        let now = interruptible(move |interrupted| {
-            let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
-            let mut buffer = vec![0; READ];
-            let (mut at, end) = (offset, offset + length);
-            while at < end {
-                let piece = read_piece(&file, &mut buffer, at, end - at, interrupted)?;
-                match proof {
-                    Proof::Md5 => md5.update(piece),
-                    Proof::Sha256 => sha256.update(piece),
-                }
-                at += piece.len() as u64;
+    /// Whether what one request carries still is what it was when it was read.
+    pub(super) async fn is_unchanged(&self) -> Result<(), Reason> {
+        match self.proof() {
+            // What was read into memory is what was sent.
+            _ if self.is_small() => Ok(()),
+            Proof::Md5 => self.still_has(0, &self.md5(0)?).await,
+            Proof::Sha256 => {
+                let file = self.file.clone();
+                let now = interruptible(move |interrupted| sha256_of(&file, interrupted)).await;
+                let same = now.map_err(Reason::of_reading)?.as_str() == self.sha256().unwrap_or_default();
+                if same { Ok(()) } else { Err(Reason::Changed) }
             }
-            Ok((<[u8; 16]>::from(md5.finalize()), <[u8; 32]>::from(sha256.finalize())))
-        });
-        match now.await {
-            Ok((md5, _)) if self.sums.md5.get(index) == Some(&md5) => Ok(()),
-            Ok((_, sha256)) if self.proof() == Proof::Sha256 && sha256 == self.sums.sha256 => Ok(()),
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(Reason::Local(error)),
-            _ => Err(Reason::Changed),
         }
+    }
+
+    /// Whether a part of the file has this MD5.
+    pub(super) async fn still_has(&self, index: usize, md5: &[u8; 16]) -> Result<(), Reason> {
+        let (file, (offset, length)) = (self.file.clone(), self.part(index));
+        let now = interruptible(move |interrupted| {
+            let mut now = Md5::new();
+            read_through(&file, offset..offset + length, interrupted, |piece| {
+                now.update(&piece);
+                Ok(())
+            })?;
+            Ok(<[u8; 16]>::from(now.finalize()))
+        });
+        if now.await.map_err(Reason::of_reading)? == *md5 { Ok(()) } else { Err(Reason::Changed) }
     }
 
     pub(super) fn file(&self) -> &Arc<File> {
@@ -171,25 +236,15 @@ impl Content {
     /// The MD5 of a part.
     ///
     /// # Errors
-    /// It was read for a store that wants none.
+    /// It was not read yet, or for a store that wants none.
     pub(super) fn md5(&self, index: usize) -> Result<[u8; 16], Reason> {
-        let md5 = self.sums.md5.get(index).copied();
+        let md5 = self.sums.get().and_then(|sums| sums.md5.get(index).copied());
         md5.ok_or_else(|| Reason::Local(io::Error::other("its MD5 was not computed when it was read")))
     }
 
-    /// The ETag that S3 APIs give: the MD5, and for an object in parts the MD5 of the parts' MD5s and their number.
+    /// The ETag that S3 APIs give it, once it was read.
     pub(super) fn etag(&self) -> Option<String> {
-        match &self.sums.md5[..] {
-            [] => None,
-            [md5] => Some(hex(md5)),
-            parts => Some(format!("{}-{}", hex(&Md5::digest(parts.concat())), parts.len())),
-        }
-    }
-}
-
-impl Sums {
-    fn new(md5: Vec<[u8; 16]>, sha256: [u8; 32]) -> Self {
-        Self { md5, sha256, sha256_text: hex(&sha256) }
+        self.sums.get().and_then(Sums::etag)
     }
 }
 
@@ -207,65 +262,6 @@ pub(super) fn part_sizes_of_others(size: u64, number: u64) -> impl Iterator<Item
     let usual = [5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 512, 1024].into_iter().map(|size| size * MIB);
     let even = size.div_ceil(number.max(1)).max(1);
     usual.chain([even.next_multiple_of(MIB), even])
-}
-
-fn checksums(file: &File, size: u64, (part_size, proof): (u64, Proof), interrupted: &AtomicBool) -> io::Result<Sums> {
-    if size > part_size {
-        return checksums_of_parts(file, size, part_size, interrupted);
-    }
-    let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
-    read_through(file, 0..size, interrupted, |piece| {
-        sha256.update(&piece);
-        if proof == Proof::Md5 {
-            md5.update(&piece);
-        }
-        Ok(())
-    })?;
-    let md5 = if proof == Proof::Md5 { vec![md5.finalize().into()] } else { Vec::new() };
-    Ok(Sums::new(md5, sha256.finalize().into()))
-}
-
-/// Two digests of a large file take two cores, and a third less time; of what is read once.
-fn checksums_of_parts(file: &File, size: u64, part_size: u64, interrupted: &AtomicBool) -> io::Result<Sums> {
-    std::thread::scope(|scope| {
-        let (give, take) = sync_channel::<Bytes>(AHEAD);
-        let whole = scope.spawn(move || {
-            let digest = take.iter().fold(Sha256::new(), |digest, piece| digest.chain_update(&piece));
-            <[u8; 32]>::from(digest.finalize())
-        });
-        let mut md5 = Vec::new();
-        let mut offset = 0;
-        while offset < size {
-            let end = (offset + part_size).min(size);
-            let mut part = Md5::new();
-            read_through(file, offset..end, interrupted, |piece| {
-                part.update(&piece);
-                give.send(piece).map_err(io::Error::other)
-            })?;
-            md5.push(part.finalize().into());
-            offset = end;
-        }
-        drop(give);
-        let sha256 = whole.join().map_err(|_| io::Error::other("a checksum could not be computed"))?;
-        Ok(Sums::new(md5, sha256))
-    })
-}
-
-/// Reads a range of a file, a piece at a time.
-fn read_through(
-    file: &File,
-    range: Range<u64>,
-    interrupted: &AtomicBool,
-    mut each: impl FnMut(Bytes) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut offset = range.start;
-    while offset < range.end {
-        let mut buffer = Buffer::new();
-        let read = read_piece(file, buffer.space(), offset, range.end - offset, interrupted)?.len();
-        offset += read as u64;
-        each(buffer.into_bytes(read))?;
-    }
-    Ok(())
 }
 
 /// The SHA-256 of a whole file, whatever its size.
@@ -354,7 +350,7 @@ mod tests {
     async fn checksums_are_those_of_md5sum_and_sha256sum() {
         let empty = content(0).await;
         assert_eq!(empty.etag().as_deref(), Some("d41d8cd98f00b204e9800998ecf8427e"));
-        assert_eq!(empty.sha256(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(empty.sha256(), Some("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
         let large = content(20 << 20).await;
         assert_eq!((large.parts(), large.part(2).1), (3, 4 * MIB));
         assert!(large.etag().is_some_and(|etag| etag.ends_with("-3")), "{large:?}");
@@ -363,7 +359,7 @@ mod tests {
             (&file).write_all(&vec![7; size]).expect("written");
             let without = Content::read_for(file, size as u64, Proof::Sha256).await.expect("read");
             assert_eq!((with.sha256(), without.etag(), without.is_small()), (without.sha256(), None, small));
-            without.part_is_unchanged(0).await.expect("unchanged");
+            without.is_unchanged().await.expect("unchanged");
         }
     }
 

@@ -167,6 +167,11 @@ impl BucketError {
 }
 
 impl Reason {
+    /// A file that ended too early is another one now.
+    pub(super) fn of_reading(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::UnexpectedEof { Self::Changed } else { Self::Local(error) }
+    }
+
     /// The one place that decides what is permanent.
     fn is_permanent(&self) -> bool {
         match self {

@@ -2,6 +2,7 @@ use super::buffer::READ;
 use super::content::{Content, read_bytes};
 use super::error::Reason;
 use super::limiter::Limiter;
+use super::memory::Memory;
 use super::put::Progress;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -31,12 +32,12 @@ impl Default for Patience {
 /// With a limit so little is read at a time that others get their turn within a second.
 const LEAST_READ: u64 = 4 << 10;
 
-/// A part of a content, sent straight from disk unless it is small; each attempt of a request reads it anew.
+/// A part of a content, sent from memory if it is there, else straight from disk; each attempt of a request begins anew.
 #[derive(Clone, Debug)]
 pub(super) struct FileRange {
     file: Arc<File>,
-    /// All that is sent, where it is in memory.
-    small: Option<Bytes>,
+    /// All that is sent.
+    memory: Option<Memory>,
     offset: u64,
     length: u64,
     limiter: Option<Arc<Limiter>>,
@@ -73,10 +74,14 @@ impl State {
 }
 
 impl FileRange {
-    pub(super) fn new(content: &Content, index: usize) -> Self {
+    /// What one request carries.
+    pub(super) fn whole(content: &Content) -> Self {
+        Self::of_part(content, 0, content.small().cloned().map(Memory::of_small))
+    }
+
+    pub(super) fn of_part(content: &Content, index: usize, memory: Option<Memory>) -> Self {
         let (offset, length) = content.part(index);
-        let (file, small) = (content.file().clone(), content.small().cloned());
-        Self { file, small, offset, length, limiter: None, state: Arc::default() }
+        Self { file: content.file().clone(), memory, offset, length, limiter: None, state: Arc::default() }
     }
 
     /// As slow as a limiter says.
@@ -96,7 +101,7 @@ impl FileRange {
         self.state.begin(self.length);
         Reading {
             file: self.file.clone(),
-            small: self.small.clone(),
+            memory: self.memory.clone(),
             offset: self.offset,
             left: self.length,
             limiter: self.limiter.clone(),
@@ -134,7 +139,7 @@ impl FileRange {
     /// A file that could not be read fails the request with words about the connection: this is the true reason.
     fn local_failure(&self) -> Option<Reason> {
         let failure = self.state.failure.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(if failure.kind() == io::ErrorKind::UnexpectedEof { Reason::Changed } else { Reason::Local(failure) })
+        Some(Reason::of_reading(failure))
     }
 }
 
@@ -143,7 +148,7 @@ type Piece = Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send + Sync>>;
 /// The body of a request.
 pub(super) struct Reading {
     file: Arc<File>,
-    small: Option<Bytes>,
+    memory: Option<Memory>,
     offset: u64,
     left: u64,
     limiter: Option<Arc<Limiter>>,
@@ -154,25 +159,24 @@ pub(super) struct Reading {
 impl Reading {
     /// What is in memory already and need not wait.
     fn at_hand(&self) -> Option<Bytes> {
-        let small = self.small.as_ref().filter(|_| self.limiter.is_none())?;
-        let from = usize::try_from(self.offset).ok()?;
-        let to = usize::try_from(self.offset + self.left.min(READ as u64)).ok()?;
-        (to <= small.len()).then(|| small.slice(from..to))
+        let memory = self.memory.as_ref().filter(|_| self.limiter.is_none())?;
+        memory.at(self.offset, self.left)
     }
 
     fn next_piece(&self) -> Piece {
         let (file, offset, left, limiter) = (self.file.clone(), self.offset, self.left, self.limiter.clone());
-        let small = self.small.clone();
+        let memory = self.memory.clone();
         Box::pin(async move {
             let mut most = left.min(READ as u64);
-            if let Some(limiter) = limiter {
-                if let Some(rate) = limiter.rate() {
-                    most = most.min((rate / 8).max(LEAST_READ));
-                }
-                limiter.pass(most).await;
+            if let Some(rate) = limiter.as_ref().and_then(|limiter| limiter.rate()) {
+                most = most.min((rate / 8).max(LEAST_READ));
             }
-            if let (Some(small), Ok(from), Ok(length)) = (small, usize::try_from(offset), usize::try_from(most)) {
-                return Ok(small.slice(from..from + length));
+            let held = memory.and_then(|memory| memory.at(offset, most));
+            if let Some(limiter) = limiter {
+                limiter.pass(held.as_ref().map_or(most, |held| held.len() as u64)).await;
+            }
+            if let Some(held) = held {
+                return Ok(held);
             }
             tokio::task::spawn_blocking(move || read_bytes(&file, offset, most)).await.map_err(io::Error::other)?
         })

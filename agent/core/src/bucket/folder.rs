@@ -1,6 +1,7 @@
 use super::content::{interruptible, read_piece, sha256_of};
 use super::download::Incoming;
 use super::error::Reason;
+use super::sums::Sums;
 use super::{Object, Put};
 use crate::atomic_file::sync_parent;
 use sha2::{Digest as _, Sha256};
@@ -43,29 +44,31 @@ impl Folder {
         }
         let path = self.path(put.key)?;
         let root = self.root.clone();
-        let (source, size, sha256) = (put.content.file().clone(), put.content.size(), put.content.sha256().to_owned());
-        let copied = blocking(move |interrupted| {
+        let content = put.content.clone();
+        let placed = blocking(move |interrupted| {
             let folder = path.parent().unwrap_or(&root);
             create_folders(folder)?;
             stay_inside(&root, folder)?;
             let temporary = temporary_for(&path);
-            let copied = copy(&source, size, &temporary, interrupted);
-            let whole = copied.as_ref().is_ok_and(|copied| *copied == sha256);
-            let placed = if whole { fs::rename(&temporary, &path).and_then(|()| sync_parent(&path)) } else { Ok(()) };
-            if !whole || placed.is_err() {
+            let placed = copy(content.file(), content.size(), &temporary, interrupted).and_then(|copied| {
+                let settled = content.settle(Sums::new(Vec::new(), copied));
+                if settled.is_ok() {
+                    fs::rename(&temporary, &path).and_then(|()| sync_parent(&path))?;
+                }
+                Ok(settled)
+            });
+            if !matches!(placed, Ok(Ok(()))) {
                 // The first error counts; a leftover is overwritten by the next attempt.
                 let _ = fs::remove_file(&temporary);
             }
-            placed.and(copied)
-        })
-        .await?;
-        if copied != put.content.sha256() {
-            return Err(Reason::Changed);
-        }
+            placed
+        });
+        placed.await??;
         if let Some(progress) = put.progress {
             progress.add(put.content.size());
         }
-        Ok(Object { key: put.key.to_owned(), size: put.content.size(), etag: None, sha256: Some(copied) })
+        let sha256 = put.content.sha256().map(str::to_owned);
+        Ok(Object { key: put.key.to_owned(), size: put.content.size(), etag: None, sha256 })
     }
 
     pub(super) async fn head(&self, key: &str) -> Result<Option<Object>, Reason> {
@@ -197,7 +200,7 @@ fn temporary_for(path: &Path) -> PathBuf {
 }
 
 /// Copies and fsyncs; gives the SHA-256 of what was written.
-fn copy(source: &Arc<File>, size: u64, target: &Path, interrupted: &AtomicBool) -> io::Result<String> {
+fn copy(source: &Arc<File>, size: u64, target: &Path, interrupted: &AtomicBool) -> io::Result<[u8; 32]> {
     match fs::remove_file(target) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -214,7 +217,7 @@ fn copy(source: &Arc<File>, size: u64, target: &Path, interrupted: &AtomicBool) 
         offset += piece.len() as u64;
     }
     file.sync_all()?;
-    Ok(super::content::hex(&digest.finalize()))
+    Ok(digest.finalize().into())
 }
 
 fn collect(root: &Path, folder: &Path, prefix: &str, all: &mut Vec<Object>) -> io::Result<()> {
@@ -267,7 +270,7 @@ mod tests {
         put(&bucket, "2027/c", b"").await.expect("stored");
         assert_eq!(bucket.get("2026/a b\n\u{e9}.bin", 3).await.expect("read"), b"two");
         let head = bucket.head("2027/c").await.expect("asked").expect("there");
-        assert_eq!(head.sha256.as_deref(), Some(content(b"").await.sha256()));
+        assert_eq!(head.sha256.as_deref(), content(b"").await.sha256());
         let keys: Vec<_> = bucket.list("2026/", 10).await.expect("listed").into_iter().map(|o| o.key).collect();
         assert_eq!(keys, ["2026/a b\n\u{e9}.bin"]);
         bucket.delete("2027/c").await.expect("deleted");

@@ -20,6 +20,10 @@ mod folder;
 mod http;
 /// How many bytes a second may go.
 mod limiter;
+/// Parts of files in memory.
+mod memory;
+/// Large contents, read while they are sent.
+mod parts;
 /// What a bucket was found to do.
 mod profile;
 /// What is to be stored.
@@ -28,6 +32,8 @@ mod put;
 mod read;
 /// A bucket behind an S3 API.
 mod s3;
+/// Checksums of files.
+mod sums;
 /// A container behind Swift's own API.
 mod swift;
 
@@ -38,10 +44,12 @@ pub use limiter::Limiter;
 pub use profile::{Checks, Profile, Rights};
 pub use put::{Progress, Put};
 
-use crate::config::buckets::{self, Connection, Encryption};
+use crate::config::buckets::{self, Connection, Encryption, ObjectOptions};
 use folder::Folder;
 use jiff::Timestamp;
 use s3::S3;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use swift::Swift;
 
@@ -69,7 +77,8 @@ pub struct Object {
     pub size: u64,
     /// The store's own checksum, without quotes; a folder has none.
     pub etag: Option<String>,
-    /// The SHA-256 that its uploader wrote into the metadata `sha256` (a folder's files are read for it).
+    /// The SHA-256 that its uploader wrote into the metadata `sha256` (a folder's files are read for it). What is read
+    /// while it is sent to an S3 API has none there: the ETag is made of its parts' MD5s.
     pub sha256: Option<String>,
 }
 
@@ -180,7 +189,7 @@ impl Bucket {
         }
     }
 
-    /// Which checksum proves to the store that an object arrived whole: what [`Content::read_for`] is told.
+    /// Which checksum proves to the store that an object of one request arrived whole: what [`Content::read_for`] is told.
     pub fn proof(&self) -> Proof {
         match self.profile() {
             Some(profile) if profile.tells_sha256 => Proof::Sha256,
@@ -188,6 +197,20 @@ impl Bucket {
             None if matches!(self.store, Store::Folder(_)) => Proof::Sha256,
             _ => Proof::Md5,
         }
+    }
+
+    /// What is to be known of a file before it is stored under these options: all, or of a large one nothing yet, because
+    /// it is read while it is sent.
+    ///
+    /// # Errors
+    /// The file cannot be read or has fewer bytes.
+    pub async fn content(&self, file: File, size: u64, options: &ObjectOptions) -> io::Result<Content> {
+        let while_sent = match &self.store {
+            Store::Folder(_) => size > content::SMALL,
+            Store::S3(s3) => content::part_size(size) < size && s3.tells_md5(options),
+            Store::Swift(_) => content::part_size(size) < size,
+        };
+        if while_sent { Content::open(file, size) } else { Content::read_for(file, size, self.proof()).await }
     }
 
     /// Whether [`Put::only_new`] is heeded.

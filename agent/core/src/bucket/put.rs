@@ -44,9 +44,10 @@ impl<'a> Put<'a> {
 
     /// All metadata: ours, the caller's, then the operator's.
     pub(super) fn all_metadata(&self) -> impl Iterator<Item = (String, String)> {
-        let ours = ("sha256".to_owned(), self.content.sha256().to_owned());
+        // Of what is read while it is sent it is not known when the upload begins.
+        let ours = self.content.sha256().map(|sha256| ("sha256".to_owned(), sha256.to_owned()));
         let theirs = self.options.metadata.iter().map(|(name, value)| (name.clone(), value.clone()));
-        std::iter::once(ours).chain(self.metadata.iter().cloned()).chain(theirs)
+        ours.into_iter().chain(self.metadata.iter().cloned()).chain(theirs)
     }
 }
 

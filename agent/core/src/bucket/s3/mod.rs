@@ -28,7 +28,7 @@ use super::limiter::Limiter;
 use super::profile::Profile;
 use super::read::as_told;
 use super::{Object, Put};
-use crate::config::buckets::{Encryption, S3Bucket};
+use crate::config::buckets::{Encryption, ObjectOptions, S3Bucket};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -200,12 +200,19 @@ impl S3 {
             return self.verify(put).await;
         }
         self.supports(put)?;
+        put.content.learn().await.map_err(Reason::of_reading)?;
         self.put_whole(put).await
     }
 
+    /// Whether ETags tell of objects that are stored under these options: then the SHA-256 need not be told beforehand.
+    pub(super) fn tells_md5(&self, options: &ObjectOptions) -> bool {
+        let plain = matches!(options.encryption, None | Some(Encryption::Store));
+        plain && self.profile.get().is_some_and(|profile| profile.etag_is_md5)
+    }
+
     /// The body of a request.
-    fn range(&self, put: Put<'_>, index: usize) -> FileRange {
-        FileRange::new(put.content, index).limited(self.limiter.clone()).watched(put.progress)
+    fn body(&self, range: FileRange, put: Put<'_>) -> FileRange {
+        range.limited(self.limiter.clone()).watched(put.progress)
     }
 
     /// Refuses by name what the store is known not to do, before anything is sent.
@@ -239,7 +246,7 @@ impl S3 {
                 Err(Reason::Damaged { what: format!("the ETag {etag}, which is of another content") })
             }
             _ => match options::are_applied(put, &head) {
-                Ok(()) => Ok(stored),
+                Ok(()) => Ok(Object { sha256: put.content.sha256().map(str::to_owned), ..stored }),
                 Err(reason) => {
                     // What was to be encrypted and is not must not lie there.
                     self.delete(put.key).await?;

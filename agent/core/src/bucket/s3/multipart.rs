@@ -4,24 +4,22 @@ use super::{S3, decode, unquoted};
 use crate::backoff::Backoff;
 use crate::bucket::content::hex;
 use crate::bucket::error::Reason;
-use crate::bucket::{Content, Object, Put, Unfinished};
+use crate::bucket::parts::{self, Part};
+use crate::bucket::{Object, Put, Unfinished};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, EncodingType};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Parts of one object under way at once.
-const PARTS_AT_ONCE: usize = 4;
 /// Attempts of one request, before the caller decides what becomes of the upload.
 const ATTEMPTS: usize = 4;
 /// How often an upload is put together whose parts the store loses.
 const COMPLETIONS: usize = 3;
 
-/// Parts that the store has, with their ETags, by their numbers.
-pub(super) type Held = BTreeMap<i32, CompletedPart>;
+/// Parts that the store has: their ETags as it tells them, and their sizes, by their numbers.
+pub(super) type Held = BTreeMap<i32, (String, i64)>;
 
 /// An upload in parts that was begun.
 #[derive(Clone, Copy)]
@@ -46,15 +44,19 @@ impl S3 {
 
     /// Goes on with an upload from the parts that the store has.
     pub(in crate::bucket) async fn resume(&self, put: Put<'_>, upload: &str) -> Result<Object, Reason> {
-        // It may have been completed without our hearing of it.
-        if let Ok(object) = self.verify(put).await {
-            // Mostly it is gone with that; if not, it is one of the unfinished uploads that are looked for anyway.
-            if let Err(reason) = self.abort(put.key, upload).await {
-                log::info!("the parts of {:?}, which is stored, could not be cleared: {reason}", put.key);
-            }
+        let held = self.held(put, upload).await;
+        // A file that is not read yet is read for this where nothing is left of the upload; some stores tell no parts of
+        // what they do not know.
+        let may_be_done = match &held {
+            Ok(held) => held.is_empty(),
+            Err(reason) => !reason.may_pass(),
+        };
+        if (may_be_done || put.content.sha256().is_some())
+            && let Some(object) = self.done_unheard(put, upload).await
+        {
             return Ok(object);
         }
-        match self.held(put, upload).await {
+        match held {
             Ok(held) => {
                 self.put_parts(put, upload, held).await?;
                 self.verify(put).await
@@ -64,66 +66,92 @@ impl S3 {
         }
     }
 
+    /// The object, if the upload was completed without our hearing of it.
+    async fn done_unheard(&self, put: Put<'_>, upload: &str) -> Option<Object> {
+        let object = self.head(put.key, put.options.encryption.as_ref()).await.ok()??;
+        if !put.content.is_that_of(&object).await.ok()? {
+            return None;
+        }
+        let object = self.verify(put).await.ok()?;
+        // Mostly it is gone with that; if not, it is one of the unfinished uploads that are looked for anyway.
+        if let Err(reason) = self.abort(put.key, upload).await {
+            log::info!("the parts of {:?}, which is stored, could not be cleared: {reason}", put.key);
+        }
+        if let Some(progress) = put.progress {
+            progress.add(put.content.size());
+        }
+        Some(object)
+    }
+
     /// Sends the parts that are not held and has all put together; until then a reader sees nothing of the object.
     pub(super) async fn put_parts(&self, put: Put<'_>, upload: &str, mut held: Held) -> Result<(), Reason> {
         let key = CustomerKey::of(put.options.encryption.as_ref())?;
         let begun = Begun { put, upload, key: key.as_ref() };
         for _ in 1..COMPLETIONS {
-            let parts = self.send_missing(begun, held).await?;
+            let parts = self.send_missing(begun, &held).await?;
             match self.complete(put, upload, parts).await {
                 Err(Reason::PartsLost { code }) => {
                     log::warn!("the store has lost parts of {:?} ({code}): they are sent again", put.key);
                     held = self.held(put, upload).await?;
+                    put.progress.inspect(|progress| progress.take_back(put.content.size()));
                 }
                 other => return other,
             }
         }
-        let parts = self.send_missing(begun, held).await?;
+        let parts = self.send_missing(begun, &held).await?;
         self.complete(put, upload, parts).await
     }
 
-    async fn send_missing(&self, begun: Begun<'_>, mut held: Held) -> Result<Vec<CompletedPart>, Reason> {
-        let missing = (0..begun.put.content.parts()).filter(|index| !held.contains_key(&number_of(*index)));
-        let sending: Vec<_> = missing.map(|index| self.put_part_at_last(begun, index)).collect();
-        let sent: Vec<_> = stream::iter(sending).buffer_unordered(PARTS_AT_ONCE).try_collect().await?;
-        held.extend(sent.into_iter().filter_map(|part| Some((part.part_number()?, part))));
-        Ok(held.into_values().collect())
+    async fn send_missing(&self, begun: Begun<'_>, held: &Held) -> Result<Vec<CompletedPart>, Reason> {
+        parts::in_order(begun.put.content, &|part| self.put_unless_held(begun, held, part)).await
+    }
+
+    async fn put_unless_held(&self, begun: Begun<'_>, held: &Held, part: Part) -> Result<CompletedPart, Reason> {
+        let number = number_of(part.index);
+        let (_, length) = begun.put.content.part(part.index);
+        match held.get(&number) {
+            Some((etag, size)) if size.cast_unsigned() == length && unquoted(etag) == hex(&part.md5) => {
+                begun.put.progress.inspect(|progress| progress.add(length));
+                Ok(CompletedPart::builder().part_number(number).e_tag(etag).build())
+            }
+            _ => self.put_part_at_last(begun, &part).await,
+        }
     }
 
     /// Sends a part, again and again where it fails for a time.
-    async fn put_part_at_last(&self, begun: Begun<'_>, index: usize) -> Result<CompletedPart, Reason> {
-        let put = begun.put;
+    async fn put_part_at_last(&self, begun: Begun<'_>, part: &Part) -> Result<CompletedPart, Reason> {
+        let (put, number) = (begun.put, number_of(part.index));
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         for _ in 1..ATTEMPTS {
-            match self.put_part(begun, index).await {
+            match self.put_part(begun, part).await {
                 Err(reason) if reason.may_pass() => {
-                    log::info!("part {} of {:?} is sent again: {reason}", index + 1, put.key);
+                    log::info!("part {number} of {:?} is sent again: {reason}", put.key);
                     tokio::time::sleep(backoff.next_delay()).await;
                 }
                 Err(Reason::Damaged { what }) => {
-                    put.content.part_is_unchanged(index).await?;
-                    log::warn!("part {} of {:?} was damaged on its way ({what}): it is sent again", index + 1, put.key);
+                    part.is_unchanged(put.content).await?;
+                    log::warn!("part {number} of {:?} was damaged on its way ({what}): it is sent again", put.key);
                 }
                 other => return other,
             }
         }
-        self.put_part(begun, index).await
+        self.put_part(begun, part).await
     }
 
-    async fn put_part(&self, Begun { put, upload, key }: Begun<'_>, index: usize) -> Result<CompletedPart, Reason> {
-        let number = number_of(index);
-        let ((_, length), md5) = (put.content.part(index), put.content.md5(index)?);
-        let range = self.range(put, index);
+    async fn put_part(&self, Begun { put, upload, key }: Begun<'_>, part: &Part) -> Result<CompletedPart, Reason> {
+        let number = number_of(part.index);
+        let (_, length) = put.content.part(part.index);
+        let range = self.body(part.range(put.content), put);
         let request = self.client.upload_part().bucket(&self.bucket).key(put.key).upload_id(upload);
         let request = with_customer_key!(request.part_number(number), key)
             .content_length(length.cast_signed())
-            .content_md5(BASE64.encode(md5))
+            .content_md5(BASE64.encode(part.md5))
             .body(super::stream_of(&range));
         let answer = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
         let etag = answer.e_tag().map(str::to_owned);
         let plain = key.is_none() && super::has_md5_etag(answer.server_side_encryption());
         match etag.as_deref().map(unquoted).filter(|etag| plain && super::is_md5(etag, 1)) {
-            Some(told) if told != hex(&md5) => {
+            Some(told) if told != hex(&part.md5) => {
                 Err(Reason::Damaged { what: format!("part {number} has the ETag {told}") })
             }
             _ => Ok(CompletedPart::builder().part_number(number).set_e_tag(etag).build()),
@@ -150,7 +178,7 @@ impl S3 {
         Err(if matches!(failed, Reason::NoSuchObject) { Reason::NoSuchUpload } else { failed })
     }
 
-    /// The parts of an upload that the store has and that are as they should be.
+    /// The parts of an upload that the store has.
     async fn held(&self, put: Put<'_>, upload: &str) -> Result<Held, Reason> {
         let mut held = Held::new();
         let mut after: Option<String> = None;
@@ -158,18 +186,11 @@ impl S3 {
             let request = self.client.list_parts().bucket(&self.bucket).key(put.key).upload_id(upload);
             let request = request.set_part_number_marker(after);
             let answer = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await?;
-            for part in answer.parts() {
-                let Some(number) = part.part_number() else { continue };
-                let Some((etag, size)) = part.e_tag().zip(part.size()) else { continue };
-                if is_part(put.content, number, &unquoted(etag), size) {
-                    let completed = CompletedPart::builder().part_number(number).e_tag(etag).build();
-                    if held.insert(number, completed).is_none()
-                        && let Some(progress) = put.progress
-                    {
-                        progress.add(size.cast_unsigned());
-                    }
-                }
-            }
+            let told = answer
+                .parts()
+                .iter()
+                .filter_map(|part| Some((part.part_number()?, (part.e_tag()?.to_owned(), part.size()?))));
+            held.extend(told);
             after = answer.next_part_number_marker().map(str::to_owned);
             if after.is_none() || answer.is_truncated() != Some(true) {
                 return Ok(held);
@@ -223,16 +244,6 @@ impl S3 {
 
 fn number_of(index: usize) -> i32 {
     i32::try_from(index + 1).unwrap_or(i32::MAX)
-}
-
-/// Whether what the store tells of a part is what the content has there.
-fn is_part(content: &Content, number: i32, etag: &str, size: i64) -> bool {
-    let Some(index) = usize::try_from(number).ok().and_then(|number| number.checked_sub(1)) else { return false };
-    if index >= content.parts() {
-        return false;
-    }
-    let (_, length) = content.part(index);
-    size.cast_unsigned() == length && content.md5(index).is_ok_and(|md5| etag == hex(&md5))
 }
 
 /// Where no object is asked for, a bare 404 can only mean the bucket.

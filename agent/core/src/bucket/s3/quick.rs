@@ -112,7 +112,7 @@ impl Quick {
         let params = params.time(self.clock.now()).settings(settings).build().ok()?;
         let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         // The content's SHA-256 is signed: a store that looks at signatures looks at it too.
-        let body = SignableBody::Precomputed(put.content.sha256().to_owned());
+        let body = SignableBody::Precomputed(put.content.sha256()?.to_owned());
         let signable = SignableRequest::new("PUT", &url, texts, body).ok()?;
         let (instructions, _) = sign(signable, &params.into()).ok()?.into_parts();
         let mut request = self.http.put(&url).headers(headers);
@@ -150,7 +150,7 @@ fn headers(put: Put<'_>) -> Option<HeaderMap> {
         insert(&format!("x-amz-meta-{name}"), &value)?;
     }
     match put.content.proof() {
-        Proof::Sha256 => insert(SHA256, &BASE64.encode(put.content.sha256_bytes()))?,
+        Proof::Sha256 => insert(SHA256, &BASE64.encode(put.content.sha256_bytes().ok()?))?,
         Proof::Md5 => insert("content-md5", &BASE64.encode(put.content.md5(0).ok()?))?,
     }
     if put.only_new {
@@ -164,13 +164,14 @@ fn proven(put: Put<'_>, answer: &HeaderMap, profile: &Profile) -> Sent {
     let text = |name: &str| answer.get(name).and_then(|value| value.to_str().ok());
     let etag = text("etag").map(unquoted);
     let encryption = text("x-amz-server-side-encryption").map(ServerSideEncryption::from);
-    let by_sha256 = profile.tells_sha256 && text(SHA256) == Some(&BASE64.encode(put.content.sha256_bytes()));
+    let is_ours = |told: &str| put.content.sha256_bytes().is_ok_and(|ours| told == BASE64.encode(ours));
+    let by_sha256 = profile.tells_sha256 && text(SHA256).is_some_and(is_ours);
     let by_etag = profile.etag_is_md5
         && has_md5_etag(encryption.as_ref())
         && put.content.md5(0).is_ok_and(|md5| etag.as_deref() == Some(&hex(&md5)));
     if !by_sha256 && !by_etag {
         return Sent::Unproven;
     }
-    let (size, sha256) = (put.content.size(), Some(put.content.sha256().to_owned()));
+    let (size, sha256) = (put.content.size(), put.content.sha256().map(str::to_owned));
     Sent::Proven(Object { key: put.key.to_owned(), size, etag, sha256 })
 }

@@ -4,6 +4,7 @@ use super::quick::Sent;
 use super::{S3, stream_of};
 use crate::bucket::content::Proof;
 use crate::bucket::error::Reason;
+use crate::bucket::file_body::FileRange;
 use crate::bucket::{Object, Put};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -23,13 +24,14 @@ impl S3 {
     async fn put_quickly(&self, put: Put<'_>) -> Sent {
         // What is not known of a store must be asked of it.
         let Some(profile) = self.profile.get() else { return Sent::No };
-        self.quick.put(put, &self.range(put, 0), (profile, self.patience)).await
+        let range = self.body(FileRange::whole(put.content), put);
+        self.quick.put(put, &range, (profile, self.patience)).await
     }
 
     async fn put_single(&self, put: Put<'_>) -> Result<(), Reason> {
         match self.send_single(put).await {
             Err(Reason::Damaged { what }) => {
-                put.content.part_is_unchanged(0).await?;
+                put.content.is_unchanged().await?;
                 log::warn!("{:?} was damaged on its way ({what}): it is sent again", put.key);
                 self.send_single(put).await
             }
@@ -39,17 +41,17 @@ impl S3 {
 
     async fn send_single(&self, put: Put<'_>) -> Result<(), Reason> {
         let customer = CustomerKey::of(put.options.encryption.as_ref())?;
-        let range = self.range(put, 0);
+        let range = self.body(FileRange::whole(put.content), put);
         let request = self.client.put_object().bucket(&self.bucket).key(put.key);
         let request = with_customer_key!(with_options!(request, put), customer.as_ref());
         let request = match put.content.proof() {
             Proof::Md5 => request.content_md5(BASE64.encode(put.content.md5(0)?)),
-            Proof::Sha256 => request.checksum_sha256(BASE64.encode(put.content.sha256_bytes())),
+            Proof::Sha256 => request.checksum_sha256(BASE64.encode(put.content.sha256_bytes()?)),
         };
         let request = request.set_if_none_match(put.only_new.then(|| "*".to_owned()));
         let request = request.content_length(put.content.size().cast_signed()).body(stream_of(&range));
         let sent = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
-        let ours = BASE64.encode(put.content.sha256_bytes());
+        let ours = BASE64.encode(put.content.sha256_bytes()?);
         match sent.checksum_sha256() {
             Some(told) if told != ours => Err(Reason::Damaged { what: format!("the store has the SHA-256 {told}") }),
             _ => Ok(()),

@@ -3,8 +3,8 @@ use super::{Swift, about, expect, insert, strange};
 use crate::bucket::content::hex;
 use crate::bucket::error::Reason;
 use crate::bucket::http::encoded;
+use crate::bucket::parts::{self, Part};
 use crate::bucket::{Object, Put, Unfinished};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -12,10 +12,11 @@ use md5::{Digest as _, Md5};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// Segments of one object under way at once.
-const AT_ONCE: usize = 4;
+/// Segments that are there: their sizes and MD5s as Swift tells them, by their numbers.
+type Held = BTreeMap<usize, (u64, Option<String>)>;
+
 /// Our uploads among what others keep in the container of segments.
 const MARK: &str = "hostwright-";
 
@@ -41,6 +42,7 @@ impl Swift {
         match self.put_segments(put, upload).await {
             Err(Reason::PartsLost { code }) => {
                 log::warn!("the store has lost segments of {:?} ({code}): they are sent again", put.key);
+                put.progress.inspect(|progress| progress.take_back(put.content.size()));
                 self.put_segments(put, upload).await
             }
             other => other,
@@ -49,13 +51,11 @@ impl Swift {
 
     async fn put_segments(&self, put: Put<'_>, upload: &str) -> Result<Object, Reason> {
         let held = self.held(put, upload).await?;
-        let missing: Vec<_> = (0..put.content.parts()).filter(|index| !held.contains(index)).collect();
-        let sending: Vec<_> = missing.into_iter().map(|index| Box::pin(self.put_segment(put, upload, index))).collect();
-        stream::iter(sending).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let md5s = parts::in_order(put.content, &|part| self.put_unless_held((put, upload), &held, part)).await?;
         let mut manifest = Vec::new();
         let mut whole = Md5::new();
-        for index in 0..put.content.parts() {
-            let ((_, length), md5) = (put.content.part(index), put.content.md5(index)?);
+        for (index, md5) in md5s.into_iter().enumerate() {
+            let (_, length) = put.content.part(index);
             let path = format!("/{}/{}", self.segments(), segment(put.key, upload, index));
             whole.update(hex(&md5));
             manifest.push(json!({"path": path, "etag": hex(&md5), "size_bytes": length}));
@@ -71,26 +71,31 @@ impl Swift {
         self.verify(put, &hex(&whole.finalize())).await
     }
 
-    async fn put_segment(&self, put: Put<'_>, upload: &str, index: usize) -> Result<(), Reason> {
+    async fn put_unless_held(
+        &self,
+        (put, upload): (Put<'_>, &str),
+        held: &Held,
+        part: Part,
+    ) -> Result<[u8; 16], Reason> {
+        let (_, length) = put.content.part(part.index);
+        let wanted = hex(&part.md5);
+        if held.get(&part.index).is_some_and(|(size, hash)| *size == length && hash.as_ref() == Some(&wanted)) {
+            put.progress.inspect(|progress| progress.add(length));
+            return Ok(part.md5);
+        }
         let mut headers = HeaderMap::new();
-        insert(&mut headers, "etag", &hex(&put.content.md5(index)?))?;
-        let path = format!("{}/{}", encoded(&self.segments(), false), encoded(&segment(put.key, upload, index), true));
-        self.send_part(put, index, &path, &headers).await
+        insert(&mut headers, "etag", &wanted)?;
+        let name = segment(put.key, upload, part.index);
+        let path = format!("{}/{}", encoded(&self.segments(), false), encoded(&name, true));
+        self.send_part(put, &part, &path, &headers).await.map(|()| part.md5)
     }
 
-    /// Which segments are there and as they should be.
-    async fn held(&self, put: Put<'_>, upload: &str) -> Result<BTreeSet<usize>, Reason> {
-        let mut held = BTreeSet::new();
-        for listed in self.of_upload(put.key, upload).await? {
-            let name = listed.name.unwrap_or_default();
-            let number = name.rsplit('/').next().and_then(|number| number.parse::<usize>().ok());
-            let Some(index) = number.filter(|index| *index < put.content.parts()) else { continue };
-            let ((_, length), md5) = (put.content.part(index), put.content.md5(index)?);
-            if listed.bytes == length && listed.hash == Some(hex(&md5)) && held.insert(index) {
-                put.progress.inspect(|progress| progress.add(length));
-            }
-        }
-        Ok(held)
+    async fn held(&self, put: Put<'_>, upload: &str) -> Result<Held, Reason> {
+        let listed = self.of_upload(put.key, upload).await?.into_iter().filter_map(|listed| {
+            let index = listed.name?.rsplit('/').next()?.parse::<usize>().ok()?;
+            Some((index, (listed.bytes, listed.hash)))
+        });
+        Ok(listed.collect())
     }
 
     async fn of_upload(&self, key: &str, upload: &str) -> Result<Vec<Listed>, Reason> {

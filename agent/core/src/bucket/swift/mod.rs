@@ -14,9 +14,10 @@ mod session;
 use super::content::hex;
 use super::download::Incoming;
 use super::error::Reason;
-use super::file_body::{FileRange, Patience};
+use super::file_body::Patience;
 use super::http::{self, encoded};
 use super::limiter::Limiter;
+use super::parts::Part;
 use super::profile::Profile;
 use super::read::as_told;
 use super::{Object, Put};
@@ -31,6 +32,8 @@ use std::time::Duration;
 
 /// Attempts of one request.
 const ATTEMPTS: usize = 4;
+/// Of one that has a body: what was read for it is not to be read again.
+const ATTEMPTS_WITH_BODY: usize = 8;
 /// What is read of an answer that is not an object.
 const MOST_ANSWER: u64 = 16 << 20;
 /// Swift's own limit of a listing.
@@ -168,22 +171,23 @@ impl Swift {
             Some(upload) => self.put_large(put, upload).await,
             None => {
                 self.supports(put)?;
+                put.content.learn().await.map_err(Reason::of_reading)?;
                 let mut headers = about(put)?;
-                let md5 = put.content.md5(0)?;
+                let part = Part::whole(put.content)?;
+                let md5 = part.md5;
                 insert(&mut headers, "etag", &hex(&md5))?;
-                self.send_part(put, 0, &self.path(put.key), &headers).await.map_err(bucket_if_absent)?;
+                self.send_part(put, &part, &self.path(put.key), &headers).await.map_err(bucket_if_absent)?;
                 self.verify(put, &hex(&md5)).await
             }
         }
     }
 
     /// Sends a part, again and again where it fails for a time or is damaged on its way.
-    async fn send_part(&self, put: Put<'_>, index: usize, path: &str, headers: &HeaderMap) -> Result<(), Reason> {
-        let (_, length) = put.content.part(index);
+    async fn send_part(&self, put: Put<'_>, part: &Part, path: &str, headers: &HeaderMap) -> Result<(), Reason> {
+        let (_, length) = put.content.part(part.index);
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         for attempt in 1.. {
-            let range = FileRange::new(put.content, index);
-            let range = range.limited(self.limiter.clone()).watched(put.progress);
+            let range = part.range(put.content).limited(self.limiter.clone()).watched(put.progress);
             let sent = range.sent_by(self.patience, async {
                 let request = self.request(Method::PUT, path, "").await?.headers(headers.clone());
                 let request = request.header("content-length", length).body(reqwest::Body::wrap(range.body()));
@@ -192,12 +196,12 @@ impl Swift {
                 expect(answer, &[201]).await.map(drop)
             });
             match sent.await {
-                Err(reason) if attempt < ATTEMPTS && (reason.may_pass() || reason.is_expired()) => {
+                Err(reason) if attempt < ATTEMPTS_WITH_BODY && (reason.may_pass() || reason.is_expired()) => {
                     log::info!("{:?} is sent again: {reason}", put.key);
                     tokio::time::sleep(backoff.next_delay()).await;
                 }
-                Err(Reason::Damaged { what }) if attempt < ATTEMPTS => {
-                    put.content.part_is_unchanged(index).await?;
+                Err(Reason::Damaged { what }) if attempt < ATTEMPTS_WITH_BODY => {
+                    part.is_unchanged(put.content).await?;
                     log::warn!("{:?} was damaged on its way ({what}): it is sent again", put.key);
                 }
                 other => return other,
@@ -232,7 +236,7 @@ impl Swift {
             Some(stored) if stored.etag.as_deref() != Some(etag) => {
                 damaged(format!("ETag {:?} in place of {etag}", stored.etag))
             }
-            Some(stored) => Ok(stored),
+            Some(stored) => Ok(Object { sha256: put.content.sha256().map(str::to_owned), ..stored }),
         }
     }
 

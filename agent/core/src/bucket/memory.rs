@@ -1,0 +1,99 @@
+use super::buffer::{Buffer, READ, Room};
+use super::content::read_piece;
+use bytes::Bytes;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Bytes of a file that are in memory. Clones hold the same.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    /// The first one's place in the file.
+    from: u64,
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// All but the last of [`READ`] bytes.
+    pieces: Vec<Bytes>,
+    _room: Option<Room>,
+}
+
+impl Memory {
+    /// A file that is one piece.
+    pub(super) fn of_small(all: Bytes) -> Self {
+        Self { from: 0, held: Arc::new(Held { pieces: vec![all], _room: None }) }
+    }
+
+    /// Reads a range, if there is room for it.
+    pub(super) fn read(
+        file: &File,
+        range: Range<u64>,
+        interrupted: &AtomicBool,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<Option<Self>> {
+        let Some(room) = Room::take(range.end - range.start) else { return Ok(None) };
+        let mut pieces = Vec::new();
+        let mut offset = range.start;
+        while offset < range.end {
+            let length = usize::try_from(range.end - offset).unwrap_or(READ).min(READ);
+            let mut buffer = Buffer::new();
+            let mut read = 0;
+            while read < length {
+                let space = &mut buffer.space()[read..length];
+                let (at, left) = (offset + read as u64, (length - read) as u64);
+                read += read_piece(file, space, at, left, interrupted)?.len();
+            }
+            let piece = buffer.into_bytes(length);
+            each(&piece);
+            pieces.push(piece);
+            offset += length as u64;
+        }
+        Ok(Some(Self { from: range.start, held: Arc::new(Held { pieces, _room: Some(room) }) }))
+    }
+
+    /// In the order of the file.
+    pub(super) fn pieces(&self) -> &[Bytes] {
+        &self.held.pieces
+    }
+
+    /// What begins at a place in the file, up to so many bytes; nothing beyond the end.
+    pub(super) fn at(&self, offset: u64, most: u64) -> Option<Bytes> {
+        let inside = usize::try_from(offset.checked_sub(self.from)?).ok()?;
+        let piece = self.held.pieces.get(inside / READ)?;
+        let from = inside % READ;
+        let to = usize::try_from(most).unwrap_or(READ).saturating_add(from).min(piece.len());
+        (from < to).then(|| piece.slice(from..to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn what_is_in_memory_is_found_by_its_place_in_the_file() {
+        let all: Vec<u8> = (0..3 * READ + 5).map(|number| (number % 251) as u8).collect();
+        let mut file = tempfile::tempfile().expect("temporary file");
+        file.write_all(&all).expect("written");
+        let (from, end, going_on) = (READ as u64 + 7, all.len() as u64, AtomicBool::new(false));
+        let mut seen = Vec::new();
+        let memory = Memory::read(&file, from..end, &going_on, |piece| seen.extend_from_slice(piece));
+        let memory = memory.expect("read").expect("room");
+        assert_eq!(seen, all[READ + 7..]);
+        let (mut at, mut again) = (from, Vec::new());
+        while let Some(piece) = memory.at(at, 100_000) {
+            at += piece.len() as u64;
+            again.extend_from_slice(&piece);
+        }
+        assert_eq!((again, at), (seen, end));
+        assert_eq!((memory.at(0, 1), memory.at(end, 1)), (None, None));
+        assert_eq!(Memory::of_small(Bytes::new()).at(0, 1), None);
+        let short = Memory::read(&file, 0..end + 1, &going_on, |_| {});
+        assert_eq!(short.expect_err("too short").kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

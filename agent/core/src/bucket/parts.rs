@@ -1,0 +1,181 @@
+use super::Content;
+use super::content::interruptible;
+use super::error::Reason;
+use super::file_body::FileRange;
+use super::memory::Memory;
+use super::sums::{Sums, read_through};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
+
+/// Parts of one object under way at once.
+const AT_ONCE: usize = 4;
+
+/// A part that was read, with its checksum.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Counted from 0.
+    pub(super) index: usize,
+    pub(super) md5: [u8; 16],
+    /// Where there was no room, it is read again to be sent.
+    memory: Option<Memory>,
+}
+
+impl Part {
+    /// A content that one request carries.
+    pub(super) fn whole(content: &Content) -> Result<Self, Reason> {
+        Ok(Self { index: 0, md5: content.md5(0)?, memory: content.small().cloned().map(Memory::of_small) })
+    }
+
+    /// What a request sends.
+    pub(super) fn range(&self, content: &Content) -> FileRange {
+        FileRange::of_part(content, self.index, self.memory.clone())
+    }
+
+    /// Whether the file still has what the checksum is of; what is in memory has.
+    pub(super) async fn is_unchanged(&self, content: &Content) -> Result<(), Reason> {
+        if self.memory.is_some() { Ok(()) } else { content.still_has(self.index, &self.md5).await }
+    }
+}
+
+/// One that is done: its number, its checksum, and what its way gave.
+type Done<T> = (usize, [u8; 16], T);
+
+/// Reads a content from its first byte to its last, each byte once, and has each part sent from the same memory while
+/// the next ones are read. Its checksums are known at the end, if it is what it was when it was opened: then, and not
+/// before, may the parts be put together.
+pub(super) async fn in_order<'c, T, S>(
+    content: &'c Content,
+    send: &'c (impl Fn(Part) -> S + Sync),
+) -> Result<Vec<T>, Reason>
+where
+    T: Send + 'c,
+    S: Future<Output = Result<T, Reason>> + Send + 'c,
+{
+    let mut whole = Sha256::new();
+    let mut sending: FuturesUnordered<BoxFuture<'c, Result<Done<T>, Reason>>> = FuturesUnordered::new();
+    let mut done = Vec::with_capacity(content.parts());
+    for index in 0..content.parts() {
+        while sending.len() >= AT_ONCE {
+            done.extend(sending.next().await.transpose()?);
+        }
+        let mut reading = read(content, index, whole).boxed();
+        let read = loop {
+            tokio::select! {
+                // Both are cancel-safe: nothing is taken out but what has ended.
+                read = &mut reading => break read?,
+                Some(one) = sending.next() => done.push(one?),
+            }
+        };
+        whole = read.whole;
+        let on_its_way = async move {
+            let md5 = match (read.md5, &read.memory) {
+                (None, Some(memory)) => md5_of(memory).await?,
+                (md5, _) => md5.unwrap_or_default(),
+            };
+            Ok((index, md5, send(Part { index, md5, memory: read.memory }).await?))
+        };
+        sending.push(on_its_way.boxed());
+    }
+    while let Some(one) = sending.next().await {
+        done.push(one?);
+    }
+    done.sort_unstable_by_key(|(index, ..)| *index);
+    let md5 = done.iter().map(|(_, md5, _)| *md5).collect();
+    content.settle(Sums::new(md5, whole.finalize().into()))?;
+    Ok(done.into_iter().map(|(.., one)| one).collect())
+}
+
+/// What reading a part gives.
+struct Read {
+    /// Of all that was read so far.
+    whole: Sha256,
+    memory: Option<Memory>,
+    /// Of a part that is not in memory.
+    md5: Option<[u8; 16]>,
+}
+
+async fn read(content: &Content, index: usize, mut whole: Sha256) -> Result<Read, Reason> {
+    let (file, (offset, length)) = (content.file().clone(), content.part(index));
+    let range = offset..offset + length;
+    let read = interruptible(move |interrupted| {
+        if let Some(memory) = Memory::read(&file, range.clone(), interrupted, |piece| whole.update(piece))? {
+            return Ok(Read { whole, memory: Some(memory), md5: None });
+        }
+        let mut md5 = Md5::new();
+        read_through(&file, range, interrupted, |piece| {
+            md5.update(&piece);
+            whole.update(&piece);
+            Ok(())
+        })?;
+        Ok(Read { whole, memory: None, md5: Some(md5.finalize().into()) })
+    });
+    read.await.map_err(Reason::of_reading)
+}
+
+/// Beside the digest of the whole, which waits for no part's.
+async fn md5_of(memory: &Memory) -> Result<[u8; 16], Reason> {
+    let memory = memory.clone();
+    let digest = interruptible(move |_| {
+        let pieces = memory.pieces().iter();
+        Ok(pieces.fold(Md5::new(), |digest, piece| digest.chain_update(piece)).finalize().into())
+    });
+    digest.await.map_err(Reason::of_reading)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Seek as _, Write as _};
+    use std::sync::Mutex;
+
+    const MIB: usize = 1 << 20;
+
+    fn file_of(size: usize) -> (File, Vec<u8>) {
+        let mut bytes = vec![0; size];
+        fastrand::Rng::with_seed(7).fill(&mut bytes);
+        let mut file = tempfile::tempfile().expect("temporary file");
+        file.write_all(&bytes).expect("written");
+        (file, bytes)
+    }
+
+    /// What arrives of each part.
+    async fn sent(content: &Content) -> Result<Vec<(usize, [u8; 16])>, Reason> {
+        in_order(content, &|part: Part| async move {
+            part.is_unchanged(content).await?;
+            Ok((part.index, part.md5))
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_content_that_is_read_while_it_is_sent_has_the_checksums_of_one_that_was_read_before() {
+        let (file, bytes) = file_of(21 * MIB + 3);
+        let size = bytes.len() as u64;
+        let before = Content::read(file.try_clone().expect("cloned"), size).await.expect("read");
+        let content = Content::open(file, size).expect("opened");
+        assert_eq!((content.sha256(), content.etag()), (None, None));
+        let sent = sent(&content).await.expect("sent");
+        assert_eq!((content.sha256(), content.etag()), (before.sha256(), before.etag()));
+        let wanted: Vec<_> = bytes.chunks(8 * MIB).map(|part| Md5::digest(part).into()).enumerate().collect();
+        assert_eq!(sent, wanted);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_to_before_all_is_sent_is_called_changed() {
+        let (mut file, bytes) = file_of(17 * MIB);
+        let content = Content::open(file.try_clone().expect("cloned"), bytes.len() as u64).expect("opened");
+        file.rewind().expect("rewound");
+        let writer = Mutex::new(file);
+        let change = |part: Part| {
+            // Of the same length, in a part that was sent already.
+            let written = writer.lock().expect("not poisoned").write_all(b"another");
+            async move { written.map(|()| part.index).map_err(Reason::Local) }
+        };
+        let changed = in_order(&content, &change).await.expect_err("refused");
+        assert!(matches!(changed, Reason::Changed) && content.sha256().is_none(), "{changed}");
+    }
+}
