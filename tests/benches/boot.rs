@@ -4,10 +4,10 @@
 use crate::Settings;
 use crate::table::{Goal, Table};
 use anyhow::{Context, Result, ensure};
+use hostwright_tests::debian_packages::{fetch, install};
 use hostwright_tests::nspawn::Machine;
 use hostwright_tests::process::binary;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,9 @@ struct Bench {
 impl Bench {
     fn new(settings: &Settings, who: Who) -> Result<Self> {
         let machine = Machine::new()?;
-        install_peer(&machine, &debs(settings)?)?;
+        let debs = settings.folder.join("cloud-init");
+        fetch("cloud-init", &debs)?;
+        install(&machine, &debs)?;
         machine.write("/etc/cloud/cloud.cfg.d/90_bench.cfg", "datasource_list: [NoCloud, None]\n")?;
         if who != Who::Ours {
             machine.write("/etc/hostwright/bootstrap.disabled", "")?;
@@ -148,37 +150,6 @@ fn user_data() -> String {
             writeln!(text, "- {{path: /etc/app/{number}.conf, content: \"number={number}\\n\", permissions: '0644'}}");
     }
     text
-}
-
-/// cloud-init's packages for the common root, fetched once.
-fn debs(settings: &Settings) -> Result<PathBuf> {
-    let folder = settings.folder.join("cloud-init");
-    if folder.join("done").is_file() {
-        return Ok(folder);
-    }
-    std::fs::create_dir_all(folder.join("partial"))?;
-    let machine = Machine::new()?;
-    let status = machine.path("/var/lib/dpkg/status");
-    let fetched = Command::new("apt-get")
-        .args(["--yes", "--quiet", "--no-install-recommends", "--download-only", "-o", "APT::Sandbox::User=root"])
-        .args(["-o", &format!("Dir::State::status={}", status.display())])
-        .args(["-o", &format!("Dir::Cache::archives={}", folder.display()), "install", "cloud-init"])
-        .stdout(Stdio::null())
-        .status()?;
-    ensure!(fetched.success(), "apt-get cannot fetch cloud-init: {fetched}");
-    std::fs::write(folder.join("done"), "")?;
-    Ok(folder)
-}
-
-fn install_peer(machine: &Machine, debs: &Path) -> Result<()> {
-    let mut command = Command::new("systemd-nspawn");
-    command.args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--pipe", "--directory"]);
-    command.arg(machine.path("/")).arg(format!("--bind-ro={}:/debs", debs.display()));
-    command.args(["/bin/sh", "-c", "dpkg --force-depends -i /debs/*.deb"]);
-    command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").stdin(Stdio::null());
-    let output = command.output()?;
-    ensure!(output.status.success(), "cloud-init is not installed: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }
 
 /// The median of asking how far the boot is, with the start of the process.

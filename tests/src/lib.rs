@@ -16,6 +16,8 @@ pub mod container_host;
 pub mod cosign;
 /// curl, which speaks TLS, HTTP/2 and compression.
 pub mod curl;
+/// Debian's packages for a machine that has no network.
+pub mod debian_packages;
 /// The servers that Hostwright talks to, each the real program on loopback.
 pub mod engines;
 /// What an exporter answered, and how two of them are compared.
