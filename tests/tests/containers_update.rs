@@ -8,6 +8,7 @@ use hostwright_tests::engines::Docker;
 use hostwright_tests::http;
 use hostwright_tests::port::Port;
 use hostwright_tests::wait::eventually;
+use serde_json::Value;
 
 /// A web server that takes a second to be there.
 fn web(port: &Port, greeting: &str) -> String {
@@ -101,6 +102,49 @@ fn ports_outlive_an_agent_that_is_killed() -> Result<()> {
     let probes = prober.finish()?;
     ensure!(probes.failures.is_empty(), "{:?}", probes.failures.first());
     Ok(())
+}
+
+#[test]
+fn what_a_failed_update_leaves_is_as_failure_action_says() -> Result<()> {
+    let docker = Docker::start()?;
+    let text = |version: &str, action: &str| {
+        format!(
+            "
+services:
+  app:
+    image: IMAGE
+    command: sh -c '[ $$VERSION != bad ] || {{ echo no database; exit 3; }}; exec sleep 100000'
+    environment: {{VERSION: {version}}}
+    stop_signal: SIGKILL
+    restart: 'no'
+    deploy: {{replicas: 2, update_config: {{order: start-first, monitor: 1s, failure_action: {action}}}}}
+"
+        )
+    };
+    let mut host = Host::start(&docker, "failure", &text("one", "pause"))?;
+    host.agent.wait_ready(LIMIT)?;
+    eventually("it is known as good", LIMIT, || {
+        std::fs::read_to_string(host.agent.state_folder().join("containers/versions.json"))
+            .is_ok_and(|text| text.contains("\"app\""))
+    })?;
+    let ids = || -> Result<Vec<Value>> {
+        let names = host.project.containers()?;
+        names.iter().map(|name| Ok(docker.inspect(name)?["Id"].clone())).collect()
+    };
+    let good = ids()?;
+    host.write(&text("bad", "pause"))?;
+    let why = host.wait_why("app: the update is paused")?;
+    ensure!(why.contains("exit code 3") && why.contains("no database"), "{why}");
+    eventually("the two go on", LIMIT, || ids().is_ok_and(|now| now == good))?;
+
+    host.write(&text("bad", "continue"))?;
+    // A pause, like a refusal, ends when something changes or by an order.
+    host.command(&["containers", "deploy"])?;
+    eventually("both are exchanged for bad ones", LIMIT, || {
+        let now = ids()?;
+        ensure!(now.len() == 2 && now.iter().all(|id| !good.contains(id)), "{now:?}");
+        Ok(())
+    })
 }
 
 #[test]

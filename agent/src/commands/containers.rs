@@ -2,6 +2,7 @@
 
 use super::Format;
 use super::agent::{duty, order};
+use crate::containers::Refused;
 use anyhow::{Context as _, bail};
 use hostwright_core::config::values::parse_duration;
 use hostwright_core::status::DutyStatus;
@@ -112,7 +113,11 @@ fn table(details: &Value) -> String {
     let mut shown: String = rows.iter().map(line).collect();
     for (name, row) in details["services"].as_object().into_iter().flatten() {
         if let Some(why) = row["refused"]["why"].as_str() {
-            shown.push_str(&format!("\n{name}: the file's version was taken back: {why}\n"));
+            let what = match row["refused"]["is_paused"] == true {
+                true => "the update is paused",
+                false => "the file's version was taken back",
+            };
+            shown.push_str(&format!("\n{name}: {what}: {why}\n"));
             for line in row["refused"]["last_lines"].as_array().into_iter().flatten() {
                 shown.push_str(&format!("    {}\n", text(line)));
             }
@@ -140,7 +145,8 @@ fn follow(socket: &Path, ordered: &Value, patience: Duration) -> anyhow::Result<
         if is_later {
             for (name, row) in rows.iter().filter(|_| !is_rollback) {
                 if let Some(why) = row["refused"]["why"].as_str() {
-                    bail!("{name}: the new version was taken back: {why}; the last good one goes on");
+                    let (what, instead) = Refused::words(row["refused"]["is_paused"] == true);
+                    bail!("{name}: {what}: {why}; {instead}");
                 }
             }
             if let Some((name, why)) = rows.iter().find_map(|(name, row)| Some((*name, row["blocked"].as_str()?))) {

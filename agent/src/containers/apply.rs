@@ -1,5 +1,4 @@
-use super::compose::Project;
-use super::compose::PullPolicy;
+use super::compose::{OnFailure, Project, PullPolicy};
 use super::engine::{Blueprint, Engine, EngineError, Make};
 use super::hash;
 use super::images::Images;
@@ -88,7 +87,10 @@ async fn refuse(work: &Work<'_>, step: &Step, (id, why): (&str, &str), versions:
     let last_lines = work.engine.last_lines(id, LAST_LINES).await;
     log::error!(service = service.as_str(); "{service}: the new version is not good, {why}; its log ends: {}", last_lines.join(" | "));
     let (hash, image_id) = (container.hash.clone(), container.image_id.clone());
-    versions.refuse(service, Refused { hash, image_id, why: why.to_owned(), last_lines, at: Timestamp::now() });
+    let pace = work.project.services.get(service).map(|service| service.rollout.pace(false));
+    let is_paused = pace.is_some_and(|pace| pace.on_failure == OnFailure::Pause);
+    let why = why.to_owned();
+    versions.refuse(service, Refused { hash, image_id, why, is_paused, last_lines, at: Timestamp::now() });
     if let Err(error) = versions.store() {
         log::error!("{error}; after a restart the agent will try {service}'s refused version again");
     }
@@ -165,8 +167,8 @@ fn blueprint(work: &Work<'_>, name: &str, versions: &Versions) -> (Blueprint, bo
     let image = work.observed.images.get(&service.image).map(String::as_str);
     let must_be_image = service.pull_policy != PullPolicy::Never;
     match versions.wanted(name, hash::service(work.project, service), (image, must_be_image)) {
-        Wanted::Earlier(version) => (version.blueprint.clone(), true),
-        Wanted::File { .. } | Wanted::WhatIsThere => {
+        Wanted::Earlier(version) | Wanted::WhatIsThere(Some(version)) => (version.blueprint.clone(), true),
+        Wanted::File { .. } | Wanted::WhatIsThere(None) => {
             (Blueprint::of(work.project, name, image.unwrap_or_default()), false)
         }
     }

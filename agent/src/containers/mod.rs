@@ -56,6 +56,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use update::switchboard::Switchboard;
 use update::traffic;
+pub(crate) use update::versions::Refused;
 use update::versions::Versions;
 
 /// Events come in bursts; one look after a burst is enough.

@@ -140,11 +140,12 @@ impl Round<'_> {
     }
 
     fn refusal(&self, service: &str) -> Option<String> {
-        let Refused { why, last_lines, .. } = self.memory.versions.refused(service)?;
+        let Refused { why, is_paused, last_lines, .. } = self.memory.versions.refused(service)?;
         let log =
             if last_lines.is_empty() { String::new() } else { format!("; its log ended: {}", last_lines.join(" | ")) };
+        let (what, instead) = Refused::words(*is_paused);
         Some(format!(
-            "{service}: the new version was taken back, because {why}{log}; the last good one goes on. It is tried again \
+            "{service}: {what}, because {why}{log}; {instead}. It is tried again \
              when its image or the file changes, or by `hostwright-agent deploy {service}`"
         ))
     }

@@ -66,7 +66,7 @@ pub const ATTRIBUTES: &[(&str, Support)] = &[
     ("services.*.deploy.rollback_config.parallelism", Done),
     ("services.*.deploy.update_config.delay", Done),
     ("services.*.deploy.update_config.failure_action", Done),
-    ("services.*.deploy.update_config.max_failure_ratio", Noted("is not used; one failure is enough to go back")),
+    ("services.*.deploy.update_config.max_failure_ratio", Noted("is not used; one failure is enough")),
     ("services.*.deploy.update_config.monitor", Done),
     ("services.*.deploy.update_config.order", Done),
     ("services.*.deploy.update_config.parallelism", Done),

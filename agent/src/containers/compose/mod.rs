@@ -35,6 +35,6 @@ pub use mount::{Mount, Source};
 pub use network::Network;
 pub use port::Port;
 pub use project::Project;
-pub use rollout::{Order, Pace};
+pub use rollout::{OnFailure, Order, Pace};
 pub use service::{PullPolicy, Restart, Service};
 pub use volume::Volume;

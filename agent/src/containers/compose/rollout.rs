@@ -23,6 +23,19 @@ pub struct Pace {
     pub parallelism: usize,
     /// How long after one the next follows.
     pub delay: Duration,
+    /// What becomes of the others when a new container is not good.
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of an update of which a container is not good: `failure_action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// All go back to the last good version.
+    GoBack,
+    /// No further one is exchanged.
+    Pause,
+    /// The others are exchanged all the same, and nothing is taken back.
+    Continue,
 }
 
 /// Which of the two comes first when a container is exchanged.
@@ -36,7 +49,7 @@ pub enum Order {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { order: None, monitor: None, parallelism: 1, delay: Duration::ZERO }
+        Self { order: None, monitor: None, parallelism: 1, delay: Duration::ZERO, on_failure: OnFailure::GoBack }
     }
 }
 
@@ -61,7 +74,8 @@ impl Rollout {
         let update = pace("update_config", &Pace::default());
         Self {
             replicas: replicas.map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
-            back: pace("rollback_config", &update),
+            // The way back has no way back of its own.
+            back: Pace { on_failure: OnFailure::GoBack, ..pace("rollback_config", &update) },
             update,
         }
     }
@@ -90,6 +104,11 @@ impl Pace {
             monitor: read::span(tree, "monitor").or(or.monitor),
             parallelism,
             delay: read::span(tree, "delay").unwrap_or(or.delay),
+            on_failure: match tree.get_text("failure_action") {
+                Some("pause") => OnFailure::Pause,
+                Some("continue") => OnFailure::Continue,
+                _ => or.on_failure,
+            },
         }
     }
 }

@@ -343,14 +343,13 @@ impl Reader<'_> {
         read::pairs(self.tree, "labels")
     }
 
-    /// A version that fails goes back by itself, whatever the file says; one that wants it otherwise is told.
     fn rollout(&mut self) -> Rollout {
         let update = self.tree.get("deploy").and_then(|deploy| deploy.get("update_config"));
         if let Some(action) = update.and_then(|update| update.get("failure_action"))
-            && let Some(text) = action.as_text().filter(|text| *text != "rollback")
+            && let Some(text) = action.as_text().filter(|text| !["rollback", "pause", "continue"].contains(text))
         {
-            let message = format!("{text:?} is not done; a version that fails goes back by itself, as with rollback");
-            self.note(action, "deploy.update_config.failure_action", message);
+            let message = format!("{text:?} is none of rollback, pause and continue");
+            self.fault(action, "deploy.update_config.failure_action", message);
         }
         Rollout::read(self.tree)
     }

@@ -296,6 +296,7 @@ fn a_bad_one_is_given_up_and_its_version_left_alone_until_something_changes() {
         hash: new.hash,
         image_id: new.image_id,
         why: "bad".into(),
+        is_paused: false,
         last_lines: Vec::new(),
         at: jiff::Timestamp::now(),
     };
@@ -345,6 +346,43 @@ fn as_many_are_exchanged_at_once_as_the_file_says() {
     assert_eq!(begun("order: start-first", |_| {}).0, [2]);
     assert_eq!(begun("parallelism: 2", |_| {}).0, [2, 3]);
     assert_eq!(begun("parallelism: 0", |_| {}).0, [2, 3, 4]);
+}
+
+#[test]
+fn what_becomes_of_the_others_is_as_failure_action_says() {
+    let bad = |containers: &mut Vec<Container>| {
+        let new = containers[0].clone();
+        let name = "app-web-2.new".to_owned();
+        containers.push(Container { id: "bad".into(), name, number: 2, health: Health::Unhealthy, ..new });
+    };
+    let action = |update: &str| begun(&format!("order: start-first, {update}"), bad).1.steps.remove(0).action;
+    assert!(matches!(action("parallelism: 1"), Action::GiveUp { id, .. } if id == "bad"));
+    assert!(matches!(action("failure_action: pause"), Action::GiveUp { id, .. } if id == "bad"));
+    assert_eq!(action("failure_action: continue"), Action::Remove { id: "id-2".into() });
+}
+
+#[test]
+fn a_paused_update_leaves_what_is_new_and_what_is_old_and_makes_what_is_missing_from_the_good_one() {
+    let text = |user: &str| format!("services: {{web: {{image: web, user: {user}, deploy: {{replicas: 2}}}}}}\n");
+    let (before, after) = (project(&text("a")), project(&text("b")));
+    let mut observed = converged(&before);
+    let (old, new) = (observed.containers.remove(0), converged(&after).containers.remove(0));
+    let mut memory = memory();
+    let (hash, image_id) = (new.hash.clone(), new.image_id.clone());
+    let (why, last_lines, at) = ("it is unhealthy".into(), Vec::new(), jiff::Timestamp::now());
+    memory.versions.refuse("web", Refused { hash, image_id, why, is_paused: true, last_lines, at });
+    let place = |number: u32, container: &Container, suffix: &str| {
+        let (id, name) = (format!("id-{number}{suffix}"), format!("app-web-{number}{suffix}"));
+        Container { id, name, number, ..container.clone() }
+    };
+    observed.containers = vec![place(1, &new, ""), place(2, &old, "")];
+    let nothing = BTreeSet::new();
+    assert!(planned_with(&after, &observed, (&nothing, &nothing, &memory)).is_idle());
+    // One that was on trial when it was paused goes.
+    observed.containers.push(place(2, &new, ".new"));
+    let plan = planned_with(&after, &observed, (&nothing, &nothing, &memory));
+    let gone = |one: &Preparation| matches!(one, Preparation::RemoveContainer { id, .. } if id == "id-2.new");
+    assert!(plan.steps.is_empty() && plan.preparations.len() == 1 && gone(&plan.preparations[0]), "{plan:?}");
 }
 
 #[test]

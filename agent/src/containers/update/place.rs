@@ -1,8 +1,11 @@
 use super::order::order;
 use super::trial::{Trial, trial};
-use crate::containers::compose::{Order, Project};
+use crate::containers::compose::{OnFailure, Order, Project};
 use crate::containers::observed::{Container, Observed, State};
 use jiff::Timestamp;
+
+/// What the name of a container ends with until the old one has gone.
+const ON_TRIAL: &str = ".new";
 
 /// One of the places that a service has for containers: its only one, or one for each replica.
 #[derive(Clone, Debug)]
@@ -77,6 +80,7 @@ pub fn places<'o>(
             }
             (Some(new), Some(old)) => match trial((service, pace), new, starts_and_now) {
                 Trial::Good => Phase::Exchange,
+                Trial::Failed(_) if pace.on_failure == OnFailure::Continue => Phase::Exchange,
                 Trial::Failed(why) => Phase::Failed(why),
                 // Both run, although only one may: after the engine was started again, say.
                 Trial::NotYet if is_active(old) && stops_first(old) => Phase::StopOld,
@@ -100,7 +104,7 @@ pub fn places<'o>(
 impl Place<'_> {
     /// What a container is called until the old one has gone.
     pub fn name_for_now(&self) -> String {
-        format!("{}.new", self.name)
+        format!("{}{ON_TRIAL}", self.name)
     }
 }
 
@@ -108,9 +112,11 @@ pub fn is_active(container: &Container) -> bool {
     matches!(container.state, State::Running | State::Restarting | State::Paused)
 }
 
-/// The one to go on with: one that runs, else the youngest.
+/// The one to go on with: one that runs, else the youngest. Of two that do equally well one on trial is the lesser.
 fn best<'o>(containers: impl Iterator<Item = &'o Container>) -> Option<&'o Container> {
     containers.max_by_key(|container| {
-        (container.state != State::Dead, container.state == State::Running, is_active(container), container.created)
+        let runs = container.state == State::Running;
+        let is_settled = !container.name.ends_with(ON_TRIAL);
+        (container.state != State::Dead, runs, is_active(container), is_settled, container.created)
     })
 }

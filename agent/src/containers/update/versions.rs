@@ -38,6 +38,9 @@ pub struct Refused {
     pub hash: String,
     pub image_id: String,
     pub why: String,
+    /// Whether nothing goes back for it, and nothing goes on either.
+    #[serde(default)]
+    pub is_paused: bool,
     /// How its log ends.
     pub last_lines: Vec<String>,
     pub at: Timestamp,
@@ -49,8 +52,9 @@ pub enum Wanted<'a> {
     File { hash: String, image_id: Option<&'a str>, must_be_image: bool },
     /// An earlier version, because the file's was refused.
     Earlier(&'a Version),
-    /// The file's was refused, and no earlier one is known: what is there stays.
-    WhatIsThere,
+    /// The file's was refused, and no earlier one is known, or the update is paused: what is there stays. What is missing
+    /// is made from this.
+    WhatIsThere(Option<&'a Version>),
 }
 
 impl Wanted<'_> {
@@ -64,7 +68,7 @@ impl Wanted<'_> {
                 let blueprint = &version.blueprint;
                 container.hash == blueprint.hash && container.image_id == blueprint.image_id
             }
-            Self::WhatIsThere => true,
+            Self::WhatIsThere(_) => true,
         }
     }
 }
@@ -89,8 +93,8 @@ impl Versions {
             return Wanted::File { hash, image_id, must_be_image };
         }
         match known.and_then(|known| known.good.as_ref()) {
-            Some(version) => Wanted::Earlier(version),
-            None => Wanted::WhatIsThere,
+            Some(version) if !refused.is_some_and(|refused| refused.is_paused) => Wanted::Earlier(version),
+            version => Wanted::WhatIsThere(version),
         }
     }
 
@@ -163,6 +167,7 @@ impl Versions {
                     hash: current.blueprint.hash,
                     image_id: current.blueprint.image_id,
                     why: WENT_BACK.into(),
+                    is_paused: false,
                     last_lines: Vec::new(),
                     at: Timestamp::now(),
                 });
@@ -200,6 +205,15 @@ impl Versions {
 }
 
 impl Refused {
+    /// What became of the update, and of what was there.
+    pub fn words(is_paused: bool) -> (&'static str, &'static str) {
+        if is_paused {
+            ("the update is paused", "what was exchanged before stays, and the others are as they were")
+        } else {
+            ("the new version was taken back", "the last good one goes on")
+        }
+    }
+
     /// Whether it is this version; an image that is not here may be it.
     fn is(&self, hash: &str, image_id: Option<&str>) -> bool {
         self.hash == hash && image_id.is_none_or(|id| self.image_id == id)
@@ -236,7 +250,7 @@ mod tests {
         let wanted = |versions: &Versions, id| match versions.wanted("web", hash.clone(), (id, false)) {
             Wanted::File { .. } => "file".to_owned(),
             Wanted::Earlier(version) => version.blueprint.image_id.clone(),
-            Wanted::WhatIsThere => "what is there".to_owned(),
+            Wanted::WhatIsThere(_) => "what is there".to_owned(),
         };
         assert_eq!(wanted(&versions, Some("sha256:2")), "sha256:1");
         assert_eq!(wanted(&versions, None), "sha256:1", "an image that is gone is no change");
@@ -253,6 +267,7 @@ mod tests {
             hash: hash.into(),
             image_id: image.into(),
             why: "it is unhealthy".into(),
+            is_paused: false,
             last_lines: Vec::new(),
             at: jiff::Timestamp::now(),
         };
@@ -262,6 +277,6 @@ mod tests {
         let image = (Some("sha256:2"), true);
         assert!(matches!(versions.wanted("web", "file".into(), image), Wanted::Earlier(_)));
         versions.refuse("web", refused(&hash, "sha256:1"));
-        assert!(matches!(versions.wanted("web", "file".into(), image), Wanted::WhatIsThere));
+        assert!(matches!(versions.wanted("web", "file".into(), image), Wanted::WhatIsThere(None)));
     }
 }
