@@ -27,7 +27,14 @@ pub fn canonical(request: &Request) -> Result<(String, Vec<String>), ConfigError
         format!("{file}:{}", note.into_problem())
     });
     let (notes, sources) = (notes.collect(), loaded.sources.clone());
-    let json = loaded.finish(|model| model.to_json()).map_err(|faults| model::error(&sources, faults))?;
+    // What is refused anyway need not be printed.
+    let is_refused = !loaded.faults.is_empty();
+    let print = |model: model::Model| match model.unprintable() {
+        faults if !faults.is_empty() => Err(faults),
+        _ if is_refused => Ok(String::new()),
+        _ => Ok(model.to_json()),
+    };
+    let json = loaded.finish(print).map_err(|faults| model::error(&sources, faults))?;
     Ok((json, notes))
 }
 

@@ -8,12 +8,16 @@ use super::mount::{self, Mount, Source};
 use super::namespaces::Namespaces;
 use super::port::{self, Port};
 use super::read;
+use super::regular;
 use super::rollout::Rollout;
 use super::service_file::{self, ServiceFile, Sources};
 use hostwright_core::secret::Secret;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Real seccomp profiles have some 20 KiB.
+const MOST_PROFILE: u64 = 1 << 20;
 
 /// Labels under this prefix are written by us, as Compose does.
 const RESERVED_LABELS: &str = "com.docker.compose";
@@ -418,8 +422,9 @@ impl Reader<'_> {
             };
             let path = sources.model.folder.join(profile);
             sources.watched.push(path.clone());
-            match std::fs::read_to_string(&path) {
-                Ok(content) => options.push(format!("seccomp={content}")),
+            match regular::read(&path, MOST_PROFILE).map(String::from_utf8) {
+                Ok(Ok(content)) if content.len() as u64 <= MOST_PROFILE => options.push(format!("seccomp={content}")),
+                Ok(_) => self.fault(item, "security_opt", format!("{} is no seccomp profile", path.display())),
                 Err(error) => self.fault(item, "security_opt", format!("cannot read {}: {error}", path.display())),
             }
         }

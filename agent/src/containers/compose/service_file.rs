@@ -1,10 +1,11 @@
 use super::model::{Fault, Keys, Model, Tree, Value};
 use super::read;
+use super::regular;
 use hostwright_core::secret::Secret;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -109,9 +110,7 @@ impl Sources<'_> {
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let bytes = regular::read(path, MAX_BYTES).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(format!("it is larger than {} MiB; mount it under volumes", MAX_BYTES >> 20));
     }

@@ -110,7 +110,7 @@ impl Decoder {
 fn is_empty(shape: &Shape, value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) | Value::Int(0) => true,
-        Value::Bool(true) | Value::Int(_) => false,
+        Value::Bool(true) | Value::Int(_) | Value::Date(_) => false,
         Value::Float(number) => *number == 0.0,
         // Sizes and durations of nothing are texts here.
         Value::Text(text) => match shape {
@@ -173,7 +173,7 @@ fn texts(shape: &Shape, tree: &Tree) -> Option<Value> {
         (Shape::Words, Value::Text(line)) => list(shellwords::parse(line)?),
         (Shape::Test, Value::Text(line)) => list(vec!["CMD-SHELL".into(), line.clone()]),
         (Shape::Texts | Shape::Printed, Value::Text(_)) => vec![tree.clone()],
-        (Shape::Printed, Value::List(items)) => list(items.iter().map(Tree::printed).collect::<Option<_>>()?),
+        (Shape::Printed, Value::List(items)) => list(items.iter().map(Tree::printed_item).collect::<Option<_>>()?),
         (_, Value::List(items)) => {
             list(items.iter().map(|item| item.as_text().map(str::to_owned)).collect::<Option<_>>()?)
         }
@@ -192,7 +192,7 @@ fn pairs(tree: &Tree, keep_names: bool) -> Option<Value> {
         }
         Value::List(items) => {
             for item in items {
-                let text = item.printed()?;
+                let text = item.printed_item()?;
                 let (name, value) = match text.split_once('=') {
                     Some((name, value)) => (name, Value::Text(value.to_owned())),
                     None if keep_names => (text.as_str(), Value::Null),

@@ -1,7 +1,7 @@
 use super::template::fill;
 use super::variables::Variables;
+use crate::containers::compose::regular;
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::Path;
 
 /// Many times what any real file has.
@@ -30,9 +30,7 @@ pub fn read(
     into: &mut BTreeMap<String, String>,
 ) -> Result<(), String> {
     let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let mut text = Vec::new();
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(cannot)?;
+    let text = regular::read(path, MAX_BYTES).map_err(cannot)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(format!("{} is larger than {} MiB", path.display(), MAX_BYTES >> 20));
     }

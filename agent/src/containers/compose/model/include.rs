@@ -48,19 +48,15 @@ impl Include<'_> {
 
     fn model(&self, session: &mut Session, entry: &Entry) -> Checked<Map> {
         let files: Vec<PathBuf> = entry.paths.iter().map(|path| absolute(self.folder, path)).collect();
-        let Some(main) = files.first() else {
-            session.note(fault(entry.at, "has no path and includes nothing"));
-            return Ok(Map::new());
-        };
-        if self.chain.contains(main) {
+        if let Some(main) = files.first().filter(|main| self.chain.contains(main)) {
             return one(fault(entry.at, format!("{} includes itself, directly or through others", main.display())));
         }
         let folder = match &entry.folder {
             Some(folder) => absolute(self.folder, folder),
-            None => main.parent().unwrap_or(Path::new("/")).to_owned(),
+            None => files.first().and_then(|main| main.parent()).unwrap_or(Path::new("/")).to_owned(),
         };
         let mut env_files: Vec<PathBuf> = entry.env_files.iter().map(|file| absolute(self.folder, file)).collect();
-        if env_files.is_empty() {
+        if env_files.is_empty() && !files.is_empty() {
             session.watch(folder.join(".env"));
             env_files.extend(Some(folder.join(".env")).filter(|file| file.is_file()));
         }
@@ -69,6 +65,10 @@ impl Include<'_> {
             session.watch(file.clone());
             dotenv::read(&file, self.variables, Format::Compose, &mut found)
                 .map_err(|message| vec![fault(entry.at, message)])?;
+        }
+        if files.is_empty() {
+            session.note(fault(entry.at, "has no path and includes nothing"));
+            return Ok(Map::new());
         }
         let mut variables = self.variables.clone();
         variables.add(found);

@@ -8,9 +8,9 @@ use super::reset::Resets;
 use super::tree::{At, Map, Tree, Value};
 use super::variables::Variables;
 use super::{canonical, consistency, decode, environment, merge, normalize, paths, schema, unicity, validate};
+use crate::containers::compose::regular;
 use hostwright_core::yaml;
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// More files than any real project has; a file that includes another twice, which does so too, would read for ever.
@@ -103,6 +103,8 @@ pub struct Session {
     bytes: u64,
     copied: usize,
     environment: usize,
+    /// A file that was read for the project's name alone, with its length: it is read again as what it is.
+    parsed: Option<(PathBuf, u64, Vec<yaml::Node>)>,
 }
 
 /// What files are loaded with.
@@ -217,14 +219,17 @@ impl Session {
         let mut written = None;
         for file in &request.files {
             let source = self.sources.len();
+            let before = self.bytes;
             let documents = self.documents(file, At::start(source))?;
             let names = documents.iter().filter_map(|document| document.get("name"));
             written = names
                 .filter_map(|name| name.text().filter(|text| !name.is_null() && !text.is_empty()).map(str::to_owned))
                 .next_back()
                 .or(written);
+            if let [_] = &request.files[..] {
+                self.parsed = Some((file.clone(), self.bytes - before, documents));
+            }
         }
-        // They are read again as what they are.
         (self.sources, self.bytes) = (Vec::new(), 0);
         let name = match written {
             Some(text) => {
@@ -321,9 +326,15 @@ impl Session {
         if source >= MAX_FILES {
             return Err(cannot(format!("more than {MAX_FILES} files are read already")));
         }
-        let mut text = String::new();
-        let opened = std::fs::File::open(file).map_err(|error| cannot(error.to_string()))?;
-        opened.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| cannot(error.to_string()))?;
+        let read = match self.parsed.take() {
+            Some((path, length, nodes)) if path == file => {
+                self.bytes += length;
+                self.sources.push(file.to_owned());
+                return Ok(nodes);
+            }
+            _ => regular::read(file, MAX_BYTES).map_err(|error| cannot(error.to_string()))?,
+        };
+        let text = String::from_utf8(read).map_err(|_| cannot("it is not text".into()))?;
         self.bytes += text.len() as u64;
         if self.bytes > MAX_BYTES {
             return Err(cannot(format!("with what was read already it is more than {} MiB", MAX_BYTES >> 20)));

@@ -8,6 +8,7 @@
 
 mod canonical;
 mod consistency;
+mod date;
 mod decode;
 mod dotenv;
 mod environment;

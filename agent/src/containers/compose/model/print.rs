@@ -6,15 +6,13 @@ use super::validate::{items, members};
 use serde_json::{Map as Object, Value as Json};
 
 impl Model {
+    /// What Compose cannot print as JSON.
+    pub fn unprintable(&self) -> Vec<Fault> {
+        members(&self.resources, "services").filter_map(ssh_path).collect()
+    }
+
     /// As `docker compose config --format json` prints it: a dollar sign that is no variable's is doubled.
-    ///
-    /// # Errors
-    /// It has what Compose cannot print as JSON either.
-    pub fn to_json(&self) -> Result<String, Vec<Fault>> {
-        let faults: Vec<Fault> = members(&self.resources, "services").filter_map(ssh_path).collect();
-        if !faults.is_empty() {
-            return Err(faults);
-        }
+    pub fn to_json(&self) -> String {
         let mut all = Object::new();
         all.insert("name".into(), self.name.as_str().into());
         for (key, tree) in &self.resources {
@@ -36,7 +34,7 @@ impl Model {
         let services = all.get_mut("services").and_then(Json::as_object_mut).into_iter().flat_map(Object::values_mut);
         services.for_each(number_modes);
         let text = serde_json::to_string_pretty(&Json::Object(all)).unwrap_or_default();
-        Ok(text.replace('$', "$$"))
+        text.replace('$', "$$")
     }
 }
 

@@ -45,7 +45,7 @@ impl Checker<'_> {
             Value::Text(text) => self.text(schema, tree.at, text),
             Value::Int(number) => self.number(schema, tree.at, *number as f64),
             Value::Float(number) => self.number(schema, tree.at, *number),
-            Value::Null | Value::Bool(_) => {}
+            Value::Null | Value::Bool(_) | Value::Date(_) => {}
         }
     }
 
@@ -163,7 +163,7 @@ fn has_type(tree: &Tree, name: &str) -> bool {
         Value::Bool(_) => name == "boolean",
         Value::Int(_) => name == "integer" || name == "number",
         Value::Float(number) => name == "number" || name == "integer" && number.fract() == 0.0,
-        Value::Text(_) => name == "string",
+        Value::Text(_) | Value::Date(_) => name == "string",
         Value::List(_) => name == "array",
         Value::Map(_) => name == "object",
     }

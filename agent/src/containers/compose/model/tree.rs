@@ -1,3 +1,4 @@
+use super::date::Date;
 use hostwright_core::yaml::{Node, Place, Value as Written};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ pub enum Value {
     Int(i64),
     Float(f64),
     Text(String),
+    Date(Date),
     List(Vec<Tree>),
     Map(Map),
 }
@@ -136,9 +138,15 @@ impl Tree {
             Value::Bool(_) => "a boolean",
             Value::Int(_) | Value::Float(_) => "a number",
             Value::Text(_) => "a string",
+            Value::Date(_) => "a date, which quotes make a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
+    }
+
+    /// The same in a list, where Compose takes no dates.
+    pub fn printed_item(&self) -> Option<String> {
+        self.printed().filter(|_| !matches!(self.value, Value::Date(_)))
     }
 
     /// A scalar as Go prints it, which is how Compose makes texts of numbers; lists and mappings have no such form.
@@ -149,6 +157,7 @@ impl Tree {
             Value::Int(number) => Some(number.to_string()),
             Value::Float(number) => Some(print_float(*number)),
             Value::Text(text) => Some(text.clone()),
+            Value::Date(date) => Some(date.printed()),
             Value::List(_) | Value::Map(_) => None,
         }
     }
@@ -164,6 +173,7 @@ impl From<&Tree> for serde_json::Value {
             Value::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => (*number as i64).into(),
             Value::Float(number) => (*number).into(),
             Value::Text(text) => text.as_str().into(),
+            Value::Date(date) => date.json().into(),
             Value::List(items) => items.iter().map(Self::from).collect(),
             Value::Map(map) => Self::Object(map.iter().map(|(key, tree)| (key.clone(), tree.into())).collect()),
         }
@@ -185,7 +195,8 @@ fn resolve(text: &str) -> Value {
         return Value::Text(text.to_owned());
     }
     let digits = text.replace('_', "");
-    integer(&digits).or_else(|| float(&digits)).unwrap_or_else(|| Value::Text(text.to_owned()))
+    let number = integer(&digits).or_else(|| float(&digits));
+    number.or_else(|| Date::parse(text).map(Value::Date)).unwrap_or_else(|| Value::Text(text.to_owned()))
 }
 
 fn integer(text: &str) -> Option<Value> {
