@@ -26,6 +26,10 @@ pub mod exposition;
 pub mod front;
 /// A blocking HTTP client over TCP and Unix sockets.
 pub mod http;
+/// An agent with one service and what its configuration says of images.
+pub mod image_host;
+/// An agent with one job, and what became of its runs.
+pub mod job_host;
 /// An application that writes numbered lines, the agent that follows them, and what arrived.
 pub mod log_host;
 /// A cloud's metadata service.

@@ -225,6 +225,37 @@ fn expensive_documents_are_refused_with_their_place_quickly_and_in_little_memory
     Ok(())
 }
 
+#[test]
+fn what_is_no_file_is_neither_waited_for_nor_read_without_an_end() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU)?;
+    fs::File::create(folder.path().join("huge"))?.set_len(10 << 30)?;
+    for (path, why) in [
+        ("pipe", "it is a pipe, and only files are read"),
+        ("/dev/zero", "it is no regular file"),
+        (".", "it is a folder"),
+        ("huge", "MiB"),
+    ] {
+        for text in [
+            format!("include: [{path}]\n"),
+            format!("services: {{a: {{image: x, env_file: {path}}}}}\n"),
+            format!("services: {{a: {{image: x, label_file: {path}}}}}\n"),
+            format!("services: {{a: {{extends: {{file: {path}, service: b}}}}}}\n"),
+        ] {
+            fs::write(folder.path().join("compose.yaml"), &text)?;
+            // The deadline is the tool's own: without one a pipe would be waited for.
+            let mut command = Command::new("timeout");
+            command.arg("10").arg(binary("hostwright-agent")?).args(["compose", "config", "compose.yaml"]);
+            let output = command.current_dir(folder.path()).output()?;
+            let error = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.code() == Some(2) && error.contains(why), "{text}: {} {error}", output.status);
+            ensure!(error.contains("compose.yaml:1:"), "{text}: {error}");
+        }
+    }
+    ensure!(largest_child()? < 100 << 10, "{} KiB", largest_child()?);
+    Ok(())
+}
+
 /// CPU time, because others may have the machine meanwhile.
 fn cpu_of_children() -> Result<Duration> {
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)?;

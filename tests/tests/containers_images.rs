@@ -4,98 +4,17 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hostwright_tests::container_host::LIMIT;
 use hostwright_tests::cosign::{Authority, ISSUER, SUBJECT, Signer};
-use hostwright_tests::engines::docker::{Project, unique};
+use hostwright_tests::engines::docker::unique;
 use hostwright_tests::engines::{Docker, Registry};
-use hostwright_tests::process::{AgentProcess, binary};
+use hostwright_tests::image_host::{ImageHost, as_run, image};
 use hostwright_tests::wait::eventually;
-use serde_json::{Value, json};
-use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// An agent whose one service runs `IMAGE`, and what its configuration says of images.
-struct Host<'d> {
-    agent: AgentProcess,
-    docker: &'d Docker,
-    folder: TempDir,
-    project: Project<'d>,
-}
-
-impl<'d> Host<'d> {
-    fn start(docker: &'d Docker, image: &str, more: &str) -> Result<Self> {
-        Self::start_with(docker, image, more, "")
-    }
-
-    /// `images` and `buckets` are sections of the configuration.
-    fn start_with(docker: &'d Docker, image: &str, images: &str, buckets: &str) -> Result<Self> {
-        let (project, folder) = (docker.project("images"), tempfile::tempdir()?);
-        let compose = folder.path().join("compose.yaml");
-        let service = "command: [sleep, '1000'], stop_signal: SIGKILL";
-        fs::write(&compose, format!("services:\n  app: {{image: '{image}', {service}}}\n"))?;
-        let config = format!(
-            "{buckets}\ncontainers:\n  compose: {}\n  project: {}\n  engine: {}\n  reconcile: 1s\n  images: {images}\n",
-            compose.display(),
-            project.name(),
-            docker.socket().display()
-        );
-        let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", folder.path().display());
-        let env = [("PATH", path.as_str()), ("REGISTRY_PASSWORD", "hunter2")];
-        Ok(Self { agent: AgentProcess::start_with_env(&config, &env)?, docker, folder, project })
-    }
-
-    fn running_image(&self) -> Result<String> {
-        let container = self.docker.inspect(&format!("{}-app-1", self.project.name()))?;
-        ensure!(container["State"]["Running"] == true, "it does not run");
-        Ok(container["Image"].as_str().context("no image")?.to_owned())
-    }
-
-    fn wait_runs(&self, image: &str) -> Result<()> {
-        let what = format!("{image} runs");
-        eventually(&what, LIMIT, || {
-            let running = self.running_image()?;
-            if running == image { Ok(()) } else { bail!("{running} runs; the status is {}", self.agent.status()?) }
-        })
-    }
-
-    fn wait_why(&self, words: &str) -> Result<String> {
-        let why = |status: &Value| status["duties"]["containers"]["why"].as_str().unwrap_or_default().to_owned();
-        let status = self.agent.wait_status(words, LIMIT, |status| why(status).contains(words))?;
-        Ok(why(&status))
-    }
-
-    fn pin(&self, image: &str) -> Result<Value> {
-        Ok(self.agent.status()?["duties"]["containers"]["details"]["images"]["pins"][image].clone())
-    }
-
-    fn deploy(&self) -> Result<String> {
-        let mut command = Command::new(binary("hostwright-agent")?);
-        let output = command.args(["containers", "deploy", "--socket"]).arg(self.agent.socket()).output()?;
-        Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
-    }
-}
-
-/// An image of its own kind; its id.
-fn image(docker: &Docker, name: &str, content: &str) -> Result<String> {
-    let tree = tempfile::tempdir()?;
-    fs::create_dir(tree.path().join("bin"))?;
-    fs::copy("/bin/busybox", tree.path().join("bin/busybox"))?;
-    std::os::unix::fs::symlink("busybox", tree.path().join("bin/sleep"))?;
-    fs::write(tree.path().join("content"), content)?;
-    docker.image_from_tree(name, tree.path(), &[])?;
-    docker.docker(&["inspect", "--format", "{{.Id}}", name])
-}
-
-/// Another name of the same registry: the engine that runs images is the one that pushes them, and what it pushes is not
-/// what the agent is to find.
-fn as_run(name: &str) -> String {
-    name.replace("127.0.0.1", "localhost")
-}
+use serde_json::json;
 
 #[test]
 fn a_name_stands_for_one_digest_until_it_is_deployed_again() -> Result<()> {
@@ -103,7 +22,7 @@ fn a_name_stands_for_one_digest_until_it_is_deployed_again() -> Result<()> {
     let (one, two) = (unique("hostwright-one"), unique("hostwright-two"));
     let (first, second) = (image(&docker, &one, "1")?, image(&docker, &two, "2")?);
     let name = as_run(&registry.push(&docker, &one, "team/app:1")?);
-    let mut host = Host::start(&docker, &name, "{}")?;
+    let mut host = ImageHost::start(&docker, &name, "{}")?;
     host.wait_runs(&first)?;
     assert_eq!(host.pin(&name)?["digest"], registry.digest("team/app:1")?.as_str());
 
@@ -133,7 +52,7 @@ fn an_unreachable_registry_leaves_what_is_here_and_says_so() -> Result<()> {
     let one = unique("hostwright-one");
     let first = image(&docker, &one, "1")?;
     let name = registry.push(&docker, &one, "team/app:1")?;
-    let host = Host::start(&docker, &name, "{}")?;
+    let host = ImageHost::start(&docker, &name, "{}")?;
     host.wait_runs(&first)?;
     drop(registry);
     host.deploy()?;
@@ -153,15 +72,15 @@ fn a_login_comes_from_the_configuration_or_from_docker_s_own_file_and_its_helper
     let address = registry.host();
     let remove = || docker.docker(&["rmi", "--force", &name]);
 
-    let nobody = Host::start(&docker, &name, "{docker_config: /nowhere}")?;
+    let nobody = ImageHost::start(&docker, &name, "{docker_config: /nowhere}")?;
     nobody.wait_why("give a login under images.registries, or by docker login as root")?;
     drop(nobody);
     let wrong = format!("{{registries: [{{host: '{address}', username: bot, password: {{env: PATH}}}}]}}");
-    let why = Host::start(&docker, &name, &wrong)?.wait_why("see that the login is right")?;
+    let why = ImageHost::start(&docker, &name, &wrong)?.wait_why("see that the login is right")?;
     ensure!(!why.contains("hunter2"), "{why}");
 
     let right = format!("{{registries: [{{host: '{address}', username: bot, password: {{env: REGISTRY_PASSWORD}}}}]}}");
-    let host = Host::start(&docker, &name, &right)?;
+    let host = ImageHost::start(&docker, &name, &right)?;
     host.wait_runs(&first)?;
     ensure!(!host.agent.status()?.to_string().contains("hunter2"));
     drop(host);
@@ -176,7 +95,7 @@ fn a_login_comes_from_the_configuration_or_from_docker_s_own_file_and_its_helper
         json!({"credsStore": "test"}),
     ] {
         fs::write(&file, config.to_string())?;
-        let host = Host::start(&docker, &name, &format!("{{docker_config: {}}}", file.display()))?;
+        let host = ImageHost::start(&docker, &name, &format!("{{docker_config: {}}}", file.display()))?;
         helper(host.folder.path())?;
         host.wait_runs(&first).with_context(|| config.to_string())?;
         drop(host);
@@ -206,10 +125,10 @@ fn the_newest_image_of_the_branch_is_taken_else_that_of_the_fallback_branch() ->
     }
     let rule = "{tags: [{images: ['*/prism/*'], branch: feature/login, fallback: develop}]}";
     let name = format!("{}/prism/connector", registry.host());
-    let host = Host::start(&docker, &name, rule)?;
+    let host = ImageHost::start(&docker, &name, rule)?;
     host.wait_runs(&ids[2])?;
     assert_eq!(host.pin(&name)?["tag"], "feature-login-3-aaaaaac");
-    let host = Host::start(&docker, &format!("{}/prism/node", registry.host()), rule)?;
+    let host = ImageHost::start(&docker, &format!("{}/prism/node", registry.host()), rule)?;
     host.wait_runs(&ids[1])
 }
 
@@ -228,7 +147,7 @@ fn an_image_comes_from_the_bucket_where_the_registry_has_none() -> Result<()> {
     docker.docker(&["rmi", "--force", &name, &local])?;
     ensure!(Command::new("zstd").args(["--quiet", "--rm"]).arg(&archive).status()?.success(), "zstd");
     let buckets = format!("buckets: {{infra: 'file://{}'}}", bucket.path().display());
-    let host = Host::start_with(&docker, &name, "{bucket: {bucket: infra}}", &buckets)?;
+    let host = ImageHost::start_with(&docker, &name, "{bucket: {bucket: infra}}", &buckets)?;
     host.wait_runs(&first)?;
     let source = host.pin(&name)?["source"].as_str().unwrap_or_default().to_owned();
     ensure!(source.contains("1.4.tar.zst of the bucket infra"), "{source}");
@@ -247,7 +166,7 @@ fn unused_images_that_the_agent_brought_are_removed_and_others_stay() -> Result<
     }
     let stranger = unique("hostwright-stranger");
     image(&docker, &stranger, &stranger)?;
-    let host = Host::start(&docker, &names[0], "{clean_up: {after: 1s, every: 1s}}")?;
+    let host = ImageHost::start(&docker, &names[0], "{clean_up: {after: 1s, every: 1s}}")?;
     for name in &names {
         let text = fs::read_to_string(host.folder.path().join("compose.yaml"))?;
         let line = text.lines().find(|line| line.contains("app:")).context("a line")?;
@@ -286,7 +205,7 @@ fn images_run_only_with_a_good_signature_and_the_old_one_goes_on() -> Result<()>
     let (first, digest) = push("1")?;
     let name = as_run(&format!("{}/team/app:1", registry.host()));
     let signatures = format!("{{signatures: [{{images: ['*'], keys: [{}]}}]}}", signer.public());
-    let host = Host::start(&docker, &name, &signatures)?;
+    let host = ImageHost::start(&docker, &name, &signatures)?;
     host.wait_why("it is not signed, and must be with one of the keys")?;
     stranger.by_tag(&registry, "team/app", &digest, &digest)?;
     host.wait_why("no key fits its signature")?;
@@ -324,7 +243,7 @@ fn images_run_that_the_identity_has_signed_without_a_key_in_both_forms() -> Resu
         authority.path("authorities.pem"),
         authority.path("log.pub")
     );
-    let host = Host::start(&docker, &name, &format!("{{signatures: [{{images: ['*'], identity: {identity}}}]}}"))?;
+    let host = ImageHost::start(&docker, &name, &format!("{{signatures: [{{images: ['*'], identity: {identity}}}]}}"))?;
     host.wait_why(&format!("it is not signed, and must be with {SUBJECT} by {ISSUER}"))?;
     Signer::make()?.by_tag(&registry, "team/app", &digest, &digest)?;
     host.wait_why("it was made with a key and not by an identity")?;

@@ -1,84 +1,19 @@
 //! Jobs on a real engine: by order, on a schedule, for a file; retries, timeouts, outputs, kills of the agent.
 
 use std::fs;
-use std::process::{Command, Output};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use hostwright_tests::container_host::LIMIT;
 use hostwright_tests::engines::Docker;
-use hostwright_tests::engines::docker::{Project, unique};
-use hostwright_tests::process::{AgentProcess, binary};
+use hostwright_tests::job_host::JobHost;
 use hostwright_tests::wait::eventually;
 use serde_json::Value;
-use tempfile::TempDir;
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// An agent whose Compose file has the one service `job`.
-struct Host<'d> {
-    agent: AgentProcess,
-    docker: &'d Docker,
-    folder: TempDir,
-    project: Project<'d>,
-}
-
-impl<'d> Host<'d> {
-    /// `job` are the settings of the job; its service runs `script` in a shell and sees the folder `in` as `/in`.
-    fn start(docker: &'d Docker, job: &str, script: &str) -> Result<Self> {
-        let (project, image, folder) = (docker.project("jobs"), unique("hostwright-busybox"), tempfile::tempdir()?);
-        docker.busybox_image(&image)?;
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        fs::create_dir(path("in"))?;
-        let compose = format!(
-            "services:\n  job:\n    image: {image}\n    stop_signal: SIGKILL\n    volumes: ['{}:/in:ro']\n    \
-             command: [sh, -c, {}]\n",
-            path("in"),
-            serde_json::to_string(&script.replace('$', "$$"))?
-        );
-        fs::write(path("compose.yaml"), compose)?;
-        let config = format!(
-            "host: {{labels: {{owner: dse, project: infra, environment: qa}}}}\ncontainers:\n  compose: {}\n  project: \
-             {}\n  engine: {}\n  reconcile: 5s\n  jobs:\n    outputs: {}\n    \
-             name: '{{owner}}-{{project}}-{{environment}}-{{service}}'\n    services: {{job: {job}}}\n",
-            path("compose.yaml"),
-            project.name(),
-            docker.socket().display(),
-            path("outputs")
-        );
-        let mut host = Self { agent: AgentProcess::start(&config)?, docker, folder, project };
-        host.agent.wait_ready(LIMIT)?;
-        Ok(host)
-    }
-
-    fn jobs(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = Command::new(binary("hostwright-agent")?);
-        Ok(command.arg("jobs").arg("--socket").arg(self.agent.socket()).args(arguments).output()?)
-    }
-
-    fn runs(&self) -> Result<Vec<Value>> {
-        let status = self.agent.status()?;
-        let runs = &status["duties"]["containers"]["details"]["jobs"]["runs"];
-        Ok(runs.as_array().cloned().unwrap_or_default())
-    }
-
-    /// Waits until a run is in this state.
-    fn wait(&self, state: &str) -> Result<Value> {
-        eventually(&format!("a run has {state}"), LIMIT, || {
-            let runs = self.runs()?;
-            runs.iter().find(|run| run["state"] == state).cloned().with_context(|| format!("the runs are {runs:?}"))
-        })
-    }
-
-    fn containers(&self) -> Result<usize> {
-        Ok(self.project.containers()?.len())
-    }
-}
 
 #[test]
 fn a_job_runs_when_it_is_ordered_with_its_own_words_and_hands_its_outputs_on() -> Result<()> {
     let docker = Docker::start()?;
     let script = "echo \"$GREETING $HOSTWRIGHT_JOB_ID\"; echo product > /out/a.txt";
-    let host = Host::start(&docker, "{outputs: /out}", script)?;
+    let host = JobHost::start(&docker, "{outputs: /out}", script)?;
     assert_eq!(host.containers()?, 0, "a job does not run because it is in the file");
     let output = host.jobs(&["run", "job", "--wait", "--env", "GREETING=hello"])?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -106,7 +41,7 @@ fn a_job_runs_when_it_is_ordered_with_its_own_words_and_hands_its_outputs_on() -
 #[test]
 fn a_job_that_fails_is_tried_again_and_one_that_hangs_is_stopped() -> Result<()> {
     let docker = Docker::start()?;
-    let host = Host::start(&docker, "{retries: 1, backoff: 1s, timeout: 2s}", "echo attempt; sleep 1000")?;
+    let host = JobHost::start(&docker, "{retries: 1, backoff: 1s, timeout: 2s}", "echo attempt; sleep 1000")?;
     host.jobs(&["run", "job"])?;
     let run = host.wait("failed")?;
     assert_eq!(run["attempt"], 2);
@@ -125,7 +60,7 @@ fn each_file_that_appears_has_one_run_whatever_happens_to_the_agent() -> Result<
     // The folder is only known afterwards: it is the same for all.
     let folder = tempfile::tempdir()?;
     let job = job.replace("IN", &folder.path().display().to_string());
-    let mut host = Host::start(&docker, &job, "echo $HOSTWRIGHT_JOB_FILE > /out/name; sleep 4")?;
+    let mut host = JobHost::start(&docker, &job, "echo $HOSTWRIGHT_JOB_FILE > /out/name; sleep 4")?;
     for name in ["a.csv", "b.csv", "c.csv", "d.txt"] {
         fs::write(folder.path().join(name), name)?;
     }
@@ -155,7 +90,7 @@ fn each_file_that_appears_has_one_run_whatever_happens_to_the_agent() -> Result<
 #[test]
 fn a_schedule_starts_runs_by_itself_once_for_each_time() -> Result<()> {
     let docker = Docker::start()?;
-    let host = Host::start(&docker, "{schedule: '*/2 * * * * *', time_zone: UTC, concurrency: 3}", "true")?;
+    let host = JobHost::start(&docker, "{schedule: '*/2 * * * * *', time_zone: UTC, concurrency: 3}", "true")?;
     let runs = eventually("three times have come", LIMIT, || {
         let runs = host.runs()?;
         let ended = runs.iter().filter(|run| run["state"] == "succeeded").count();

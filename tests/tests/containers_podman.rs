@@ -1,9 +1,12 @@
 //! The containers duty on Podman's socket.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hostwright_tests::container_host::{Host, LIMIT, Prober};
-use hostwright_tests::engines::{Docker, Podman};
+use hostwright_tests::engines::docker::unique;
+use hostwright_tests::engines::{Docker, Podman, Registry};
 use hostwright_tests::http;
+use hostwright_tests::image_host::{ImageHost, image};
+use hostwright_tests::job_host::JobHost;
 use hostwright_tests::port::Port;
 use hostwright_tests::wait::eventually;
 
@@ -93,5 +96,64 @@ fn ports_updates_and_the_way_back_are_the_same_on_podman() -> Result<()> {
     ensure!(greets("one"));
     let probes = prober.finish()?;
     ensure!(probes.failures.is_empty(), "{} failed: {:?}", probes.failures.len(), probes.failures.first());
+    Ok(())
+}
+
+#[test]
+fn a_job_runs_on_podman_too_and_hands_its_outputs_on() -> Result<()> {
+    let podman = Podman::start()?;
+    let docker = Docker::at(&podman.socket());
+    let host =
+        JobHost::start(&docker, "{outputs: /out, retries: 1, backoff: 1s}", "echo $WORD; echo $WORD > /out/a.txt")?;
+    let output = host.jobs(&["run", "job", "--wait", "--env", "WORD=product"])?;
+    ensure!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), podman.log());
+    let id = String::from_utf8(output.stdout)?.trim().to_owned();
+    let folder = host.folder.path().join("outputs/job").join(&id);
+    assert_eq!(std::fs::read_to_string(folder.join("a.txt"))?, "product\n");
+    ensure!(folder.join(".hostwright-job.json").exists());
+    assert_eq!(String::from_utf8(host.jobs(&["logs", &id])?.stdout)?, "product\n");
+
+    let output = host.jobs(&["run", "job", "--wait", "--", "sh", "-c", "exit 3"])?;
+    ensure!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("exit code 3"));
+    assert_eq!(host.wait("failed")?["attempt"], 2);
+    Ok(())
+}
+
+#[test]
+fn an_image_is_pulled_by_its_digest_on_podman_and_removed_when_nobody_uses_it() -> Result<()> {
+    let (engine, registry, podman) = (Docker::start()?, Registry::start()?, Podman::start()?);
+    let docker = Docker::at(&podman.socket());
+    let mut names = Vec::new();
+    for number in ["1", "2", "3", "4"] {
+        let local = unique("hostwright-podman");
+        image(&engine, &local, &local)?;
+        let name = registry.push(&engine, &local, &format!("team/app:{number}"))?;
+        engine.docker(&["rmi", &local])?;
+        names.push(format!("{}@{}", name, registry.digest(&format!("team/app:{number}"))?));
+    }
+    let host = ImageHost::start(&docker, &names[0], "{clean_up: {after: 1s, every: 1s}}")?;
+    let compose = host.folder.path().join("compose.yaml");
+    let mut before = names[0].clone();
+    for name in &names {
+        let text = std::fs::read_to_string(&compose)?;
+        let line =
+            text.replace(&before, name).replace("stop_signal: SIGKILL", "stop_signal: SIGKILL, network_mode: none");
+        std::fs::write(&compose, line.replace(", network_mode: none, network_mode: none", ", network_mode: none"))?;
+        before.clone_from(name);
+        eventually(&format!("{name} runs"), LIMIT, || {
+            let container = docker.inspect(&format!("{}-app-1", host.project.name()))?;
+            let is_it = container["Config"]["Image"].as_str().is_some_and(|image| image.ends_with(name.as_str()));
+            if is_it && container["State"]["Running"] == true {
+                Ok(())
+            } else {
+                bail!("{} runs; the status is {}", container["Config"]["Image"], host.agent.status()?)
+            }
+        })?;
+    }
+    let digest = names[3].rsplit_once('@').context("a digest")?.1;
+    assert_eq!(host.pin(&names[3])?["digest"], digest);
+    let has = |name: &str| docker.docker(&["inspect", name]).is_ok();
+    eventually("the first image is gone", LIMIT, || if has(&names[0]) { bail!("it is there") } else { Ok(()) })?;
+    ensure!(has(&names[3]), "what runs stays");
     Ok(())
 }

@@ -1,14 +1,16 @@
-//! HR-S&I: a job's products reach one bucket, then its folder another one, each with its own credentials.
+//! HR-S&I: a science container runs as a job, its image from a bucket; a job's products reach one bucket, then its folder another one, each with its own credentials.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use hostwright_tests::engines::Swift;
+use hostwright_tests::engines::docker::unique;
 use hostwright_tests::engines::swift::{ACCESS_KEY, OTHER_ACCESS_KEY, OTHER_SECRET_KEY, SECRET_KEY};
+use hostwright_tests::engines::{Docker, Swift};
 use hostwright_tests::port::Port;
-use hostwright_tests::process::AgentProcess;
+use hostwright_tests::process::{AgentProcess, binary};
 use hostwright_tests::scenario::render;
 use hostwright_tests::wait::eventually;
 
@@ -97,4 +99,72 @@ fn products_reach_the_catalogue_s_bucket_and_then_the_job_s_folder_the_internal_
         ensure!(!agent.output().contains(secret) && !agent.status()?.to_string().contains(secret));
     }
     Ok(())
+}
+
+/// What the science container does: a product, its log, and what nobody wants to keep.
+const PROCESS: &str = "set -e
+mkdir -p /work/products/$PRODUCT /work/inputs /work/tmp /work/logs
+for file in FSCOG.tif metadata.xml; do echo $HOSTWRIGHT_JOB_ID >/work/products/$PRODUCT/${PRODUCT}_$file; done
+echo scene >/work/inputs/file
+echo $PRODUCT is done | tee /work/logs/file
+";
+
+#[test]
+fn a_science_container_from_the_bucket_makes_a_product_that_reaches_the_catalogue() -> Result<()> {
+    let (docker, swift) = (Docker::start()?, Swift::start()?);
+    swift.create_bucket("results")?;
+    swift.other_account("PUT", "hrsi")?;
+    let folder = tempfile::tempdir_in("/var/tmp")?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (project, port, image) = (docker.project("hrsi"), Port::reserve()?, unique("fsc_processing"));
+    put_archive(&docker, &swift, &image, &path("archive.tar"))?;
+    // Nobody answers there.
+    let name = format!("127.0.0.1:9/si/{image}:1.4");
+    fs::write(path("compose.yaml"), render("hrsi", "compose.yaml", &[("image", &name)])?)?;
+    let engine = docker.socket().display().to_string();
+    let (compose, outputs) = (path("compose.yaml"), path("jobs"));
+    let values =
+        [("compose", compose.as_str()), ("project", project.name()), ("engine", &engine), ("outputs", &outputs)];
+    // The folder of a service's jobs is what is watched.
+    let jobs = Path::new(&outputs).join("fsc");
+    fs::create_dir_all(&jobs)?;
+    let config =
+        config(&swift.endpoint(), &jobs, &port.number().to_string())? + &render("hrsi", "science.yaml", &values)?;
+    let mut agent = AgentProcess::start_with_env(&config, &KEYS)?;
+    agent.wait_ready(LIMIT)?;
+    let product = format!("PRODUCT={NAME}");
+    let run = ["jobs", "run", "fsc", "--wait", "--env", &product, "--socket"];
+    let output = Command::new(binary("hostwright-agent")?).args(run).arg(agent.socket()).output()?;
+    ensure!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), agent.output());
+    let id = String::from_utf8(output.stdout)?.trim().to_owned();
+    let source = agent.status()?["duties"]["containers"]["details"]["images"]["pins"][&name]["source"].clone();
+    ensure!(source.as_str().is_some_and(|source| source.contains(&format!("docker/images/{image}.tar"))), "{source}");
+    let manifest = format!("jobs/{id}/_manifest.json");
+    eventually("the job's folder is whole", LIMIT, || {
+        swift.object("results", &manifest).is_ok_and(|found| found.is_some())
+    })?;
+    let key = format!("hrsi/CLMS/Pan-European/High_Resolution_Layers/FSC/2017/09/13/{NAME}/{NAME}_FSCOG.tif");
+    assert_eq!(swift.other_account("GET", &key)?.text().trim(), id);
+    let log = swift.object("results", &format!("jobs/{id}/logs/file"))?.context("no log")?;
+    assert_eq!(String::from_utf8(log)?, format!("{NAME} is done\n"));
+    let unwanted = swift.keys("results")?.into_iter().find(|key| key.contains("/inputs/") || key.contains("/tmp/"));
+    ensure!(unwanted.is_none(), "{unwanted:?}");
+    docker.docker(&["rmi", "--force", &name])?;
+    Ok(())
+}
+
+/// Puts the science image into the bucket, and takes it away from the engine.
+fn put_archive(docker: &Docker, swift: &Swift, image: &str, file: &str) -> Result<()> {
+    let tree = tempfile::tempdir()?;
+    fs::create_dir(tree.path().join("bin"))?;
+    fs::copy("/bin/busybox", tree.path().join("bin/busybox"))?;
+    for tool in ["sh", "mkdir", "tee"] {
+        std::os::unix::fs::symlink("busybox", tree.path().join("bin").join(tool))?;
+    }
+    fs::write(tree.path().join("process.sh"), PROCESS)?;
+    let tagged = format!("127.0.0.1:9/si/{image}:1.4");
+    docker.image_from_tree(&tagged, tree.path(), &[])?;
+    docker.docker(&["save", "--output", file, &tagged])?;
+    docker.docker(&["rmi", "--force", &tagged])?;
+    swift.put_object("results", &format!("docker/images/{image}.tar"), &fs::read(file)?)
 }

@@ -29,7 +29,13 @@ impl Podman {
             at("containers.conf"),
             "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n",
         )?;
+        // As Docker does: registries on the host itself are asked without TLS.
+        std::fs::write(
+            at("registries.conf"),
+            "[[registry]]\nprefix = \"127.0.0.1\"\nlocation = \"127.0.0.1\"\ninsecure = true\n",
+        )?;
         let mut command = Command::new("podman");
+        command.env("CONTAINERS_REGISTRIES_CONF", at("registries.conf"));
         command.env("CONTAINERS_CONF", at("containers.conf"));
         command.env("PATH", search_path()).arg("--root").arg(at("root")).arg("--runroot").arg(at("run"));
         // Networks of its own too: they are files.
