@@ -129,7 +129,8 @@ fn an_image_is_pulled_by_its_digest_on_podman_and_removed_when_nobody_uses_it() 
         image(&engine, &local, &local)?;
         let name = registry.push(&engine, &local, &format!("team/app:{number}"))?;
         engine.docker(&["rmi", &local])?;
-        names.push(format!("{}@{}", name, registry.digest(&format!("team/app:{number}"))?));
+        let digest = registry.digest(&format!("team/app:{number}"))?;
+        names.push(format!("{}@{digest}", name.trim_end_matches(&format!(":{number}"))));
     }
     let host = ImageHost::start(&docker, &names[0], "{clean_up: {after: 1s, every: 1s}}")?;
     let compose = host.folder.path().join("compose.yaml");
@@ -142,7 +143,7 @@ fn an_image_is_pulled_by_its_digest_on_podman_and_removed_when_nobody_uses_it() 
         before.clone_from(name);
         eventually(&format!("{name} runs"), LIMIT, || {
             let container = docker.inspect(&format!("{}-app-1", host.project.name()))?;
-            let is_it = container["Config"]["Image"].as_str().is_some_and(|image| image.ends_with(name.as_str()));
+            let is_it = container["Config"]["Image"].as_str().is_some_and(|image| image == name);
             if is_it && container["State"]["Running"] == true {
                 Ok(())
             } else {
