@@ -154,7 +154,11 @@ fn an_image_is_pulled_by_its_digest_on_podman_and_removed_when_nobody_uses_it() 
     let digest = names[3].rsplit_once('@').context("a digest")?.1;
     assert_eq!(host.pin(&names[3])?["digest"], digest);
     let has = |name: &str| docker.docker(&["inspect", name]).is_ok();
-    eventually("the first image is gone", LIMIT, || if has(&names[0]) { bail!("it is there") } else { Ok(()) })?;
+    // One of the others may have run long enough to be gone back to.
+    eventually("images that nobody goes back to are gone", LIMIT, || {
+        let left = names[..3].iter().filter(|name| has(name)).count();
+        if left <= 1 { Ok(()) } else { bail!("{left} of 3 are there: {}", host.agent.output()) }
+    })?;
     ensure!(has(&names[3]), "what runs stays");
     Ok(())
 }
