@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,10 +37,13 @@ pub struct OtlpCollector {
     pub server: HttpServer,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
     folder: TempDir,
+    python: PathBuf,
 }
 
 impl OtlpCollector {
     pub fn start() -> Result<Self> {
+        // To install the package takes longer than a test waits for what it decodes.
+        let python = python()?;
         let bodies = Arc::new(Mutex::new(Vec::new()));
         let shared = bodies.clone();
         let server = HttpServer::start(move |request| {
@@ -51,7 +55,7 @@ impl OtlpCollector {
             let headers = vec![("Content-Type".to_owned(), "application/x-protobuf".to_owned())];
             Reply { status: 200, headers, body: Vec::new() }
         })?;
-        Ok(Self { server, bodies, folder: tempfile::tempdir()? })
+        Ok(Self { server, bodies, folder: tempfile::tempdir()?, python })
     }
 
     pub fn requests(&self) -> usize {
@@ -66,7 +70,7 @@ impl OtlpCollector {
             out.write_all(&u32::try_from(body.len())?.to_be_bytes())?;
             out.write_all(body)?;
         }
-        let output = Command::new(python()?).arg("-c").arg(DECODE).arg(&file).output()?;
+        let output = Command::new(&self.python).arg("-c").arg(DECODE).arg(&file).output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout)?;
         text.lines().map(|line| serde_json::from_str(line).context("no JSON")).collect()
