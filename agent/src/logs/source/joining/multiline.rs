@@ -28,6 +28,8 @@ impl Multiline {
         let done = physical(piece, inside_cut_line, |raw, at| {
             let line = Line::new(raw, piece.offset + at as u64, piece.limit);
             let end = at + raw.len();
+            // A hole of NULs before it is no part of an event.
+            let at = usize::try_from(line.offset - piece.offset).unwrap_or(at);
             let begins = line.cut || self.regex.is_match(line.bytes) == self.is_start;
             match &mut open {
                 Some(place) if !begins && end - place.start <= piece.limit => place.end = end,
