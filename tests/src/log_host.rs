@@ -160,6 +160,12 @@ impl Arrived {
         self.0.len() - self.0.iter().collect::<BTreeSet<_>>().len()
     }
 
+    /// The first line that came again.
+    fn first_duplicate(&self) -> Option<usize> {
+        let mut seen = BTreeSet::new();
+        self.0.iter().copied().find(|number| !seen.insert(*number))
+    }
+
     /// Whether the first arrivals of the lines are in the order in which they were written.
     pub fn in_order(&self) -> bool {
         self.misplaced().is_none()
@@ -176,7 +182,7 @@ impl Arrived {
 }
 
 pub fn exactly_once_in_order(arrived: &Arrived) -> Result<()> {
-    ensure!(arrived.duplicates() == 0, "{} duplicates", arrived.duplicates());
+    ensure!(arrived.duplicates() == 0, "{} duplicates, first {:?}", arrived.duplicates(), arrived.first_duplicate());
     ensure!(arrived.in_order(), "not in order: {:?} came too early", arrived.misplaced());
     Ok(())
 }

@@ -14,7 +14,7 @@ pub use position::Position;
 
 use super::source::cursor::Cursor;
 use super::source::followed::{FollowedFile, Opened};
-use super::source::identity::Point;
+use super::source::identity::{Point, TELLING};
 use super::source::ledger::Ledger;
 use entries::{At, Entry, replay};
 use hostwright_core::journal::Journal;
@@ -30,8 +30,6 @@ use unclaimed::Unclaimed;
 const LATEST: Duration = Duration::from_secs(1);
 /// How long the position in a file that is not found is kept: its file system may come back.
 pub const MISSING_SECONDS: i64 = 7 * 86_400;
-/// A shorter beginning says too little to take a file for a copy of another.
-const TELLING: usize = 64;
 
 type Storing = JoinHandle<(Journal, Result<(), StateError>)>;
 
@@ -60,6 +58,8 @@ struct Stored {
     head_length: usize,
     offset: u64,
     ledger: Ledger,
+    /// The file is in no followed folder any more.
+    is_gone: bool,
 }
 
 impl Positions {
@@ -229,7 +229,7 @@ impl Positions {
                 continue;
             }
             self.stored.insert(cursor.file.sequence, now);
-            let same = |b: Stored| (b.content, b.head_length) == (now.content, now.head_length);
+            let same = |b: Stored| (b.content, b.head_length, b.is_gone) == (now.content, now.head_length, now.is_gone);
             entries.push(match before {
                 Some(before) if same(before) => Entry::At(now.name, At::of(cursor)).record(),
                 _ => Entry::File(now.name, Position::of(cursor)).record(),
@@ -278,8 +278,14 @@ impl Stored {
             head_length: cursor.head.length(),
             offset: cursor.acknowledged.offset,
             ledger: cursor.ledger,
+            is_gone: is_gone(cursor),
         }
     }
+}
+
+/// Whether a file was deleted, or moved away, and read.
+fn is_gone(cursor: &Cursor) -> bool {
+    cursor.file.path().is_none() && cursor.file.is_done()
 }
 
 #[cfg(test)]

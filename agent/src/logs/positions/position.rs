@@ -1,6 +1,7 @@
 use crate::logs::source::cursor::{Cursor, Replaced};
 use crate::logs::source::identity::{self, Content, Digest, Point};
 use crate::logs::source::ledger::Ledger;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Up to where one output has acknowledged one file.
@@ -43,7 +44,7 @@ impl Position {
             point: cursor.acknowledged,
             ledger: cursor.ledger,
             modified: file.modified(),
-            missing_since: None,
+            missing_since: super::is_gone(cursor).then(|| Timestamp::now().as_second()),
         }
     }
 
@@ -56,6 +57,11 @@ impl Position {
     /// device's number may change with a reboot.)
     pub fn may_be(&self, source: &str, inode: u64, born: Option<i64>) -> bool {
         self.inode == inode && self.source == source && self.born.is_none_or(|known| born.is_none_or(|b| b == known))
+    }
+
+    /// Whether its file was there until the agent ended.
+    pub fn was_there(&self) -> bool {
+        self.missing_since.is_none()
     }
 
     /// Whether an open file has the content that this position is about.

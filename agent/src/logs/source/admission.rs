@@ -2,7 +2,7 @@ use super::compressed::Compressed;
 use super::family::{family, is_compressed, plain_name};
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
-use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW};
+use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW, modified};
 use super::known::{Earlier, Identified};
 use super::search::Search;
 use super::wide::Order;
@@ -25,6 +25,8 @@ const LAST_LINE: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Candidate {
     pub path: Arc<Path>,
+    /// The same, unless its folder is an archive: then where it would be if it had stayed with its log.
+    pub home: Arc<Path>,
     pub folder: Arc<Path>,
     pub name: OsString,
     /// As the folder lists it.
@@ -52,7 +54,7 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
         Ok(None) => return Verdict::Later,
         Err(error) => return Verdict::Failed(error),
     };
-    let base = family_path(&candidate.path);
+    let base = family_path(&candidate.home);
     let origin = match judge(candidate, &opened, following, search) {
         Judgement::Known(path) => candidate.shared(&path),
         Judgement::Generation => candidate.shared(&base),
@@ -60,7 +62,7 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
         Judgement::Later => return Verdict::Later,
         Judgement::Never => return Verdict::Never,
     };
-    let family = family_path(&origin);
+    let family = family_path(if *origin == *candidate.path { &candidate.home } else { &origin });
     let family = if *family == *origin { origin.clone() } else { candidate.shared(&family) };
     let start = search
         .from_end
@@ -91,7 +93,7 @@ enum Judgement {
 
 fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: &Search) -> Judgement {
     let source = &following.source;
-    let base = family_path(&candidate.path);
+    let base = family_path(&candidate.home);
     let identified =
         Identified { inode: candidate.attributes.key.inode, born: candidate.attributes.born, content: opened };
     if let Some(known) = search.known.recognise(source, &identified) {
@@ -104,22 +106,28 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     if is_compressed(&candidate.name.to_string_lossy()) {
         return Judgement::Later;
     }
-    if *base != *candidate.path
+    if *base != *candidate.home
         && let Some(original) = following.at(&base)
         && is_copy_of(original, opened, candidate.attributes.size)
     {
         return Judgement::Later;
     }
     if candidate.wanted {
-        return Judgement::Wanted;
+        return wanted(candidate, &base);
     }
     let modified = candidate.attributes.modified;
     let is_missed = if search.is_first {
         search.known.copied(source, &base, opened).next().is_some() || is_missed(candidate, &base, following, search)
     } else {
-        *base != *candidate.path && modified >= search.started - TICK && is_remembered(modified)
+        *base != *candidate.home && modified >= search.started - TICK && is_remembered(modified)
     };
     if is_missed { Judgement::Generation } else { Judgement::Never }
+}
+
+/// A name that is asked for may be that of a generation, which has another one at the next rotation.
+fn wanted(candidate: &Candidate, base: &Path) -> Judgement {
+    let is_log = *base != *candidate.home && base.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    if is_log { Judgement::Generation } else { Judgement::Wanted }
 }
 
 /// A compressed generation is of use where its plain file was not read to its end, or never seen.
@@ -129,16 +137,17 @@ fn judge_compressed(
     following: &Following,
     search: &Search,
 ) -> Judgement {
-    let plain = candidate.path.with_file_name(plain_name(&candidate.name.to_string_lossy()));
-    if plain != *candidate.path && plain.exists() {
+    let name = candidate.name.to_string_lossy();
+    if plain_name(&name) != name && candidate.path.with_file_name(plain_name(&name)).exists() {
         return Judgement::Later;
     }
     if !search.is_first {
         return judge_new_compressed(candidate, (opened, compressed), following);
     }
-    let base = family_path(&candidate.path);
+    let base = family_path(&candidate.home);
     let Ok(content) = compressed.in_order() else { return Judgement::Later };
     let source = &following.source;
+    let plain = candidate.home.with_file_name(plain_name(&name));
     // A log with a date in the name under which it was written is its own base.
     let own = search.known.at(source, &plain).filter(|_| *plain != *base);
     let mut own: Vec<_> = own.filter(|known| known.position.begins(&content)).collect();
@@ -156,7 +165,8 @@ fn judge_compressed(
     let second = |modified: i64| modified.div_euclid(1_000_000_000);
     let is_read = |known: &Position| compressed.may_end_at(known.point.offset);
     // Without decompressing all of it: the programs that compress keep the time.
-    let is_certain = |known: &Position| second(known.modified) == second(candidate.attributes.modified);
+    let now = compressed.metadata().map_or(candidate.attributes.modified, |metadata| modified(&metadata));
+    let is_certain = |known: &Position| second(known.modified) == second(now);
     let read_by = |of: &dyn Fn(&Position) -> bool| -> BTreeSet<&str> {
         known.iter().filter(|known| of(&known.position)).map(|known| &*known.output).collect()
     };
@@ -176,7 +186,7 @@ fn judge_compressed(
     }
     match () {
         () if is_missed(candidate, &base, following, search) => Judgement::Generation,
-        () if candidate.wanted => Judgement::Wanted,
+        () if candidate.wanted => wanted(candidate, &base),
         () => Judgement::Never,
     }
 }
@@ -187,11 +197,13 @@ fn judge_new_compressed(
     (opened, compressed): (&Opened, &Compressed),
     following: &Following,
 ) -> Judgement {
-    let base = family_path(&candidate.path);
+    let base = family_path(&candidate.home);
     let size = compressed.stated_size().unwrap_or(candidate.attributes.size);
+    // As it is now that the plain file is gone: while it was being compressed, its time was another.
+    let now = compressed.metadata().map_or(candidate.attributes.modified, |metadata| modified(&metadata));
     match () {
-        () if candidate.wanted => Judgement::Wanted,
-        () if !following.is_newer(&base, (candidate.attributes.modified, size)) => Judgement::Never,
+        () if candidate.wanted => wanted(candidate, &base),
+        () if !following.is_newer(&base, (now, size)) => Judgement::Never,
         () if following.at(&base).is_some_and(|original| is_copy_of(original, opened, size)) => Judgement::Later,
         // It came, was rotated and compressed between two looks.
         () => Judgement::Generation,

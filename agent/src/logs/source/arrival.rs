@@ -1,5 +1,6 @@
 use super::admission::{self, Candidate, Verdict};
 use super::entry::Entry;
+use super::family;
 use super::folder::What;
 use super::followed::{FollowedFile, Found};
 use super::following::{Following, by_key};
@@ -21,7 +22,7 @@ impl Following {
         for candidate in candidates {
             let key = candidate.attributes.key;
             let other = match each.get(&key) {
-                Some(known) if known.wanted || !candidate.wanted => Some(candidate),
+                Some(known) if known.wanted || !candidate.wanted || known.home != known.path => Some(candidate),
                 _ => each.insert(key, candidate),
             };
             others.extend(other.map(|other| (key, other)));
@@ -46,7 +47,9 @@ impl Following {
         }
         // The file that has no date or number is the one being written, whatever the times say.
         new.sort_by_cached_key(|(candidate, found)| {
-            (*found.family == *found.path, found.attributes.modified, candidate.path.clone())
+            let is_written = *found.family == *found.path;
+            let number = std::cmp::Reverse(family::number(&candidate.name.to_string_lossy()));
+            (is_written, found.attributes.modified, number, candidate.path.clone())
         });
         let is_many = new.len() > FEW;
         if is_many {
@@ -73,8 +76,8 @@ impl Following {
 
     /// Before a rotated file is judged: it may be the copy of one that was truncated just now.
     pub(super) fn check_base(&mut self, candidate: &Candidate, search: &mut Search) {
-        let base = admission::family_path(&candidate.path);
-        if *base == *candidate.path {
+        let base = admission::family_path(&candidate.home);
+        if *base == *candidate.home {
             return;
         }
         let Some(file) = self.at(&base) else { return };

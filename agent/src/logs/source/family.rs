@@ -11,6 +11,16 @@ pub fn family(name: &str) -> String {
     }
 }
 
+/// The number of a numbered generation: the higher, the older. Times of files do not tell when several were rotated within
+/// one tick of the clock.
+pub fn number(name: &str) -> u32 {
+    let name = plain_name(name);
+    let is_dated =
+        stamp(name).is_some_and(|(start, end)| name[start..end].bytes().filter(u8::is_ascii_digit).count() >= 8);
+    let mut words = name.rsplit(is_separator).filter(|word| word.len() < 6);
+    if is_dated { 0 } else { words.find_map(|word| word.parse().ok()).unwrap_or(0) }
+}
+
 /// Whether the content is compressed, as the name tells.
 pub fn is_compressed(name: &str) -> bool {
     plain_name(name) != name
@@ -66,7 +76,7 @@ fn is_date(stamp: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::family;
+    use super::{family, number};
 
     #[test]
     fn generations_of_one_log_have_one_family() {
@@ -84,6 +94,21 @@ mod tests {
             ("5f1234567890ab-json.log.1", "5f1234567890ab-json.log"),
         ] {
             assert_eq!(family(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_generation_is_not_a_date() {
+        for (name, expected) in [
+            ("a.log.2", 2),
+            ("a.log.12.gz", 12),
+            ("a.log", 0),
+            ("a.log.20261120", 0),
+            ("a.2026-11-20.3.log", 0),
+            ("a.3.log.gz", 3),
+            ("a", 0),
+        ] {
+            assert_eq!(number(name), expected, "{name}");
         }
     }
 

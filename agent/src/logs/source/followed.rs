@@ -1,6 +1,6 @@
 use super::Source;
 use super::compressed::{self, Compressed};
-use super::identity::{self, Attributes, Content, Digest, HEAD, Key, Point};
+use super::identity::{self, Attributes, Content, Digest, HEAD, Key, Point, WELL};
 use super::search::Attention;
 use crate::logs::record::Facts;
 use std::fs::{File, Metadata};
@@ -257,6 +257,11 @@ impl FollowedFile {
         known.head.length() > 0
             && identity::begins_with(copy, known.head).unwrap_or(false)
             && furthest.is_none_or(|point| identity::continues_at(copy, point).unwrap_or(false))
+    }
+
+    /// Whether enough of it was read to tell a copy of it anywhere.
+    pub fn is_known_well(&self) -> bool {
+        self.known().acknowledged.iter().any(|point| point.offset >= WELL)
     }
 
     /// The content is another one than the reader knew: outputs read no further, and the discovery follows the new

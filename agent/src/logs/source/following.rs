@@ -1,5 +1,6 @@
 use super::Source;
 use super::admission::Candidate;
+use super::archives::Archives;
 use super::entry::Entry;
 use super::family::{family, plain_name};
 use super::folder::{Folder, Unknown, What};
@@ -9,10 +10,11 @@ use super::identity::{Attributes, Key};
 use super::known::Known;
 use super::pins::Pins;
 use super::search::Search;
+use super::vanished::tell_of_vanished;
 use hostwright_core::state::StateError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +33,9 @@ pub struct Following {
     /// Files that may have been truncated.
     pub(super) suspects: BTreeSet<u64>,
     pub(super) pins: Pins,
+    pub(super) archives: Archives,
+    /// Not before the first look: what was rotated while the agent was away may be in another folder.
+    looks_elsewhere: bool,
     pub(super) held: Held,
     /// A file that is not followed yet was written.
     pub(super) is_stirred: bool,
@@ -77,6 +82,8 @@ impl Following {
         Ok(Self {
             folders: folders.map(|folder| (folder.path.clone(), folder)).collect(),
             pins,
+            archives: Archives::default(),
+            looks_elsewhere: true,
             held,
             files: BTreeMap::new(),
             by_key: BTreeMap::new(),
@@ -94,6 +101,7 @@ impl Following {
         let files = self.files.values().map(|entry| &entry.file);
         let lost = self.held.compare(&self.source, &files, known);
         self.source.lost(lost);
+        tell_of_vanished(&self.source, &files, known);
     }
 
     /// In the order of their sequence numbers.
@@ -151,6 +159,9 @@ impl Following {
     /// Looks at all folders, or at those that are due.
     pub fn scan(&mut self, all: bool, search: &mut Search) -> Changes {
         let mut round = Round::default();
+        if std::mem::take(&mut self.looks_elsewhere) {
+            round.candidates = self.look_elsewhere(&search.known);
+        }
         self.is_stirred = false;
         let due = self.folders.values().filter(|folder| all || folder.is_due()).map(|folder| folder.path.clone());
         round.to_list = due.collect();
@@ -283,6 +294,7 @@ impl Following {
             return self.look(sequence, round);
         }
         round.candidates.push(Candidate {
+            home: self.home_of(&path, search).map_or_else(|| path.clone(), Into::into),
             path,
             folder: folder.path.clone(),
             name: found.name,
@@ -307,7 +319,9 @@ impl Following {
             let of_inode = (found.inode, 0)..=(found.inode, u64::MAX);
             self.by_key.range(of_inode).next().is_some() || search.known.has_inode(found.inode)
         };
-        if !wanted && !is_familiar() && !self.may_be_generation(&folder.path, &name, search) {
+        let home = self.home_of(path, search);
+        let home = home.as_deref().and_then(Path::parent).unwrap_or(&folder.path);
+        if !wanted && !is_familiar() && !self.may_be_generation(home, &name, search) {
             return None;
         }
         let metadata = path.metadata().ok().filter(Metadata::is_file)?;
@@ -326,6 +340,12 @@ impl Following {
             return is_known(&base) || is_known(&folder.join(plain_name(name)));
         }
         self.newest.contains_key(base.as_path())
+    }
+
+    /// Where a file in an archive would be with its log.
+    fn home_of(&self, path: &Path, search: &Search) -> Option<PathBuf> {
+        let is_known = |log: &Path| search.known.at(&self.source, log).next().is_some();
+        self.archives.home_of(path, |log| self.newest.contains_key(log) || is_known(log))
     }
 
     /// Whether a content of this size was written after the newest file that is followed of its log: then it was never

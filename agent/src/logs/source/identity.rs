@@ -10,6 +10,12 @@ pub const HEAD: usize = 1024;
 /// How much before a position is remembered with it. Some lines' worth, because tails of lines repeat.
 pub const WINDOW: usize = 1024;
 
+/// A shorter beginning says too little to take a file for a copy of another.
+pub const TELLING: usize = 64;
+
+/// Who has read so much knows a content by its beginning and by what is behind that.
+pub const WELL: u64 = (HEAD + WINDOW) as u64;
+
 /// What the file system calls a file, under whatever path. It is used again after a file is deleted, so it never
 /// stands alone: a head and a window are checked with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,12 +1,9 @@
 use super::Source;
-use super::identity::Content;
+use super::identity::{Content, TELLING};
 use crate::logs::positions::Position;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-
-/// A shorter beginning says too little to take a file for a copy of another.
-const TELLING: usize = 64;
 
 /// A position of an earlier run.
 #[derive(Debug)]
@@ -50,6 +47,12 @@ impl Known {
         self.outputs.contains_key(name)
     }
 
+    /// Positions in files of a source that were there until the agent ended.
+    pub fn there<'a>(&'a self, source: &'a Source) -> impl Iterator<Item = &'a Position> {
+        let positions = self.positions.iter().map(|known| &known.position);
+        positions.filter(|position| position.source == source.name && position.was_there())
+    }
+
     /// Whether each output of a source that shipped any of its files before is among `outputs`. One that was added since
     /// is not asked.
     pub fn is_every_output(&self, source: &Source, outputs: &BTreeSet<&str>) -> bool {
@@ -72,13 +75,12 @@ impl Known {
 
     /// Positions in files that were written under this path.
     pub fn at<'a>(&'a self, source: &'a Source, path: &'a Path) -> impl Iterator<Item = &'a Earlier> {
-        let path_of = |index: &u32| Path::new(&self.positions[*index as usize].position.path);
-        let start = self.by_path.partition_point(|index| path_of(index).as_os_str() < path.as_os_str());
-        self.by_path[start..]
-            .iter()
-            .take_while(move |index| path_of(index) == path)
-            .map(|index| &self.positions[*index as usize])
-            .filter(|known| known.position.source == source.name)
+        self.of_path(path).filter(|known| known.position.source == source.name)
+    }
+
+    /// Whether a file that was written under this path was another source's, and not this one's.
+    pub fn is_anothers(&self, source: &Source, path: &Path) -> bool {
+        self.of_path(path).next().is_some() && self.at(source, path).next().is_none()
     }
 
     /// Positions in files that were written under this path and whose content a file has as a copy, as far as it was
@@ -108,6 +110,15 @@ impl Known {
         let left: Vec<_> =
             positions.into_iter().zip(was_found).filter(|(_, found)| !found).map(|(position, _)| position).collect();
         *self = Self::new(left);
+    }
+
+    fn of_path<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Earlier> {
+        let path_of = |index: &u32| Path::new(&self.positions[*index as usize].position.path);
+        let start = self.by_path.partition_point(|index| path_of(index).as_os_str() < path.as_os_str());
+        self.by_path[start..]
+            .iter()
+            .take_while(move |index| path_of(index) == path)
+            .map(|index| &self.positions[*index as usize])
     }
 
     fn of_inode(&self, inode: u64) -> impl Iterator<Item = usize> {

@@ -5,6 +5,8 @@
 
 /// Whether a file that was found is to be followed.
 mod admission;
+/// Folders into which logs are rotated.
+mod archives;
 /// How new files are taken over, in which order.
 mod arrival;
 /// The content of gzip and zstd files.
@@ -61,6 +63,8 @@ mod settling;
 pub mod spool;
 /// Files whose content was replaced, and copies of what was in them.
 mod truncation;
+/// Logs that are nowhere after a restart.
+mod vanished;
 /// inotify, as a hint where to look.
 mod watcher;
 /// Lines of UTF-16.

@@ -19,6 +19,9 @@ impl Following {
                 continue;
             }
             let elsewhere = round.arrived.remove(&sequence);
+            if let Some((path, _)) = &elsewhere {
+                self.archives.learn(path, &entry.file.origin);
+            }
             let elsewhere = elsewhere.or_else(|| {
                 let named = (entry.names > 0).then(|| name_in(&self.folders, sequence)).flatten()?;
                 Some((named, false))
@@ -31,6 +34,7 @@ impl Following {
         for (sequence, (path, wanted)) in std::mem::take(&mut round.arrived) {
             let Some(entry) = self.files.get_mut(&sequence) else { continue };
             if entry.gone_since.is_some() || (wanted && !entry.wanted) {
+                self.archives.learn(&path, &entry.file.origin);
                 entry.move_to(Some((path, wanted)));
                 entry.settle(SystemTime::now());
                 round.changed = true;

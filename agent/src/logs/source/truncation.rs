@@ -1,10 +1,12 @@
 use super::admission::{family_path, is_copy};
+use super::archives::near;
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
 use super::identity::{Attributes, Key};
 use super::search::Search;
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 // What can be known of a truncation after a copy (logrotate's copytruncate, or an application's own):
@@ -55,16 +57,20 @@ impl Following {
     /// truncated several times meanwhile. The oldest first.
     fn generations_since(&self, file: &FollowedFile, now: &Found, started: i64) -> Vec<Found> {
         let base = file.path().unwrap_or_else(|| file.origin.clone());
-        let Some(entries) = base.parent().and_then(|folder| folder.read_dir().ok()) else { return Vec::new() };
-        let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-        let siblings = paths.filter(|path| *path != *base && family_path(path) == family_path(&base));
-        let mut found: Vec<Found> = siblings.filter_map(|path| self.unfollowed(&path, file)).collect();
+        let Some(folder) = base.parent() else { return Vec::new() };
+        let siblings = generations_in(folder, &base);
+        let mut found: Vec<Found> = siblings.into_iter().filter_map(|path| self.unfollowed(&path, file)).collect();
         found.sort_by_key(|found| (found.attributes.modified, found.path.clone()));
         // Of several with the same beginning that came while we looked, the oldest is the copy, and the others are copies of
         // what followed it; of earlier ones the newest.
         let is_original = |found: &Found| file.is_original_of(&found.opened);
         let came = found.iter().position(|found| found.attributes.modified >= started && is_original(found));
         let copy = came.or_else(|| found.iter().rposition(is_original));
+        if copy.is_none()
+            && let Some(moved) = self.copy_elsewhere(file, &base)
+        {
+            return vec![moved];
+        }
         let later = found.split_off(copy.map_or(0, |copy| copy + 1));
         let is_missed = |found: &Found| {
             let size = found.opened.stated_size().unwrap_or(found.attributes.size);
@@ -72,6 +78,14 @@ impl Following {
         };
         let copy = copy.and_then(|_| found.pop());
         copy.into_iter().chain(later.into_iter().filter(is_missed)).collect()
+    }
+
+    /// The copy, if it was put into a folder nearby.
+    fn copy_elsewhere(&self, file: &FollowedFile, base: &Path) -> Option<Found> {
+        let mut paths = near(base.parent()?).into_iter().flat_map(|folder| generations_in(&folder, base));
+        paths.find_map(|path| {
+            self.unfollowed(&path, file).filter(|found| file.is_known_well() && file.is_original_of(&found.opened))
+        })
     }
 
     fn unfollowed(&self, path: &Path, of: &FollowedFile) -> Option<Found> {
@@ -98,6 +112,17 @@ impl Following {
         self.source.lost(lost);
         log::warn!(source = self.source.name; "logs: {} was truncated while {lost} bytes of it were not acknowledged by every output, and no copy of them is beside it: an output that is behind has lost them", file.origin.display());
     }
+}
+
+/// The rotated files of a log in a folder, by their names.
+fn generations_in(folder: &Path, log: &Path) -> Vec<PathBuf> {
+    let (Some(home), Ok(entries)) = (log.parent(), folder.read_dir()) else { return Vec::new() };
+    let is_generation = |name: &OsStr| {
+        let at_home = home.join(name);
+        at_home != log && family_path(&at_home) == family_path(log)
+    };
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
+    names.filter(|name| is_generation(name)).map(|name| folder.join(name)).collect()
 }
 
 fn reopen(file: &FollowedFile) -> std::io::Result<Found> {

@@ -1,0 +1,292 @@
+use super::admission::{Candidate, family_path};
+use super::family::plain_name;
+use super::followed::Opened;
+use super::following::Following;
+use super::identity::{Attributes, Key, WELL, born};
+use super::known::Known;
+use crate::logs::positions::Position;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirEntry, File, Metadata};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// So many folders are looked into for the files of one log, and so many files in each of them.
+const MOST: usize = 200;
+/// Programs that compress keep the time of a file, in seconds.
+const TICK: i64 = 1_000_000_000;
+
+/// Folders into which logs of other folders are rotated (as logrotate does with `olddir`). A folder is one by proof alone:
+/// a file that was followed is in it. Names prove nothing, nor does an inode, which is used again.
+#[derive(Debug, Default)]
+pub struct Archives {
+    /// Of each, the folders of its logs.
+    homes: BTreeMap<Arc<Path>, BTreeSet<PathBuf>>,
+}
+
+impl Archives {
+    /// A followed file that was written as `origin` is at `path` now.
+    pub fn learn(&mut self, path: &Path, origin: &Path) {
+        if let (Some(folder), Some(home), Some(name)) = (path.parent(), origin.parent(), path.file_name())
+            && folder != home
+            && is_generation(path)
+            && family_path(&home.join(name)) == family_path(origin)
+        {
+            self.add(folder, home);
+        }
+    }
+
+    /// Where a rotated file would be if it had stayed with its log, of which `is_log` tells whether it is one.
+    pub fn home_of(&self, path: &Path, is_log: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        let (homes, name) = (self.homes.get(path.parent()?)?, path.file_name()?);
+        let mut at_home = homes.iter().filter(|_| is_generation(path)).map(|home| home.join(name));
+        at_home.find(|home| is_log(&family_path(home)) || is_log(&plain(home)))
+    }
+
+    fn add(&mut self, folder: &Path, home: &Path) {
+        self.homes.entry(folder.into()).or_default().insert(home.to_owned());
+    }
+}
+
+/// A folder with the files of a source that were there when the agent ended.
+struct Home<'k> {
+    folder: &'k Path,
+    /// What is there now.
+    names: HashMap<u64, OsString>,
+    positions: Vec<&'k Position>,
+}
+
+/// What a file is, beside the logs of a home.
+enum Moved<'k> {
+    /// What was written under this path: it was followed, and is nowhere else.
+    Proven(&'k Path),
+    /// It came after a file that was followed: it is a generation of a log if its name is one.
+    Perhaps,
+    Other,
+}
+
+/// A rotated file, and where it would be under a name that tells its log.
+struct Found {
+    path: PathBuf,
+    home: PathBuf,
+}
+
+impl Following {
+    /// Before the first look: what was rotated while the agent was away into another folder, or under a name that does not
+    /// tell of it (`app.1.log.gz`), so that what is unread of it is read, and first. The files of folders that are followed
+    /// are only told apart; the others are given.
+    pub fn look_elsewhere(&mut self, known: &Known) -> Vec<Candidate> {
+        let mut positions: BTreeMap<&Path, Vec<&Position>> = BTreeMap::new();
+        // What is behind a link is found by the link.
+        let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        for position in known.there(&self.source).filter(|position| !is_link(Path::new(&position.path))) {
+            positions.entry(Path::new(&position.path).parent().unwrap_or(Path::new("/"))).or_default().push(position);
+        }
+        let mut candidates = Vec::new();
+        for (folder, positions) in positions {
+            let home = Home { folder, names: names_in(folder), positions };
+            if !home.lacks_any() {
+                continue;
+            }
+            let bases = self.folders.values().filter(|folder| folder.is_base).map(|folder| folder.path.to_path_buf());
+            let near: BTreeSet<PathBuf> = near(folder).into_iter().chain(bases).chain([folder.to_owned()]).collect();
+            for near in near {
+                let found = home.found_in(&near, |path| known.is_anothers(&self.source, path));
+                if found.is_empty() {
+                    continue;
+                }
+                log::info!(source = self.source.name; "logs: what was rotated from {} is in {} now", folder.display(), near.display());
+                self.archives.add(&near, folder);
+                let is_followed = near != folder && self.folders.contains_key(&*near);
+                candidates.extend(found.iter().filter(|_| !is_followed).filter_map(candidate));
+            }
+        }
+        candidates
+    }
+}
+
+impl<'k> Home<'k> {
+    /// Whether a file is gone, has another name than rotation gives it, or has become shorter than it was read. (It may also
+    /// have been filled anew so far.)
+    fn lacks_any(&self) -> bool {
+        self.positions.iter().any(|p| self.seems_gone(p) || self.is_renamed(p))
+    }
+
+    fn seems_gone(&self, position: &Position) -> bool {
+        let size = |name: &OsString| self.folder.join(name).metadata().map_or(0, |metadata| metadata.len());
+        self.names.get(&position.inode).is_none_or(|name| size(name) < position.point.offset)
+    }
+
+    fn is_renamed(&self, position: &Position) -> bool {
+        let path = Path::new(&position.path);
+        let is_strange = |name: &OsString| {
+            let now = self.folder.join(name);
+            now != path && family_path(&now) != family_path(path)
+        };
+        self.names.get(&position.inode).is_some_and(is_strange)
+    }
+
+    /// The files in a folder that were followed here, and those that came after them; none without proof.
+    fn found_in(&self, near: &Path, is_anothers: impl Fn(&Path) -> bool) -> Vec<Found> {
+        let gone: Vec<&Position> = self.positions.iter().copied().filter(|p| self.seems_gone(p)).collect();
+        let (mut found, mut later, mut is_proven) = (Vec::new(), Vec::new(), false);
+        // Names that differ in digits alone, and whose they are.
+        let mut shapes: HashMap<String, &Path> = HashMap::new();
+        for entry in entries(near).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())).take(MOST) {
+            if is_anothers(&family_path(&entry.path())) || is_anothers(&plain(&entry.path())) {
+                continue;
+            }
+            match self.judge(&entry, near == self.folder, &gone) {
+                Moved::Proven(origin) => {
+                    is_proven = true;
+                    shapes.insert(shape(&entry), origin);
+                    found.push(self.found(&entry, origin));
+                }
+                Moved::Perhaps => later.push(entry),
+                Moved::Other => {}
+            }
+        }
+        for entry in later.iter().filter(|_| is_proven) {
+            let log = family_path(&self.folder.join(entry.file_name()));
+            if near != self.folder && self.is_log(&log) {
+                found.push(self.found(entry, &log));
+            } else if let Some(origin) = shapes.get(&shape(entry)).filter(|_| !shape(entry).is_empty()) {
+                found.push(self.found(entry, origin));
+            }
+        }
+        found
+    }
+
+    fn found(&self, entry: &DirEntry, origin: &Path) -> Found {
+        let home = self.folder.join(entry.file_name());
+        let is_telling = family_path(&home) == family_path(origin) || plain(&home) == *origin;
+        if is_telling {
+            return Found { path: entry.path(), home };
+        }
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let mut home = origin.as_os_str().to_owned();
+        home.push(format!(".1{}", &name[plain_name(&name).len()..]));
+        Found { path: entry.path(), home: home.into() }
+    }
+
+    fn is_log(&self, path: &Path) -> bool {
+        self.positions.iter().any(|p| Path::new(&p.path) == path)
+    }
+
+    fn judge(&self, entry: &DirEntry, is_home: bool, gone: &[&'k Position]) -> Moved<'k> {
+        let at_home = self.folder.join(entry.file_name());
+        let (base, plain) = (family_path(&at_home), plain(&at_home));
+        let is_of_log = |p: &Position| Path::new(&p.path) == base || Path::new(&p.path) == plain;
+        let is_generation = is_generation(&at_home) && self.positions.iter().any(|p| is_of_log(p));
+        if is_home && (is_generation || self.is_log(&at_home)) {
+            // That is looked at anyway.
+            return Moved::Other;
+        }
+        let Some(metadata) = entry.metadata().ok() else { return Moved::Other };
+        let attributes = Attributes::of(&metadata);
+        let inode = attributes.key.inode;
+        let may_be = |p: &Position| p.inode == inode && (is_home || !self.names.contains_key(&p.inode));
+        let is_compressed = plain != at_home;
+        let is_asked = is_generation || self.positions.iter().any(|p| may_be(p));
+        let came_later = self.positions.iter().any(|p| attributes.modified > p.modified);
+        let is_recent = |p: &&Position| attributes.modified + TICK >= p.modified;
+        if !(is_asked || is_compressed && gone.iter().any(is_recent)) {
+            return if came_later { Moved::Perhaps } else { Moved::Other };
+        }
+        let is_meant = |p: &&&Position| {
+            is_of_log(p)
+                || may_be(p)
+                || (is_compressed && !is_generation && gone.iter().any(|one| std::ptr::eq(*one, **p)))
+        };
+        let Some(opened) = open(&entry.path()) else { return Moved::Other };
+        let is_in: Box<dyn Fn(&Position) -> bool> = match opened {
+            Opened::Compressed(compressed) => match compressed.in_order() {
+                Ok(content) => Box::new(move |p| p.is_in(&content)),
+                Err(_) => return Moved::Other,
+            },
+            Opened::Plain(file) => Box::new(move |p| p.is_in(&file)),
+        };
+        for p in self.positions.iter().filter(is_meant) {
+            let is_same = may_be(p) && p.may_be(&p.source, inode, attributes.born);
+            let is_certain = is_same && p.born.is_some() && attributes.born.is_some();
+            // Files of one program may begin alike: what was read has to be more than that.
+            let is_telling = p.point.offset >= WELL && (is_same || is_generation || is_compressed);
+            if !(is_certain || is_telling) || !is_in(p) {
+                continue;
+            }
+            // Else it is a copy whose original is where it was.
+            return if is_same || self.is_gone(p) { Moved::Proven(Path::new(&p.path)) } else { Moved::Other };
+        }
+        if came_later { Moved::Perhaps } else { Moved::Other }
+    }
+
+    /// Whether what was read is in no file of the folder under the inode that it had.
+    fn is_gone(&self, position: &Position) -> bool {
+        let Some(name) = self.names.get(&position.inode) else { return true };
+        let path = self.folder.join(name);
+        let born = path.metadata().ok().and_then(|metadata| born(&metadata));
+        let is_same = position.may_be(&position.source, position.inode, born);
+        !(is_same && open(&path).is_some_and(|opened| position.is_in(&opened)))
+    }
+}
+
+fn open(path: &Path) -> Option<Opened> {
+    Opened::of(File::open(path).ok()?).ok()
+}
+
+fn candidate(found: &Found) -> Option<Candidate> {
+    let metadata = found.path.metadata().ok().filter(Metadata::is_file)?;
+    Some(Candidate {
+        path: found.path.as_path().into(),
+        home: found.home.as_path().into(),
+        folder: found.path.parent()?.into(),
+        name: found.path.file_name()?.to_owned(),
+        inode: Key::of(&metadata).inode,
+        attributes: Attributes::of(&metadata),
+        wanted: false,
+        is_link: false,
+    })
+}
+
+/// A name without its numbers, and without what else counts or tells a time (`@400000006740…`).
+fn shape(entry: &DirEntry) -> String {
+    let name = entry.file_name();
+    let name = name.to_string_lossy();
+    let counts = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit()) && word.len() >= 8;
+    let words = plain_name(&name).split_inclusive(|c: char| !c.is_alphanumeric());
+    let words = words.map(|word| if counts(word) { "0" } else { word.trim_matches(|c: char| c.is_ascii_digit()) });
+    words.collect()
+}
+
+/// The folders in a folder, and those beside it.
+pub(super) fn near(folder: &Path) -> Vec<PathBuf> {
+    let beside = folder.parent().filter(|parent| parent.parent().is_some());
+    let folders_in = |folder: &Path| {
+        let folders = entries(folder).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.map(|entry| entry.path()).take(MOST).collect::<Vec<_>>()
+    };
+    let mut found: Vec<_> = [Some(folder), beside].into_iter().flatten().flat_map(folders_in).collect();
+    found.retain(|near| near != folder);
+    found
+}
+
+/// Whether a name is that of a rotated file.
+fn is_generation(path: &Path) -> bool {
+    family_path(path) != path
+}
+
+/// Without the ending that compression gave it.
+fn plain(path: &Path) -> PathBuf {
+    path.with_file_name(plain_name(&path.file_name().unwrap_or(OsStr::new("")).to_string_lossy()))
+}
+
+fn names_in(folder: &Path) -> HashMap<u64, OsString> {
+    // On an overlay, a folder lists other inodes than those of its files.
+    let inode = |entry: &DirEntry| entry.metadata().map(|metadata| Key::of(&metadata).inode);
+    entries(folder).filter_map(|entry| Some((inode(&entry).ok()?, entry.file_name()))).collect()
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
+    folder.read_dir().into_iter().flatten().filter_map(Result::ok)
+}

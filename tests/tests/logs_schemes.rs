@@ -1,0 +1,217 @@
+//! How real programs rotate: several times while the agent is away, and while it runs; nothing is lost or comes twice.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use hostwright_tests::log_host::Host;
+
+/// How a program rotates, and what the source names.
+struct Scheme {
+    name: &'static str,
+    files: &'static str,
+    log: fn(usize) -> String,
+    /// After the log of this number.
+    rotate: fn(&Host, usize) -> Result<()>,
+}
+
+fn gzip(path: &Path) -> Result<()> {
+    ensure!(Command::new("gzip").arg("--force").arg(path).status()?.success(), "gzip {}", path.display());
+    Ok(())
+}
+
+/// Moves generations up by one, of which those above `first_compressed` are compressed; the highest goes.
+fn cascade(host: &Host, numbers: [usize; 3], name: impl Fn(usize) -> String) -> Result<PathBuf> {
+    let [first, last, first_compressed] = numbers;
+    let at =
+        |number: usize, compressed: bool| host.log(&format!("{}{}", name(number), if compressed { ".gz" } else { "" }));
+    let _ = fs::remove_file(at(last, true));
+    for number in (first..last).rev() {
+        for compressed in [true, false] {
+            if at(number, compressed).exists() {
+                fs::rename(at(number, compressed), at(number + 1, compressed))?;
+                if !compressed && number + 1 >= first_compressed {
+                    gzip(&at(number + 1, false))?;
+                }
+            }
+        }
+    }
+    Ok(at(first, false))
+}
+
+fn logback_fixed_window(host: &Host, _: usize) -> Result<()> {
+    let to = cascade(host, [1, 7, 1], |number| format!("app.{number}.log"))?;
+    fs::rename(host.log("app.log"), &to)?;
+    gzip(&to)
+}
+
+fn logback_size_and_time(host: &Host, number: usize) -> Result<()> {
+    let to = host.log(&format!("app.2026-11-20.{number}.log"));
+    fs::rename(host.log("app.log"), &to)?;
+    gzip(&to)
+}
+
+fn log4j2_dated_folder(host: &Host, number: usize) -> Result<()> {
+    fs::create_dir_all(host.log("2026-11"))?;
+    let to = host.log(&format!("2026-11/app-11-20-2026-{number}.log"));
+    fs::rename(host.log("app.log"), &to)?;
+    gzip(&to)
+}
+
+fn docker_json_file(host: &Host, _: usize) -> Result<()> {
+    let to = cascade(host, [1, 8, 1], |number| format!("app.log.{number}"))?;
+    fs::rename(host.log("app.log"), &to)?;
+    File::create(host.log("app.log"))?;
+    gzip(&to)
+}
+
+fn logrotate_delaycompress(host: &Host, _: usize) -> Result<()> {
+    let to = cascade(host, [1, 8, 2], |number| format!("app.log.{number}"))?;
+    Ok(fs::rename(host.log("app.log"), to)?)
+}
+
+fn logrotate_extension(host: &Host, _: usize) -> Result<()> {
+    let to = cascade(host, [1, 8, 3], |number| format!("app.{number}.log"))?;
+    Ok(fs::rename(host.log("app.log"), to)?)
+}
+
+fn savelog(host: &Host, _: usize) -> Result<()> {
+    let to = cascade(host, [0, 8, 1], |number| format!("app.log.{number}"))?;
+    fs::rename(host.log("app.log"), to)?;
+    File::create(host.log("app.log"))?;
+    Ok(())
+}
+
+fn multilog(host: &Host, number: usize) -> Result<()> {
+    Ok(fs::rename(host.log("current"), host.log(&format!("@400000006740ab{number}c1a2b3c4d.s")))?)
+}
+
+fn python_timed(host: &Host, number: usize) -> Result<()> {
+    Ok(fs::rename(host.log("app.log"), host.log(&format!("app.log.2026-11-20_10-1{number}")))?)
+}
+
+fn copytruncate_cascade(host: &Host, _: usize) -> Result<()> {
+    let to = cascade(host, [1, 8, 2], |number| format!("app.log.{number}"))?;
+    fs::copy(host.log("app.log"), to)?;
+    Ok(File::options().write(true).open(host.log("app.log"))?.set_len(0)?)
+}
+
+fn none(_: &Host, _: usize) -> Result<()> {
+    Ok(())
+}
+
+const SCHEMES: [Scheme; 12] = [
+    Scheme { name: "logback, fixed window", files: "app.log", log: |_| "app.log".into(), rotate: logback_fixed_window },
+    Scheme {
+        name: "logback, size and time",
+        files: "app.log",
+        log: |_| "app.log".into(),
+        rotate: logback_size_and_time,
+    },
+    Scheme { name: "log4j2, dated folder", files: "app.log", log: |_| "app.log".into(), rotate: log4j2_dated_folder },
+    Scheme { name: "docker", files: "app.log", log: |_| "app.log".into(), rotate: docker_json_file },
+    Scheme { name: "delaycompress", files: "app.log", log: |_| "app.log".into(), rotate: logrotate_delaycompress },
+    Scheme {
+        name: "delaycompress, pattern",
+        files: "app.log*",
+        log: |_| "app.log".into(),
+        rotate: logrotate_delaycompress,
+    },
+    Scheme { name: "extension", files: "app.log", log: |_| "app.log".into(), rotate: logrotate_extension },
+    Scheme { name: "savelog", files: "app.log", log: |_| "app.log".into(), rotate: savelog },
+    Scheme { name: "multilog", files: "current", log: |_| "current".into(), rotate: multilog },
+    Scheme { name: "python", files: "app.log", log: |_| "app.log".into(), rotate: python_timed },
+    Scheme { name: "copytruncate", files: "app.log", log: |_| "app.log".into(), rotate: copytruncate_cascade },
+    Scheme {
+        name: "cronolog",
+        files: "app.*.log",
+        log: |number| format!("app.2026-11-{:02}.log", number + 10),
+        rotate: none,
+    },
+];
+
+fn rotated_while_away_and_while_running(scheme: &Scheme) -> Result<()> {
+    let mut host = Host::new()?;
+    host.write(&(scheme.log)(0), 500)?;
+    let mut agent = host.agent(scheme.files, "")?;
+    host.complete()?;
+    agent.terminate()?;
+    for number in 0..3 {
+        host.write(&(scheme.log)(number), 300)?;
+        (scheme.rotate)(&host, number)?;
+    }
+    host.write(&(scheme.log)(3), 100)?;
+    agent.start_again()?;
+    host.complete().context("while away")?;
+    for number in 3..6 {
+        host.write(&(scheme.log)(number), 200)?;
+        host.wait_complete().context("before it is rotated")?;
+        host.write(&(scheme.log)(number), 200)?;
+        (scheme.rotate)(&host, number)?;
+    }
+    host.write(&(scheme.log)(6), 100)?;
+    host.complete().context("while running")?;
+    agent.terminate()?;
+    host.write(&(scheme.log)(6), 10)?;
+    agent.start_again()?;
+    host.complete().with_context(|| format!("once more: {}", agent.output()))
+}
+
+#[test]
+fn nothing_is_lost_or_comes_twice_however_programs_rotate() -> Result<()> {
+    let results = std::thread::scope(|scope| {
+        let runs: Vec<_> = SCHEMES
+            .iter()
+            .map(|scheme| (scheme, scope.spawn(|| rotated_while_away_and_while_running(scheme))))
+            .collect();
+        runs.into_iter().map(|(scheme, run)| (scheme.name, run.join())).collect::<Vec<_>>()
+    });
+    let mut failures = Vec::new();
+    for (name, result) in results {
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failures.push(format!("{name}: {error:#}")),
+            Err(_) => failures.push(format!("{name}: it panicked")),
+        }
+    }
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn a_log_that_is_emptied_by_a_redirection_while_away_is_read_from_its_beginning() -> Result<()> {
+    for more in [50, 500, 900] {
+        let mut host = Host::new()?;
+        host.write("app.log", 500)?;
+        let mut agent = host.agent("app.log", "")?;
+        host.complete()?;
+        agent.terminate()?;
+        File::create(host.log("app.log"))?;
+        host.write("app.log", more)?;
+        agent.start_again()?;
+        host.complete().with_context(|| format!("{more} lines"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn several_rotations_within_a_moment_keep_all_and_their_order() -> Result<()> {
+    for compress in [false, true] {
+        let mut host = Host::new()?;
+        host.write("app.log", 100)?;
+        let agent = host.agent("app.log", "")?;
+        host.complete()?;
+        for number in 1..=8 {
+            host.write("app.log", 50)?;
+            let to = host.log(&format!("app.log.2026-11-20-10-11-{number:02}"));
+            fs::rename(host.log("app.log"), &to)?;
+            if compress {
+                gzip(&to)?;
+            }
+        }
+        host.write("app.log", 50)?;
+        host.complete().with_context(|| format!("compressed: {compress}: {}", agent.output()))?;
+    }
+    Ok(())
+}
