@@ -16,6 +16,8 @@ use crate::usage::{cpu_seconds, peak_resident};
 const LIMIT: Duration = Duration::from_secs(1800);
 const TICK: Duration = Duration::from_millis(20);
 
+/// Memory where there is very much.
+mod bounds;
 /// From a file's last name to its first byte.
 mod finding;
 
@@ -43,6 +45,17 @@ pub fn run(settings: &Settings, table: &mut Table) {
     let work = "products: renamed into place to first byte sent: p99";
     if table.wants(work) {
         table.add((work, "ms"), Goal::AtMost(100.0), finding::p99_ms(), None);
+    }
+    // 100,000 files and 20 GiB for a full run.
+    let (files, size) = ((settings.size / 20_000).max(1), settings.size / 2_000_000_000 * (20 << 30));
+    let work = format!("products: {files} small files: peak memory");
+    if table.wants(&work) {
+        table.add((&work, "MB"), Goal::AtMost(100.0), bounds::many(settings, files), None);
+    }
+    let size = size.max(settings.size);
+    let work = format!("products: a sparse file of {} GB into a sink: peak memory", size / 1_000_000_000);
+    if table.wants(&work) {
+        table.add((&work, "MB"), Goal::AtMost(100.0), bounds::huge(settings, size), None);
     }
     for work in &works {
         if !table.wants(&format!("products: {}", work.name)) {

@@ -234,7 +234,11 @@ fn unescaped(value: &str) -> String {
 }
 
 fn write_reply(mut connection: &TcpStream, reply: &Reply) -> Result<()> {
-    let mut head = format!("HTTP/1.1 {} -\r\nContent-Length: {}\r\n", reply.status, reply.body.len());
+    let mut head = format!("HTTP/1.1 {} -\r\n", reply.status);
+    // An answer to HEAD tells the length of another body.
+    if !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+    }
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

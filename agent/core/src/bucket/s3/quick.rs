@@ -111,8 +111,12 @@ impl Quick {
         let params = v4::SigningParams::builder().identity(&identity).region(&self.region).name("s3");
         let params = params.time(self.clock.now()).settings(settings).build().ok()?;
         let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        // The content's SHA-256 is signed: a store that looks at signatures looks at it too.
-        let body = SignableBody::Precomputed(put.content.sha256()?.to_owned());
+        // The content's SHA-256 is signed in either case. Where the store was found to check it in its own header, it is
+        // not asked to compute it a second time for the signature, which some do only when they have all of the body.
+        let body = match put.content.proof() {
+            Proof::Sha256 => SignableBody::UnsignedPayload,
+            Proof::Md5 => SignableBody::Precomputed(put.content.sha256()?.to_owned()),
+        };
         let signable = SignableRequest::new("PUT", &url, texts, body).ok()?;
         let (instructions, _) = sign(signable, &params.into()).ok()?.into_parts();
         let mut request = self.http.put(&url).headers(headers);
