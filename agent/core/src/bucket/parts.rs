@@ -128,6 +128,7 @@ async fn md5_of(memory: &Memory) -> Result<[u8; 16], Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::buffer::Room;
     use std::fs::File;
     use std::io::{Seek as _, Write as _};
     use std::sync::Mutex;
@@ -162,6 +163,21 @@ mod tests {
         assert_eq!((content.sha256(), content.etag()), (before.sha256(), before.etag()));
         let wanted: Vec<_> = bytes.chunks(8 * MIB).map(|part| Md5::digest(part).into()).enumerate().collect();
         assert_eq!(sent, wanted);
+    }
+
+    #[tokio::test]
+    async fn parts_that_find_no_room_in_memory_are_read_again_to_be_sent() {
+        let mut all_room = Vec::new();
+        while let Some(room) = Room::take(1 << 20) {
+            all_room.push(room);
+        }
+        let (file, bytes) = file_of(17 * MIB);
+        let content = Content::open(file.try_clone().expect("cloned"), bytes.len() as u64).expect("opened");
+        let sent = sent(&content).await.expect("sent");
+        drop(all_room);
+        let wanted: Vec<_> = bytes.chunks(8 * MIB).map(|part| Md5::digest(part).into()).enumerate().collect();
+        assert_eq!(sent, wanted);
+        assert_eq!(content.sha256(), Content::read(file, bytes.len() as u64).await.expect("read").sha256());
     }
 
     #[tokio::test]
