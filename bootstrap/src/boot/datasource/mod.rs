@@ -7,6 +7,8 @@
 
 /// Microsoft Azure: a provisioning disk, and a service beside it.
 mod azure;
+/// What Azure says of an instance, on a disk and by its service.
+mod azure_environment;
 /// The kernel command line.
 mod cmdline;
 /// OpenStack's config drive.
@@ -21,6 +23,8 @@ mod documents;
 mod ec2;
 /// Google Compute Engine's metadata server.
 mod gce;
+/// What Google's metadata server says of an instance.
+mod gce_document;
 /// What the image says of datasources.
 mod image;
 /// Volume labels.
