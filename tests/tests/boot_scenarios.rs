@@ -24,7 +24,11 @@ fn run(program: &str, arguments: &[&str]) -> Result<String> {
 
 /// Boots it until the instance is configured, and sees that all went well.
 fn configured(machine: &mut Machine, instance: &str) -> Result<Boot> {
-    let mut boot = machine.boot_in_own_network()?;
+    let boot = machine.boot_in_own_network()?;
+    ended(machine, boot, instance)
+}
+
+fn ended(machine: &Machine, mut boot: Boot, instance: &str) -> Result<Boot> {
     boot.wait_for(&format!("instance {instance} is"), BOOT)?;
     let report = machine.report(instance)?;
     ensure!(report["result"] == "ok", "{report:#}\n{}", boot.console());
@@ -75,14 +79,16 @@ fn a_service_of_prism_by_ec2(machine: &mut Machine) -> Result<()> {
     let digest = sum.split_whitespace().next().context("no digest")?;
     let user_data = render("prism", "user-data.yaml", &[("team_key", IAN), ("rest", &place), ("sha256", digest)])?;
     ensure!(rest.len() > 16 << 10 && user_data.len() < 1 << 10, "the rest is what does not fit");
-    let service = MetadataService::serve(ADDRESS, ec2("i-0prism", &user_data, BYRON))?;
     datasource(machine, "Ec2")?;
-    // An image without keys, and nobody else who makes some: the server has given up when the instance is known.
+    // An image without keys, and nobody else who makes some.
     fs::remove_file(machine.path("/etc/systemd/system/ssh.service.wants/ssh-host-keys.service"))?;
     for kind in ["ed25519", "ecdsa"] {
         fs::remove_file(machine.path(&format!("/etc/ssh/ssh_host_{kind}_key")))?;
     }
-    let boot = configured(machine, "i-0prism")?;
+    let boot = machine.boot_in_own_network()?;
+    eventually("the SSH server gives up", BOOT, || boot.shell("systemctl is-failed ssh.service"))?;
+    let service = MetadataService::serve(ADDRESS, ec2("i-0prism", &user_data, BYRON))?;
+    let boot = ended(machine, boot, "i-0prism")?;
     eventually("the SSH server has its keys", BOOT, || boot.shell("systemctl is-active ssh.service"))?;
     boot.power_off()?;
     service.stop();

@@ -146,7 +146,8 @@ impl Action for RsaKey {
 /// A server that runs already (the seed came over the network) would go on with what it knows, and one that found no key
 /// has given up.
 fn restart_server(context: &Context<'_>) {
-    const FAILED: &str = r#"! systemctl is-failed --quiet "$1" || systemctl --no-block restart "$1""#;
+    const FAILED: &str =
+        r#"! systemctl is-failed --quiet "$1" || { systemctl reset-failed "$1"; systemctl --no-block restart "$1"; }"#;
     let is_late = runs(context.host, "hostwright-bootstrap-final.service");
     for unit in SERVERS {
         let words = match runs(context.host, unit) {
