@@ -137,10 +137,13 @@ impl Images {
     }
 }
 
-/// The engine lists `nginx:latest` where a file says `nginx`.
+/// The engine lists `nginx:latest` where a file says `nginx`; Podman lists `nginx@sha256:…` as if that were a tag.
 fn full_name(name: &str) -> Option<String> {
     let reference = Reference::parse(name).ok()?;
-    Some(format!("{}:{}", reference.name(), reference.tag_or_latest()))
+    Some(match &reference.digest {
+        Some(digest) => reference.at(digest),
+        None => format!("{}:{}", reference.name(), reference.tag_or_latest()),
+    })
 }
 
 /// How much must become free so that the engine's disk is below `low`, if it is above `high`.
@@ -193,7 +196,7 @@ impl Choice<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, above};
+    use super::{Choice, above, full_name};
     use crate::containers::engine::Listed;
     use crate::containers::images::pins::Brought;
     use hostwright_core::config::containers::images::CleanUp;
@@ -237,6 +240,15 @@ mod tests {
         let rule = CleanUp::default();
         assert_eq!(chosen(&[1, 3, 2, 0], 15, &rule, &[]), "12");
         assert_eq!(chosen(&[1, 3, 2, 0], 1000, &rule, &[1]), "20");
+    }
+
+    #[test]
+    fn images_of_one_repository_are_told_by_their_digests() {
+        let [one, two] = ["1", "2"].map(|digit| format!("r.example/a@sha256:{}", digit.repeat(64)));
+        let tagged = one.replace('@', ":1.2@");
+        assert_eq!(full_name(&one), full_name(&tagged));
+        assert!(full_name(&one) != full_name(&two) && full_name(&one) != full_name("r.example/a"));
+        assert_eq!(full_name("r.example/a"), full_name("r.example/a:latest"));
     }
 
     #[test]
