@@ -1,6 +1,7 @@
 //! Clients of other hosts are taken to the containers by the kernel, and by the process that holds the ports wherever
 //! that would not do.
 
+use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -166,5 +167,59 @@ fn an_address_that_a_port_is_bound_to_is_the_only_way_to_it() -> Result<()> {
         let asked = wire.as_neighbour(|| ask((address, port), "/"));
         ensure!(asked.is_err(), "{address}:{} is open: {asked:?}", port.number());
     }
+    Ok(())
+}
+
+/// It says which version it is, and who asks. The image has no Python, so it is the machine's.
+fn echo(port: &Port, greeting: &str) -> String {
+    format!(
+        "
+services:
+  echo:
+    image: IMAGE
+    command:
+      - /usr/bin/python3
+      - -c
+      - |
+        import socket
+        echo = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        echo.bind(('', 53))
+        while True:
+            _, client = echo.recvfrom(9)
+            echo.sendto(b'{greeting} ' + client[0].encode(), client)
+    init: true
+    volumes: ['/usr:/usr:ro', '/lib:/lib:ro', '/lib64:/lib64:ro']
+    ports: ['{}:53/udp']
+    healthcheck: {{test: [CMD, 'true'], interval: 300ms, timeout: 5s, retries: 20}}
+    restart: always
+    stop_grace_period: 1s
+",
+        port.number()
+    )
+}
+
+#[test]
+fn a_client_that_keeps_its_udp_port_is_taken_to_the_new_container() -> Result<()> {
+    let (wire, port) = (Wire::lay()?, Port::reserve()?);
+    let engine = OwnEngine::with_packet_filter()?;
+    let docker = Docker::at(&engine.socket());
+    let mut host = Host::start(&docker, "datagrams", &echo(&port, "one"))?;
+    host.agent.wait_ready(LIMIT)?;
+    let client = wire.as_neighbour(|| {
+        let client = UdpSocket::bind((NEIGHBOUR, 0))?;
+        client.connect(at(&port))?;
+        client.set_read_timeout(Some(Duration::from_secs(1)))?;
+        Ok(client)
+    })?;
+    let says = |greeting: &str| {
+        let mut answer = [0; 64];
+        let asked = client.send(b"?").and_then(|_| client.recv(&mut answer));
+        asked.is_ok_and(|count| answer[..count] == *format!("{greeting} {NEIGHBOUR}").as_bytes())
+    };
+    eventually("the first one answers", LIMIT, || says("one"))?;
+    host.write(&echo(&port, "two"))?;
+    eventually("the second one answers", LIMIT, || says("two"))?;
+    host.wait_summary("1 container runs, 1 healthy")?;
+    ensure!(says("two"), "after the old one has gone");
     Ok(())
 }

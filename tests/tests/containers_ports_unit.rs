@@ -24,14 +24,22 @@ fn is_active(boot: &Boot, unit: &str) -> bool {
     boot.shell(&format!("systemctl is-active {unit}")).is_ok()
 }
 
+/// Runs first in the agent's own sandbox; the agent is not started where one of them fails.
+const FILTER: &str = "[Service]
+ExecStartPre=/usr/sbin/nft add table ip of-the-agent
+ExecStartPre=-/usr/sbin/iptables -w 3 -N OF-THE-AGENT
+";
+
 #[test]
 fn a_killed_process_leaves_its_sockets_with_systemd_and_no_client_is_refused() -> Result<()> {
     let mut machine = Machine::new()?;
     fs::copy("/bin/busybox", machine.path("/srv/busybox"))?;
     machine.write("/srv/ask", ASK_SCRIPT)?;
     machine.seed("i-ports", "#cloud-config\nhostwright: {metrics: {listen: '127.0.0.1:9100'}}\n")?;
+    machine.write("/etc/systemd/system/hostwright-agent.service.d/filter.conf", FILTER)?;
     let mut boot = machine.boot()?;
     boot.wait_for("instance i-ports is configured: ", BOOT)?;
+    boot.shell("nft list table ip of-the-agent && iptables -S OF-THE-AGENT")?;
     boot.shell(
         "mkdir -p /srv/www && echo hello >/srv/www/index.html && /srv/busybox httpd -p 127.0.0.1:8081 -h /srv/www",
     )?;
