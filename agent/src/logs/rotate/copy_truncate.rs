@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 const PIECE: usize = 256 << 10;
-/// The end of a line that is being written is waited for so often and so long.
+/// So many looks for more, and so long a wait for the end of a line that is being written.
 const LINE_END: (usize, Duration) = (50, Duration::from_millis(1));
 
 /// Copies a log under its rotated name and empties it, or goes on with that; false when it was emptied already.
@@ -41,10 +41,15 @@ pub(super) fn copy_truncate(log: &Path, copy: &Path) -> io::Result<bool> {
     copied.sync_data()?;
     let modified = file.metadata()?.modified()?;
     for _ in 0..LINE_END.0 {
-        if append_rest(&file, &copied)? {
+        // To write takes time in which the writer goes on: the last look is one that found nothing more.
+        let before = copied.metadata()?.len();
+        let is_at_line_end = append_rest(&file, &copied)?;
+        if is_at_line_end && copied.metadata()?.len() == before {
             break;
         }
-        sleep(LINE_END.1);
+        if !is_at_line_end {
+            sleep(LINE_END.1);
+        }
     }
     file.set_len(0)?;
     copied.set_modified(modified)?;
@@ -74,17 +79,20 @@ fn is_beginning(copy: &File, log: &File) -> io::Result<bool> {
 /// Copies what the log has more than the copy; whether it ends with a line's end.
 fn append_rest(log: &File, copy: &File) -> io::Result<bool> {
     let mut offset = copy.metadata()?.len();
+    let mut last = [b'\n'];
+    if offset > 0 {
+        copy.fill_at(&mut last, offset - 1)?;
+    }
     let mut buffer = vec![0; PIECE];
     loop {
         let length = log.fill_at(&mut buffer, offset)?;
         copy.write_all_at(&buffer[..length], offset)?;
         offset += length as u64;
+        last[0] = *buffer[..length].last().unwrap_or(&last[0]);
         if length < PIECE {
-            break;
+            return Ok(last == *b"\n");
         }
     }
-    let mut last = [0];
-    Ok(offset == 0 || (copy.fill_at(&mut last, offset - 1)? == 1 && last == *b"\n"))
 }
 
 #[cfg(test)]
