@@ -84,7 +84,11 @@ fn look(content: &[u8]) -> Checked {
     if is_user_data(content) {
         let user_data = userdata::read(content);
         let has_scripts = !user_data.scripts.is_empty() || !user_data.boothooks.is_empty();
-        let kind = if has_scripts { "with a script, which is run once for each instance" } else { "a #cloud-config" };
+        let kind = match has_scripts {
+            _ if !user_data.waiting.is_empty() => "what it includes is fetched at boot, and not looked at here",
+            true => "with a script, which is run once for each instance",
+            false => "a #cloud-config",
+        };
         return Checked { kind, findings: without_instance(user_data.findings) };
     }
     let text = String::from_utf8_lossy(content);
@@ -122,12 +126,20 @@ fn described_network(text: &str) -> Option<Network> {
     is_network_data.then(|| Network::NetworkData(text.to_owned()))
 }
 
-/// A user-data says so in its first line, or is packed.
+/// A user-data says so in its first line, or tries to (`# cloud-config`), or is packed.
 fn is_user_data(content: &[u8]) -> bool {
     let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content).trim_ascii_start();
     let start = text[..text.len().min(20)].to_ascii_lowercase();
     let head = content[..content.len().min(4096)].to_ascii_lowercase();
-    ["#cloud-", "#!", "#include", "#part-handler", "## template:"].iter().any(|word| start.starts_with(word.as_bytes()))
+    let is_meant = || {
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let letters: Vec<u8> =
+            line.iter().filter(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase).collect();
+        line.starts_with(b"#") && letters == b"cloudconfig"
+    };
+    let words = ["#cloud-", "#!", "#include", "#part-handler", "## template:"];
+    words.iter().any(|word| start.starts_with(word.as_bytes()))
+        || is_meant()
         || content.starts_with(b"\x1f\x8b")
         || head.windows(13).any(|window| window == b"mime-version:")
 }
@@ -191,6 +203,8 @@ mod tests {
                 "a #cloud-config",
                 true,
             ),
+            ("#include\nhttps://x/a\n", "what it includes is fetched at boot, and not looked at here", true),
+            ("# cloud_config\nhostname: a\n", "a #cloud-config", false),
             ("version: 2\nethernets: {eth0: {dhcp4: true}}\n", "a description of the network", true),
             ("network: {version: 1, config: [{type: bogus}]}\n", "a description of the network", false),
             ("{\"links\": [], \"networks\": []}", "a description of the network", true),

@@ -1,10 +1,10 @@
 use super::datasource::Metadata;
 use super::host::{Host, read_bounded};
 use super::steps::{Frequency, Stage, Step, order, plan};
-use super::userdata;
+use super::userdata::{self, parts::shown};
 use anyhow::Context as _;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub fn plan_boot(arguments: &PlanBootArguments) -> anyhow::Result<ExitCode> {
     let user_data = userdata::read(&content);
     let findings = [&user_data.findings.errors[..], &user_data.findings.ignored].concat();
     findings.iter().for_each(|problem| eprintln!("{}:{problem}", path.display()));
+    tell_includes(path, &user_data.waiting);
     let is_right = user_data.findings.errors.is_empty();
     let steps = plan::plan(&host, &Metadata::default(), user_data, Duration::from_secs(300));
     if arguments.json {
@@ -41,6 +42,17 @@ pub fn plan_boot(arguments: &PlanBootArguments) -> anyhow::Result<ExitCode> {
     }
     // The table is of what is right in it.
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Of what a user-data includes nothing is known before a boot.
+pub fn tell_includes(path: &Path, included: &[String]) {
+    for url in included {
+        eprintln!(
+            "{}: what it includes from {} is fetched at boot, and not looked at here",
+            path.display(),
+            shown(url)
+        );
+    }
 }
 
 fn names<'s>(steps: &'s [Step], of: &[usize]) -> Vec<&'s str> {

@@ -1,6 +1,7 @@
 use super::datasource::{Bytes, Network};
 use super::host::{Host, read_bounded};
 use super::network::{self, Interfaces};
+use super::plan_boot::tell_includes;
 use super::userdata::{self, Sources};
 use anyhow::Context as _;
 use hostwright_core::yaml;
@@ -63,6 +64,7 @@ pub fn render(arguments: &RenderArguments) -> anyhow::Result<ExitCode> {
     for problem in &problems {
         eprintln!("{}:{problem}", arguments.file.display());
     }
+    tell_includes(&arguments.file, &rendered.waiting);
     match arguments.format {
         Format::Yaml => {
             print!("#cloud-config\n{}", yaml::emit(&rendered.document));
