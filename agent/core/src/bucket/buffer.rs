@@ -7,7 +7,7 @@ pub(super) const READ: usize = 256 << 10;
 /// So many are kept for the next reader; more at once are taken anew.
 const KEPT: usize = 12;
 /// All parts of large objects that are in memory at once have so many bytes, whatever is under way.
-const ROOM: u64 = 32 << 20;
+const ROOM: u64 = 24 << 20;
 
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -104,7 +104,7 @@ mod tests {
         while let Some(room) = Room::take(1 << 20) {
             taken.push(room);
         }
-        assert!(taken.len() <= 32);
+        assert!(taken.len() <= 24);
         drop(taken.pop());
         assert!(Room::take(1).is_some());
     }
