@@ -27,7 +27,7 @@ fuzz_target!(|input: (&str, &str, Option<&str>)| {
         std::fs::write(&files[1], over).expect("written");
     }
     let request = Request { files, name: Some("fuzz".into()), ..Request::default() };
-    match load(&request, Variables::default()).finish(|model| model.to_json()) {
+    match load(&request, Variables::default()).finish(|model| Ok(model.to_json())) {
         Ok(json) => assert!(load_yaml(&json, Duplicates::Refuse).is_ok() || json.len() > 100_000),
         Err(faults) => assert!(!faults.is_empty() && faults.iter().all(|fault| fault.at.place.line >= 1)),
     }

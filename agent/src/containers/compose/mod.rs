@@ -19,7 +19,6 @@ mod network;
 mod port;
 mod project;
 mod read;
-mod regular;
 mod rollout;
 mod service;
 mod service_file;

@@ -1,6 +1,5 @@
-use super::model::{Fault, Keys, Model, Tree, Value};
+use super::model::{Fault, Keys, Model, Tree, Value, regular};
 use super::read;
-use super::regular;
 use hostwright_core::secret::Secret;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};

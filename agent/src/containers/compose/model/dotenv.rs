@@ -1,6 +1,6 @@
+use super::regular;
 use super::template::fill;
 use super::variables::Variables;
-use crate::containers::compose::regular;
 use std::collections::BTreeMap;
 use std::path::Path;
 

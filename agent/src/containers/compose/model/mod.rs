@@ -23,6 +23,7 @@ mod path;
 mod paths;
 mod port_spec;
 mod print;
+pub mod regular;
 mod reset;
 mod schema;
 mod shape;

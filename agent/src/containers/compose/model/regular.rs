@@ -4,7 +4,9 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _}
 use std::path::Path;
 
 /// `/dev/null`, which people name where they want nothing to be read.
-const NULL: (u64, u64) = (1, 3);
+const NULL: u64 = 0x0103;
+/// `O_NONBLOCK`, on all machines that are built for.
+const WITHOUT_WAITING: i32 = 0o4000;
 
 /// Reads a file that another one names, up to `most` bytes and one more, which tells that there are more. A pipe would be
 /// waited for, a device might never end.
@@ -13,13 +15,12 @@ const NULL: (u64, u64) = (1, 3);
 /// It cannot be read, or is no regular file.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut options = File::options();
-    let file = options.read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    let file = options.read(true).custom_flags(WITHOUT_WAITING).open(path)?;
     let found = file.metadata()?;
     let kind = found.file_type();
-    let device = found.rdev();
     let what = if kind.is_dir() {
         "it is a folder"
-    } else if kind.is_file() || (nix::sys::stat::major(device), nix::sys::stat::minor(device)) == NULL {
+    } else if kind.is_file() || kind.is_char_device() && found.rdev() == NULL {
         ""
     } else if kind.is_fifo() {
         "it is a pipe, and only files are read"
