@@ -23,9 +23,9 @@ impl<'a> Line<'a> {
         let length = bytes.len();
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        let bytes = if offset == 0 { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes) } else { bytes };
-        let hole = hole(bytes);
+        let hole = hole(bytes, offset);
         let (bytes, offset, length) = (&bytes[hole..], offset + hole as u64, length - hole);
+        let bytes = &bytes[byte_order_mark(bytes, offset)..];
         if bytes.len() <= limit {
             return Self { bytes, cut: false, offset, length };
         }
@@ -86,13 +86,16 @@ pub fn split(piece: Piece<'_>, joining: &Joining, inside_cut_line: &mut bool, mu
     }
 }
 
-/// How long the hole is that some bytes begin with.
-fn hole(bytes: &[u8]) -> usize {
-    if bytes.first() != Some(&0) {
-        return 0;
-    }
-    let length = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
-    if length < HOLE { 0 } else { length }
+/// How long the byte order mark is that some bytes of a file begin with.
+fn byte_order_mark(bytes: &[u8], offset: u64) -> usize {
+    if offset == 0 && bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
+}
+
+/// How long the hole is that some bytes of a file begin with; the mark before it goes with it.
+fn hole(bytes: &[u8], offset: u64) -> usize {
+    let mark = byte_order_mark(bytes, offset);
+    let nuls = bytes[mark..].iter().position(|byte| *byte != 0).unwrap_or(bytes.len() - mark);
+    if nuls < HOLE { 0 } else { mark + nuls }
 }
 
 /// Gives each line with its end, and where it stands in the piece; how many bytes are done with.
@@ -112,7 +115,7 @@ pub(super) fn physical<'a>(
     if start == bytes.len() || *inside_cut_line {
         return bytes.len();
     }
-    let hole = hole(&bytes[start..]);
+    let hole = hole(&bytes[start..], piece.offset + start as u64);
     match start + hole == bytes.len() {
         true if hole > 0 && following == Following::Nothing => return bytes.len(),
         // As much as shows what it is stays, for the next look.
@@ -184,6 +187,9 @@ mod tests {
             assert!(!inside, "no line was cut");
         }
         assert_eq!(lines(&with(3, b"one\n"), 30, &mut false, false).0, ["\0\0\0one"], "a few are somebody's text");
+        let marked = [super::BYTE_ORDER_MARK, &with(50, b"one\n")].concat();
+        assert_eq!(lines(&marked, 30, &mut false, false), (strings(&["one"]), 57));
+        assert_eq!(lines(&marked[..53], 30, &mut false, false), (strings(&[]), 37));
     }
 
     #[test]
