@@ -51,21 +51,12 @@ fn trim() {
     }
 }
 
-/// Lets go of what was needed once: memory that is free, and code.
-///
-/// # Errors
-/// As of [`give_back_unused_code`].
-pub fn tidy() -> io::Result<()> {
-    trim();
-    give_back_unused_code()
-}
-
 /// Lets go of the pages of the program and its libraries that were needed once: reading the configuration, setting up
 /// TLS. Those that are needed again are mapped again from the file, a few microseconds each.
 ///
 /// # Errors
 /// The kernel does not tell what is mapped, or refuses.
-fn give_back_unused_code() -> io::Result<()> {
+pub fn give_back_unused_code() -> io::Result<()> {
     let maps = std::fs::read_to_string("/proc/self/maps")?;
     for (start, length) in maps.lines().filter_map(code_of) {
         let Some(address) = NonNull::new(std::ptr::with_exposed_provenance_mut::<c_void>(start)) else { continue };

@@ -37,7 +37,7 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
         tokio::select! {
             // Ticks and signals are cancel-safe (tokio documents it so).
             _ = tidy.tick() => {
-                if let Err(error) = memory::tidy() {
+                if let Err(error) = memory::give_back_unused_code() {
                     log::debug!("pages that are not used stay in memory: {error}");
                 }
             }
