@@ -1,5 +1,5 @@
 use super::mounts::{Mount, Mounts};
-use super::statfs_pool::{Answer, Asked, Limits, Space, StatfsPool};
+use super::statfs_pool::{Answer, Limits, Space, StatfsPool};
 use super::{CollectError, Collector, Roots, Scrape};
 use crate::metrics::encode::{Encoder, Family, Value};
 use hostwright_core::config::metrics::collectors::filesystem as options;
@@ -8,8 +8,6 @@ use hostwright_core::config::metrics::collectors::filesystem as options;
 pub struct Filesystem {
     mounts: Mounts,
     pool: StatfsPool,
-    /// Since the scrape began.
-    asked: Option<Asked>,
     answers: Vec<Answer>,
     error: Family,
     read_only: Family,
@@ -34,7 +32,6 @@ impl Filesystem {
         Self {
             mounts: Mounts::new(roots, options),
             pool: StatfsPool::new(limits, Space::of),
-            asked: None,
             answers: Vec::new(),
             error: gauge("device_error", "Whether an error occurred while getting statistics for the given device."),
             read_only: gauge("readonly", "Filesystem read-only status."),
@@ -49,11 +46,6 @@ impl Filesystem {
             ),
             info: gauge("mount_info", "Filesystem mount information."),
         }
-    }
-
-    fn ask(&mut self) -> Result<Asked, CollectError> {
-        self.mounts.refresh()?;
-        Ok(self.pool.ask(&self.mounts.places, std::mem::take(&mut self.answers)))
     }
 
     fn space_of(&self, mount: &Mount) -> Option<&Space> {
@@ -103,18 +95,9 @@ impl Collector for Filesystem {
         "filesystem"
     }
 
-    /// The mounts are asked while the other collectors read.
-    fn prepare(&mut self) {
-        // What hinders it is told when the samples are wanted.
-        self.asked = self.ask().ok();
-    }
-
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        let asked = match self.asked.take() {
-            Some(asked) => asked,
-            None => self.ask()?,
-        };
-        self.answers = self.pool.answers(asked);
+        self.mounts.refresh()?;
+        self.pool.ask(&self.mounts.places, &mut self.answers);
         self.write_state(scrape.out, &self.error, |_, in_error| in_error);
         self.write_state(scrape.out, &self.read_only, |mount, _| mount.read_only);
         let bytes = |blocks: u64, space: &Space| blocks.saturating_mul(space.block_size);

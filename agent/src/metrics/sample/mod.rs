@@ -252,10 +252,6 @@ impl<'a> Scrape<'a> {
 /// A group of families, with node_exporter's name for it.
 trait Collector: Send {
     fn name(&self) -> &'static str;
-
-    /// At the beginning of a scrape: what takes a while is begun.
-    fn prepare(&mut self) {}
-
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError>;
 
     /// After everything else of the scrape is written.
@@ -396,7 +392,6 @@ impl Sampler {
         let stat = self.proc_stat.read();
         let proc_stat = stat.as_ref().copied();
         self.links.forget();
-        self.slots.iter_mut().filter(|slot| selection.takes(slot.collector.name())).for_each(|s| s.collector.prepare());
         for slot in self.slots.iter_mut().filter(|slot| selection.takes(slot.collector.name())) {
             let (began, mark) = (Instant::now(), out.mark());
             let mut scrape = Scrape::new(&mut *out, proc_stat, &mut self.links);

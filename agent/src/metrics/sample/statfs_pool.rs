@@ -61,12 +61,6 @@ pub enum Answer {
 
 type Question = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
 
-/// Places that are being asked.
-#[derive(Debug)]
-pub struct Asked {
-    began: Instant,
-}
-
 /// Threads that ask places in the caller's stead. One suffices until a place hangs: then its thread is left to it, and
 /// that place is not asked again before it has answered, so that at most one thread hangs for a place.
 pub struct StatfsPool {
@@ -102,19 +96,15 @@ impl StatfsPool {
         Self { limits, question: Arc::new(question), shared: Arc::default() }
     }
 
-    /// Has all places asked, from now on until the deadline; `buffer` is used for the answers.
-    pub fn ask(&self, places: &Arc<[Arc<Path>]>, buffer: Vec<Answer>) -> Asked {
-        let mut state = self.shared.lock();
-        state.begin(places, buffer);
-        if !places.is_empty() {
-            self.call_a_hand(&mut state);
+    /// Asks all places and returns within the deadline, with an answer for each.
+    pub fn ask(&self, places: &Arc<[Arc<Path>]>, answers: &mut Vec<Answer>) {
+        if places.is_empty() {
+            return answers.clear();
         }
-        Asked { began: Instant::now() }
-    }
-
-    /// An answer of each place, by the deadline at the latest.
-    pub fn answers(&self, Asked { began }: Asked) -> Vec<Answer> {
+        let began = Instant::now();
         let mut state = self.shared.lock();
+        state.begin(places, std::mem::take(answers));
+        self.call_a_hand(&mut state);
         while state.unanswered > 0 && state.has_hands(self.limits.threads) {
             let Some(left) = self.limits.deadline.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
                 break;
@@ -127,7 +117,7 @@ impl StatfsPool {
                 self.call_a_hand(&mut state);
             }
         }
-        state.end(self.limits.deadline)
+        *answers = state.end(self.limits.deadline);
     }
 
     fn call_a_hand(&self, state: &mut State) {
@@ -252,8 +242,8 @@ mod tests {
     }
 
     fn ask(pool: &StatfsPool, names: &[&str]) -> (Vec<Answer>, Duration) {
-        let began = Instant::now();
-        let answers = pool.answers(pool.ask(&places(names), Vec::new()));
+        let (began, mut answers) = (Instant::now(), Vec::new());
+        pool.ask(&places(names), &mut answers);
         (answers, began.elapsed())
     }
 
@@ -302,23 +292,6 @@ mod tests {
         let (answers, took) = ask(&pool, &["1", "2", "3"]);
         assert_eq!(answers, vec![Answer::Silence; 3]);
         assert!(took < limits.deadline, "{took:?}");
-    }
-
-    #[test]
-    fn what_is_answered_before_the_answers_are_wanted_is_not_lost_to_the_deadline() {
-        let limits = Limits { deadline: Duration::from_millis(50), ..Limits::default() };
-        let (done, is_done) = mpsc::channel();
-        let pool = StatfsPool::new(limits, move |_| {
-            let _ = done.send(());
-            Ok(SPACE)
-        });
-        let asked = pool.ask(&places(&["a"]), Vec::new());
-        is_done.recv_timeout(Duration::from_secs(10)).expect("asked while the caller does other things");
-        let until = Instant::now() + limits.deadline * 2;
-        while Instant::now() < until || pool.shared.lock().unanswered > 0 {
-            std::thread::yield_now();
-        }
-        assert_eq!(pool.answers(asked), [Answer::Space(SPACE)]);
     }
 
     #[test]
