@@ -54,6 +54,8 @@ struct Home<'k> {
     /// What is there now.
     names: HashMap<u64, OsString>,
     positions: Vec<&'k Position>,
+    by_path: HashMap<&'k Path, Vec<&'k Position>>,
+    by_inode: HashMap<u64, Vec<&'k Position>>,
 }
 
 /// What a file is, beside the logs of a home.
@@ -84,14 +86,15 @@ impl Following {
         }
         let mut candidates = Vec::new();
         for (folder, positions) in positions {
-            let home = Home { folder, names: names_in(folder), positions };
+            let home = Home::new(folder, positions);
             if !home.lacks_any() {
                 continue;
             }
             let bases = self.folders.values().filter(|folder| folder.is_base).map(|folder| folder.path.to_path_buf());
             let near: BTreeSet<PathBuf> = near(folder).into_iter().chain(bases).chain([folder.to_owned()]).collect();
+            let gone = home.gone();
             for near in near {
-                let found = home.found_in(&near, |path| known.is_anothers(&self.source, path));
+                let found = home.found_in((&near, &gone), |path| known.is_anothers(&self.source, path));
                 if found.is_empty() {
                     continue;
                 }
@@ -106,10 +109,23 @@ impl Following {
 }
 
 impl<'k> Home<'k> {
+    fn new(folder: &'k Path, positions: Vec<&'k Position>) -> Self {
+        let (mut by_path, mut by_inode): (HashMap<_, Vec<_>>, HashMap<_, Vec<_>>) = Default::default();
+        for position in positions.iter().copied() {
+            by_path.entry(Path::new(&position.path)).or_default().push(position);
+            by_inode.entry(position.inode).or_default().push(position);
+        }
+        Self { folder, names: names_in(folder), positions, by_path, by_inode }
+    }
+
     /// Whether a file is gone, has another name than rotation gives it, or has become shorter than it was read. (It may also
     /// have been filled anew so far.)
     fn lacks_any(&self) -> bool {
         self.positions.iter().any(|p| self.seems_gone(p) || self.is_renamed(p))
+    }
+
+    fn gone(&self) -> Vec<&'k Position> {
+        self.positions.iter().copied().filter(|p| self.seems_gone(p)).collect()
     }
 
     fn seems_gone(&self, position: &Position) -> bool {
@@ -127,8 +143,7 @@ impl<'k> Home<'k> {
     }
 
     /// The files in a folder that were followed here, and those that came after them; none without proof.
-    fn found_in(&self, near: &Path, is_anothers: impl Fn(&Path) -> bool) -> Vec<Found> {
-        let gone: Vec<&Position> = self.positions.iter().copied().filter(|p| self.seems_gone(p)).collect();
+    fn found_in(&self, (near, gone): (&Path, &[&'k Position]), is_anothers: impl Fn(&Path) -> bool) -> Vec<Found> {
         let (mut found, mut later, mut is_proven) = (Vec::new(), Vec::new(), false);
         // Names that differ in digits alone, and whose they are.
         let mut shapes: HashMap<String, &Path> = HashMap::new();
@@ -136,7 +151,7 @@ impl<'k> Home<'k> {
             if is_anothers(&family_path(&entry.path())) || is_anothers(&plain(&entry.path())) {
                 continue;
             }
-            match self.judge(&entry, near == self.folder, &gone) {
+            match self.judge(&entry, near == self.folder, gone) {
                 Moved::Proven(origin) => {
                     is_proven = true;
                     shapes.insert(shape(&entry), origin);
@@ -171,14 +186,15 @@ impl<'k> Home<'k> {
     }
 
     fn is_log(&self, path: &Path) -> bool {
-        self.positions.iter().any(|p| Path::new(&p.path) == path)
+        self.by_path.contains_key(path)
     }
 
     fn judge(&self, entry: &DirEntry, is_home: bool, gone: &[&'k Position]) -> Moved<'k> {
         let at_home = self.folder.join(entry.file_name());
         let (base, plain) = (family_path(&at_home), plain(&at_home));
-        let is_of_log = |p: &Position| Path::new(&p.path) == base || Path::new(&p.path) == plain;
-        let is_generation = is_generation(&at_home) && self.positions.iter().any(|p| is_of_log(p));
+        let of = |log: &Path| self.by_path.get(log).into_iter().flatten().copied();
+        let of_log: Vec<&Position> = of(&base).chain(of(&plain).filter(|_| plain != base)).collect();
+        let is_generation = is_generation(&at_home) && !of_log.is_empty();
         if is_home && (is_generation || self.is_log(&at_home)) {
             // That is looked at anyway.
             return Moved::Other;
@@ -186,19 +202,15 @@ impl<'k> Home<'k> {
         let Some(metadata) = entry.metadata().ok() else { return Moved::Other };
         let attributes = Attributes::of(&metadata);
         let inode = attributes.key.inode;
-        let may_be = |p: &Position| p.inode == inode && (is_home || !self.names.contains_key(&p.inode));
+        let of_inode = self.by_inode.get(&inode).filter(|_| is_home || !self.names.contains_key(&inode));
         let is_compressed = plain != at_home;
-        let is_asked = is_generation || self.positions.iter().any(|p| may_be(p));
         let came_later = self.positions.iter().any(|p| attributes.modified > p.modified);
         let is_recent = |p: &&Position| attributes.modified + TICK >= p.modified;
-        if !(is_asked || is_compressed && gone.iter().any(is_recent)) {
+        if !(is_generation || of_inode.is_some() || is_compressed && gone.iter().any(is_recent)) {
             return if came_later { Moved::Perhaps } else { Moved::Other };
         }
-        let is_meant = |p: &&&Position| {
-            is_of_log(p)
-                || may_be(p)
-                || (is_compressed && !is_generation && gone.iter().any(|one| std::ptr::eq(*one, **p)))
-        };
+        let perhaps_gone = gone.iter().filter(|_| is_compressed && !is_generation).take(MOST);
+        let meant = of_inode.into_iter().flatten().chain(&of_log).chain(perhaps_gone);
         let Some(opened) = open(&entry.path()) else { return Moved::Other };
         let is_in: Box<dyn Fn(&Position) -> bool> = match opened {
             Opened::Compressed(compressed) => match compressed.in_order() {
@@ -207,8 +219,8 @@ impl<'k> Home<'k> {
             },
             Opened::Plain(file) => Box::new(move |p| p.is_in(&file)),
         };
-        for p in self.positions.iter().filter(is_meant) {
-            let is_same = may_be(p) && p.may_be(&p.source, inode, attributes.born);
+        for p in meant {
+            let is_same = of_inode.is_some() && p.may_be(&p.source, inode, attributes.born);
             let is_certain = is_same && p.born.is_some() && attributes.born.is_some();
             // Files of one program may begin alike: what was read has to be more than that.
             let is_telling = p.point.offset >= WELL && (is_same || is_generation || is_compressed);

@@ -101,7 +101,7 @@ impl Following {
         let files = self.files.values().map(|entry| &entry.file);
         let lost = self.held.compare(&self.source, &files, known);
         self.source.lost(lost);
-        tell_of_vanished(&self.source, &files, known);
+        tell_of_vanished(&self.source, files, known);
     }
 
     /// In the order of their sequence numbers.

@@ -3,7 +3,7 @@ use super::admission::family_path;
 use super::followed::{FollowedFile, Opened};
 use super::known::Known;
 use crate::logs::positions::Position;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,11 +14,7 @@ const DISUSED: i64 = 86_400 * 1_000_000_000;
 
 /// Logs that were written when the agent ended and are nowhere now, not even rotated or compressed: of what was written
 /// to them after that nothing is known, which is told.
-pub fn tell_of_vanished<'f>(
-    source: &Source,
-    files: &(impl Iterator<Item = &'f Arc<FollowedFile>> + Clone),
-    known: &Known,
-) {
+pub fn tell_of_vanished<'f>(source: &Source, files: impl Iterator<Item = &'f Arc<FollowedFile>>, known: &Known) {
     if source.intake.is_some() {
         return;
     }
@@ -32,13 +28,19 @@ pub fn tell_of_vanished<'f>(
         }
     }
     let in_use = newest.values().map(|position| position.modified).max().unwrap_or(0).saturating_sub(DISUSED);
+    let (mut of_inode, mut of_family): (HashMap<_, Vec<_>>, HashMap<_, Vec<_>>) = Default::default();
+    for file in files {
+        of_inode.entry(file.key.inode).or_default().push(file);
+        of_family.entry(&*file.family).or_default().push(file);
+    }
     let is_there = |log: &Path, position: &Position| {
-        let mut relatives = files.clone().filter(|file| file.key.inode == position.inode || *file.family == *log);
+        let mut relatives = of_inode.get(&position.inode).into_iter().chain(of_family.get(log)).flatten();
         relatives.any(|file| position.begins(&file.file))
     };
+    let mut generations = Generations::default();
     let vanished = newest.iter().filter(|(log, position)| {
         let was_in_use = position.modified >= in_use && position.head.length() > 0;
-        was_in_use && !is_there(log, position) && !is_in_a_generation(log, position)
+        was_in_use && !is_there(log, position) && !generations.has(log, position)
     });
     let vanished: Vec<_> = vanished.map(|(_, position)| position).collect();
     let Some(first) = vanished.first() else { return };
@@ -50,12 +52,30 @@ pub fn tell_of_vanished<'f>(
     source.gone.add(VANISHED, &source.name, why);
 }
 
-/// Whether a rotated file that is not followed, since it was read, has the content.
-fn is_in_a_generation(log: &Path, position: &Position) -> bool {
-    let Some(entries) = log.parent().and_then(|folder| folder.read_dir().ok()) else { return false };
-    let mut paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-    paths.any(|path| {
-        let opened = || Opened::of(File::open(&path).ok()?).ok();
-        family_path(&path) == log && opened().is_some_and(|opened| position.begins(&opened))
-    })
+/// What there is of logs in their folders, each of which is listed once.
+#[derive(Default)]
+struct Generations(HashMap<PathBuf, HashMap<PathBuf, Vec<PathBuf>>>);
+
+impl Generations {
+    /// Whether a rotated file that is not followed, since it was read, has the content.
+    fn has(&mut self, log: &Path, position: &Position) -> bool {
+        let Some(folder) = log.parent() else { return false };
+        let families = match self.0.get(folder) {
+            Some(families) => families,
+            None => self.0.entry(folder.to_owned()).or_insert_with(|| families_in(folder)),
+        };
+        let mut paths = families.get(log).into_iter().flatten();
+        paths.any(|path| {
+            let opened = || Opened::of(File::open(path).ok()?).ok();
+            opened().is_some_and(|opened| position.begins(&opened))
+        })
+    }
+}
+
+fn families_in(folder: &Path) -> HashMap<PathBuf, Vec<PathBuf>> {
+    let mut families: HashMap<_, Vec<_>> = HashMap::new();
+    for entry in folder.read_dir().into_iter().flatten().filter_map(Result::ok) {
+        families.entry(family_path(&entry.path())).or_default().push(entry.path());
+    }
+    families
 }
