@@ -146,21 +146,29 @@ impl Action for RsaKey {
 /// A server that runs already (the seed came over the network) would go on with what it knows, and one that found no key
 /// has given up.
 fn restart_server(context: &Context<'_>) {
-    const FAILED: &str =
-        r#"! systemctl is-failed --quiet "$1" || { systemctl reset-failed "$1"; systemctl --no-block restart "$1"; }"#;
+    let systemctl = |words: &[&str]| {
+        let mut command = context.host.command("systemctl");
+        command.args(words);
+        Run::new("ssh host keys", command).succeed(context)
+    };
     let is_late = runs(context.host, "hostwright-bootstrap-final.service");
     for unit in SERVERS {
-        let words = match runs(context.host, unit) {
-            true => ["systemctl", "--no-block", "try-restart", unit].to_vec(),
-            false if is_late => ["/bin/sh", "-c", FAILED, "sh", unit].to_vec(),
-            false => continue,
+        let done = if runs(context.host, unit) {
+            systemctl(&["--no-block", "try-restart", unit])
+        } else if is_late && is_installed(context.host, unit) && systemctl(&["is-failed", "--quiet", unit]).is_ok() {
+            systemctl(&["reset-failed", unit]).and_then(|_| systemctl(&["--no-block", "restart", unit]))
+        } else {
+            continue;
         };
-        let mut command = context.host.command(words[0]);
-        command.args(&words[1..]);
-        if let Err(failure) = Run::new("ssh host keys", command).succeed(context) {
+        if let Err(failure) = done {
             log::debug!("{unit} is not restarted: {}", failure.why);
         }
     }
+}
+
+/// By the package: the other name is an alias.
+fn is_installed(host: &Host, unit: &str) -> bool {
+    ["/lib", "/usr/lib"].into_iter().any(|folder| host.path(format!("{folder}/systemd/system/{unit}")).is_file())
 }
 
 /// The server's unit, as distributions call it.
