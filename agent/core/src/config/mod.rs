@@ -22,6 +22,8 @@ pub mod products;
 pub mod aws;
 /// Servers behind HTTP, the same wherever one is.
 pub mod endpoint;
+/// Regular expressions, the same wherever one is.
+mod expression;
 /// Proxies on the way to a server, the same wherever one is.
 pub mod proxy;
 /// Settings of TLS clients, the same wherever one is.

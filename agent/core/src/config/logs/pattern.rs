@@ -1,3 +1,4 @@
+use crate::config::expression::invalid;
 use crate::config::values::{FromNode, mismatch};
 use crate::yaml::Node;
 
@@ -23,14 +24,6 @@ impl FromNode for Pattern {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = node.text().filter(|text| !text.is_empty()).ok_or_else(|| mismatch::<Self>(node))?;
-        match regex::Regex::new(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            // The last line of the crate's message is the reason; those before draw the place.
-            Err(error) => {
-                let message = error.to_string();
-                let reason = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                Err(format!("{text:?} is no valid regular expression: {reason}"))
-            }
-        }
+        regex::Regex::new(text).map(|_| Self(text.to_owned())).map_err(|error| invalid(text, &error))
     }
 }

@@ -1,3 +1,4 @@
+use crate::config::expression::invalid;
 use crate::config::section::Section;
 use crate::config::values::{FromNode, mismatch};
 use crate::yaml::Node;
@@ -31,12 +32,7 @@ impl FromNode for NamePattern {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = node.text().ok_or_else(|| mismatch::<Self>(node))?;
-        Self::new(text).map_err(|error| {
-            // The last line of the crate's message is the reason; those before draw the place.
-            let message = error.to_string();
-            let reason = message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            format!("{text:?} is no valid regular expression: {reason}")
-        })
+        Self::new(text).map_err(|error| invalid(text, &error))
     }
 }
 

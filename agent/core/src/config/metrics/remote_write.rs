@@ -1,4 +1,5 @@
 use crate::config::endpoint::{Compress, Endpoint};
+use crate::config::expression;
 use crate::config::section::Section;
 use crate::config::values::{ByteSize, FromNode, Labels, mismatch};
 use crate::yaml::Node;
@@ -101,11 +102,7 @@ impl FromNode for WholeName {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = node.text().filter(|text| !text.is_empty()).ok_or_else(|| mismatch::<Self>(node))?;
-        Regex::new(&format!("^(?:{text})$")).map(Self).map_err(|error| {
-            let message = error.to_string();
-            let reason = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("{text:?} is no valid regular expression: {reason}")
-        })
+        expression::whole(text).map(Self)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who must have signed an image without a key of its own: a name that an OpenID Connect provider vouches for, and the
 //! files that say which authority and which log are believed.
 
+use crate::config::expression;
 use crate::config::section::Section;
 use crate::config::values::{AbsolutePath, FromNode, mismatch};
 use crate::yaml::Node;
@@ -120,10 +121,6 @@ impl FromNode for Whole {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let text = node.text().filter(|text| !text.is_empty()).ok_or_else(|| mismatch::<Self>(node))?;
-        Regex::new(&format!("^(?:{text})$")).map(Self).map_err(|error| {
-            let message = error.to_string();
-            let reason = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("{text:?} is no valid regular expression: {reason}")
-        })
+        expression::whole(text).map(Self)
     }
 }
