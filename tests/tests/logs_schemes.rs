@@ -101,28 +101,23 @@ fn none(_: &Host, _: usize) -> Result<()> {
     Ok(())
 }
 
+/// Of a program that writes to `app.log`.
+const fn app(name: &'static str, files: &'static str, rotate: fn(&Host, usize) -> Result<()>) -> Scheme {
+    Scheme { name, files, log: |_| "app.log".into(), rotate }
+}
+
 const SCHEMES: [Scheme; 12] = [
-    Scheme { name: "logback, fixed window", files: "app.log", log: |_| "app.log".into(), rotate: logback_fixed_window },
-    Scheme {
-        name: "logback, size and time",
-        files: "app.log",
-        log: |_| "app.log".into(),
-        rotate: logback_size_and_time,
-    },
-    Scheme { name: "log4j2, dated folder", files: "app.log", log: |_| "app.log".into(), rotate: log4j2_dated_folder },
-    Scheme { name: "docker", files: "app.log", log: |_| "app.log".into(), rotate: docker_json_file },
-    Scheme { name: "delaycompress", files: "app.log", log: |_| "app.log".into(), rotate: logrotate_delaycompress },
-    Scheme {
-        name: "delaycompress, pattern",
-        files: "app.log*",
-        log: |_| "app.log".into(),
-        rotate: logrotate_delaycompress,
-    },
-    Scheme { name: "extension", files: "app.log", log: |_| "app.log".into(), rotate: logrotate_extension },
-    Scheme { name: "savelog", files: "app.log", log: |_| "app.log".into(), rotate: savelog },
+    app("logback, fixed window", "app.log", logback_fixed_window),
+    app("logback, size and time", "app.log", logback_size_and_time),
+    app("log4j2, dated folder", "app.log", log4j2_dated_folder),
+    app("docker", "app.log", docker_json_file),
+    app("delaycompress", "app.log", logrotate_delaycompress),
+    app("delaycompress, pattern", "app.log*", logrotate_delaycompress),
+    app("extension", "app.log", logrotate_extension),
+    app("savelog", "app.log", savelog),
+    app("python", "app.log", python_timed),
+    app("copytruncate", "app.log", copytruncate_cascade),
     Scheme { name: "multilog", files: "current", log: |_| "current".into(), rotate: multilog },
-    Scheme { name: "python", files: "app.log", log: |_| "app.log".into(), rotate: python_timed },
-    Scheme { name: "copytruncate", files: "app.log", log: |_| "app.log".into(), rotate: copytruncate_cascade },
     Scheme {
         name: "cronolog",
         files: "app.*.log",
