@@ -103,10 +103,10 @@ fn products_reach_the_catalogue_s_bucket_and_then_the_job_s_folder_the_internal_
 
 /// What the science container does: a product, its log, and what nobody wants to keep.
 const PROCESS: &str = "set -e
-mkdir -p /work/products/$PRODUCT /work/inputs /work/tmp /work/logs
-for file in FSCOG.tif metadata.xml; do echo $HOSTWRIGHT_JOB_ID >/work/products/$PRODUCT/${PRODUCT}_$file; done
-echo scene >/work/inputs/file
-echo $PRODUCT is done | tee /work/logs/file
+mkdir -p /job/products/$PRODUCT /job/inputs /job/tmp /job/logs
+for file in FSCOG.tif metadata.xml; do echo $HOSTWRIGHT_JOB_ID >/job/products/$PRODUCT/${PRODUCT}_$file; done
+echo scene >/job/inputs/file
+echo $PRODUCT is done | tee /job/logs/file
 ";
 
 #[test]
