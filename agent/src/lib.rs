@@ -27,6 +27,8 @@ pub mod measures;
 pub mod memory;
 /// Node metrics with node_exporter's names.
 pub mod metrics;
+/// Lists and orders over netlink, to the kernel.
+mod netlink;
 /// What operators ask of a running duty.
 pub mod orders;
 /// Finished files that reach buckets whole.

@@ -1,13 +1,9 @@
 use super::rules::MARK;
 use crate::host_ports::table::Protocol;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, connect, recv, send, setsockopt, socket,
-    sockopt,
-};
-use nix::sys::time::TimeVal;
+use crate::netlink::{self, Netlink};
+use nix::sys::socket::SockProtocol;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsRawFd as _, OwnedFd};
 
 /// A connection, or an exchange of datagrams, that the kernel carries between a client and a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +18,8 @@ pub struct Flow {
 }
 
 // What follows is linux/netfilter/nfnetlink_conntrack.h and nf_conntrack_tcp.h.
-const NEW: u16 = 1 << 8;
 const GET: u16 = (1 << 8) | 1;
 const DELETE: u16 = (1 << 8) | 2;
-const DONE: u16 = 3;
-const ERROR: u16 = 2;
-const REQUEST: u16 = 1;
-const ACKNOWLEDGE: u16 = 4;
-const DUMP: u16 = 0x300;
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const PROTOCOL_INFORMATION: u16 = 4;
@@ -38,10 +28,8 @@ const MARK_MASK: u16 = 21;
 const NESTED: u16 = 0x8000;
 const STATE_SYN_SENT: u8 = 1;
 const STATE_CLOSE_WAIT: u8 = 5;
-
-/// Two headers stand before a message's attributes.
-const HEADERS: usize = 20;
-const LARGEST: usize = 64 << 10;
+/// Stands before the attributes: IPv4, version 0, no resource.
+const FAMILY: [u8; 4] = [2, 0, 0, 0];
 
 impl Flow {
     /// Whether it would be cut off if its container ended now.
@@ -58,12 +46,13 @@ pub async fn all() -> io::Result<Vec<Flow>> {
 /// Makes the kernel forget those that are not to be kept.
 pub async fn forget(is_kept: impl Fn(&Flow) -> bool + Send + 'static) {
     let forgotten = tokio::task::spawn_blocking(move || {
-        let flows = list()?;
-        let netlink = open()?;
-        for flow in flows.iter().filter(|flow| !is_kept(flow)) {
-            tell(&netlink, DELETE, REQUEST | ACKNOWLEDGE, &attribute(ORIGINAL | NESTED, &flow.original))?;
-            // Gone by itself meanwhile is gone too.
-            recv(netlink.as_raw_fd(), &mut [0; 256], MsgFlags::empty())?;
+        let mut netlink = Netlink::new(SockProtocol::NetlinkNetFilter);
+        for flow in list()?.iter().filter(|flow| !is_kept(flow)) {
+            match netlink.order(DELETE, &body(&[attribute(ORIGINAL | NESTED, &flow.original)])) {
+                // Gone by itself meanwhile is gone too.
+                Err(error) if error.raw_os_error() != Some(nix::libc::ENOENT) => return Err(error),
+                _ => {}
+            }
         }
         Ok::<_, io::Error>(())
     });
@@ -75,58 +64,15 @@ pub async fn forget(is_kept: impl Fn(&Flow) -> bool + Send + 'static) {
 }
 
 fn list() -> io::Result<Vec<Flow>> {
-    let netlink = open()?;
-    let mark = MARK.to_be_bytes();
-    tell(&netlink, GET, REQUEST | DUMP, &[attribute(MARKED, &mark), attribute(MARK_MASK, &mark)].concat())?;
-    let (mut flows, mut buffer) = (Vec::new(), vec![0; LARGEST]);
-    loop {
-        let count = recv(netlink.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        let mut rest = &buffer[..count];
-        while let Some((kind, body, next)) = message(rest) {
-            match kind {
-                DONE => return Ok(flows),
-                ERROR => {
-                    let code = body.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
-                    return Err(io::Error::from_raw_os_error(-code));
-                }
-                NEW => flows.extend(body.get(HEADERS - 16..).and_then(flow)),
-                _ => {}
-            }
-            rest = next;
-        }
-    }
+    let (mut flows, mark) = (Vec::new(), MARK.to_be_bytes());
+    let wanted = body(&[attribute(MARKED, &mark), attribute(MARK_MASK, &mark)]);
+    Netlink::new(SockProtocol::NetlinkNetFilter)
+        .dump(GET, &wanted, |answer| flows.extend(answer.get(FAMILY.len()..).and_then(flow)))?;
+    Ok(flows)
 }
 
-fn open() -> io::Result<OwnedFd> {
-    let netlink =
-        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
-    connect(netlink.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-    // The kernel answers at once, or something is very wrong.
-    setsockopt(&netlink, sockopt::ReceiveTimeout, &TimeVal::new(5, 0))?;
-    Ok(netlink)
-}
-
-fn tell(netlink: &OwnedFd, kind: u16, flags: u16, attributes: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(HEADERS + attributes.len()).map_err(io::Error::other)?;
-    let mut message = Vec::with_capacity(HEADERS + attributes.len());
-    message.extend(length.to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend(flags.to_ne_bytes());
-    // Sequence and sender: one question at a time needs neither.
-    message.extend([0; 8]);
-    // IPv4, version 0, no resource.
-    message.extend([2, 0, 0, 0]);
-    message.extend(attributes);
-    send(netlink.as_raw_fd(), &message, MsgFlags::empty())?;
-    Ok(())
-}
-
-/// Kind and body of the first message, and what follows it.
-fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::try_from(u32::from_ne_bytes(*bytes.first_chunk()?)).ok()?;
-    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
-    let body = bytes.get(16..length)?;
-    Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+fn body(attributes: &[Vec<u8>]) -> Vec<u8> {
+    [&FAMILY[..], &attributes.concat()].concat()
 }
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -138,17 +84,8 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// The value of the first attribute of a kind.
-fn find(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(*attributes.first_chunk()?));
-        let kind = u16::from_ne_bytes(*attributes.get(2..)?.first_chunk()?);
-        let value = attributes.get(4..length)?;
-        // The highest two bits say how it is to be read.
-        if kind & 0x3fff == wanted {
-            return Some(value);
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+fn find(attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    netlink::attributes(attributes).find_map(|(kind, value)| (kind == wanted).then_some(value))
 }
 
 fn flow(attributes: &[u8]) -> Option<Flow> {
@@ -175,7 +112,7 @@ fn flow(attributes: &[u8]) -> Option<Flow> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Flow, NESTED, attribute, flow, message};
+    use super::{Flow, NESTED, attribute, flow};
     use crate::host_ports::table::Protocol;
 
     fn tuple(source: [u8; 4], destination: [u8; 4], (from, to): (u16, u16)) -> Vec<u8> {
@@ -198,9 +135,7 @@ mod tests {
         assert!(!Flow { protocol: Protocol::Udp, ..read }.is_live());
         for length in 0..whole.len() {
             let _ = flow(&whole[..length]);
-            let _ = message(&whole[..length]);
         }
         assert!(flow(&whole[..whole.len() / 2]).is_none());
-        assert!(message(&[255; 16]).is_none() && message(&[0; 16]).is_none());
     }
 }

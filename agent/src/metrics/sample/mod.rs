@@ -93,8 +93,6 @@ mod names;
 mod netclass;
 /// `node_network_*_total`: network devices' traffic.
 mod netdev;
-/// Lists that the kernel gives over netlink.
-mod netlink;
 /// `node_netstat_*`: protocol counters.
 mod netstat;
 /// `node_network_route*`: the kernel's routes.

@@ -1,8 +1,8 @@
-use super::netlink::{Netlink, attributes, number};
 use super::rows::Rows;
 use super::rtnetlink::Links;
 use super::{CollectError, Collector, Scrape};
 use crate::metrics::encode::Family;
+use crate::netlink::{Netlink, attributes, number};
 use nix::sys::socket::SockProtocol;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -1,8 +1,8 @@
-use super::netlink::{Netlink, attributes, number, text};
 use super::rows::Rows;
 use super::rtnetlink::Links;
 use super::{CollectError, Collector, Scrape};
 use crate::metrics::encode::{Family, Kind};
+use crate::netlink::{Netlink, attributes, number, text};
 use hostwright_core::config::metrics::collectors::qdisc as options;
 use hostwright_core::config::metrics::filter::Filter;
 use nix::sys::socket::SockProtocol;

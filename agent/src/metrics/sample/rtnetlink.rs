@@ -1,5 +1,5 @@
-pub use super::netlink::text;
-use super::netlink::{Netlink, attributes};
+pub use crate::netlink::text;
+use crate::netlink::{Netlink, attributes};
 use nix::sys::socket::SockProtocol;
 use std::io;
 

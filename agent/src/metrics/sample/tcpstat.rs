@@ -1,6 +1,6 @@
-use super::netlink::{Netlink, number};
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, words};
 use crate::metrics::encode::{Family, Labels};
+use crate::netlink::{Netlink, number};
 use nix::libc::{AF_INET, AF_INET6, IPPROTO_TCP};
 use nix::sys::socket::SockProtocol;
 use std::io;

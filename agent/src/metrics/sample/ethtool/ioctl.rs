@@ -1,6 +1,6 @@
 #![expect(unsafe_code, reason = "an ioctl that fills buffers of the sizes that their commands have")]
 
-use crate::metrics::sample::netlink::number;
+use crate::netlink::number;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST_ACK: u16 = 0x005;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
 /// Flags in the number of an attribute.
 const NLA_TYPE_MASK: u16 = 0x3fff;
@@ -16,7 +17,7 @@ const MOST_AT_ONCE: usize = 32 << 10;
 /// The kernel answers at once; this is for a defect.
 const PATIENCE_SECONDS: i64 = 1;
 
-/// Lists that the kernel gives (netlink(7)), on a socket that stays open.
+/// Lists that the kernel gives and orders that it takes (netlink(7)), on a socket that stays open.
 pub struct Netlink {
     protocol: SockProtocol,
     socket: Option<OwnedFd>,
@@ -33,13 +34,22 @@ impl Netlink {
 
     /// Asks for a list and calls `each` with the body of each of its messages.
     pub fn dump(&mut self, kind: u16, body: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
+        self.exchange((kind, NLM_F_REQUEST_DUMP), body, each)
+    }
+
+    /// Orders something, and returns when it is done.
+    pub fn order(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
+        self.exchange((kind, NLM_F_REQUEST_ACK), body, |_| {})
+    }
+
+    fn exchange(&mut self, what: (u16, u16), body: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => open(self.protocol)?,
         };
         self.buffer.resize(MOST_AT_ONCE, 0);
         self.sequence = self.sequence.wrapping_add(1);
-        write(&mut self.request, kind, (self.sequence, body));
+        write(&mut self.request, what, (self.sequence, body));
         sendto(socket.as_raw_fd(), &self.request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
         receive(&socket, &mut self.buffer, self.sequence, each)?;
         // After an error the rest of a dump may still come, so only a socket that is done is kept.
@@ -54,12 +64,12 @@ fn open(protocol: SockProtocol) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn write(request: &mut Vec<u8>, kind: u16, (sequence, body): (u32, &[u8])) {
+fn write(request: &mut Vec<u8>, (kind, flags): (u16, u16), (sequence, body): (u32, &[u8])) {
     request.clear();
     // What is asked fits a packet many times.
     request.extend_from_slice(&((HEADER + body.len()) as u32).to_ne_bytes());
     request.extend_from_slice(&kind.to_ne_bytes());
-    request.extend_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
+    request.extend_from_slice(&flags.to_ne_bytes());
     request.extend_from_slice(&sequence.to_ne_bytes());
     request.extend_from_slice(&[0; 4]);
     request.extend_from_slice(body);
@@ -74,18 +84,19 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8], sequence: u32, mut each: impl Fn
             match kind {
                 _ if from != sequence => {}
                 NLMSG_DONE => return Ok(()),
-                NLMSG_ERROR => return Err(refusal(body)),
+                NLMSG_ERROR => return outcome(body),
                 _ => each(body),
             }
         }
     }
 }
 
-/// The kernel's reason is a negative error number.
-fn refusal(body: &[u8]) -> io::Error {
+/// The kernel's reason is a negative error number; none is an acknowledgement.
+fn outcome(body: &[u8]) -> io::Result<()> {
     match number(body, 0).map(u32::cast_signed) {
-        Some(error) if error < 0 => io::Error::from_raw_os_error(error.saturating_neg()),
-        _ => io::Error::other("the kernel refused to list"),
+        Some(0) => Ok(()),
+        Some(error) if error < 0 => Err(io::Error::from_raw_os_error(error.saturating_neg())),
+        _ => Err(io::Error::other("the kernel's answer cannot be understood")),
     }
 }
 
@@ -121,14 +132,14 @@ pub fn number(bytes: &[u8], at: usize) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{attributes, message, number, refusal};
+    use super::{attributes, message, number, outcome};
 
     #[test]
     fn truncated_messages_end_the_walk_and_nothing_panics() {
         let whole: Vec<u8> = (0..=255).cycle().take(400).collect();
         for length in 0..whole.len() {
             let bytes = &whole[..length];
-            let _ = (message(bytes), attributes(bytes).count(), number(bytes, length), refusal(bytes));
+            let _ = (message(bytes), attributes(bytes).count(), number(bytes, length), outcome(bytes).is_ok());
         }
         assert!(message(&[0; 16]).is_none(), "a message shorter than its header would never end");
         assert_eq!(attributes(&[0; 16]).count(), 0, "and so would an attribute");
