@@ -20,6 +20,8 @@ pub mod products;
 
 /// Credentials of AWS, the same wherever they are.
 pub mod aws;
+/// What two sections cannot both have.
+mod conflicts;
 /// Servers behind HTTP, the same wherever one is.
 pub mod endpoint;
 /// Regular expressions, the same wherever one is.
@@ -34,10 +36,14 @@ pub mod section;
 /// What single values are made of: durations, sizes, addresses, references to secrets.
 pub mod values;
 
-use crate::yaml::{self, Duplicates, Node};
+use crate::yaml::{self, Duplicates, Node, Place};
 use section::{Problem, Problems, Section};
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
+
+/// What is never read of a file: a document is smaller (see [`yaml`]), and a device has no end.
+const TOO_LARGE: u64 = (16 << 20) + 1;
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +103,10 @@ impl Config {
     /// It cannot be read, or has problems.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+        let cannot = |source| ConfigError::Read { path: name.clone(), source };
+        let mut bytes = Vec::new();
+        std::fs::File::open(path).and_then(|file| file.take(TOO_LARGE).read_to_end(&mut bytes)).map_err(cannot)?;
+        let text = String::from_utf8(bytes).map_err(|error| not_text(error.as_bytes(), &name))?;
         Self::parse(&text, &name)
     }
 
@@ -120,6 +129,9 @@ impl Config {
     pub fn from_node(root: &Node) -> Result<Self, Vec<Problem>> {
         let problems = Problems::default();
         let config = Section::open(root, "", &problems).map(Self::read_section);
+        if let Some(config) = &config {
+            conflicts::find(config, root, &problems);
+        }
         match (config, problems.into_sorted()) {
             (Some(config), problems) if problems.is_empty() => Ok(config),
             (_, problems) => Err(problems),
@@ -157,9 +169,22 @@ impl Config {
         if let Some(name) = config.products.as_ref().and_then(products::Product::waits_for_itself) {
             root.problem_with("products", &format!("{name:?} waits for itself by `after`; take it out of the circle"));
         }
+        root.refuse("hostwright", "this is a user-data, which hostwright-bootstrap check reads; the agent's own file has what stands under this key");
+        for key in ["boot", "agent"] {
+            root.refuse(key, "only the section hostwright: of a user-data has this key");
+        }
         root.finish();
         config
     }
+}
+
+/// The place of the first byte that is no UTF-8.
+fn not_text(bytes: &[u8], name: &str) -> ConfigError {
+    let before = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let place = Place { line: 1 + before.matches('\n').count(), column: 1 + line.chars().count() };
+    let message = "this is no text in UTF-8; save the file in this encoding".to_owned();
+    ConfigError::Invalid { name: name.to_owned(), problems: vec![Problem { place, path: String::new(), message }] }
 }
 
 #[cfg(test)]
@@ -181,6 +206,45 @@ mod tests {
              agent.yaml:7:17: logs.sources.backend.outputs: there is no output \"ldp\"; did you mean \"ldb\"?\n\
              agent.yaml:10:1: produts: unknown key; did you mean \"products\"?"
         );
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_with_its_place_and_no_device_is_read_to_its_end() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("agent.yaml");
+        std::fs::write(&path, b"host:\n  labels: {a: \"caf\xe9\"}\n").expect("written");
+        let message = Config::read(&path).expect_err("refused").to_string();
+        assert!(message.contains("agent.yaml:2:19: this is no text in UTF-8"), "{message}");
+        let message = Config::read(std::path::Path::new("/dev/zero")).expect_err("refused").to_string();
+        assert!(message.contains("larger than 16 MiB"), "{message}");
+    }
+
+    #[test]
+    fn of_a_list_each_item_that_does_not_fit_is_told() {
+        let message = problems(
+            "metrics: {listen: ['0.0.0.0:99999', '1.2.3.4']}\nhost: {labels: {a b: x, c: [1]}}\nlogs:\n  sources:\n    \
+             a: {files: [x, /y, z], outputs: [o]}\n    b: {syslog: {listen: ['a:1', 'b:2']}, outputs: [o]}\n  \
+             outputs: {o: {file: {path: /o}}}\n",
+        );
+        for wrong in
+            ["0.0.0.0:99999", "1.2.3.4", "a b", "\"c\" takes", "found \"x\"", "found \"z\"", "\"a:1\"", "\"b:2\""]
+        {
+            assert!(message.contains(wrong), "{wrong}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_user_data_is_known_as_one() {
+        let message = problems("#cloud-config\nhostwright: {metrics: {}}\nboot: {}\n");
+        assert!(message.contains("agent.yaml:2:1: hostwright: this is a user-data"), "{message}");
+        assert!(message.contains("agent.yaml:3:1: boot: only the section hostwright: of a user-data"), "{message}");
+    }
+
+    #[test]
+    fn nothing_that_is_told_moves_a_terminal_or_fills_it() {
+        let message = problems(&format!("\"\\e[2Jx\": 1\nmetrics: {{{}: 1}}\n", "k".repeat(100_000)));
+        assert!(!message.contains('\u{1b}') && message.contains("\\u{1b}[2Jx: unknown key"), "{message}");
+        assert!(message.len() < 1000, "{} bytes", message.len());
     }
 
     #[test]

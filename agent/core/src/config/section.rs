@@ -6,6 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A longer list of known keys than this helps nobody in a one-line message.
 const MOST_LISTED: usize = 30;
 
+/// Characters of a path and of a message that are shown.
+const LONGEST_PATH: usize = 300;
+const LONGEST_MESSAGE: usize = 4000;
+
+/// A longer key than this is no misspelt one.
+const LONGEST_KEY: usize = 60;
+
 const UNKNOWN_KEY: &str = "unknown key";
 
 /// One thing that is wrong in the file.
@@ -30,10 +37,27 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: ", self.place)?;
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write!(f, "{}: ", shown(&self.path, LONGEST_PATH))?;
         }
-        f.write_str(&self.message)
+        f.write_str(&shown(&self.message, LONGEST_MESSAGE))
     }
+}
+
+/// What somebody else wrote, as it may go to a terminal: without characters that steer it, and not without an end.
+fn shown(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == most => {
+                shown.push('…');
+                break;
+            }
+            '\n' | '\t' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// Collects problems while sections are read.
@@ -61,6 +85,8 @@ pub struct Section<'a> {
     place: Place,
     path: String,
     known: Vec<&'static str>,
+    /// Told of already, and nothing that can be set.
+    refused: Vec<&'static str>,
     problems: &'a Problems,
     /// Set where the operator wrote a single value in place of a mapping.
     shorthand: Option<&'a Node>,
@@ -84,6 +110,7 @@ impl<'a> Section<'a> {
             place: node.place,
             path: path.to_owned(),
             known: Vec::new(),
+            refused: Vec::new(),
             problems,
             shorthand: None,
             extensions: false,
@@ -158,7 +185,7 @@ impl<'a> Section<'a> {
 
     /// Refuses a key that is known to the format but not carried out here; `why` says so.
     pub fn refuse(&mut self, key: &'static str, why: &str) {
-        self.known.push(key);
+        self.refused.push(key);
         if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
             self.problems.note(entry.place, &self.path_of(key), why.to_owned());
         }
@@ -232,6 +259,7 @@ impl<'a> Section<'a> {
             place: node.place,
             path: path.to_owned(),
             known: Vec::new(),
+            refused: Vec::new(),
             problems,
             shorthand: Some(node),
             extensions: false,
@@ -297,7 +325,8 @@ impl<'a> Section<'a> {
             self.problem(node.place, &format!("expected a mapping of keys, found {}", node.kind()));
         }
         let own = |key: &str| self.extensions && key.starts_with("x-");
-        let unknown = self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str()) && !own(&entry.key));
+        let is_known = |key: &str| self.known.contains(&key) || self.refused.contains(&key) || own(key);
+        let unknown = self.entries.iter().filter(|entry| !is_known(&entry.key));
         for entry in unknown {
             let hint = match did_you_mean(&entry.key, self.known.iter().copied()) {
                 _ if self.known.is_empty() => "; nothing can be set here".to_owned(),
@@ -340,6 +369,9 @@ fn check_name(name: &str) -> Result<(), String> {
 
 /// "; did you mean …?" with the nearest of `names`, or nothing when none is near.
 pub fn did_you_mean<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> String {
+    if text.len() > LONGEST_KEY {
+        return String::new();
+    }
     let nearest = names.map(|name| (edit_distance(text, name), name)).min();
     match nearest {
         Some((distance, name)) if distance <= 1 + text.chars().count() / 3 => format!("; did you mean {name:?}?"),

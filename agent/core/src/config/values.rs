@@ -1,5 +1,5 @@
 use crate::secret::{Secret, SecretError, SecretRef};
-use crate::yaml::{Node, Scalar};
+use crate::yaml::{Entry, Node, Scalar};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -244,32 +244,40 @@ impl FromNode for Labels {
 
     fn from_node(node: &Node) -> Result<Self, String> {
         let mapping = node.mapping().ok_or_else(|| mismatch::<Self>(node))?;
-        let mut labels = BTreeMap::new();
-        for entry in &mapping.entries {
-            // Prometheus' rule for label names, the strictest of the places where labels go.
-            let first = entry.key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-            if !first || !entry.key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                return Err(format!(
-                    "{:?} cannot be a label's name: use letters, digits and '_', no digit first",
-                    entry.key
-                ));
-            }
-            let value = entry
-                .value
-                .text()
-                .ok_or_else(|| format!("the label {:?} takes a string, found {}", entry.key, entry.value.kind()))?;
-            labels.insert(entry.key.clone(), value.to_owned());
-        }
-        Ok(Self(labels))
+        all_or_why(mapping.entries.iter().map(label)).map(Self)
     }
 }
 
-/// Reads a list, or one value in place of a list of one, and names the first item that does not fit.
+fn label(entry: &Entry) -> Result<(String, String), String> {
+    // Prometheus' rule for label names, the strictest of the places where labels go.
+    let first = entry.key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !first || !entry.key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(format!("{:?} cannot be a label's name: use letters, digits and '_', no digit first", entry.key));
+    }
+    let value = entry.value.text();
+    let value =
+        value.ok_or_else(|| format!("the label {:?} takes a string, found {}", entry.key, entry.value.kind()))?;
+    Ok((entry.key.clone(), value.to_owned()))
+}
+
+/// Reads a list, or one value in place of a list of one, and tells of each item that does not fit.
 pub fn list_or_one<T: FromNode>(node: &Node) -> Result<Vec<T>, String> {
     match node.sequence() {
-        Some(items) => items.iter().map(T::from_node).collect(),
+        Some(items) => all_or_why(items.iter().map(T::from_node)),
         None => T::from_node(node).map(|item| vec![item]),
     }
+}
+
+/// All of them, or what is wrong with each that is wrong.
+fn all_or_why<T, All: FromIterator<T>>(items: impl Iterator<Item = Result<T, String>>) -> Result<All, String> {
+    let (mut fit, mut wrong) = (Vec::new(), Vec::new());
+    for item in items {
+        match item {
+            Ok(item) => fit.push(item),
+            Err(why) => wrong.push(why),
+        }
+    }
+    if wrong.is_empty() { Ok(fit.into_iter().collect()) } else { Err(wrong.join("; ")) }
 }
 
 /// A list of names.

@@ -1,6 +1,6 @@
 use super::source::Spooled;
 use crate::config::section::Section;
-use crate::config::values::{AbsolutePath, FromNode, list_or_one, mismatch};
+use crate::config::values::{AbsolutePath, FromNode, mismatch};
 use crate::yaml::Node;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -43,19 +43,9 @@ impl FromNode for Protocol {
     }
 }
 
-struct Listen(Vec<SocketAddr>);
-
-impl FromNode for Listen {
-    const EXPECTED: &'static str = SocketAddr::EXPECTED;
-
-    fn from_node(node: &Node) -> Result<Self, String> {
-        list_or_one(node).map(Self)
-    }
-}
-
 impl Listener {
     pub(super) fn read(mut section: Section<'_>, spooled: Spooled) -> Option<Self> {
-        let listen = section.or("listen", Listen(Vec::new())).0;
+        let listen = section.list::<SocketAddr>("listen").unwrap_or_default();
         let protocols = section.list("protocols").unwrap_or_else(|| vec![Protocol::Tcp, Protocol::Udp]);
         let unix = section.optional::<AbsolutePath>("unix").map(|path| path.0);
         let unix_stream = section.optional::<AbsolutePath>("unix_stream").map(|path| path.0);

@@ -89,20 +89,32 @@ pub struct Spooled {
     pub limit: ByteSize,
 }
 
-struct FilePatterns(Vec<String>);
+struct FilePattern(String);
 
-impl FromNode for FilePatterns {
+impl FromNode for FilePattern {
     const EXPECTED: &'static str = "a list of file patterns such as [/var/log/app/*.json]";
 
     fn from_node(node: &Node) -> Result<Self, String> {
-        let items = node.sequence().filter(|items| !items.is_empty()).ok_or_else(|| mismatch::<Self>(node))?;
-        items.iter().map(file_pattern).collect::<Result<_, _>>().map(Self)
+        file_pattern(node).map(Self)
+    }
+}
+
+fn file_patterns(section: &mut Section<'_>) -> Option<Vec<String>> {
+    let node = section.node("files")?;
+    match node.sequence() {
+        Some(items) if !items.is_empty() => {
+            Some(items.iter().filter_map(|item| section.value::<FilePattern>("files", item)).map(|one| one.0).collect())
+        }
+        _ => {
+            section.problem_with("files", &mismatch::<FilePattern>(node));
+            None
+        }
     }
 }
 
 fn file_pattern(node: &Node) -> Result<String, String> {
     let text = node.text().filter(|text| text.starts_with('/') && !text.ends_with('/'));
-    let text = text.ok_or_else(|| mismatch::<FilePatterns>(node))?;
+    let text = text.ok_or_else(|| mismatch::<FilePattern>(node))?;
     let names: Vec<&str> = text.split('/').skip(1).collect();
     if let Some(odd) = names.iter().find(|name| matches!(**name, "" | "." | "..")) {
         return Err(format!("{text:?} has {odd:?} where the name of a file or folder should be"));
@@ -174,7 +186,7 @@ impl Kind {
         section.exactly_one(&KINDS);
         let spooled = Spooled::read(section);
         let rotate = section.section("rotate", Rotate::read);
-        let files = section.optional::<FilePatterns>("files");
+        let files = file_patterns(section);
         let journal = section.section("journal", |section| Journal::read(section, spooled));
         let syslog = section.section("syslog", |section| Listener::read(section, spooled));
         let containers = section.section("containers", Containers::read);
@@ -195,7 +207,7 @@ impl Kind {
         let exclude = section.or("exclude", ExcludedPatterns(Vec::new())).0;
         let start = section.or("start", Start::Beginning);
         let pin = section.or("pin", ByteSize(1 << 30));
-        let files = files.map(|patterns| Self::Files(Files { patterns: patterns.0, exclude, start, pin, rotate }));
+        let files = files.map(|patterns| Self::Files(Files { patterns, exclude, start, pin, rotate }));
         files.or(journal.map(Self::Journal)).or(syslog.map(Self::Syslog)).or(containers.map(Self::Containers))
     }
 }
