@@ -69,6 +69,34 @@ fn silent_connections_hold_back_nobody() -> Result<()> {
     Ok(())
 }
 
+/// More than the network may have at once, which leaves the host's own socket alone.
+#[test]
+fn whoever_is_on_the_host_is_answered_when_the_network_has_every_connection() -> Result<()> {
+    let port = Port::reserve()?;
+    let mut agent = AgentProcess::start(&format!("api: {{listen: \"{}\"}}\n", port.address()))?;
+    agent.wait_ready(SOON)?;
+    let _silent: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(port.address())).collect::<Result<_, _>>()?;
+    let socket = agent.socket();
+    let own = ["--unix-socket", socket.to_str().context("text")?, "http://localhost/livez"];
+    for _ in 0..5 {
+        assert_eq!(curl(&own)?, ("200".into(), "ok\n".into()));
+    }
+    Ok(())
+}
+
+/// A body is not waited for before it is known who asks.
+#[test]
+fn an_order_from_the_network_is_refused_before_its_body_has_come() -> Result<()> {
+    let port = Port::reserve()?;
+    let mut agent = AgentProcess::start(&format!("api: {{listen: \"{}\"}}\n", port.address()))?;
+    agent.wait_ready(SOON)?;
+    let url = format!("https://{}/v1/duties/containers/deploy", port.address());
+    let announced = ["-k", "-X", "POST", "-H", "Content-Length: 1000", "-H", "Content-Type: application/json", &url];
+    let (code, body) = curl(&announced)?;
+    assert_eq!(code, "403", "{body}");
+    Ok(())
+}
+
 #[test]
 fn the_status_command_prints_a_table_and_its_exit_code_tells_how_the_host_is() -> Result<()> {
     let mut agent = AgentProcess::start("host: {name: web-1}\n")?;

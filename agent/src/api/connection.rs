@@ -5,15 +5,18 @@ use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// Connections at once: operators, probes and a page or two; more is somebody's mistake or attack.
+/// Connections at once, of the network and of the host itself, so that nobody outside keeps out who is on the host:
+/// operators, probes and a page or two; more is somebody's mistake or attack.
 const MAX_CONNECTIONS: usize = 64;
-/// For the TLS handshake, and for a request's head.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection of the network lasts. One that never ends, nor reads its answers, would keep its place.
+const LONGEST: Duration = Duration::from_secs(120);
+/// For the TLS handshake, for a request's head and for its body.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,34 +32,33 @@ pub(super) enum Caller {
 /// The connections that are being served.
 pub(super) struct Connections {
     routes: Router,
-    slots: Arc<Semaphore>,
+    local: Arc<Semaphore>,
+    remote: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
 impl Connections {
     pub(super) fn new(routes: Router) -> Self {
-        Self { routes, slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)), tasks: JoinSet::new() }
+        let slots = || Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        Self { routes, local: slots(), remote: slots(), tasks: JoinSet::new() }
     }
 
-    /// Serves a connection of a known caller.
-    pub(super) fn serve<S>(&mut self, stream: S, caller: Caller)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        if let Some(slot) = self.slot() {
-            self.tasks.spawn(answer(stream, self.routes.clone(), caller, slot));
+    /// Serves a connection of the local socket, for as long as an order takes.
+    pub(super) fn serve_local(&mut self, stream: UnixStream) {
+        if let Some(slot) = self.slot(Arc::clone(&self.local)) {
+            self.tasks.spawn(answer(stream, self.routes.clone(), Caller::Local, slot));
         }
     }
 
     /// Serves a TCP connection after its handshake, which waits in its own task and holds back nobody else.
     pub(super) fn serve_tls(&mut self, stream: TcpStream, acceptor: TlsAcceptor) {
-        let Some(slot) = self.slot() else { return };
+        let Some(slot) = self.slot(Arc::clone(&self.remote)) else { return };
         let routes = self.routes.clone();
         self.tasks.spawn(async move {
             let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else { return };
             let certified = stream.get_ref().1.peer_certificates().is_some();
             let caller = if certified { Caller::Certified } else { Caller::Anonymous };
-            answer(stream, routes, caller, slot).await;
+            let _ = tokio::time::timeout(LONGEST, answer(stream, routes, caller, slot)).await;
         });
     }
 
@@ -73,9 +75,9 @@ impl Connections {
         let _ = tokio::time::timeout(Duration::from_secs(1), all).await;
     }
 
-    fn slot(&mut self) -> Option<OwnedSemaphorePermit> {
+    fn slot(&mut self, slots: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         while self.tasks.try_join_next().is_some() {}
-        Arc::clone(&self.slots).try_acquire_owned().ok()
+        slots.try_acquire_owned().ok()
     }
 }
 

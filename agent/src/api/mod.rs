@@ -12,7 +12,7 @@ mod routes;
 
 use crate::supervisor::Context;
 use anyhow::Context as _;
-use connection::{Caller, Connections};
+use connection::Connections;
 use hostwright_core::config::api::{Api, Certificate};
 use hostwright_core::tls;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub async fn run(settings: Option<Api>, context: Context) -> anyhow::Result<()> 
         tokio::select! {
             () = context.stop.cancelled() => break,
             accepted = socket.accept() => match accepted {
-                Ok(stream) => connections.serve(stream, Caller::Local),
+                Ok(stream) => connections.serve_local(stream),
                 Err(error) => connections.refused(&error).await,
             },
             accepted = accept(remote.as_ref()) => match accepted {

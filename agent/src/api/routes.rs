@@ -1,8 +1,8 @@
-use super::connection::Caller;
+use super::connection::{Caller, PATIENCE};
 use super::page;
 use crate::orders::{Desk, Unanswered};
 use crate::supervisor::Statuses;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest as _, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -62,12 +62,20 @@ async fn order(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
     Path((duty, verb)): Path<(String, String)>,
-    Json(arguments): Json<serde_json::Value>,
+    request: Request,
 ) -> Response {
     if !matches!(caller, Caller::Local) {
         let why = "forbidden: orders are taken on the host's own socket alone\n";
         return (StatusCode::FORBIDDEN, why).into_response();
     }
+    // Read after the question who asks, and not for ever.
+    let Ok(read) = tokio::time::timeout(PATIENCE, Json::<serde_json::Value>::from_request(request, &())).await else {
+        return (StatusCode::REQUEST_TIMEOUT, "the order did not arrive as a whole\n").into_response();
+    };
+    let arguments = match read {
+        Ok(Json(arguments)) => arguments,
+        Err(wrong) => return wrong.into_response(),
+    };
     match shared.desk.order(&duty, &verb, arguments).await {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => {
