@@ -42,6 +42,11 @@ impl Netlink {
         self.exchange((kind, NLM_F_REQUEST_ACK), body, |_| {})
     }
 
+    /// Asks for one thing and calls `each` with the body of each message of the answer.
+    pub fn ask(&mut self, kind: u16, body: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
+        self.exchange((kind, NLM_F_REQUEST_ACK), body, each)
+    }
+
     fn exchange(&mut self, what: (u16, u16), body: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
         let socket = match self.socket.take() {
             Some(socket) => socket,

@@ -17,6 +17,8 @@ mod bonding;
 mod btrfs;
 /// `node_buddyinfo_*`: free blocks of memory.
 mod buddyinfo;
+/// How each collector is made.
+mod builders;
 /// `node_cgroups_*`: control groups by controller.
 mod cgroups;
 /// `node_nf_conntrack_*`: connection tracking.
@@ -29,6 +31,8 @@ mod cpu_vulnerabilities;
 mod cpufreq;
 /// Questions to services of the system's message bus.
 mod dbus;
+/// Devices from a file that stands in for the kernel.
+mod devices_file;
 /// `node_disk_*`: block devices.
 mod diskstats;
 /// `node_dmi_info`: what the firmware says of the machine.
@@ -169,6 +173,8 @@ mod uname;
 mod vmstat;
 /// `node_watchdog_*`: timers that restart a host that hangs.
 mod watchdog;
+/// `node_wifi_*`: wireless devices.
+mod wifi;
 /// `node_xfrm_*`: packets that IPsec could not take.
 mod xfrm;
 /// `node_xfs_*`: what XFS did on each device.
@@ -178,6 +184,7 @@ mod zfs;
 /// `node_zoneinfo_*`: pages of memory by zone.
 mod zoneinfo;
 
+use builders::BUILDERS;
 pub use hostwright_core::config::metrics::roots::Roots;
 use kernel_file::Text;
 pub use kernel_file::{KernelFile, Reader, lines, number, words};
@@ -186,7 +193,7 @@ pub use selection::{CONTAINERS, Selection};
 pub use sysfs::{Attribute, Page};
 
 use super::encode::{Encoder, Family, Labels};
-use hostwright_core::config::metrics::collectors::{Collectors, Options};
+use hostwright_core::config::metrics::collectors::Collectors;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -264,86 +271,6 @@ trait Collector: Send {
 /// What one scrape told of itself beside its samples.
 #[derive(Debug, Default)]
 pub struct Troubles(pub Vec<(&'static str, String)>);
-
-type Build = fn(&Roots, &Options) -> Box<dyn Collector>;
-
-/// How each collector of core's table is made.
-const BUILDERS: &[(&str, Build)] = &[
-    ("arp", |roots, options| Box::new(arp::Arp::new(roots, &options.arp))),
-    ("bcache", |roots, options| Box::new(bcache::Bcache::new(roots, &options.bcache))),
-    ("bcachefs", |roots, _| Box::new(bcachefs::Bcachefs::new(roots))),
-    ("bonding", |roots, _| Box::new(bonding::Bonding::new(roots))),
-    ("btrfs", |roots, _| Box::new(btrfs::Btrfs::new(roots))),
-    ("buddyinfo", |roots, _| Box::new(buddyinfo::Buddyinfo::new(roots))),
-    ("cgroups", |roots, _| Box::new(cgroups::Cgroups::new(roots))),
-    ("conntrack", |roots, _| Box::new(conntrack::Conntrack::new(roots))),
-    ("cpu", |roots, options| Box::new(cpu::Cpu::new(roots, &options.cpu))),
-    ("cpu_vulnerabilities", |roots, _| Box::new(cpu_vulnerabilities::CpuVulnerabilities::new(roots))),
-    ("cpufreq", |roots, options| Box::new(cpufreq::Cpufreq::new(roots, &options.cpu))),
-    ("diskstats", |roots, options| Box::new(diskstats::Diskstats::new(roots, &options.diskstats))),
-    ("dmi", |roots, _| Box::new(dmi::Dmi::new(roots))),
-    ("drbd", |roots, _| Box::new(drbd::Drbd::new(roots))),
-    ("drm", |roots, _| Box::new(drm::Drm::new(roots))),
-    ("edac", |roots, _| Box::new(edac::Edac::new(roots))),
-    ("entropy", |roots, _| Box::new(entropy::Entropy::new(roots))),
-    ("ethtool", |roots, options| Box::new(ethtool::Ethtool::new(roots, &options.ethtool))),
-    ("fibrechannel", |roots, _| Box::new(fibrechannel::Fibrechannel::new(roots))),
-    ("filefd", |roots, _| Box::new(filefd::Filefd::new(roots))),
-    ("filesystem", |roots, options| Box::new(filesystem::Filesystem::new(roots, &options.filesystem))),
-    ("hwmon", |roots, options| Box::new(hwmon::Hwmon::new(roots, &options.hwmon))),
-    ("infiniband", |roots, _| Box::new(infiniband::Infiniband::new(roots))),
-    ("interrupts", |roots, options| Box::new(interrupts::Interrupts::new(roots, &options.interrupts))),
-    ("ipvs", |roots, options| Box::new(ipvs::Ipvs::new(roots, &options.ipvs))),
-    ("kernel_hung", |roots, _| Box::new(kernel_hung::KernelHung::new(roots))),
-    ("ksmd", |roots, _| Box::new(ksmd::Ksmd::new(roots))),
-    ("lnstat", |roots, _| Box::new(lnstat::Lnstat::new(roots))),
-    ("loadavg", |roots, _| Box::new(loadavg::Loadavg::new(roots))),
-    ("logind", |_, _| Box::new(logind::Logind::new())),
-    ("mdadm", |roots, _| Box::new(mdadm::Mdadm::new(roots))),
-    ("meminfo", |roots, _| Box::new(meminfo::Meminfo::new(roots))),
-    ("meminfo_numa", |roots, _| Box::new(meminfo_numa::MeminfoNuma::new(roots))),
-    ("mountstats", |roots, _| Box::new(mountstats::Mountstats::new(roots))),
-    ("netclass", |roots, options| Box::new(netclass::Netclass::new(roots, &options.netclass))),
-    ("netdev", |roots, options| Box::new(netdev::Netdev::new(roots, &options.netdev))),
-    ("netstat", |roots, options| Box::new(netstat::Netstat::new(roots, &options.netstat))),
-    ("network_route", |_, _| Box::new(network_route::NetworkRoute::new())),
-    ("nfs", |roots, _| Box::new(nfs::Nfs::new(roots))),
-    ("nfsd", |roots, _| Box::new(nfsd::Nfsd::new(roots))),
-    ("nvme", |roots, _| Box::new(nvme::Nvme::new(roots))),
-    ("os", |roots, _| Box::new(os::Os::new(roots))),
-    ("pcidevice", |roots, _| Box::new(pcidevice::Pcidevice::new(roots))),
-    ("powersupplyclass", |roots, options| {
-        Box::new(powersupplyclass::Powersupplyclass::new(roots, &options.powersupplyclass))
-    }),
-    ("pressure", |roots, _| Box::new(pressure::Pressure::new(roots))),
-    ("processes", |roots, _| Box::new(processes::Processes::new(roots))),
-    ("qdisc", |_, options| Box::new(qdisc::Qdisc::new(&options.qdisc))),
-    ("rapl", |roots, options| Box::new(rapl::Rapl::new(roots, &options.rapl))),
-    ("schedstat", |roots, _| Box::new(schedstat::Schedstat::new(roots))),
-    ("selinux", |roots, _| Box::new(selinux::Selinux::new(roots))),
-    ("slabinfo", |roots, options| Box::new(slabinfo::Slabinfo::new(roots, &options.slabinfo))),
-    ("sockstat", |roots, _| Box::new(sockstat::Sockstat::new(roots))),
-    ("softirqs", |roots, _| Box::new(softirqs::Softirqs::new(roots))),
-    ("softnet", |roots, _| Box::new(softnet::Softnet::new(roots))),
-    ("stat", |_, options| Box::new(stat::Stat::new(&options.stat))),
-    ("swap", |roots, _| Box::new(swap::Swap::new(roots))),
-    ("sysctl", |roots, options| Box::new(sysctl::Sysctl::new(roots, &options.sysctl))),
-    ("systemd", |_, options| Box::new(systemd::Systemd::new(&options.systemd))),
-    ("tapestats", |roots, options| Box::new(tapestats::Tapestats::new(roots, &options.tapestats))),
-    ("tcpstat", |roots, _| Box::new(tcpstat::Tcpstat::new(roots))),
-    ("textfile", |_, options| Box::new(textfile::Textfile::new(&options.textfile))),
-    ("thermal_zone", |roots, _| Box::new(thermal_zone::ThermalZone::new(roots))),
-    ("time", |roots, _| Box::new(time::Time::new(roots))),
-    ("timex", |_, _| Box::new(timex::Timex::new())),
-    ("udp_queues", |roots, _| Box::new(udp_queues::UdpQueues::new(roots))),
-    ("uname", |_, _| Box::new(uname::Uname::new())),
-    ("vmstat", |roots, options| Box::new(vmstat::Vmstat::new(roots, &options.vmstat))),
-    ("watchdog", |roots, _| Box::new(watchdog::Watchdog::new(roots))),
-    ("xfrm", |roots, _| Box::new(xfrm::Xfrm::new(roots))),
-    ("xfs", |roots, _| Box::new(xfs::Xfs::new(roots))),
-    ("zfs", |roots, _| Box::new(zfs::Zfs::new(roots))),
-    ("zoneinfo", |roots, _| Box::new(zoneinfo::Zoneinfo::new(roots))),
-];
 
 /// All collectors that are on, with what they keep between scrapes.
 pub struct Sampler {

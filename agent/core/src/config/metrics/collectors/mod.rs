@@ -26,6 +26,8 @@ pub mod netclass;
 pub mod netdev;
 /// Of `netstat`.
 pub mod netstat;
+/// Of `pcidevice`.
+pub mod pcidevice;
 /// Of `powersupplyclass`.
 pub mod powersupplyclass;
 /// Of `qdisc`.
@@ -46,6 +48,8 @@ pub mod tapestats;
 pub mod textfile;
 /// Of `vmstat`.
 pub mod vmstat;
+/// Of `wifi`.
+pub mod wifi;
 
 use crate::config::section::Section;
 use crate::config::values::FromNode;
@@ -78,6 +82,8 @@ pub struct Options {
     pub netdev: netdev::Netdev,
     /// Of `netstat`.
     pub netstat: netstat::Netstat,
+    /// Of `pcidevice`.
+    pub pcidevice: pcidevice::Pcidevice,
     /// Of `powersupplyclass`.
     pub powersupplyclass: powersupplyclass::Powersupplyclass,
     /// Of `qdisc`.
@@ -98,6 +104,8 @@ pub struct Options {
     pub textfile: textfile::Textfile,
     /// Of `vmstat`.
     pub vmstat: vmstat::Vmstat,
+    /// Of `wifi`.
+    pub wifi: wifi::Wifi,
 }
 
 type Read = fn(&mut Options, &mut Section<'_>);
@@ -166,7 +174,7 @@ pub const TABLE: &[Known] = &[
     on("nfsd", NO_OPTIONS),
     on("nvme", NO_OPTIONS),
     on("os", NO_OPTIONS),
-    off("pcidevice", NO_OPTIONS),
+    off("pcidevice", |options, section| options.pcidevice.read(section)),
     on("powersupplyclass", |options, section| options.powersupplyclass.read(section)),
     on("pressure", NO_OPTIONS),
     off("processes", NO_OPTIONS),
@@ -192,6 +200,7 @@ pub const TABLE: &[Known] = &[
     on("uname", NO_OPTIONS),
     on("vmstat", |options, section| options.vmstat.read(section)),
     on("watchdog", NO_OPTIONS),
+    off("wifi", |options, section| options.wifi.read(section)),
     off("xfrm", NO_OPTIONS),
     on("xfs", NO_OPTIONS),
     on("zfs", NO_OPTIONS),
@@ -199,12 +208,11 @@ pub const TABLE: &[Known] = &[
 ];
 
 /// node_exporter has these too, off by default; here they may be turned off. Why each is not provided.
-const NOT_PROVIDED: [(&str, &str); 5] = [
+const NOT_PROVIDED: [(&str, &str); 4] = [
     ("ntp", "node_exporter has deprecated it: the collectors time and timex tell how well the clock is kept"),
     ("perf", "it takes CAP_PERFMON and two descriptors for each counter of each CPU, which this service has not"),
     ("runit", "node_exporter has deprecated it: it is for hosts without systemd"),
     ("supervisord", "node_exporter has deprecated it: let supervisord's state be written to a file for textfile"),
-    ("wifi", "servers have none"),
 ];
 
 /// Which collectors run, and with which options.
@@ -287,7 +295,7 @@ mod tests {
     fn collectors_are_on_as_in_node_exporter_unless_told() {
         let collectors = read("{}").expect("valid");
         assert_eq!(collectors, Collectors::default());
-        assert_eq!(read("{wifi: false}"), read("{}"));
+        assert_eq!(read("{runit: false}"), read("{}"));
         assert!(collectors.is_on("cpu") && !collectors.is_on("systemd"));
         let collectors = read("{systemd: true, cpu: false}").expect("valid");
         assert!(collectors.is_on("systemd") && !collectors.is_on("cpu") && collectors.is_on("zfs"));
@@ -348,7 +356,7 @@ mod tests {
         for (text, want) in [
             ("{cpufrek: true}", "metrics.collectors.cpufrek: unknown key; did you mean \"cpufreq\"?"),
             ("{cpu: {gest: false}}", "metrics.collectors.cpu.gest: unknown key; did you mean \"guest\"?"),
-            ("{wifi: true}", "metrics.collectors.wifi: this collector is not provided here (servers have none)"),
+            ("{runit: true}", "metrics.collectors.runit: this collector is not provided here (node_exporter has"),
             (
                 "{perf: {cpus: '0-3'}}",
                 "metrics.collectors.perf: this collector is not provided here (it takes CAP_PERFMON",

@@ -1,7 +1,16 @@
+//! PCI devices: what they are, how they are connected, whether they sleep.
+//!
+//! In: sysfs, and a list of names where they are wanted. Out: `node_pcidevice_*`; what identifies a device is read once.
+
+/// Makers, devices and classes by name.
+mod names;
+
 use super::kernel_file::float;
 use super::sysfs::{Attribute, Devices, Page, decimal, integer, malformed, required};
 use super::{CollectError, Collector, Roots, Scrape};
 use crate::metrics::encode::{Family, Labels};
+use hostwright_core::config::metrics::collectors::pcidevice as options;
+use names::{Names, Numbers};
 use std::path::{Path, PathBuf};
 
 /// What identifies a device: the label, the file, and how many digits it is written with.
@@ -22,6 +31,7 @@ const NO_PARENT: [&str; 4] = ["*"; 4];
 /// PCI devices, with their links and power.
 pub struct Pcidevice {
     devices: Devices<Device>,
+    names: Option<Names>,
     info: Family,
     state: Family,
     numbers: [(Family, Kind); 10],
@@ -79,10 +89,11 @@ struct Known {
 }
 
 impl Pcidevice {
-    pub fn new(roots: &Roots) -> Self {
+    pub fn new(roots: &Roots, options: &options::Pcidevice) -> Self {
         let number = |name: &str, help: &str, kind| (Family::gauge(&format!("node_pcidevice_{name}"), help), kind);
         Self {
             devices: Devices::new(roots.sysfs.join("bus/pci/devices")),
+            names: options.names.then(|| Names::read(options.idsfile.as_deref())),
             info: Family::gauge(
                 "node_pcidevice_info",
                 "Non-numeric data from /sys/bus/pci/devices/<location>, value is always 1.",
@@ -160,9 +171,9 @@ impl Device {
         }
     }
 
-    fn read(&mut self, page: &mut Page, numbers: &[(Family, Kind)]) -> Result<(), CollectError> {
+    fn read(&mut self, page: &mut Page, numbers: &[(Family, Kind)], names: Option<&Names>) -> Result<(), CollectError> {
         if self.known.is_none() {
-            self.known = Some(Known::of(&self.path, page)?);
+            self.known = Some(Known::of(&self.path, page, names)?);
         }
         for ((file, value), (_, kind)) in self.files.iter_mut().zip(&mut self.values).zip(numbers) {
             let text = file.read(page).unwrap_or_default();
@@ -177,7 +188,7 @@ impl Device {
 }
 
 impl Known {
-    fn of(path: &Path, page: &mut Page) -> Result<Self, CollectError> {
+    fn of(path: &Path, page: &mut Page, names: Option<&Names>) -> Result<Self, CollectError> {
         let place = std::fs::read_link(path).map_err(|source| CollectError::reading(path, source))?;
         let name = |path: Option<&Path>| {
             path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
@@ -204,9 +215,25 @@ impl Known {
             let number = integer(text).ok_or_else(|| malformed(file.path(), "a number", text))?;
             pairs.push((label, format!("0x{number:0digits$x}")));
         }
+        if let Some(names) = names {
+            let all = named(&pairs, names);
+            pairs.extend(names::LABELS.into_iter().zip(all));
+        }
         pairs.sort();
         Ok(Self { labels, info: as_labels(&pairs), states })
     }
+}
+
+/// The names for the numbers among the labels.
+fn named(pairs: &[(&str, String)], names: &Names) -> [String; names::LABELS.len()] {
+    let of = |label| pairs.iter().find(|(known, _)| *known == label).map_or("", |(_, number)| number.as_str());
+    names.of(&Numbers {
+        vendor: of("vendor_id"),
+        device: of("device_id"),
+        subsystem_vendor: of("subsystem_vendor_id"),
+        subsystem_device: of("subsystem_device_id"),
+        class: of("class_id"),
+    })
 }
 
 fn as_labels(pairs: &[(&str, String)]) -> Labels {
@@ -232,7 +259,7 @@ impl Collector for Pcidevice {
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         self.devices.refresh(|_| true, |path, _| Device::new(path, &self.numbers))?;
         for device in self.devices.iter_mut() {
-            device.read(&mut self.page, &self.numbers)?;
+            device.read(&mut self.page, &self.numbers, self.names.as_ref())?;
         }
         let known = || self.devices.iter().filter_map(|device| Some((device, device.known.as_ref()?)));
         let mut samples = scrape.out.family(&self.info);
