@@ -2,7 +2,7 @@
 //!
 //! In: a request of a Prometheus. [`sample`] reads the kernel's files with a collector for each of node_exporter's,
 //! [`own`] adds the agent's duties and process, [`encode`] writes the text format. Out: the answer, from [`serve`].
-//! A thread of its own samples, one scrape after the other; a mount that hangs is shown as in error and delays nothing
+//! A thread of its own samples and serves, one scrape after the other; a mount that hangs is shown as in error and delays nothing
 //! else. Where receivers are configured, [`push`] sends them the same; [`discovery`] tells a Prometheus where this host
 //! is. Nothing survives a restart but what waits for receivers: every number is the kernel's, or counts since the agent started.
 
@@ -52,7 +52,15 @@ use tokio::task::JoinSet;
 /// An address cannot be listened on, or sampling ended.
 pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
     let web = Arc::new(Web::read(settings.web_config.as_deref())?);
-    let listeners = serve::listen(&settings.listen)?;
+    let host = host_labels(&context.environment.host);
+    let receivers = push::Receivers::new(settings.remote_write.clone());
+    let handled = Arc::new(Handled::default());
+    let own = Own::new(context.statuses.clone(), receivers.watch(), handled.clone());
+    let (scraper, reports) = Scraper::start(&settings, host, own)?;
+    let listeners = {
+        let _entered = scraper.runtime().enter();
+        serve::listen(&settings.listen)?
+    };
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let place = Place {
         addresses: addresses.clone(),
@@ -62,11 +70,6 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
         labels: context.environment.host.labels.0.clone(),
     };
     let discovery = Arc::new(Discovery::new(place, settings.file_sd.clone()));
-    let host = host_labels(&context.environment.host);
-    let receivers = push::Receivers::new(settings.remote_write.clone());
-    let handled = Arc::new(Handled::default());
-    let own = Own::new(context.statuses.clone(), receivers.watch(), handled.clone());
-    let (scraper, reports) = Scraper::start(&settings, host, own)?;
     // The first sample opens the files; its failures are known before anyone asks.
     let _ = scraper.scrape(Wanted::default()).await;
     let scraper = Arc::new(scraper);
@@ -78,7 +81,7 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
     let _guard = stop.clone().drop_guard();
     let mut servers = JoinSet::new();
     for listener in listeners {
-        servers.spawn(serve::serve(listener, service.clone(), stop.clone()));
+        servers.spawn_on(serve::serve(listener, service.clone(), stop.clone()), scraper.runtime());
     }
     drop(service);
     let until = stop.clone();

@@ -9,9 +9,9 @@ use hostwright_core::config::metrics::Metrics;
 use hostwright_core::config::metrics::containers::Containers as Engine;
 use hyper::body::Bytes;
 use jiff::Timestamp;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::runtime::{self, Handle};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 /// How the last scrape went.
 #[derive(Clone, Debug)]
@@ -38,9 +38,12 @@ pub enum Refusal {
 }
 
 /// Samples on a thread of its own, one scrape after the other, so that nothing the kernel does delays the other duties.
+/// The thread has a runtime: connections that are served there wait for no other thread to be woken, which takes as long
+/// as a good part of a scrape.
 pub struct Scraper {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::UnboundedSender<Request>,
     places: Semaphore,
+    runtime: Handle,
 }
 
 /// What is asked for, and in which form.
@@ -69,7 +72,7 @@ impl Scraper {
         host: Labels,
         own: Own,
     ) -> anyhow::Result<(Self, watch::Receiver<Option<Report>>)> {
-        let (requests, inbox) = mpsc::channel();
+        let (requests, inbox) = mpsc::unbounded_channel();
         let (reports, last) = watch::channel(None);
         let places = settings.max_requests.unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         let (roots, collectors) = (settings.roots.clone(), settings.collectors.clone());
@@ -77,16 +80,24 @@ impl Scraper {
             Engine::Of(folders) => Some(folders.clone()),
             Engine::Off => None,
         };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.context("cannot wait for connections; see that LimitNOFILE allows more open files")?;
+        let handle = runtime.handle().clone();
         let work = move || {
             let sampler = Sampler::new(&roots, &collectors);
             let containers = engine.map(|folders| Containers::new(&folders, &roots));
-            answer(&inbox, &reports, (sampler, containers, own, Encoder::new(host)));
+            runtime.block_on(answer(inbox, &reports, (sampler, containers, own, Encoder::new(host))));
         };
         std::thread::Builder::new()
             .name("metrics".into())
             .spawn(work)
             .context("cannot start the thread that samples; see that TasksMax and the limit of processes allow it")?;
-        Ok((Self { requests, places: Semaphore::new(places) }, last))
+        Ok((Self { requests, places: Semaphore::new(places), runtime: handle }, last))
+    }
+
+    /// Where to serve those who ask.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// A scrape's text.
@@ -101,13 +112,13 @@ impl Scraper {
     }
 }
 
-fn answer(
-    inbox: &mpsc::Receiver<Request>,
+async fn answer(
+    mut inbox: mpsc::UnboundedReceiver<Request>,
     reports: &watch::Sender<Option<Report>>,
     (mut sampler, mut containers, mut own, mut out): (Sampler, Option<Containers>, Own, Encoder),
 ) {
     let (mut compressors, mut scrapes) = (Compressors::default(), 0);
-    while let Ok(Request { wanted, reply }) = inbox.recv() {
+    while let Some(Request { wanted, reply }) = inbox.recv().await {
         // A client that hung up while it waited needs no sample.
         if reply.is_closed() {
             continue;
@@ -144,15 +155,18 @@ mod tests {
 
     #[tokio::test]
     async fn scrapes_beyond_the_bound_are_refused_at_once_and_those_without_a_sampler_too() {
-        let (requests, inbox) = std::sync::mpsc::channel::<Request>();
-        let scraper = Scraper { requests, places: Semaphore::new(MOST_AT_ONCE) };
+        let (requests, mut inbox) = tokio::sync::mpsc::unbounded_channel::<Request>();
+        let runtime = tokio::runtime::Handle::current();
+        let scraper = Scraper { requests, places: Semaphore::new(MOST_AT_ONCE), runtime };
         let mut waiting: Vec<_> = (0..MOST_AT_ONCE).map(|_| Box::pin(scraper.scrape(Wanted::default()))).collect();
         for scrape in &mut waiting {
             assert!(futures_util::poll!(scrape).is_pending());
         }
         assert_eq!(scraper.scrape(Wanted::default()).await, Err(Refusal::Busy));
         drop(waiting);
-        assert!(inbox.try_iter().all(|request| request.reply.is_closed()), "who hung up is not sampled for");
+        while let Ok(request) = inbox.try_recv() {
+            assert!(request.reply.is_closed(), "who hung up is not sampled for");
+        }
         drop(inbox);
         assert_eq!(scraper.scrape(Wanted::default()).await, Err(Refusal::Gone));
     }

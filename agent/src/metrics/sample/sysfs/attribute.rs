@@ -13,9 +13,9 @@ const MOST: usize = 4096;
 const MOST_IN_LABEL: usize = 128;
 /// A host with thousands of devices or containers must leave room for other files: a share of those that may be open.
 /// What goes beyond is opened for each read.
-const SHARE: u64 = 4;
-/// Where few may be open, and where the share would be more than anyone has.
-const BOUNDS: (usize, usize) = (512, 32_768);
+const SHARE: u64 = 2;
+/// Where few may be open, and where the kernel's pages for them, one for each, come near the unit's MemoryMax.
+const BOUNDS: (usize, usize) = (512, 16_384);
 
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
