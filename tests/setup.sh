@@ -11,7 +11,8 @@ packages="
   keystone python3-keystoneclient python3-keystonemiddleware uwsgi-core uwsgi-plugin-python3
   radosgw ceph-mon ceph-mgr ceph-osd ceph-common rclone faketime
   systemd-container systemd-journal-remote mmdebstrap busybox-static
-  qemu-system-x86 qemu-utils genisoimage mtools dosfstools
+  qemu-system-x86 qemu-utils swtpm genisoimage mtools dosfstools
+  dnf rpm createrepo-c gpg
   minisign wrk curl jq openssl openssh-client iproute2 procps xz-utils zstd
   e2fsprogs fdisk grub-pc-bin grub-common
   make gcc libc6-dev binutils git pkg-config libssl-dev python3-venv

@@ -195,6 +195,13 @@ impl Vm {
         })
     }
 
+    /// From the next reset on it has another TPM.
+    pub fn forget_tpm(&self) -> Result<()> {
+        let state = self.folder.path().join("instances").join(NAME).join("tpm");
+        fs::remove_dir_all(&state)?;
+        Ok(fs::create_dir(&state)?)
+    }
+
     /// Pulls the plug and puts it in again: what the guest had not yet written to its disk is lost.
     pub fn power_cut(&self) -> Result<()> {
         let folder = self.folder.path().join("instances").join(NAME);

@@ -189,7 +189,7 @@ fn configure(
     let buckets = user_data.config.agent.as_ref().map(|agent| agent.buckets.clone()).unwrap_or_default();
     let patience = Duration::from_secs(arguments.patience);
     let mut steps = if is_companion {
-        plan::beside_cloud_init(&user_data, patience)
+        plan::beside_cloud_init(host, &user_data, patience)
     } else {
         plan::plan(host, &seed.metadata, user_data, patience)
     };

@@ -3,9 +3,9 @@
 use super::accel::{self, AccelChoice, Accelerator};
 use super::console::{self, Console, Verdict};
 use super::name::{InstanceName, new_instance_id};
-use super::plan::{Kernel, Order, Plan, PlannedFile, plan};
+use super::plan::{Kernel, Order, Plan, PlannedFile, file, plan};
 use super::process::{all_qemu_of, has_ended};
-use super::qemu::{self, QEMU, QEMU_IMG};
+use super::qemu::{self, QEMU, QEMU_IMG, SWTPM};
 use super::qmp::Qmp;
 use super::record::Record;
 use super::store::{FolderLock, InstanceFolder, Store};
@@ -77,6 +77,7 @@ fn order(arguments: &UpArguments, user_data: Vec<u8>) -> anyhow::Result<Order> {
         image_format: info.format,
         disk_bytes,
         volumes: arguments.volume.clone(),
+        tpm: arguments.tpm,
         memory,
         cpus,
         forwards: arguments.forward.clone(),
@@ -129,6 +130,11 @@ fn apply(plan: &Plan, folder: &Path) -> anyhow::Result<()> {
     }
     for arguments in &plan.qemu_img {
         qemu::run(QEMU_IMG, arguments, folder).context("cannot make the VM's disks")?;
+    }
+    if let Some(arguments) = &plan.swtpm {
+        let state = folder.join(file::TPM);
+        DirBuilder::new().mode(0o700).create(&state).with_context(|| format!("cannot make {}", state.display()))?;
+        qemu::run(SWTPM, arguments, folder).context("cannot give the VM a TPM")?;
     }
     qemu::run(QEMU, &plan.qemu, folder).context("cannot start the VM")?;
     Ok(())

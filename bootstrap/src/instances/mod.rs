@@ -61,6 +61,9 @@ pub struct UpArguments {
     /// Attach an empty disk of this size, as /dev/vdc and so on. May be repeated.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     volume: Vec<u64>,
+    /// Give it a TPM 2.0, emulated by swtpm.
+    #[arg(long)]
+    tpm: bool,
     /// Let a port of 127.0.0.1 lead into the VM; HOST 0 takes a free one, which `show` tells. May be repeated.
     #[arg(long, value_name = "HOST:GUEST")]
     forward: Vec<Forward>,

@@ -18,6 +18,10 @@ pub mod file {
     pub const QEMU_LOG: &str = "qemu.log";
     /// QEMU's control socket (QMP).
     pub const QMP: &str = "qmp.sock";
+    /// What the emulated TPM remembers.
+    pub const TPM: &str = "tpm";
+    /// Where QEMU reaches the emulated TPM.
+    pub const TPM_SOCKET: &str = "tpm.sock";
 }
 
 /// What is wanted.
@@ -35,6 +39,8 @@ pub struct Order {
     pub disk_bytes: u64,
     /// The sizes of further disks, which are empty.
     pub volumes: Vec<u64>,
+    /// Whether it has a TPM.
+    pub tpm: bool,
     /// The VM's memory in MiB.
     pub memory: u32,
     /// The VM's processors.
@@ -65,6 +71,8 @@ pub struct Plan {
     pub files: Vec<PlannedFile>,
     /// Arguments of qemu-img, which makes a disk each time.
     pub qemu_img: Vec<Vec<String>>,
+    /// Arguments of swtpm, which detaches itself and ends with QEMU; none without a TPM.
+    pub swtpm: Option<Vec<String>>,
     /// Arguments of QEMU, which is started in the instance's folder and detaches itself.
     pub qemu: Vec<String>,
 }
@@ -88,7 +96,9 @@ pub fn plan(order: &Order, accelerator: Accelerator, folder: &str) -> Plan {
     Plan {
         files: seed::files(&order.name, &order.instance_id, &order.user_data),
         qemu_img: [vec![disk(order, folder)], volumes(order, folder)].concat(),
-        qemu: [process(order, folder), machine(order, accelerator), devices(order, folder), kernel(order)].concat(),
+        swtpm: order.tpm.then(|| swtpm(folder)),
+        qemu: [process(order, folder), machine(order, accelerator), devices(order, folder), tpm(order), kernel(order)]
+            .concat(),
     }
 }
 
@@ -169,6 +179,19 @@ fn devices(order: &Order, folder: &str) -> Vec<String> {
     [fixed, volumes].concat()
 }
 
+fn swtpm(folder: &str) -> Vec<String> {
+    let (state, control) = (format!("dir={folder}/{}", file::TPM), format!("type=unixio,path={}", file::TPM_SOCKET));
+    words(&["socket", "--tpm2", "--tpmstate", &state, "--ctrl", &control, "--terminate", "--daemon"])
+}
+
+fn tpm(order: &Order) -> Vec<String> {
+    if !order.tpm {
+        return Vec::new();
+    }
+    let socket = format!("socket,id=tpm,path={}", file::TPM_SOCKET);
+    words(&["-chardev", &socket, "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm0"])
+}
+
 fn kernel(order: &Order) -> Vec<String> {
     let Some(kernel) = &order.kernel else { return Vec::new() };
     let mut arguments = words(&["-kernel", &kernel.path, "-append", &kernel.command_line]);
@@ -196,6 +219,7 @@ mod tests {
             image_format: "qcow2".into(),
             disk_bytes: 4 << 30,
             volumes: vec![1 << 30],
+            tpm: false,
             memory: 1024,
             cpus: 2,
             forwards: vec![Forward { host: 0, guest: 22 }, Forward { host: 9100, guest: 9100 }],
@@ -252,6 +276,15 @@ mod tests {
         assert_eq!(values(&plan, "-kernel"), ["/k"]);
         assert_eq!(values(&plan, "-initrd"), ["/i"]);
         assert_eq!(values(&plan, "-append"), ["console=ttyS0"]);
+    }
+
+    #[test]
+    fn a_tpm_is_emulated_beside_the_vm_only_when_one_is_wanted() {
+        let without = plan(&order(), Accelerator::Tcg, "/s");
+        assert!(without.swtpm.is_none() && values(&without, "-tpmdev").is_empty());
+        let with = plan(&Order { tpm: true, ..order() }, Accelerator::Tcg, "/s");
+        assert!(with.swtpm.as_ref().is_some_and(|words| words.contains(&"dir=/s/tpm".to_owned())));
+        assert_eq!(values(&with, "-tpmdev"), ["emulator,id=tpm0,chardev=tpm"]);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 pub const QEMU: &str = "qemu-system-x86_64";
 /// The tool for disk images.
 pub const QEMU_IMG: &str = "qemu-img";
+/// The emulator of a TPM.
+pub const SWTPM: &str = "swtpm";
 
 /// What is known of an image.
 #[derive(Debug, Deserialize)]
@@ -56,7 +58,11 @@ pub fn run(program: &str, arguments: &[String], folder: &Path) -> anyhow::Result
 
 /// The error of a program that could not be started.
 pub fn not_started(program: &str, error: io::Error) -> anyhow::Error {
-    let package = if program == QEMU_IMG { "qemu-utils" } else { "qemu-system-x86" };
+    let package = match program {
+        QEMU_IMG => "qemu-utils",
+        SWTPM => SWTPM,
+        _ => "qemu-system-x86",
+    };
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => format!("{program} is not installed; on Debian: apt-get install {package}"),
         _ => format!("{program} cannot be started"),
@@ -69,7 +75,7 @@ pub fn complaint(stderr: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(stderr);
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let line = lines().find(|line| !line.contains("warning:")).or_else(|| lines().next())?;
-    let line = [QEMU, QEMU_IMG].iter().fold(line, |line, name| line.trim_start_matches(&format!("{name}: ")));
+    let line = [QEMU, QEMU_IMG, SWTPM].iter().fold(line, |line, name| line.trim_start_matches(&format!("{name}: ")));
     Some(line.trim_start_matches("error: ").to_owned())
 }
 

@@ -93,6 +93,8 @@ mod timezone;
 pub(in crate::boot) mod users;
 /// What is wrong in the user-data, as a step that fails.
 mod validity;
+/// The programs that volumes need.
+mod volume_tools;
 /// `hostwright: {boot: {volumes: …}}`
 mod volumes;
 

@@ -25,11 +25,12 @@ use super::team::KeepTeam;
 use super::timezone::SetTimeZone;
 use super::users::CreateUsers;
 use super::validity::Validity;
+use super::volume_tools::missing_packages;
 use super::volumes::OpenVolume;
 use super::{Frequency, Step, people, services};
 use crate::boot::datasource::Metadata;
 use crate::boot::host::Host;
-use crate::boot::userdata::boot_section::{Hardening, Volume, VolumeKey};
+use crate::boot::userdata::boot_section::{Fetched, Hardening, Volume, VolumeKey};
 use crate::boot::userdata::files::{Source, WriteFile};
 use crate::boot::userdata::names::ManageHosts;
 use crate::boot::userdata::parts::When;
@@ -55,7 +56,7 @@ pub fn plan(host: &Host, metadata: &Metadata, user_data: UserData, patience: Dur
     accounts(host, metadata, &config, &mut steps);
     own_services(host, &config, &mut steps);
     packages(host, &config, name.as_ref(), &mut steps);
-    own_section(&config, &mut steps);
+    own_section(host, &config, &mut steps);
     commands(&config, scripts, &mut steps);
     agent(&config, patience, &mut steps);
     farewell(&config, name.as_ref(), &mut steps);
@@ -63,16 +64,16 @@ pub fn plan(host: &Host, metadata: &Metadata, user_data: UserData, patience: Dur
 }
 
 /// The steps of an instance that cloud-init configures: of its user-data only `hostwright:` is carried out.
-pub fn beside_cloud_init(user_data: &UserData, patience: Duration) -> Vec<Step> {
+pub fn beside_cloud_init(host: &Host, user_data: &UserData, patience: Duration) -> Vec<Step> {
     let config = &user_data.config;
     let errors = user_data.findings.errors.iter().filter(|problem| problem.path.starts_with("hostwright"));
     let errors: Vec<_> = errors.cloned().collect();
     let mut steps = vec![Step::new("user-data", Validity::new(&errors)).with_frequency(Frequency::Boot)];
-    for volume in config.boot.volumes.iter().filter(|volume| !needs_network(volume)) {
+    for volume in config.boot.volumes.iter().filter(|volume| !needs_network(host, volume)) {
         steps.push(open(volume, config));
     }
     harden_server(config, &mut steps);
-    own_section(config, &mut steps);
+    own_section(host, config, &mut steps);
     agent(config, patience, &mut steps);
     steps
 }
@@ -109,7 +110,7 @@ fn first(host: &Host, config: &CloudConfig, steps: &mut Vec<Step>) {
     if !config.disks.filesystems.is_empty() {
         steps.push(Step::new("filesystems", MakeFilesystems::new(&config.disks)).needing(&["disks"]));
     }
-    for volume in config.boot.volumes.iter().filter(|volume| !needs_network(volume)) {
+    for volume in config.boot.volumes.iter().filter(|volume| !needs_network(host, volume)) {
         steps.push(open(volume, config));
     }
     if !config.mounts.lines.is_empty() || config.mounts.swap.is_some() {
@@ -123,9 +124,10 @@ fn open(volume: &Volume, config: &CloudConfig) -> Step {
     Step::new(name, OpenVolume::new(volume, &buckets(config))).with_frequency(Frequency::Boot)
 }
 
-/// Whether its key is elsewhere.
-fn needs_network(volume: &Volume) -> bool {
-    matches!(&volume.key, VolumeKey::Fetched(from) if !from.from.starts_with('/') && !from.from.starts_with("file:"))
+/// Whether its key or the programs for it are elsewhere.
+fn needs_network(host: &Host, volume: &Volume) -> bool {
+    let is_keys = |from: &Fetched| !from.from.starts_with('/') && !from.from.starts_with("file:");
+    matches!(&volume.key, VolumeKey::Fetched(from) if is_keys(from)) || !missing_packages(host, volume).is_empty()
 }
 
 fn buckets(config: &CloudConfig) -> Buckets {
@@ -133,10 +135,10 @@ fn buckets(config: &CloudConfig) -> Buckets {
 }
 
 /// What is beyond cloud-config, in the final stage.
-fn own_section(config: &CloudConfig, steps: &mut Vec<Step>) {
+fn own_section(host: &Host, config: &CloudConfig, steps: &mut Vec<Step>) {
     let mut push = |step: Step| steps.push(step.in_the_final_stage());
     let (boot, buckets) = (&config.boot, buckets(config));
-    for volume in boot.volumes.iter().filter(|volume| needs_network(volume)) {
+    for volume in boot.volumes.iter().filter(|volume| needs_network(host, volume)) {
         push(open(volume, config));
     }
     if !boot.team.is_empty() {
@@ -353,10 +355,11 @@ mod tests {
 
     #[test]
     fn beside_cloud_init_only_our_section_is_carried_out() {
+        let host = Host::new("/".into(), "/proc".into(), "/sys".into()).expect("host");
         let user_data = userdata::read(
             b"#cloud-config\nusers: [bob]\nruncmd: [a]\nbad: 1\nhostwright: {boot: {engine: podman}, metrics: }\n",
         );
-        let steps = super::beside_cloud_init(&user_data, Duration::ZERO);
+        let steps = super::beside_cloud_init(&host, &user_data, Duration::ZERO);
         let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
         assert_eq!(names, ["user-data", "engine", "agent unit", "agent config", "agent start", "agent ready"]);
     }

@@ -1,6 +1,8 @@
 use super::command::Run;
 use super::fetch::{Buckets, fetch};
+use super::packages;
 use super::storage::{device, partitions, signature};
+use super::volume_tools::missing_packages;
 use super::{Action, Context, Failure, Outcome, accounts};
 use crate::boot::userdata::boot_section::{Volume, VolumeKey};
 use hostwright_core::atomic_file;
@@ -37,6 +39,10 @@ impl Action for OpenVolume {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let device = self.device(context)?;
         let mapped = Path::new("/dev/mapper").join(&self.volume.name);
+        if self.volume.key == VolumeKey::Tpm2 && !context.host.path(TPM_DEVICE).exists() {
+            return Err(Failure::new("this machine has no TPM 2.0", NEEDS_TPM));
+        }
+        packages::install(context, &missing_packages(context.host, &self.volume))?;
         if !context.host.path(&mapped).exists() {
             let key = self.key(context)?;
             self.make_if_empty(context, &device, key.as_deref())?;
@@ -119,10 +125,6 @@ impl OpenVolume {
         let noted = |path: &Path| {
             atomic_file::replace(path, b"", 0o600).map_err(|e| Failure::io("note that a volume is made", &e))
         };
-        // Else the device would be left with a key that nobody has.
-        if key.is_none() && !context.host.path(TPM_DEVICE).exists() {
-            return Err(Failure::new("this machine has no TPM 2.0", NEEDS_TPM));
-        }
         noted(&begun)?;
         match key {
             Some(key) => self.format(context, device, key.to_vec())?,
@@ -157,7 +159,8 @@ impl OpenVolume {
             self.run(context, &["systemd-cryptenroll", &unlock, "--wipe-slot=password", &path], None)
         });
         let _ = std::fs::remove_file(&here); // it lies in memory and opens nothing any more
-        enrolled.map_err(|failure| Failure::new(failure.why, NEEDS_TPM))
+        enrolled
+            .map_err(|failure| Failure::new(format!("the TPM does not take its key: {}", failure.why), failure.remedy))
     }
 
     fn random_key(&self) -> std::io::Result<Vec<u8>> {
@@ -168,11 +171,17 @@ impl OpenVolume {
 
     fn open(&self, context: &Context<'_>, device: &Path, key: Option<&[u8]>) -> Result<(), Failure> {
         let (path, name) = (device.display().to_string(), self.volume.name.as_str());
-        match key {
-            Some(key) => self.run(context, &["cryptsetup", "open", "--key-file", "-", &path, name], Some(key.to_vec())),
-            None => self.run(context, &[TPM, "attach", name, &path, "none", "tpm2-device=auto,headless=true"], None),
-        }
-        .map_err(|failure| Failure::new(failure.why, "see that the key is the one with which the volume was made"))
+        let (opened, remedy) = match key {
+            Some(key) => (
+                self.run(context, &["cryptsetup", "open", "--key-file", "-", &path, name], Some(key.to_vec())),
+                "see that the key is the one with which the volume was made",
+            ),
+            None => (
+                self.run(context, &[TPM, "attach", name, &path, "none", "tpm2-device=auto,headless=true"], None),
+                "only the TPM that sealed its key opens it, with the Secure Boot settings of that day; nothing is written to it",
+            ),
+        };
+        opened.map_err(|failure| Failure::new(failure.why, remedy))
     }
 
     /// A file system, where there is nothing at all.
@@ -200,7 +209,7 @@ impl OpenVolume {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Context;
+    use super::super::{Action, Context};
     use super::OpenVolume;
     use crate::boot::host::Host;
     use crate::boot::userdata::boot_section::{Fetched, Volume, VolumeKey};
@@ -218,6 +227,19 @@ mod tests {
             owner: "root:root".into(),
         };
         OpenVolume::new(&volume, &Default::default())
+    }
+
+    #[test]
+    fn without_a_tpm_nothing_is_made_that_only_a_tpm_could_open() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        std::fs::create_dir(tree.path().join("dev"))
+            .and_then(|()| std::fs::write(tree.path().join("dev/vdb"), ""))
+            .expect("disk");
+        let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
+        let context = Context { host: &host, instance_id: "i-1", folder: tree.path().to_owned(), resumed: false };
+        let mut step = volume("/dev/vdb");
+        step.volume.key = VolumeKey::Tpm2;
+        assert_eq!(Action::run(&step, &context).expect_err("refused").why, "this machine has no TPM 2.0");
     }
 
     #[test]

@@ -45,7 +45,15 @@ const REBOOT_REQUIRED: &str = "/run/reboot-required";
 
 /// Installs by name what other steps need, where a program is missing.
 pub fn install_for(context: &Context<'_>, program: &str, names: &[String]) -> Result<(), Failure> {
-    if context.host.program(program).is_some() || context.host.path(program).is_file() || names.is_empty() {
+    if context.host.program(program).is_some() || context.host.path(program).is_file() {
+        return Ok(());
+    }
+    install(context, names)
+}
+
+/// Installs packages by name, with new lists.
+pub fn install(context: &Context<'_>, names: &[String]) -> Result<(), Failure> {
+    if names.is_empty() {
         return Ok(());
     }
     let install = names.iter().map(|name| Package { name: name.clone(), version: None }).collect();
