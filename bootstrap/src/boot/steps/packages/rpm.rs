@@ -40,7 +40,7 @@ mod tests {
     use crate::boot::userdata::packages::{Package, Packages};
     use std::os::unix::fs::PermissionsExt as _;
 
-    /// Fakes of rpm and dnf, which write down what they are asked: no RPM distribution is at hand.
+    /// Fakes of rpm and dnf, which write down what they are asked: a real dnf has a test of its own.
     #[test]
     fn what_is_missing_is_installed_by_one_command_without_questions() {
         if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/bin/busybox").exists() {
