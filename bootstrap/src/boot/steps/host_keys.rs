@@ -1,6 +1,6 @@
 use super::command::Run;
 use super::place::File;
-use super::{Action, Context, Failure, Outcome, sshd_config};
+use super::{Action, Context, Failure, Outcome, ssh_key, sshd_config};
 use crate::boot::host::Host;
 use crate::boot::userdata::ssh::{self, key_file};
 use hostwright_core::atomic_file;
@@ -107,9 +107,20 @@ fn generate(context: &Context<'_>, kind: &str) -> Result<(), Failure> {
     for path in [&unfinished, &public(&unfinished)] {
         let _ = std::fs::remove_file(path); // what matters is that ssh-keygen does not ask, and it says if it cannot
     }
-    let mut command = context.host.command("ssh-keygen");
-    command.args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(context.host.inside(&unfinished));
-    Run::new("ssh host keys", command).succeed(context)?;
+    match ssh_key::make(kind) {
+        Some(made) => {
+            let made =
+                made.map_err(|_| Failure::new("there is no randomness for an SSH host key", "see the kernel's log"))?;
+            atomic_file::replace(&unfinished, made.private.as_bytes(), 0o600)
+                .and_then(|()| atomic_file::replace(&public(&unfinished), made.public.as_bytes(), 0o644))
+                .map_err(|e| Failure::io("write an SSH host key", &e))?;
+        }
+        None => {
+            let mut command = context.host.command("ssh-keygen");
+            command.args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(context.host.inside(&unfinished));
+            Run::new("ssh host keys", command).succeed(context)?;
+        }
+    }
     let placed = || {
         std::fs::rename(public(&unfinished), public(&key))?;
         std::fs::rename(&unfinished, &key)?;

@@ -77,6 +77,8 @@ pub mod run;
 mod services;
 /// `runcmd`, `bootcmd` and `#!` scripts
 mod shell;
+/// Key pairs of SSH.
+mod ssh_key;
 /// The keys of the SSH server on the console.
 mod ssh_keys_told;
 /// What the SSH server's own configuration says.

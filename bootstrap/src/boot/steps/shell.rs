@@ -12,6 +12,8 @@ use std::path::Path;
 ///
 /// `set -a` exports what a line assigns, so that `export -p` at its end names it. Its own variables are gone before.
 ///
+/// What it leaves is taken when its last line is there: a program for that would cost as much as the shell itself.
+///
 /// A line that comes to its end empties the file that says who has ended the series.
 const LINE_IN_SERIES: &str = r#"
 if [ -r "$1" ]; then . "$1"; fi
@@ -22,8 +24,8 @@ trap '{ _hostwright_rc=$?; trap - EXIT; set +a; _hostwright_set=$(set +o); set +
   { _hostwright_pwd=$(pwd); export _hostwright_pwd
     export -p
     echo "cd \"\$_hostwright_pwd\"; unset _hostwright_pwd"
-    echo "_hostwright_set=\"$_hostwright_set\""
-  } >"$_hostwright_to.new" && mv "$_hostwright_to.new" "$_hostwright_to"
+    echo "_hostwright_set=\"$_hostwright_set\"; #"
+  } >"$_hostwright_to.new"
   exit $_hostwright_rc' EXIT
 _hostwright_line=$2
 shift 2
@@ -65,7 +67,12 @@ impl Action for ShellCommand {
         let mut command = context.host.command("/bin/sh");
         command.args(["-c", LINE_IN_SERIES, "sh"]).arg(context.host.inside(&state)).arg(&self.line);
         command.env("INSTANCE_ID", context.instance_id).current_dir("/");
+        let left = state.with_extension("new");
+        remove(&left).map_err(kept)?;
         let run = Run::new(&self.name, command).succeed(context);
+        if std::fs::read(&left).is_ok_and(|text| text.ends_with(b"; #\n")) {
+            std::fs::rename(&left, &state).map_err(kept)?;
+        }
         if ended.metadata().map_err(kept)?.len() > 0 {
             let how = if run.is_ok() { WELL } else { BADLY };
             atomic_file::replace(&ended, format!("{}\n{how}", self.name).as_bytes(), 0o600).map_err(kept)?;
