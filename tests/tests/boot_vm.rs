@@ -81,7 +81,10 @@ fn disks_are_set_up_once_found_again_after_the_reboot_that_was_wanted_and_never_
     ensure!(ssh("sshd -T")?.contains("passwordauthentication no"));
     ensure!(ssh("findmnt -n -o SOURCE /srv/sealed; test -s /srv/sealed/when")? == "/dev/mapper/sealed");
     let dump = ssh("cryptsetup luksDump /dev/vde")?;
-    ensure!(dump.contains("systemd-tpm2") && dump.matches(": luks2").count() == 1, "the TPM's key is the only one: {dump}");
+    ensure!(
+        dump.contains("systemd-tpm2") && dump.matches(": luks2").count() == 1,
+        "the TPM's key is the only one: {dump}"
+    );
     ensure!(ssh("hostwright-bootstrap status; echo $?")?.ends_with("status: error\n1"));
     let table = ssh("hostwright-bootstrap analyze --svg /tmp/boot.svg && head -c 5 /tmp/boot.svg")?;
     ensure!(table.contains("volume data") && table.ends_with("<svg"), "{table}");

@@ -109,8 +109,7 @@ fn generate(context: &Context<'_>, kind: &str) -> Result<(), Failure> {
     }
     match ssh_key::make(kind) {
         Some(made) => {
-            let made =
-                made.map_err(|_| Failure::new("there is no randomness for an SSH host key", "see the kernel's log"))?;
+            let made = made.map_err(|e| Failure::io("make an SSH host key", &e))?;
             atomic_file::replace(&unfinished, made.private.as_bytes(), 0o600)
                 .and_then(|()| atomic_file::replace(&public(&unfinished), made.public.as_bytes(), 0o644))
                 .map_err(|e| Failure::io("write an SSH host key", &e))?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 /// Without those that look alike; cloud-init's own.
@@ -86,11 +86,10 @@ impl SetPasswords {
 }
 
 fn random() -> io::Result<String> {
-    let mut source = File::open("/dev/urandom")?;
     let mut password = String::new();
     while password.len() < LENGTH {
         let mut byte = [0];
-        source.read_exact(&mut byte)?;
+        getrandom::fill(&mut byte).map_err(io::Error::other)?;
         // What is left over would come up more often than the rest.
         if usize::from(byte[0]) < LETTERS.len() * 4 {
             password.push(char::from(LETTERS[usize::from(byte[0]) % LETTERS.len()]));

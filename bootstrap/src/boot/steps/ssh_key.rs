@@ -1,8 +1,8 @@
-use aws_lc_rs::encoding::{AsBigEndian as _, Curve25519SeedBin, EcPrivateKeyBin};
-use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use std::io;
 
 /// A key pair in the files of OpenSSH, as ssh-keygen writes them without a passphrase and a comment.
 pub struct SshKey {
@@ -20,9 +20,11 @@ const LINE: usize = 70;
 
 /// A new key of one of the kinds that cost next to nothing; none of another kind.
 ///
+/// Its random bytes are the kernel's, which are there when they are good: the library's own would cost more than a process.
+///
 /// # Errors
 /// There is no randomness.
-pub fn make(kind: &str) -> Option<Result<SshKey, Unspecified>> {
+pub fn make(kind: &str) -> Option<io::Result<SshKey>> {
     match kind {
         "ed25519" => Some(ed25519()),
         "ecdsa" => Some(ecdsa()),
@@ -30,21 +32,31 @@ pub fn make(kind: &str) -> Option<Result<SshKey, Unspecified>> {
     }
 }
 
-fn ed25519() -> Result<SshKey, Unspecified> {
-    let pair = Ed25519KeyPair::generate()?;
-    let seed: Curve25519SeedBin<'_> = pair.seed()?.as_be_bytes()?;
+fn ed25519() -> io::Result<SshKey> {
+    let seed = random()?;
+    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(io::Error::other)?;
     let point = pair.public_key().as_ref();
     let public = [string(ED25519), string(point)].concat();
-    let secret = [public.clone(), string(&[seed.as_ref(), point].concat())].concat();
+    let secret = [public.clone(), string(&[seed.as_slice(), point].concat())].concat();
     Ok(files("ssh-ed25519", &public, &secret))
 }
 
-fn ecdsa() -> Result<SshKey, Unspecified> {
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)?;
-    let number: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes()?;
-    let public = [string(ECDSA), string(b"nistp256"), string(pair.public_key().as_ref())].concat();
-    let secret = [public.clone(), string(&positive(number.as_ref()))].concat();
-    Ok(files("ecdsa-sha2-nistp256", &public, &secret))
+fn ecdsa() -> io::Result<SshKey> {
+    loop {
+        let number = random()?;
+        // One number in four billion is too large for the curve, which is asked here.
+        let Ok(private) = PrivateKey::from_private_key(&ECDH_P256, &number) else { continue };
+        let point = private.compute_public_key().map_err(io::Error::other)?;
+        let public = [string(ECDSA), string(b"nistp256"), string(point.as_ref())].concat();
+        let secret = [public.clone(), string(&positive(&number))].concat();
+        return Ok(files("ecdsa-sha2-nistp256", &public, &secret));
+    }
+}
+
+fn random() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
 }
 
 fn files(name: &str, public: &[u8], secret: &[u8]) -> SshKey {

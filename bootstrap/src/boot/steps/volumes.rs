@@ -7,8 +7,6 @@ use super::{Action, Context, Failure, Outcome, accounts};
 use crate::boot::userdata::boot_section::{Volume, VolumeKey};
 use hostwright_core::atomic_file;
 use serde::Serialize;
-use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -165,7 +163,7 @@ impl OpenVolume {
 
     fn random_key(&self) -> std::io::Result<Vec<u8>> {
         let mut key = vec![0; 64];
-        File::open("/dev/urandom")?.read_exact(&mut key)?;
+        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
         Ok(key)
     }
 
