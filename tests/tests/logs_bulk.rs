@@ -1,11 +1,12 @@
 //! The bulk output on the real agent: what the platform answers is heeded, item by item, and nothing is lost by it.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::numbered_log::{NumberedLog, wait_hindered, wait_well};
-use hostwright_tests::process::AgentProcess;
+use hostwright_tests::process::{AgentProcess, binary};
 use hostwright_tests::receivers::bulk::{BulkPlatform, Setup};
 use hostwright_tests::receivers::http_server::Fault;
 use hostwright_tests::wait::eventually;
@@ -27,7 +28,8 @@ fn documents_get_our_fields_and_a_timestamp_and_are_created_once() -> Result<()>
     ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
     let document = platform.documents()[0].source.clone();
     let expected = json!({
-        "host": "testhost", "labels": {"environment": "prod"}, "source": "backend", "file": app.log(),
+        "host": {"name": "testhost"}, "labels": {"environment": "prod"}, "log_source": "backend",
+        "log": {"file": {"path": app.log()}},
         "@timestamp": "2026-11-20T10:11:12.5Z",
         "seq": 0, "time": "2026-11-20T10:11:12.5Z", "level": "warn", "message": "m",
     });
@@ -73,6 +75,52 @@ fn what_the_platform_will_never_take_becomes_a_dead_letter_and_holds_back_nothin
         "{letters:?}"
     );
     ensure!(letters[1].contains("Duplicate field"), "{letters:?}");
+    platform.check()
+}
+
+#[test]
+fn an_index_with_the_mapping_of_ecs_takes_every_line_also_one_with_a_host_of_its_own() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let object_fields = ["host", "log", "container", "service", "file", "source", "labels"].map(str::to_owned);
+    let setup = Setup { object_fields: object_fields.into(), most_fields: Some(50), ..Setup::default() };
+    let platform = BulkPlatform::start(setup)?;
+    app.write(100)?;
+    app.append("{\"host\":\"example.org\",\"log\":\"x\",\"labels\":[1],\"@timestamp\":1795169472,\"mark\":1}\n")?;
+    let many: Vec<_> = (0..60).map(|number| format!("\"f{number}\":{number}")).collect();
+    app.append(&format!("{{{}}}\n", many.join(",")))?;
+    app.write(100)?;
+    let agent = app.agent(&format!("{{bulk: {{url: '{}', data_stream: logs-app-prod}}}}", platform.url()))?;
+    ensure!(app.wait_complete(|| platform.field("seq"))? == 0, "duplicates");
+    let marked = platform.documents().into_iter().map(|document| document.source).find(|source| source["mark"] == 1);
+    let marked = marked.context("the line with fields of other kinds")?;
+    ensure!(marked["host"]["name"] == "testhost" && marked["host_"] == "example.org", "{marked}");
+    let letters = eventually("one dead letter", SOON, || {
+        let letters = dead_letters(&agent)?;
+        ensure!(letters.len() == 1, "{letters:?}");
+        Ok(letters)
+    })?;
+    ensure!(letters[0].contains("Limit of total fields [50]") && letters[0].contains("ignore_dynamic"), "{letters:?}");
+    platform.check()
+}
+
+#[test]
+fn fields_as_texts_where_the_index_has_objects_are_dead_letters_that_name_the_remedy() -> Result<()> {
+    let mut app = NumberedLog::new()?;
+    let object_fields = ["host".to_owned()].into();
+    let platform = BulkPlatform::start(Setup { object_fields, ..Setup::default() })?;
+    app.write(3)?;
+    let agent = app.agent(&bulk(&platform, ", fields: plain"))?;
+    let letters = eventually("the dead letters", SOON, || {
+        let letters = dead_letters(&agent)?;
+        ensure!(letters.len() == 3, "{letters:?}");
+        Ok(letters)
+    })?;
+    ensure!(letters[0].contains("object mapping for [host]") && letters[0].contains("fields: ecs"), "{letters:?}");
+    let mut test = Command::new(binary("hostwright-agent")?);
+    let told = test.args(["logs", "test", "platform", "--socket"]).arg(agent.socket()).output()?;
+    ensure!(!told.status.success(), "the platform took it");
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    ensure!(told.contains("fields: ecs"), "{told}");
     platform.check()
 }
 

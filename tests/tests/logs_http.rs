@@ -1,13 +1,12 @@
-//! Outputs over HTTP on the real agent: to Loki, an OpenTelemetry collector, CloudWatch and whatever takes lines.
+//! Outputs over HTTP on the real agent: to an OpenTelemetry collector, CloudWatch and whatever takes lines.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use hostwright_tests::engines::Moto;
 use hostwright_tests::numbered_log::{NumberedLog, wait_hindered, wait_well};
 use hostwright_tests::process::AgentProcess;
 use hostwright_tests::receivers::http_server::{Fault, HttpServer, Reply, Request};
-use hostwright_tests::receivers::loki::{Labels, LokiPlatform, Setup};
 use hostwright_tests::receivers::{Lines, OtlpCollector};
 use hostwright_tests::wait::eventually;
 use serde_json::{Value, json};
@@ -19,137 +18,6 @@ const NANOSECONDS: i128 = 1_795_169_472_500_000_000;
 
 fn sequence(line: &str) -> Value {
     serde_json::from_str::<Value>(line).map(|line| line["seq"].clone()).unwrap_or_default()
-}
-
-fn labels(all: &[(&str, &str)]) -> Labels {
-    all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-#[test]
-fn loki_gets_each_line_once_in_order_with_labels_and_metadata() -> Result<()> {
-    let mut app = NumberedLog::new()?;
-    let loki = LokiPlatform::start(Setup { tenant: Some("t1".into()), ..Setup::default() })?;
-    loki.server.order([Fault::Status(429, vec![]), Fault::CutBefore, Fault::Status(500, vec![])]);
-    app.write(3000)?;
-    let agent = app.agent(&format!("{{loki: {{url: '{}', tenant: t1}}}}", loki.server.url()))?;
-    let arrived = || loki.entries().iter().map(|entry| sequence(&entry.line)).collect();
-    ensure!(app.wait_complete(arrived)? == 0, "duplicates");
-    let streams = loki.streams();
-    let (stream, entries) = streams.first_key_value().context("a stream")?;
-    ensure!(*stream == labels(&[("host", "testhost"), ("source", "backend"), ("environment", "prod")]), "{stream:?}");
-    ensure!(streams.len() == 1, "{} streams", streams.len());
-    let first = &entries[0];
-    let file = app.log().display().to_string();
-    ensure!(first.metadata == labels(&[("file", &file), ("level", "warn")]), "{first:?}");
-    ensure!(first.line.starts_with("{\"seq\":0,\"time\"") && first.nanoseconds == NANOSECONDS, "{first:?}");
-    ensure!(entries.iter().map(|entry| entry.nanoseconds).is_sorted(), "not in order");
-    wait_well(&agent)?;
-    loki.check()
-}
-
-#[test]
-fn equal_lines_of_one_moment_are_all_kept_by_loki() -> Result<()> {
-    let app = NumberedLog::new()?;
-    let loki = LokiPlatform::start(Setup::default())?;
-    app.append(&"the same\n".repeat(500))?;
-    let output = format!("{{loki: {{url: '{}', labels: [source, level]}}}}", loki.server.url());
-    let _agent = AgentProcess::start(&app.config("plain", &output))?;
-    eventually("all of them", SOON, || {
-        let count = loki.entries().len();
-        ensure!(count == 500, "{count} of 500, {} duplicates", loki.duplicates());
-        Ok(())
-    })?;
-    let streams = loki.streams();
-    ensure!(streams.keys().all(|labels| labels["level"] == "unknown"), "{:?}", streams.keys());
-    loki.check()
-}
-
-#[test]
-fn a_loki_that_takes_no_metadata_costs_no_line() -> Result<()> {
-    let mut app = NumberedLog::new()?;
-    let loki = LokiPlatform::start(Setup { refuses_structured_metadata: true, ..Setup::default() })?;
-    app.write(100)?;
-    let agent = app.agent(&format!("{{loki: {{url: '{}'}}}}", loki.server.url()))?;
-    wait_hindered(&agent, "set structured_metadata: false")?;
-    loki.change(|setup| setup.refuses_structured_metadata = false);
-    let arrived = || loki.entries().iter().map(|entry| sequence(&entry.line)).collect();
-    ensure!(app.wait_complete(arrived)? == 0, "duplicates");
-    Ok(())
-}
-
-#[test]
-fn a_line_that_loki_finds_too_long_holds_back_no_other() -> Result<()> {
-    let mut app = NumberedLog::new()?;
-    let loki = LokiPlatform::start(Setup::default())?;
-    app.write(300)?;
-    app.append(&format!("{{\"long\":\"{}\"}}\n", "x".repeat(300_000)))?;
-    app.write(300)?;
-    let agent = app.agent(&format!("{{loki: {{url: '{}'}}}}", loki.server.url()))?;
-    let arrived = || loki.entries().iter().map(|entry| sequence(&entry.line)).collect();
-    ensure!(app.wait_complete(arrived)? == 0, "duplicates");
-    eventually("a dead letter", SOON, || {
-        let letters = std::fs::read_to_string(agent.state_folder().join("logs/dead-letters-platform.ndjson"))?;
-        ensure!(letters.lines().count() == 1 && letters.contains("Max entry size"), "{letters}");
-        Ok(())
-    })
-}
-
-#[test]
-fn lines_that_are_too_old_for_loki_become_dead_letters_by_the_hundred_and_hold_back_no_other() -> Result<()> {
-    let mut app = NumberedLog::new()?;
-    let oldest = Some(NANOSECONDS - 500_000_000);
-    let loki = LokiPlatform::start(Setup { oldest, ..Setup::default() })?;
-    let old: String = (0..3000).map(|n| format!("{{\"old\":{n},\"time\":\"2026-11-10T10:11:12Z\"}}\n")).collect();
-    app.append(&old)?;
-    app.write(300)?;
-    let agent = app.agent(&format!("{{loki: {{url: '{}'}}}}", loki.server.url()))?;
-    let arrived = || loki.entries().iter().map(|entry| sequence(&entry.line)).collect();
-    ensure!(app.wait_complete(arrived)? == 0, "duplicates");
-    eventually("dead letters", SOON, || {
-        let letters = std::fs::read_to_string(agent.state_folder().join("logs/dead-letters-platform.ndjson"))?;
-        ensure!(letters.lines().filter(|letter| letter.contains("too old")).count() == 3000, "{}", letters.len());
-        ensure!(letters.lines().count() == 3000, "{} letters", letters.lines().count());
-        Ok(())
-    })?;
-    wait_well(&agent)
-}
-
-#[test]
-fn files_of_different_times_cost_no_line_in_the_stream_that_they_share() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let loki = LokiPlatform::start(Setup::default())?;
-    let config = format!(
-        "logs:\n  sources:\n    s: {{files: ['{}/*.log'], parse: json, outputs: [o]}}\n  outputs:\n    o: {{loki: {{url: '{}'}}}}\n",
-        folder.path().display(),
-        loki.server.url()
-    );
-    let write = |file: &str, hour: u8, numbers: std::ops::Range<u64>| -> Result<()> {
-        let line = |n| format!("{{\"seq\":{n},\"time\":\"2026-11-20T{hour:02}:11:12Z\"}}\n");
-        let mut text = std::fs::read_to_string(folder.path().join(file)).unwrap_or_default();
-        text.extend(numbers.map(line));
-        Ok(std::fs::write(folder.path().join(file), text)?)
-    };
-    let arrived = |count: usize| {
-        eventually("each line once", SOON, || {
-            let numbers: std::collections::BTreeSet<_> =
-                loki.entries().iter().filter_map(|entry| sequence(&entry.line).as_u64()).collect();
-            ensure!(numbers.len() == count && loki.entries().len() == count, "{} of {count}", numbers.len());
-            Ok(())
-        })
-    };
-    write("a.log", 20, 0..500)?;
-    let mut agent = AgentProcess::start(&config)?;
-    arrived(500)?;
-    write("b.log", 10, 500..1000)?;
-    arrived(1000)?;
-    // An agent that does not know how far the stream is.
-    agent.terminate()?;
-    write("c.log", 15, 1000..1500)?;
-    agent.start_again()?;
-    arrived(1500)?;
-    ensure!(loki.streams().len() == 3, "{:?}", loki.streams().keys());
-    ensure!(!agent.state_folder().join("logs/dead-letters-o.ndjson").exists(), "dead letters");
-    loki.check()
 }
 
 fn attribute(list: &Value, name: &str) -> Value {

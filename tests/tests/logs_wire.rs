@@ -295,7 +295,7 @@ fn lumberjack_over_tls_delivers_every_line_once_and_in_order_whatever_the_receiv
             ensure!(event_numbers(&events).is_sorted(), "compression {compression_level}: not in order");
         }
         let text = events.iter().find(|event| event["message"] == "no JSON").context("the text line")?;
-        ensure!(text["host"] == "testhost" && text["labels"]["environment"] == "prod", "{text}");
+        ensure!(text["host"]["name"] == "testhost" && text["labels"]["environment"] == "prod", "{text}");
         let ids: BTreeSet<_> = events.iter().filter_map(|event| event["record_id"].as_str()).collect();
         ensure!(ids.len() == 21_001, "{} ids of 21001 records", ids.len());
     }

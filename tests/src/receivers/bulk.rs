@@ -34,6 +34,10 @@ pub struct Setup {
     pub data_streams: BTreeSet<String>,
     /// Fields of type long; a document with another value there is refused.
     pub long_fields: BTreeSet<String>,
+    /// Fields of type object, as `logs-*-*` and Filebeat's templates have them; a document with a value there is refused.
+    pub object_fields: BTreeSet<String>,
+    /// `index.mapping.total_fields.limit`, counted at the top.
+    pub most_fields: Option<usize>,
     /// Pipelines that are there.
     pub pipelines: BTreeSet<String>,
     /// `Authorization` must be this.
@@ -274,6 +278,17 @@ impl State {
             }
         } else if self.setup.data_streams.contains(index) {
             return Err("data stream timestamp field [@timestamp] is missing".into());
+        }
+        let is_object = |field: &String| document.get(field).is_some_and(|v| !v.is_object() && !v.is_null());
+        if let Some(field) = self.setup.object_fields.iter().find(|field| is_object(field)) {
+            return Err(format!(
+                "[1:9] object mapping for [{field}] tried to parse field [{field}] as object, but found a concrete value"
+            ));
+        }
+        if let Some(most) = self.setup.most_fields.filter(|most| document.len() > *most) {
+            return Err(format!(
+                "[1:1] failed to parse: Limit of total fields [{most}] has been exceeded while adding new fields [1]"
+            ));
         }
         let wrong = self.setup.long_fields.iter().find(|field| document.get(*field).is_some_and(|v| !v.is_i64()));
         match wrong {

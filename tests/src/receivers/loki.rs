@@ -12,6 +12,8 @@ use super::protobuf::{Value, fields};
 const LONGEST_LINE: usize = 256 << 10;
 /// limits_config: max_label_names_per_series
 const MOST_LABELS: usize = 15;
+/// limits_config: max_label_value_length
+const LONGEST_VALUE: usize = 2048;
 /// Entries may be so much older than the newest one of their stream: half of ingester's max_chunk_age.
 const WINDOW: i128 = 3600 * 1_000_000_000;
 
@@ -24,6 +26,14 @@ pub struct Setup {
     pub refuses_structured_metadata: bool,
     /// What is older is refused (limits_config: reject_old_samples_max_age), in nanoseconds since 1970.
     pub oldest: Option<i128>,
+    /// What is newer is refused (limits_config: creation_grace_period), in nanoseconds since 1970.
+    pub newest: Option<i128>,
+    /// limits_config: max_label_names_per_series, if it is not 15.
+    pub most_labels: Option<usize>,
+    /// limits_config: block_ingestion_until is in the future: 260 is answered.
+    pub is_blocked: bool,
+    /// No more bytes than this in a second, as they are when unpacked.
+    pub most_bytes: Option<usize>,
 }
 
 pub type Labels = BTreeMap<String, String>;
@@ -95,6 +105,19 @@ impl State {
         {
             return Reply::new(401, "no org id\n");
         }
+        if self.setup.is_blocked {
+            return Reply::new(
+                260,
+                "ingestion blocked for user fake until '2027-01-01T00:00:00Z' with status code '260'",
+            );
+        }
+        let length = snap::raw::decompress_len(&request.body).unwrap_or_default();
+        if let Some(most) = self.setup.most_bytes.filter(|most| length > *most) {
+            let said = format!(
+                "Ingestion rate limit exceeded for user fake (limit: {most} bytes/sec) while attempting to ingest '9' lines totaling '{length}' bytes"
+            );
+            return Reply::new(429, said);
+        }
         let streams = match push_request(request) {
             Ok(streams) => streams,
             Err(error) => {
@@ -102,28 +125,51 @@ impl State {
                 return Reply::new(400, format!("{error:#}\n"));
             }
         };
-        let mut complaint = None;
+        let mut complaints: BTreeMap<String, usize> = BTreeMap::new();
         for (labels, entries) in streams {
+            if let Err(reason) = self.take_labels(&labels) {
+                *complaints.entry(reason).or_default() += 1;
+                continue;
+            }
             let (count, mut ignored) = (entries.len(), 0);
+            let mut of_stream = None;
             for entry in entries {
                 if let Err(reason) = self.take(&labels, entry) {
                     ignored += 1;
-                    complaint = Some(reason.replace("IGNORED", &format!("{ignored} out of {count}")));
+                    match reason.contains("IGNORED") {
+                        true => of_stream = Some(reason.replace("IGNORED", &format!("{ignored} out of {count}"))),
+                        false => *complaints.entry(reason).or_default() += 1,
+                    }
                 }
             }
+            // What the ingester says hides what the distributor found.
+            if let Some(reason) = of_stream {
+                complaints = BTreeMap::from([(reason, 1)]);
+                break;
+            }
         }
-        match complaint {
-            // The good ones are kept all the same.
-            Some(reason) => Reply::new(400, reason),
-            None => Reply::new(204, Vec::new()),
+        // The good ones are kept all the same. (validation: GroupedErrors)
+        let is_one = complaints.len() == 1 && complaints.values().all(|count| *count == 1);
+        let all: Vec<_> = complaints
+            .into_iter()
+            .map(|(reason, count)| if is_one { reason } else { format!("{count} errors like: {reason}") })
+            .collect();
+        if all.is_empty() { Reply::new(204, Vec::new()) } else { Reply::new(400, all.join("; ")) }
+    }
+
+    fn take_labels(&self, labels: &Labels) -> Result<(), String> {
+        let (most, count) = (self.setup.most_labels.unwrap_or(MOST_LABELS), labels.len());
+        if count > most {
+            return Err(format!("entry for stream '{}' has {count} label names; limit {most}", shown(labels)));
+        }
+        match labels.iter().find(|(_, value)| value.len() > LONGEST_VALUE) {
+            Some((_, value)) => Err(format!("stream '{}' has label value too long: '{value}'", shown(labels))),
+            None => Ok(()),
         }
     }
 
     fn take(&mut self, labels: &Labels, entry: Entry) -> Result<(), String> {
-        let shown = || {
-            let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-            format!("{{{}}}", labels.join(", "))
-        };
+        let shown = || shown(labels);
         let at = |nanoseconds| jiff::Timestamp::from_nanosecond(nanoseconds).unwrap_or_default().strftime("%FT%TZ");
         let own = at(entry.nanoseconds);
         if self.setup.refuses_structured_metadata && !entry.metadata.is_empty() {
@@ -139,6 +185,9 @@ impl State {
                 shown(),
                 entry.line.len()
             ));
+        }
+        if self.setup.newest.is_some_and(|newest| entry.nanoseconds > newest) {
+            return Err(format!("entry for stream '{}' has timestamp too new: {own}", shown()));
         }
         if let Some(oldest) = self.setup.oldest.filter(|oldest| entry.nanoseconds < *oldest) {
             return Err(format!(
@@ -167,6 +216,11 @@ impl State {
     }
 }
 
+fn shown(labels: &Labels) -> String {
+    let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    format!("{{{}}}", labels.join(", "))
+}
+
 fn push_request(request: &Request) -> Result<Vec<(Labels, Vec<Entry>)>> {
     ensure!((request.method.as_str(), request.path.as_str()) == ("POST", "/loki/api/v1/push"), "404 page not found");
     ensure!(request.header("content-type") == Some("application/x-protobuf"), "not protobuf");
@@ -192,7 +246,6 @@ fn read_stream(bytes: &[u8]) -> Result<(Labels, Vec<Entry>)> {
     }
     let labels = labels.context("a stream without labels")?;
     ensure!(!labels.is_empty(), "error at least one label pair is required per stream");
-    ensure!(labels.len() <= MOST_LABELS, "has {} label names; limit {MOST_LABELS}", labels.len());
     ensure!(!entries.is_empty(), "a stream without entries");
     Ok((labels, entries))
 }

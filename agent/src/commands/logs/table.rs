@@ -45,6 +45,9 @@ pub fn table(details: &Value) -> String {
             }
             (None, None) => text.push('\n'),
         }
+        if let Some(remark) = output["remark"].as_str() {
+            let _ = writeln!(text, "{name}: {remark}");
+        }
     }
     for problem in details["problems"].as_array().into_iter().flatten() {
         let _ = writeln!(text, "{}", problem.as_str().unwrap_or_default());

@@ -36,7 +36,7 @@ pub use facts::Facts;
 pub use filter::Window;
 pub use id::Id;
 pub use line::Record;
-pub use object::{AT_TIMESTAMP, FIELDS, Object};
+pub use object::{AT_TIMESTAMP, FIELDS, LOG, LOG_SOURCE, ODD_TIMESTAMP, Object, is_date};
 pub use recipe::{Recipe, Scratch};
 pub use time::{Time, Zone};
 

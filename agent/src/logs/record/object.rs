@@ -6,6 +6,12 @@ use super::{json, severity};
 pub const FIELDS: [&str; 4] = ["host", "labels", "source", "file"];
 /// The bit of [`Object::own`] for a field `@timestamp`.
 pub const AT_TIMESTAMP: u8 = 1 << 4;
+/// The same for a field `log`.
+pub const LOG: u8 = 1 << 5;
+/// The same for a field `log_source`.
+pub const LOG_SOURCE: u8 = 1 << 6;
+/// The same for a field `@timestamp` that is no date as platforms read them.
+pub const ODD_TIMESTAMP: u8 = 1 << 7;
 
 /// What is found in a JSON line on one way through it, without building it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +21,7 @@ pub struct Object<'a> {
     pub severity: Option<u8>,
     /// The text of the field `message` or `msg`: a JSON string as it stands, with its quotes.
     pub message: Option<&'a str>,
-    /// Bit i: the line has a field named `FIELDS[i]` of its own, which stays, and ours is left out.
+    /// Bit i: the line has a field named `FIELDS[i]` of its own; further bits are named above.
     pub own: u8,
 }
 
@@ -49,7 +55,7 @@ impl<'a> Object<'a> {
             Meaning::Other => {}
             Meaning::Time | Meaning::AtTimestamp => {
                 if matches!(meaning, Meaning::AtTimestamp) {
-                    self.own |= AT_TIMESTAMP;
+                    self.own |= if is_date(value) { AT_TIMESTAMP } else { ODD_TIMESTAMP };
                 }
                 if self.time.is_none() && clock.field.is_none() {
                     self.time = clock.of_value(value);
@@ -57,9 +63,14 @@ impl<'a> Object<'a> {
             }
             Meaning::Level => self.severity = self.severity.or_else(|| severity::of_value(value)),
             Meaning::Message => self.message = self.message.or(value.starts_with('"').then_some(value)),
-            Meaning::Ours(field) => self.own |= 1 << field,
+            Meaning::Ours(bits) => self.own |= bits,
         }
     }
+}
+
+/// Whether a JSON value is a date with its time of the day in the form that all platforms read (ISO 8601).
+pub fn is_date(value: &str) -> bool {
+    matches!(value.as_bytes(), [b'"', _, _, _, _, b'-', _, _, b'-', _, _, b'T', ..])
 }
 
 #[derive(Clone, Copy)]
@@ -80,10 +91,12 @@ impl Meaning {
             b"@timestamp" => Self::AtTimestamp,
             b"msg" | b"message" => Self::Message,
             b"lvl" | b"level" | b"severity" | b"log.level" => Self::Level,
-            b"host" => Self::Ours(0),
-            b"labels" => Self::Ours(1),
-            b"source" => Self::Ours(2),
-            b"file" => Self::Ours(3),
+            b"host" => Self::Ours(1),
+            b"labels" => Self::Ours(1 << 1),
+            b"source" => Self::Ours(1 << 2),
+            b"file" => Self::Ours(1 << 3),
+            b"log" => Self::Ours(LOG),
+            b"log_source" => Self::Ours(LOG_SOURCE),
             // No known name is longer than this unless letters of it are escaped.
             escaped if escaped.len() > 6 && memchr::memchr(b'\\', escaped).is_some() => {
                 let mut plain = String::new();

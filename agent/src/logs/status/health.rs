@@ -33,6 +33,8 @@ pub struct Health {
     /// How often each kind of hindrance began, in the order of [`KINDS`].
     errors: [AtomicU64; KINDS.len()],
     thrown_away: AtomicU64,
+    /// What the platform was found to be like.
+    remark: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -56,6 +58,12 @@ impl Health {
             log::warn!(output; "logs: output {output} does not take a record, which becomes a dead letter: {why}");
         }
         *last = Some((Timestamp::now(), why.to_owned()));
+    }
+
+    /// The platform is otherwise than is usual, and gets what it takes.
+    pub fn remarked(&self, output: &str, remark: String) {
+        log::warn!(output; "logs: output {output}: {remark}");
+        *self.remark.lock().unwrap_or_else(PoisonError::into_inner) = Some(remark);
     }
 
     /// So many records the platform took and threw away, as it says.
@@ -86,6 +94,10 @@ impl Health {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(super) fn remark(&self) -> Option<String> {
+        self.remark.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn was_reached(&self) -> bool {
         self.was_reached.load(Ordering::Relaxed)
     }
@@ -113,6 +125,7 @@ impl Health {
             "state": if why.is_some() { "degraded" } else { "ok" },
             "why": why,
             "last_error": last.as_ref().map(|(_, error)| error),
+            "remark": self.remark(),
             "last_error_at": last.as_ref().map(|(at, _)| at),
             "thrown_away_by_platform": self.thrown_away.load(Ordering::Relaxed),
         })

@@ -93,7 +93,7 @@ impl Reporting {
             counters.resent().hash(&mut hasher);
         }
         for health in self.outputs.values() {
-            (health.why(), health.last_error(), health.was_reached()).hash(&mut hasher);
+            (health.why(), health.last_error(), health.remark(), health.was_reached()).hash(&mut hasher);
         }
         // Rates fall to nothing by themselves.
         let is_moving = self.rates.values().any(|rate| rate.bytes >= 1.0);

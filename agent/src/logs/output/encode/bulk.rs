@@ -1,4 +1,4 @@
-use super::splice::{Splice, Stamp};
+use super::splice::Splice;
 use super::{Encode, Origin};
 use crate::logs::record::{Facts, Record, Time};
 use hostwright_core::config::logs::output::bulk::{Bulk, Target};
@@ -39,7 +39,7 @@ impl Encoder {
             Target::Index(pattern) if pattern.contains('%') => Index::Dated(DatedIndex::new(pattern)),
             Target::Index(name) | Target::DataStream(name) => Index::Fixed(name.clone()),
         };
-        Self { splice: Splice::new(origin, facts, Stamp::AtTimestamp), ids: settings.ids, index }
+        Self { splice: Splice::indexed(settings.fields, origin, facts), ids: settings.ids, index }
     }
 }
 
@@ -89,9 +89,10 @@ impl DatedIndex {
 
 #[cfg(test)]
 mod tests {
-    use super::{DatedIndex, Encode, Encoder, Index, Splice, Stamp};
+    use super::{DatedIndex, Encode, Encoder, Index, Splice};
     use crate::logs::output::Origin;
     use crate::logs::record::{Facts, Id, Object, Record, Time};
+    use hostwright_core::config::logs::output::Fields;
 
     fn encoded(index: &str, ids: bool) -> String {
         let text = r#"{"a":1,"host":1,"labels":1,"source":1,"file":1}"#;
@@ -104,7 +105,7 @@ mod tests {
             id: Id { content: 1, offset: 2, check: 0 },
         };
         let origin = Origin { host: String::new(), labels: [].into() };
-        let splice = Splice::new(&origin, &Facts::default(), Stamp::AtTimestamp);
+        let splice = Splice::indexed(Fields::Plain, &origin, &Facts::default());
         let mut out = Vec::new();
         let index = match index.contains('%') {
             true => Index::Dated(DatedIndex::new(index)),

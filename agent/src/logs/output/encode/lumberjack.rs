@@ -1,6 +1,7 @@
-use super::splice::{Splice, Stamp};
+use super::splice::Splice;
 use super::{Encode, Origin};
 use crate::logs::record::{Facts, Record};
+use hostwright_core::config::logs::output::Lumberjack;
 
 /// What Logstash's own senders say of themselves; pipelines name indices by it.
 const METADATA: &str = concat!(
@@ -16,8 +17,8 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    pub fn new(origin: &Origin, facts: &Facts) -> Self {
-        Self { splice: Splice::new(origin, facts, Stamp::AtTimestamp) }
+    pub fn new(settings: &Lumberjack, origin: &Origin, facts: &Facts) -> Self {
+        Self { splice: Splice::indexed(settings.fields, origin, facts) }
     }
 }
 
@@ -36,9 +37,10 @@ impl Encode for Encoder {
 
 #[cfg(test)]
 mod tests {
-    use super::{Encode, Encoder};
+    use super::{Encode, Encoder, Splice};
     use crate::logs::output::Origin;
     use crate::logs::record::{Facts, Id, Object, Record, Time};
+    use hostwright_core::config::logs::output::Fields;
     use serde_json::{Value, json};
 
     fn encoded(text: &str) -> Value {
@@ -46,7 +48,8 @@ mod tests {
         let object = serde_json::from_str::<Object<'_>>(text).ok();
         let record = Record { text, cut: false, object, time: Time::Text("now"), severity: None, id: Id::default() };
         let mut out = Vec::new();
-        Encoder::new(&origin, &Facts::default()).encode(&record, &mut out).expect("encoded");
+        let splice = Splice::indexed(Fields::Ecs, &origin, &Facts::default());
+        Encoder { splice }.encode(&record, &mut out).expect("encoded");
         serde_json::from_slice(&out).expect("JSON")
     }
 
@@ -55,12 +58,12 @@ mod tests {
         let value = encoded("text");
         assert_eq!(
             (&value["message"], &value["@timestamp"], &value["host"]),
-            (&json!("text"), &json!("now"), &json!("h"))
+            (&json!("text"), &json!("now"), &json!({"name": "h"}))
         );
         assert_eq!(value["@metadata"]["beat"], "hostwright");
         assert_eq!(value["record_id"], "AAAAAAAAAAAAAAAAAAAAAA");
         assert_eq!(encoded("{}")["@timestamp"], "now");
         let own = encoded(r#"{"@timestamp":"t","host":1,"labels":2,"source":3,"file":4}"#);
-        assert_eq!((&own["@timestamp"], &own["host"]), (&json!("t"), &json!(1)));
+        assert_eq!((&own["@timestamp"], &own["@timestamp_"], &own["host_"]), (&json!("now"), &json!("t"), &json!(1)));
     }
 }

@@ -27,8 +27,12 @@ mod lumberjack;
 mod ndjson;
 /// Log records of OpenTelemetry.
 pub mod otlp;
+/// Fields that we add.
+mod ours;
 /// Records for OVH's Log Data Platform.
 mod ovh;
+/// Fields of lines that a platform would refuse under their names.
+mod refit;
 /// Syslog messages.
 mod rfc5424;
 /// Times as numbers.
@@ -69,7 +73,7 @@ pub fn encoder(platform: &Platform, origin: &Origin, facts: &Facts) -> Box<dyn E
         Platform::Syslog(settings) => Box::new(rfc5424::Encoder::new(settings, origin, facts)),
         Platform::Gelf(settings) => Box::new(gelf::Encoder::new(settings, origin, facts)),
         Platform::Ovh(settings) => Box::new(ovh::Encoder::new(settings, origin, facts)),
-        Platform::Lumberjack(_) => Box::new(lumberjack::Encoder::new(origin, facts)),
+        Platform::Lumberjack(settings) => Box::new(lumberjack::Encoder::new(settings, origin, facts)),
         Platform::Archive(_) | Platform::File(_) => Box::new(ndjson::Encoder::new(origin, facts)),
         Platform::Bulk(settings) => Box::new(bulk::Encoder::new(settings, origin, facts)),
         Platform::Http(settings) => match settings.format {

@@ -1,7 +1,9 @@
 use super::flatten::has_code_units;
+use super::ours::{Known, Ours, ours};
+use super::refit::refitted;
 use crate::logs::output::Origin;
-use crate::logs::record::{AT_TIMESTAMP, FIELDS, Facts, Object, Record, json};
-use memchr::memmem::Finder;
+use crate::logs::record::{AT_TIMESTAMP, Facts, ODD_TIMESTAMP, Object, Record, json};
+use hostwright_core::config::logs::output::Fields;
 
 /// Where a record's time stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,37 +17,30 @@ pub enum Stamp {
 /// Makes JSON objects of the records of one file: our fields first, then the line's own, which are not touched.
 #[derive(Debug)]
 pub struct Splice {
-    /// `"host":"…"` and so on, in the order of `FIELDS`.
-    ours: [String; 4],
-    /// Fields of the file beyond those.
-    further: Vec<Further>,
+    ours: Vec<Ours>,
     /// All of them with their commas.
     joined: String,
+    /// The bits of `Object::own` that say that a line has one of them.
+    bits: u8,
     stamp: Stamp,
-}
-
-#[derive(Debug)]
-struct Further {
-    /// Finds the name with its quotes.
-    quoted: Finder<'static>,
-    name: String,
-    /// Name and value.
-    member: String,
+    /// A line's own field of another kind than ours gets another name: the platform takes one kind only.
+    refits: bool,
 }
 
 impl Splice {
     pub fn new(origin: &Origin, facts: &Facts, stamp: Stamp) -> Self {
-        let values = [
-            serde_json::Value::from(origin.host.as_str()),
-            serde_json::json!(origin.labels),
-            serde_json::Value::from(facts.source.as_str()),
-            serde_json::Value::from(facts.file.as_str()),
-        ];
-        let ours = std::array::from_fn(|field| format!("\"{}\":{}", FIELDS[field], values[field]));
-        let further: Vec<_> = facts.fields.iter().map(|(name, value)| Further::new(name, value)).collect();
-        let all: Vec<_> =
-            ours.iter().chain(further.iter().map(|further| &further.member)).map(String::as_str).collect();
-        Self { joined: all.join(","), ours, further, stamp }
+        Self::with(ours(Fields::Plain, origin, facts), stamp, false)
+    }
+
+    /// For platforms that index fields, with `@timestamp`.
+    pub fn indexed(fields: Fields, origin: &Origin, facts: &Facts) -> Self {
+        Self::with(ours(fields, origin, facts), Stamp::AtTimestamp, fields == Fields::Ecs)
+    }
+
+    fn with(ours: Vec<Ours>, stamp: Stamp, refits: bool) -> Self {
+        let joined = ours.iter().map(|one| one.member.as_str()).collect::<Vec<_>>().join(",");
+        let bits = ours.iter().fold(0, |bits, one| if let Known::Bit(bit) = one.known { bits | bit } else { bits });
+        Self { ours, joined, bits, stamp, refits }
     }
 
     /// Appends the record as an object on a line of its own, without the line's end.
@@ -73,22 +68,30 @@ impl Splice {
     /// Two fields of one name are no good JSON: the line's own one stays.
     fn push_object(&self, record: &Record<'_>, object: Object<'_>, out: &mut Vec<u8>) {
         let text = record.text.trim_ascii();
-        let rest = text[1..].trim_ascii_start();
+        let own = object.own;
+        let mut taken = self.further_own(text);
+        let is_odd = self.refits && (own & (self.bits | ODD_TIMESTAMP) != 0 || !taken.is_empty());
+        let refitted = is_odd.then(|| refitted(text, &self.ours));
+        let rest = match &refitted {
+            Some(refitted) => refitted.rest.as_str(),
+            None => text[1..].trim_ascii_start(),
+        };
         out.push(b'{');
         let start = out.len();
-        let own = object.own;
-        let further = self.further_own(text);
-        if own & 0b1111 == 0 && further.is_empty() {
+        match refitted.as_ref() {
+            Some(refitted) => taken.clone_from(&refitted.taken),
+            None => taken.extend((0..self.ours.len()).filter(|&at| self.ours[at].known.is_bit_of(own))),
+        }
+        if taken.is_empty() {
             out.extend_from_slice(self.joined.as_bytes());
         } else {
-            let ours = self.ours.iter().enumerate().filter(|(field, _)| own & (1 << field) == 0).map(|(_, ours)| ours);
-            let others = self.further.iter().filter(|one| !further.contains(&one.name.as_str())).map(|one| &one.member);
-            for member in ours.chain(others) {
+            for (_, ours) in self.ours.iter().enumerate().filter(|(at, _)| !taken.contains(at)) {
                 push_comma(out, start);
-                out.extend_from_slice(member.as_bytes());
+                out.extend_from_slice(ours.member.as_bytes());
             }
         }
-        if self.stamp == Stamp::AtTimestamp && own & AT_TIMESTAMP == 0 {
+        let has_timestamp = own & AT_TIMESTAMP != 0 || own & ODD_TIMESTAMP != 0 && !self.refits;
+        if self.stamp == Stamp::AtTimestamp && !has_timestamp {
             push_comma(out, start);
             out.extend_from_slice(b"\"@timestamp\":\"");
             record.time.push_rfc3339(out);
@@ -100,11 +103,15 @@ impl Splice {
         push_on_one_line(rest, out);
     }
 
-    /// The names of further fields that the line has itself.
-    fn further_own(&self, text: &str) -> Vec<&str> {
-        let is_named = |further: &&Further| further.quoted.find(text.as_bytes()).is_some();
+    /// Which of our fields that have no bit the line has itself.
+    fn further_own(&self, text: &str) -> Vec<usize> {
+        let is_named = |one: &Ours| match &one.known {
+            Known::Quoted(quoted) => quoted.find(text.as_bytes()).is_some(),
+            Known::Bit(_) => false,
+        };
+        let mut further = self.ours.iter().skip_while(|one| matches!(one.known, Known::Bit(_))).peekable();
         // A name with escapes is another text.
-        if self.further.is_empty() || !has_code_units(text) && !self.further.iter().any(|further| is_named(&further)) {
+        if further.peek().is_none() || !has_code_units(text) && !further.any(is_named) {
             return Vec::new();
         }
         let mut found = Vec::new();
@@ -112,17 +119,10 @@ impl Splice {
         let _ = json::fields(text, |name, _| {
             let mut plain = String::new();
             json::unescape(name, &mut plain);
-            found.extend(self.further.iter().filter(|further| further.name == plain).map(|further| &*further.name));
+            let is_it = |one: &Ours| matches!(one.known, Known::Quoted(_)) && one.name == plain;
+            found.extend(self.ours.iter().position(is_it));
         });
         found
-    }
-}
-
-impl Further {
-    fn new(name: &str, value: &str) -> Self {
-        let quoted = serde_json::Value::from(name).to_string();
-        let member = format!("{quoted}:{}", serde_json::Value::from(value));
-        Self { name: name.to_owned(), quoted: Finder::new(quoted.as_bytes()).into_owned(), member }
     }
 }
 
@@ -145,19 +145,28 @@ fn push_on_one_line(text: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Splice, Stamp};
+    use super::{Fields, Splice, Stamp};
     use crate::logs::output::Origin;
     use crate::logs::record::{Facts, Id, Object, Record, Time};
     use serde_json::{Value, json};
 
     fn spliced(text: &str, stamp: Stamp, fields: &[(&str, &str)]) -> String {
+        with(text, fields, |origin, facts| Splice::new(origin, facts, stamp))
+    }
+
+    fn indexed(text: &str, fields: &[(&str, &str)]) -> Value {
+        let text = with(text, fields, |origin, facts| Splice::indexed(Fields::Ecs, origin, facts));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    fn with(text: &str, fields: &[(&str, &str)], splice: impl FnOnce(&Origin, &Facts) -> Splice) -> String {
         let origin = Origin { host: "h".into(), labels: [("role".to_owned(), "b".to_owned())].into() };
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let facts = Facts { source: "s".into(), file: "/f".into(), fields };
         let object = serde_json::from_str::<Object<'_>>(text).ok();
         let record = Record { text, cut: false, object, time: Time::Text("now"), severity: None, id: Id::default() };
         let mut out = Vec::new();
-        Splice::new(&origin, &facts, stamp).push(&record, &mut out);
+        splice(&origin, &facts).push(&record, &mut out);
         String::from_utf8(out).expect("text")
     }
 
@@ -203,6 +212,44 @@ mod tests {
         assert!(own.ends_with(r#","image":"i","container":1}"#), "{own}");
         let escaped = spliced(r#"{"contain\u0065r":1}"#, Stamp::Time, &fields);
         assert!(escaped.ends_with(r#","image":"i","contain\u0065r":1}"#), "{escaped}");
+    }
+
+    #[test]
+    fn ecs_has_our_fields_in_its_objects() {
+        let (labels, log) = (json!({"role": "b"}), json!({"file": {"path": "/f"}}));
+        let base = json!({"host": {"name": "h"}, "labels": labels, "log_source": "s", "log": log, "@timestamp": "now"});
+        let mut expected = base.clone();
+        expected["message"] = json!("text");
+        assert_eq!(indexed("text", &[]), expected);
+        let fields = [
+            ("compose_project", "shop"),
+            ("compose_service", "web"),
+            ("container_id", "1"),
+            ("container_name", "shop-web-1"),
+            ("image_name", "web:1"),
+        ];
+        let mut expected = base;
+        expected["a"] = json!(1);
+        expected["compose_project"] = json!("shop");
+        expected["service"] = json!({"name": "web"});
+        expected["container"] = json!({"id": "1", "name": "shop-web-1", "image": {"name": "web:1"}});
+        assert_eq!(indexed(r#"{"a":1}"#, &fields), expected);
+    }
+
+    #[test]
+    fn a_field_of_another_kind_than_ecs_has_under_its_name_gets_another_name() {
+        let found = indexed(
+            r#"{"host":"example.org","host_":1,"log":{"level":"info"},"service":null,"labels":["a"],"@timestamp":1795169472}"#,
+            &[("compose_service", "web")],
+        );
+        let expected = json!({
+            "host": {"name": "h"}, "host__": "example.org", "host_": 1, "labels": {"role": "b"}, "labels_": ["a"],
+            "log": {"level": "info"}, "service": {"name": "web"}, "service_": null, "log_source": "s",
+            "@timestamp": "now", "@timestamp_": 1_795_169_472,
+        });
+        assert_eq!(found, expected);
+        let stamped = indexed(r#"{"@timestamp":"2026-11-20T10:11:12.5Z","log.level":"info"}"#, &[]);
+        assert_eq!((&stamped["@timestamp"], &stamped["log.level"]), (&json!("2026-11-20T10:11:12.5Z"), &json!("info")));
     }
 
     #[test]

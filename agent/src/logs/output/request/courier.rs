@@ -26,6 +26,11 @@ pub trait Deliver: Send {
     /// Nothing is known to have been taken, apart from what `Undelivered` says.
     fn deliver(&mut self, items: Selection<'_>) -> impl Future<Output = Result<Vec<NotTaken>, Undelivered>> + Send;
 
+    /// What an operator should know of the platform, and was not told yet.
+    fn remark(&mut self) -> Option<String> {
+        None
+    }
+
     /// How many records of what was taken the platform has thrown away, as it says without saying which; since the last
     /// call.
     fn thrown_away(&mut self) -> u64 {
@@ -97,7 +102,11 @@ impl Courier {
             if indices.is_empty() {
                 continue;
             }
-            match platform.deliver(Selection { batch, indices: &indices }).await {
+            let delivered = platform.deliver(Selection { batch, indices: &indices }).await;
+            if let Some(remark) = platform.remark() {
+                self.health.remarked(&self.output, remark);
+            }
+            match delivered {
                 Ok(not_taken) => {
                     self.health.thrown_away(platform.thrown_away());
                     let all = not_taken.len() == indices.len();

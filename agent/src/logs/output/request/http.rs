@@ -84,7 +84,7 @@ impl Client {
                 answer.after,
             ),
             407 => again(format!("{said}; see that the proxy's user and password are right"), answer.after),
-            415 => again(format!("{said}; see whether it takes what compress says"), answer.after),
+            406 | 415 => again(format!("{said}; see whether it takes what compress says"), answer.after),
             408 | 429 | 500..=599 => {
                 again(format!("{said}; see whether it is overloaded or ill (lines wait in their files)"), answer.after)
             }

@@ -112,6 +112,13 @@ impl Deliver for Platform {
         }
     }
 
+    fn remark(&mut self) -> Option<String> {
+        match self {
+            Self::Loki(loki) => loki.remark(),
+            _ => None,
+        }
+    }
+
     fn thrown_away(&mut self) -> u64 {
         match self {
             Self::Otlp(otlp) => otlp.thrown_away(),

@@ -1,3 +1,4 @@
+use super::Fields;
 use crate::config::endpoint::{Compress, Endpoint};
 use crate::config::section::Section;
 use crate::config::values::{FromNode, mismatch};
@@ -15,6 +16,8 @@ pub struct Bulk {
     /// Whether documents get ids of ours, so that one that is sent again is there once. Costs the platform a look-up for
     /// each; data streams in time series mode take none.
     pub ids: bool,
+    /// What our fields are called.
+    pub fields: Fields,
 }
 
 /// What takes the documents.
@@ -66,9 +69,10 @@ impl Bulk {
         }
         let pipeline = section.optional::<String>("pipeline");
         let ids = section.or("ids", true);
+        let fields = section.or("fields", Fields::default());
         section.finish();
         let target = index.map(|name| Target::Index(name.0)).or(data_stream.map(|name| Target::DataStream(name.0)))?;
-        Some(Self { endpoint: endpoint?, target, pipeline, ids })
+        Some(Self { endpoint: endpoint?, target, pipeline, ids, fields })
     }
 }
 

@@ -1,4 +1,4 @@
-use super::Receiver;
+use super::{Fields, Receiver};
 use crate::config::section::Section;
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ pub struct Lumberjack {
     pub compression_level: u32,
     /// How long the receiver may be silent with events on their way.
     pub timeout: Duration,
+    /// What our fields are called.
+    pub fields: Fields,
 }
 
 impl Lumberjack {
@@ -25,9 +27,10 @@ impl Lumberjack {
         if timeout < Duration::from_secs(1) {
             section.problem_with("timeout", "at least 1s");
         }
+        let fields = section.or("fields", Fields::default());
         section.finish();
         let compression_level = u32::try_from(compression_level).unwrap_or(9);
-        Some(Self { receiver: receiver?, compression_level, timeout })
+        Some(Self { receiver: receiver?, compression_level, timeout, fields })
     }
 }
 

@@ -6,6 +6,8 @@ pub mod archive;
 pub mod bulk;
 /// Amazon CloudWatch Logs.
 pub mod cloudwatch;
+/// What our fields are called.
+pub mod fields;
 /// Graylog's format.
 pub mod gelf;
 /// Anything that takes lines with a POST.
@@ -27,6 +29,7 @@ pub use crate::config::endpoint::Endpoint;
 pub use archive::Archive;
 pub use bulk::Bulk;
 pub use cloudwatch::CloudWatch;
+pub use fields::Fields;
 pub use gelf::Gelf;
 pub use http::Http;
 pub use loki::Loki;

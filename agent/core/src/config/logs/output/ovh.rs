@@ -1,5 +1,5 @@
 use super::bulk::{Bulk, Target};
-use super::{Framing, Gelf, Lumberjack, Receiver, Syslog, gelf};
+use super::{Fields, Framing, Gelf, Lumberjack, Receiver, Syslog, gelf};
 use crate::config::Known;
 use crate::config::endpoint::{Auth, Compress, Endpoint, HttpUrl};
 use crate::config::proxy::Proxy;
@@ -132,9 +132,12 @@ impl Ovh {
 
 fn protocol(kind: Kind, receiver: Receiver, login: Option<(String, SecretRef)>) -> Protocol {
     match kind {
-        Kind::Lumberjack => {
-            Protocol::Lumberjack(Lumberjack { receiver, compression_level: 3, timeout: Duration::from_secs(30) })
-        }
+        Kind::Lumberjack => Protocol::Lumberjack(Lumberjack {
+            receiver,
+            compression_level: 3,
+            timeout: Duration::from_secs(30),
+            fields: Fields::Plain,
+        }),
         Kind::Gelf => Protocol::Gelf(Gelf { receiver, protocol: gelf::Protocol::Tcp }),
         Kind::Ltsv => Protocol::Ltsv(receiver),
         // Its receiver takes no counted octets.
@@ -150,7 +153,7 @@ fn protocol(kind: Kind, receiver: Receiver, login: Option<(String, SecretRef)>) 
                 compress: Compress::Gzip,
             };
             let target = Target::Index(INDEX.to_owned());
-            Protocol::Bulk(Box::new(Bulk { endpoint, target, pipeline: None, ids: false }))
+            Protocol::Bulk(Box::new(Bulk { endpoint, target, pipeline: None, ids: false, fields: Fields::Plain }))
         }
     }
 }

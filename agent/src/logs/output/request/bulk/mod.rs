@@ -1,5 +1,7 @@
 /// What a platform says of each item.
 mod answer;
+/// What can be done about what it refuses.
+mod remedy;
 
 use super::batch::Selection;
 use super::http::{Answer, Client, LONGEST_ANSWER, Request, again};
@@ -55,6 +57,9 @@ impl Bulk {
         };
         for one in &mut all {
             one.why = self.client.shown(&one.why);
+            if let Some(remedy) = remedy::remedy(&one.why).filter(|_| one.refused) {
+                one.why.push_str(&format!("; {remedy}"));
+            }
         }
         Ok(all)
     }
@@ -76,12 +81,19 @@ mod tests {
     use super::super::batch::{Batch, Item, Selection};
     use super::{Bulk, NotTaken, Undelivered};
     use crate::http::canned::{Canned, endpoint};
+    use hostwright_core::config::logs::output::Fields;
     use hostwright_core::config::logs::output::bulk::{self, Target};
 
     fn bulk(url: &str, ids: bool) -> Bulk {
         let endpoint = endpoint(url);
         let pipeline = Some("a b".to_owned());
-        Bulk::new(&bulk::Bulk { endpoint, target: Target::DataStream("logs".into()), pipeline, ids })
+        Bulk::new(&bulk::Bulk {
+            endpoint,
+            target: Target::DataStream("logs".into()),
+            pipeline,
+            ids,
+            fields: Fields::Plain,
+        })
     }
 
     async fn delivered(answer: &str, ids: bool) -> Result<Vec<NotTaken>, Undelivered> {
@@ -125,7 +137,7 @@ mod tests {
         assert_eq!(found.iter().map(|one| (one.index, one.refused)).collect::<Vec<_>>(), [(0, false), (2, true)]);
         assert_eq!(
             found[1].why,
-            "status 400, document_parsing_exception: [1:9] failed to parse field [n] of type [long] (For input string: \"a\")"
+            "status 400, document_parsing_exception: [1:9] failed to parse field [n] of type [long] (For input string: \"a\"); lines disagree about the field's type: rename it with a filter, or map it as keyword"
         );
         let without_ids = delivered(&answer, false).await.expect("an answer");
         assert_eq!(without_ids.len(), 3, "a conflict is none of ours without ids");

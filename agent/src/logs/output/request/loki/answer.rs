@@ -20,6 +20,52 @@ pub fn is_of_an_entry(said: &str) -> bool {
     OF_AN_ENTRY.iter().any(|reason| said.contains(reason))
 }
 
+/// Whether it is about streams as a whole: none of their entries was taken.
+pub fn is_of_streams(said: &str) -> bool {
+    ["label name", "label value", "required labels", "Error parsing labels", "error parsing labels", "label pair"]
+        .iter()
+        .any(|reason| said.contains(reason))
+}
+
+/// Whether an operator of Loki or of ours mends it, and every entry waits for that.
+pub fn is_of_the_operator(said: &str) -> bool {
+    ["ingestion blocked", "required labels", "Error parsing labels", "error parsing labels"]
+        .iter()
+        .any(|reason| said.contains(reason))
+}
+
+/// How many labels a stream has at most, if there were more.
+pub fn most_labels(said: &str) -> Option<usize> {
+    let (_, limit) = said.split_once("label names; limit ")?;
+    limit.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Whether less at once would be taken: by the limit of a second's bytes, or of a message between Loki's parts.
+pub fn wants_less(said: &str) -> bool {
+    ["rate limit exceeded", "larger than max"].iter().any(|reason| said.contains(reason))
+}
+
+/// The one of several reasons that has these words.
+pub fn reason<'a>(said: &'a str, words: &str) -> &'a str {
+    const LIKE: &str = " errors like: ";
+    let at = said.find(words).unwrap_or_default();
+    let start = said[..at].rfind(LIKE).map_or(0, |like| like + LIKE.len());
+    let rest = &said[start..];
+    let Some(next) = rest.find(LIKE) else { return rest };
+    rest[..next].trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches("; ")
+}
+
+/// From this time on, in nanoseconds since 1970, entries are newer than it takes.
+pub fn too_new(said: &str) -> Option<i64> {
+    const NEW: &str = "has timestamp too new: ";
+    let named = memchr::memmem::find_iter(said.as_bytes(), NEW).filter_map(|at| {
+        let time = said[at + NEW.len()..].split(|c: char| !(c.is_ascii_alphanumeric() || "-:+.".contains(c))).next()?;
+        Some(Time::of(time, &Zone::Utc)?.nanoseconds())
+    });
+    // It names whole seconds.
+    named.min().map(|first| first.saturating_add(999_999_999))
+}
+
 /// Whether it takes no structured metadata at all.
 pub fn wants_no_metadata(said: &str) -> bool {
     said.contains("includes structured metadata, but this feature is disallowed")
@@ -63,6 +109,19 @@ impl<'a> TooOld<'a> {
 #[cfg(test)]
 mod tests {
     use super::TooOld;
+
+    #[test]
+    fn one_answer_may_have_several_reasons() {
+        let said = "2 errors like: entry for stream '{a=\"b\"}' has timestamp too new: 2026-11-21T10:11:12Z; 1 errors like: entry for stream '{a=\"b\"}' has timestamp too new: 2026-11-20T10:11:12Z; 1 errors like: entry for stream '{a=\"b\"}' has 16 label names; limit 12";
+        assert_eq!(super::too_new(said), Some(1_795_169_472_999_999_999));
+        assert_eq!(super::most_labels(said), Some(12));
+        assert!(super::is_of_streams(said));
+        let of = |words| super::reason(said, words);
+        assert_eq!(of("2026-11-20"), "entry for stream '{a=\"b\"}' has timestamp too new: 2026-11-20T10:11:12Z");
+        assert_eq!(of("label names"), "entry for stream '{a=\"b\"}' has 16 label names; limit 12");
+        assert_eq!(super::reason("one", "else"), "one");
+        assert_eq!((super::too_new("x"), super::most_labels("label names; limit ")), (None, None));
+    }
 
     #[test]
     fn what_is_older_than_loki_takes_is_known_by_the_time_and_the_stream_that_it_names() {

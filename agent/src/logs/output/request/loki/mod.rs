@@ -1,5 +1,7 @@
 /// What Loki says of entries that it does not take.
 pub mod answer;
+/// Push requests.
+mod push;
 /// Which streams entries belong to.
 mod streams;
 
@@ -7,14 +9,22 @@ use super::batch::{Item, Selection};
 use super::http::{Answer, Client, Request, again};
 use super::{NotTaken, Undelivered};
 use crate::logs::output::Origin;
-use crate::protobuf::{push_bytes, push_head, varint_length};
 use answer::TooOld;
 use hostwright_core::config::logs::output::loki::Loki as Settings;
+use jiff::Timestamp;
+use push::push_request;
 use reqwest::header::HeaderMap;
 use streams::{Placed, Streams};
 
 /// No Loki refuses an entry of this length for it.
 const SHORT: usize = 64 << 10;
+/// No Loki refuses an entry for being so little ahead of its clock (creation_grace_period is 10 minutes), in nanoseconds.
+const GRACE: i64 = 5 * 60 * SECOND;
+const SECOND: i64 = 1_000_000_000;
+/// A push request of this length may be more than a second's share, or than a message between Loki's parts.
+const LARGE: usize = 2 << 20;
+/// limits_config: block_ingestion_status_code. It is no success, whatever it looks like.
+const BLOCKED: u16 = 260;
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +39,10 @@ enum Fate {
 pub struct Loki {
     client: Client,
     streams: Streams,
+    /// Structured metadata goes along; otherwise it is left out here.
+    takes_metadata: bool,
+    /// How it was found to differ from what is usual.
+    remark: Option<String>,
 }
 
 impl Loki {
@@ -38,26 +52,66 @@ impl Loki {
             endpoint.headers.insert("X-Scope-OrgID".into(), tenant.clone());
         }
         let client = Client::new(&endpoint, "/loki/api/v1/push".into());
-        Self { client, streams: Streams::new(&settings.labels, origin) }
+        Self { client, streams: Streams::new(&settings.labels, origin), takes_metadata: true, remark: None }
+    }
+
+    /// What an operator should know of it, once.
+    pub fn remark(&mut self) -> Option<String> {
+        self.remark.take()
     }
 
     pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
         let placed = self.streams.place(items.batch);
-        let push = push_request(items, &placed);
+        let push = push_request(items, &placed, self.takes_metadata);
+        let length = push.len();
         let body = snap::raw::Encoder::new().compress_vec(&push);
         let body = body.map_err(|_| Undelivered::TooLarge("a push request has at most 4 GiB".into()))?;
         // Without a Content-Encoding, as Loki's own clients send it: the content's type implies snappy.
         let (content_type, headers) = ("application/x-protobuf", HeaderMap::new());
         let request = Request { content_type, headers, body: body.into(), items: items.len() };
         let answer = self.client.post(request).await?;
-        if answer.status.is_success() {
-            self.streams.took(items, &placed);
-            return Ok(Vec::new());
+        match answer.status.as_u16() {
+            BLOCKED => {
+                let said = self.client.said(&answer);
+                Err(again(format!("{said}; Loki's operator has blocked it (lines wait in their files)"), answer.after))
+            }
+            200..=299 => {
+                self.streams.took(items, &placed);
+                Ok(Vec::new())
+            }
+            400 => self.not_taken(items, &placed, &answer),
+            401 => {
+                let said = self.client.said(&answer);
+                let what = "see that the credentials are right, and that tenant names whose streams they are";
+                Err(again(format!("{said}; {what} (lines wait in their files)"), answer.after))
+            }
+            429 | 500 if items.len() > 1 && length > LARGE && answer::wants_less(&self.client.said(&answer)) => {
+                Err(Undelivered::TooLarge(self.client.said(&answer)))
+            }
+            _ => Err(self.client.undelivered(&answer)),
         }
-        if answer.status.as_u16() == 400 {
-            return self.not_taken(items, &placed, &answer);
-        }
-        Err(self.client.undelivered(&answer))
+    }
+
+    /// Whether it is set up otherwise than was thought: the same is to come again in another way.
+    fn adapts(&mut self, text: &str) -> bool {
+        let remark = if self.takes_metadata && answer::wants_no_metadata(text) {
+            self.takes_metadata = false;
+            self.streams.label_all();
+            "it takes no structured metadata: the file and what is known of it are labels instead".to_owned()
+        } else if let Some(most) = answer::most_labels(text).filter(|most| self.streams.limit(*most)) {
+            format!("it takes {most} labels at most: further labels of the host are left out")
+        } else if text.contains("label value too long") && self.streams.shorten() {
+            "it takes no labels as long as some are: they are cut".to_owned()
+        } else {
+            return false;
+        };
+        self.remark = Some(remark);
+        true
+    }
+
+    /// What it says with these words in it.
+    fn reason(&self, text: &str, words: &str) -> String {
+        format!("{}: {}", self.client.address(), self.client.shown(answer::reason(text, words)))
     }
 
     /// Of a request with entries that are too old it took the others. It names one reason: of what is long enough to be
@@ -69,17 +123,32 @@ impl Loki {
         answer: &Answer,
     ) -> Result<Vec<NotTaken>, Undelivered> {
         let said = self.client.said(answer);
-        if answer::wants_no_metadata(&said) {
-            return Err(again(format!("{said}; set structured_metadata: false for it, or allow it there"), None));
-        }
         let text = String::from_utf8_lossy(&answer.body);
+        if self.adapts(&text) {
+            return Err(again(format!("{said}; it gets them in another way"), None));
+        }
+        if answer::is_of_the_operator(&text) {
+            return Err(again(format!("{said}; see its limits_config (lines wait in their files)"), None));
+        }
         let Some(too_old) = TooOld::of(&text) else {
-            return match items.len() == 1 && answer::is_of_an_entry(&said) {
-                true => Ok(vec![NotTaken { index: 0, refused: true, why: said }]),
-                false => Err(self.client.undelivered(answer)),
+            return match (items.len(), answer::too_new(&text)) {
+                (1, _) if answer::is_of_an_entry(&said) => {
+                    Ok(vec![NotTaken { index: 0, refused: true, why: with_remedy(said) }])
+                }
+                (_, Some(first)) if items.items().any(|(item, _)| item.time > first) => {
+                    Ok(too_new(items, first, &with_remedy(self.reason(&text, "timestamp too new"))))
+                }
+                _ => Err(self.client.undelivered(answer)),
             };
         };
         let mut fates = fates(items, placed, too_old);
+        let is_of_streams = answer::is_of_streams(&text);
+        let newest = answer::too_new(&text).map_or(i64::MAX, |first| first.saturating_sub(SECOND));
+        for (fate, (item, _)) in fates.iter_mut().zip(items.items()) {
+            if *fate == Fate::Taken && (is_of_streams || item.time >= newest) {
+                *fate = Fate::Again;
+            }
+        }
         let old = fates.iter().filter(|fate| **fate == Fate::Refused).count();
         // A stream's limit rises with the entries of the request itself: which of them came before that is not told.
         let is_clear = too_old.stream.is_none_or(|(_, count)| count == old);
@@ -96,45 +165,42 @@ impl Loki {
             _ => {}
         }
         let not_taken = fates.into_iter().enumerate().filter(|(_, fate)| *fate != Fate::Taken);
-        let one = |(index, fate)| NotTaken { index, refused: fate == Fate::Refused, why: said.clone() };
+        let why = self.reason(&text, "oldest acceptable");
+        let one = |(index, fate)| NotTaken { index, refused: fate == Fate::Refused, why: why.clone() };
         Ok(not_taken.map(one).collect())
     }
 }
 
+/// Those after this time are refused; of the others some may be there, and are known when they come again.
+fn too_new(items: Selection<'_>, first: i64, why: &str) -> Vec<NotTaken> {
+    let one = |(index, (item, _)): (usize, (&Item, &[u8]))| NotTaken {
+        index,
+        refused: item.time > first,
+        why: why.to_owned(),
+    };
+    items.items().enumerate().map(one).collect()
+}
+
+fn with_remedy(said: String) -> String {
+    let remedy = if said.contains("Max entry size") {
+        "set line_limit of the source to what Loki's max_line_size is"
+    } else if said.contains("timestamp too new") {
+        "see this host's clock, and time.timezone of the source"
+    } else {
+        return said;
+    };
+    format!("{said}; {remedy}")
+}
+
 fn fates(items: Selection<'_>, placed: &Placed, too_old: TooOld<'_>) -> Vec<Fate> {
     let is_meant: Vec<_> = placed.streams.iter().map(|stream| too_old.is_about(&stream.labels)).collect();
+    let newest = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX).saturating_add(GRACE);
     let fate = |((item, entry), index): ((&Item, &[u8]), &usize)| match is_meant[placed.of[*index]] {
         true if item.time < too_old.oldest => Fate::Refused,
-        true if entry.len() <= SHORT => Fate::Taken,
+        true if entry.len() <= SHORT && item.time < newest => Fate::Taken,
         _ => Fate::Again,
     };
     items.items().zip(items.indices).map(fate).collect()
-}
-
-/// logproto.PushRequest
-fn push_request(items: Selection<'_>, placed: &Placed) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut entries = vec![Vec::new(); placed.streams.len()];
-    for ((_, entry), index) in items.items().zip(items.indices) {
-        entries[placed.of[*index]].push(&entry[1..]);
-    }
-    for (stream, entries) in placed.streams.iter().zip(&entries) {
-        push_stream(&mut out, &stream.labels, entries);
-    }
-    out
-}
-
-/// logproto.StreamAdapter
-fn push_stream(out: &mut Vec<u8>, labels: &str, entries: &[&[u8]]) {
-    if entries.is_empty() {
-        return;
-    }
-    let labels_length = 1 + varint_length(labels.len() as u64) + labels.len();
-    push_head(out, 1, labels_length + entries.iter().map(|entry| entry.len()).sum::<usize>());
-    push_bytes(out, 1, labels.as_bytes());
-    for entry in entries {
-        out.extend_from_slice(entry);
-    }
 }
 
 #[cfg(test)]
@@ -176,7 +242,27 @@ mod tests {
     }
 
     fn push(streams: &mut Streams, batch: &Batch) -> Vec<u8> {
-        push_request(all(batch), &streams.place(batch))
+        push_request(all(batch), &streams.place(batch), true)
+    }
+
+    #[test]
+    fn a_stream_has_no_more_labels_than_loki_takes_and_ours_come_first() {
+        let many = (0..30).map(|number| (format!("l{number:02}"), "v".repeat(5000))).collect();
+        let mut streams = Streams::new(&[Label::Source], &Origin { host: "h".into(), labels: many });
+        let facts = Facts { source: "zz".into(), file: "/f".into(), fields: [("m".into(), "n".into())].into() }.into();
+        let mut batch = batch([0; 4]);
+        batch.groups = vec![Group { facts, items: 0..4 }];
+        let labels = streams.place(&batch).streams[0].labels.clone();
+        assert!(labels.contains("l13=\"") && !labels.contains("l14") && labels.contains("source=\"zz\""), "{labels}");
+        assert!(labels.len() < 15 * 2100, "{}", labels.len());
+        assert!(streams.limit(4) && !streams.limit(4));
+        streams.label_all();
+        streams.shorten();
+        let labels = streams.place(&batch).streams[0].labels.clone();
+        assert!(
+            labels.starts_with(r#"{file="/f", l00="v"#) && labels.ends_with(r#"v", m="n", source="zz"}"#),
+            "{labels}"
+        );
     }
 
     #[test]

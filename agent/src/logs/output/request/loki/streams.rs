@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 const BEHIND: i64 = 30 * 60 * 1_000_000_000;
 /// The times of no more streams are remembered: one that was forgotten is told by Loki.
 const MOST: usize = 10_000;
+/// limits_config: max_label_names_per_series and max_label_value_length, as they are unless set.
+const MOST_LABELS: usize = 15;
+const LONGEST_VALUE: usize = 2048;
 
 /// Which streams entries belong to. Files of a source share one, unless they are at different times: after an outage each
 /// is read from where it was left.
@@ -19,6 +22,10 @@ pub struct Streams {
     origin: Origin,
     /// The time of the newest entry of each, in nanoseconds since 1970.
     newest: HashMap<String, i64>,
+    /// What is no label otherwise is one too: it has no other place.
+    all_are_labels: bool,
+    most_labels: usize,
+    longest_value: usize,
     /// Of the last batch: what is sent again goes to where it went before.
     last: Option<(Vec<Place>, Placed)>,
 }
@@ -47,7 +54,35 @@ pub struct Stream {
 
 impl Streams {
     pub fn new(labels: &[Label], origin: &Origin) -> Self {
-        Self { labels: labels.to_vec(), origin: origin.clone(), newest: HashMap::new(), last: None }
+        Self {
+            labels: labels.to_vec(),
+            origin: origin.clone(),
+            newest: HashMap::new(),
+            all_are_labels: false,
+            most_labels: MOST_LABELS,
+            longest_value: LONGEST_VALUE,
+            last: None,
+        }
+    }
+
+    /// From now on the file and what else is known of it are labels.
+    pub fn label_all(&mut self) {
+        (self.all_are_labels, self.last) = (true, None);
+    }
+
+    /// From now on streams have no more labels; whether that is less than before.
+    pub fn limit(&mut self, most: usize) -> bool {
+        let is_less = (1..self.most_labels).contains(&most);
+        if is_less {
+            (self.most_labels, self.last) = (most, None);
+        }
+        is_less
+    }
+
+    /// From now on labels' values are shorter; whether they can be.
+    pub fn shorten(&mut self) -> bool {
+        (self.longest_value, self.last) = ((self.longest_value / 2).max(32), None);
+        self.longest_value > 32
     }
 
     /// Finds a stream for each entry of a batch; an entry's first byte is its level.
@@ -63,7 +98,8 @@ impl Streams {
     }
 
     fn place_all(&self, items: Selection<'_>) -> Placed {
-        let (has_levels, has_files) = (self.labels.contains(&Label::Level), self.labels.contains(&Label::File));
+        let has_levels = self.labels.contains(&Label::Level);
+        let has_files = self.all_are_labels || self.labels.contains(&Label::File);
         let mut placed = Placed::default();
         for (facts, share) in items.groups() {
             let first = placed.streams.len();
@@ -116,11 +152,10 @@ impl Streams {
         *newest = oldest.saturating_add(BEHIND).max(*newest);
     }
 
-    /// The labels of a stream, as LogQL writes them. The host's own labels give way to ours.
+    /// The labels of a stream, as LogQL writes them. The host's own labels give way to ours, also where there are too many.
     fn labels(&self, facts: &Facts, level: Option<u8>, is_of_file: bool) -> String {
-        let mut labels: BTreeMap<&str, &str> =
-            self.origin.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        for label in self.labels.iter().chain(is_of_file.then_some(&Label::File)) {
+        let mut labels: BTreeMap<&str, &str> = BTreeMap::new();
+        for label in self.labels.iter().chain((is_of_file || self.all_are_labels).then_some(&Label::File)) {
             let (name, value) = match label {
                 Label::Host => ("host", self.origin.host.as_str()),
                 Label::Source => ("source", facts.source.as_str()),
@@ -132,7 +167,14 @@ impl Streams {
             };
             labels.insert(name, value);
         }
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={}", quoted(value))).collect();
+        let of_file = facts.fields.iter().filter(|_| self.all_are_labels);
+        for (name, value) in of_file.chain(&self.origin.labels) {
+            if labels.len() < self.most_labels {
+                labels.entry(name).or_insert(value);
+            }
+        }
+        let shown = |value: &str| quoted(&value[..value.floor_char_boundary(self.longest_value)]);
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
         format!("{{{}}}", labels.join(", "))
     }
 }

@@ -147,7 +147,7 @@ mod tests {
     use crate::logs::output::request::Undelivered;
     use crate::logs::output::request::batch::{Batch, Item, Selection};
     use flate2::read::ZlibDecoder;
-    use hostwright_core::config::logs::output::{Receiver, lumberjack as config};
+    use hostwright_core::config::logs::output::{Fields, Receiver, lumberjack as config};
     use hostwright_core::config::values::HostPort;
     use std::io::Read;
     use std::time::Duration;
@@ -169,7 +169,12 @@ mod tests {
     fn output(listener: &TcpListener, compression_level: u32) -> Lumberjack {
         let address = HostPort(listener.local_addr().expect("address").to_string());
         let receiver = Receiver { address, tls: None, proxy: None };
-        Lumberjack::new(&config::Lumberjack { receiver, compression_level, timeout: Duration::from_millis(300) })
+        Lumberjack::new(&config::Lumberjack {
+            receiver,
+            compression_level,
+            timeout: Duration::from_millis(300),
+            fields: Fields::Plain,
+        })
     }
 
     /// What stands on the wire for the three events.
