@@ -1,8 +1,9 @@
 use super::Source;
 use super::followed::FollowedFile;
-use super::following::{Changes, Following};
+use super::following::Following;
 use super::known::{Earlier, Known};
 use super::pins;
+use super::round::Changes;
 use super::search::Search;
 use super::watcher::Hints;
 use hostwright_core::state::{StateError, StateFile};

@@ -9,6 +9,7 @@ use super::held::Held;
 use super::identity::{Attributes, Key};
 use super::known::Known;
 use super::pins::Pins;
+use super::round::{Changes, Round};
 use super::search::Search;
 use super::vanished::tell_of_vanished;
 use hostwright_core::state::StateError;
@@ -40,32 +41,6 @@ pub struct Following {
     /// A file that is not followed yet was written.
     pub(super) is_stirred: bool,
     pub(super) settled: Option<Instant>,
-}
-
-/// What a look at some folders came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Changes {
-    /// Files came or went.
-    pub list: bool,
-    /// Outputs should look at files.
-    pub files: bool,
-}
-
-impl Changes {
-    pub fn and(self, other: Self) -> Self {
-        Self { list: self.list || other.list, files: self.files || other.files }
-    }
-}
-
-/// What is found on the way through some folders.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    pub(super) candidates: Vec<Candidate>,
-    /// New names of followed files.
-    pub(super) arrived: HashMap<u64, (Arc<Path>, bool)>,
-    pub(super) vanished: Vec<(u64, Arc<Path>)>,
-    pub(super) to_list: Vec<Arc<Path>>,
-    pub(super) changed: bool,
 }
 
 impl Following {

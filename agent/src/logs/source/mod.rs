@@ -55,6 +55,8 @@ mod listener;
 mod pattern;
 /// Links that keep unread files on disk.
 mod pins;
+/// What is found on a way through folders.
+mod round;
 /// What the searches for the files of all sources share.
 mod search;
 /// What becomes of followed files: where they are, whether they have ended, when they are let go.

@@ -1,6 +1,7 @@
 use super::folder::{Folder, What};
-use super::following::{Following, Round, by_key};
+use super::following::{Following, by_key};
 use super::pins::Pins;
+use super::round::Round;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
