@@ -12,7 +12,7 @@ use nix::sys::time::TimeValLike;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a document was given to Docker Compose 2.26.1 with, and what it said.
+/// What a document was given to Docker Compose 2.40.3 with, and what it said.
 #[derive(Deserialize)]
 struct Case {
     name: String,
@@ -21,7 +21,7 @@ struct Case {
     env: BTreeMap<String, String>,
     /// Its model; nothing where it refused. `FOLDER` stands for the project's folder.
     answer: Option<Value>,
-    /// Whether the answer is a later version's, because 2.26.1 does not know the attribute.
+    /// Whether 2.26.1 says something else.
     #[serde(default)]
     newer: bool,
 }

@@ -305,13 +305,28 @@ impl Loader {
     }
 }
 
-/// `yes` and its like are texts as keys, because Go's YAML takes them so.
+/// `yes` and its like are texts as keys, because Go's YAML takes them so; dates and numbers such as `1e3` are none.
 fn is_text(key: &str) -> bool {
     match Scalar::resolve(key) {
-        Scalar::String(_) => true,
+        Scalar::String(text) => {
+            let is_number = text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
+            !is_number && !is_date(&text)
+        }
         Scalar::Bool(_) => !key.eq_ignore_ascii_case("true") && !key.eq_ignore_ascii_case("false"),
         Scalar::Null | Scalar::Int(_) | Scalar::Float(_) => false,
     }
+}
+
+/// `2024-01-31`, with or without a time.
+fn is_date(text: &str) -> bool {
+    let (day, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, ""));
+    if !time.bytes().all(|byte| byte.is_ascii_digit() || b":.Z+-".contains(&byte)) {
+        return false;
+    }
+    let parts: Vec<&str> = day.split('-').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    matches!(parts[..], [year, month, day] if year.len() == 4 && month.len() <= 2 && day.len() <= 2)
+        && parts.iter().all(is_number)
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, place: Place) -> Node {

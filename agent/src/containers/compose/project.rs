@@ -97,7 +97,10 @@ impl Project {
     fn check_names(&self, model: &Model, said: &mut Said) {
         let mut names = BTreeMap::new();
         for name in self.services.keys() {
-            if let Some(other) = names.insert(self.container_name(name), name) {
+            // Two that both say the same have been told already.
+            if let Some(other) = names.insert(self.container_name(name), name)
+                && [other, name].iter().any(|name| self.services[*name].container_name.is_none())
+            {
                 let tree = &model.resources["services"];
                 let at = tree.get(name).map_or(tree.at, |service| service.at);
                 let message = format!("{other} and {name} have the same container_name; give each its own");

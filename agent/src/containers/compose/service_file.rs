@@ -1,4 +1,4 @@
-use super::model::{Fault, Keys, Model, Tree, Value, regular};
+use super::model::{Fault, Keys, Model, Tree, regular};
 use super::read;
 use hostwright_core::secret::Secret;
 use serde::{Serialize, Serializer};
@@ -71,11 +71,11 @@ impl Sources<'_> {
             let text = read::text(tree, key);
             text.map(|text| text.parse().map_err(|_| format!("{key} takes a number, found {text:?}"))).transpose()
         };
-        let mode = match tree.get("mode").map(|mode| &mode.value) {
-            Some(Value::Int(mode)) => u32::try_from(*mode).ok(),
-            Some(Value::Text(digits)) => u32::from_str_radix(digits, 8).ok(),
-            _ => None,
-        };
+        let mode = tree.get_text("mode").map(|digits| {
+            let rights = u32::from_str_radix(digits, 8).ok().filter(|rights| *rights <= 0o7777);
+            rights.ok_or_else(|| format!("mode takes octal digits up to 7777, found {digits}"))
+        });
+        let mode = mode.transpose()?;
         let (uid, gid) = (id("uid")?, id("gid")?);
         Ok(ServiceFile { target, content: Secret::new(self.content(kind, &source)?), uid, gid, mode })
     }

@@ -19,6 +19,7 @@ pub fn check(resources: &Map, disabled: &[String]) -> Checked<()> {
             checker.faults.push(Fault::new(secret.at, &keys, "needs one of file, environment"));
         }
     }
+    checker.container_names();
     checker.circles();
     if checker.faults.is_empty() { Ok(()) } else { Err(checker.faults) }
 }
@@ -48,6 +49,7 @@ impl Checker<'_> {
         self.dependencies(service);
         self.references(service);
         self.limits(service);
+        self.mounts(service);
         if let Some(test) = service.get("healthcheck").and_then(|check| check.get("test"))
             && !matches!(items(Some(test))[0].as_text(), Some("CMD" | "CMD-SHELL" | "NONE"))
         {
@@ -157,6 +159,21 @@ impl Checker<'_> {
         }
     }
 
+    fn mounts(&mut self, service: &Tree) {
+        let tmpfs = items(service.get("tmpfs")).iter().filter_map(|item| {
+            let text = item.as_text()?;
+            Some((item, "tmpfs", text.split_once(':').map_or(text, |(target, _)| target)))
+        });
+        let volumes = items(service.get("volumes")).iter();
+        let volumes = volumes.map(|item| (item, "volumes", item.get_text("target").unwrap_or_default()));
+        let mut known: BTreeSet<&str> = BTreeSet::new();
+        for (item, attribute, target) in tmpfs.chain(volumes) {
+            if !known.insert(target) {
+                self.fault(item, attribute, format!("two things are mounted at {target:?}; leave one of them out"));
+            }
+        }
+    }
+
     fn limits(&mut self, service: &Tree) {
         let Some(deploy) = service.get("deploy") else {
             return self.scale(service, service.get("scale"), "scale");
@@ -187,8 +204,25 @@ impl Checker<'_> {
         let Some((scale, number)) = scale.and_then(|scale| Some((scale, scale.printed()?.parse::<i64>().ok()?))) else {
             return;
         };
+        if number < 0 {
+            self.fault(scale, attribute, "must be 0 or more");
+        }
         if number > 1 && service.get("container_name").is_some() {
             self.fault(scale, attribute, "more than one container cannot have the same container_name");
+        }
+    }
+
+    fn container_names(&mut self) {
+        let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+        for (service, tree) in members(self.resources, "services") {
+            let Some((name, at)) = tree.get("container_name").and_then(|name| Some((name.as_text()?, name.at))) else {
+                continue;
+            };
+            if let Some(other) = known.insert(name, service) {
+                let keys = Path::of(&format!("services.{service}.container_name"));
+                let message = format!("{other} and {service} have the same container_name; give each its own");
+                self.faults.push(Fault::new(at, &keys, message));
+            }
         }
     }
 

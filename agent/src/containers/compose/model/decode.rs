@@ -3,6 +3,7 @@ use super::interpolate::read_bool;
 use super::path::Path;
 use super::shape::{Field, MODEL, SERVICE, Shape, Shown};
 use super::tree::{At, Map, Tree, Value};
+use super::validate::items;
 use super::{shellwords, units};
 
 /// Gives a complete model its canonical types: sizes and durations are texts of one form, pairs are mappings,
@@ -64,7 +65,14 @@ impl Decoder {
             Shape::Struct(fields) => tree.as_map().map(|map| Value::Map(self.fields(fields, map, tree.at))),
             Shape::List(item) => tree.as_list().map(|items| self.list(item, items)),
             Shape::Named(member) => tree.as_map().map(|map| self.named(member, map)),
-            Shape::Environment => pairs(tree, true),
+            Shape::Environment => match items(Some(tree)).iter().find(|item| ends_in_space(item)) {
+                Some(item) => {
+                    let message = "a variable's name ends in a space; write NAME=value";
+                    self.faults.push(Fault::new(item.at, &self.path, message));
+                    return None;
+                }
+                None => pairs(tree, true),
+            },
             Shape::Pairs => pairs(tree, false),
             Shape::Options => tree.as_map().map(|map| Value::Map(printed(map))),
             Shape::MultiOptions => tree.as_map().map(|map| Value::Map(multi(map))),
@@ -145,7 +153,7 @@ fn scalar(shape: &Shape, tree: &Tree) -> Option<Value> {
         (Shape::Bool, Value::Bool(flag)) => Value::Bool(*flag),
         (Shape::Bool, Value::Text(text)) => Value::Bool(read_bool(text)?),
         (Shape::Int | Shape::Count, Value::Int(number)) => Value::Int(*number),
-        (Shape::Int, Value::Float(number)) => Value::Int(*number as i64),
+        (Shape::Int, Value::Float(number)) => Value::Int(units::whole(*number)),
         (Shape::Int | Shape::Count, Value::Text(text)) => match (shape, text.to_lowercase().as_str()) {
             (Shape::Count, "all") => Value::Int(-1),
             _ => Value::Int(text.parse().ok()?),
@@ -153,7 +161,7 @@ fn scalar(shape: &Shape, tree: &Tree) -> Option<Value> {
         (Shape::Unsigned, Value::Int(number)) if *number >= 0 => Value::Int(*number),
         (Shape::Unsigned, Value::Float(number)) if *number >= 0.0 => Value::Int(*number as i64),
         (Shape::Float, Value::Int(number)) => units::short_float(*number as f64),
-        (Shape::Float, Value::Float(number)) => units::short_float(*number),
+        (Shape::Float, Value::Float(number)) if number.is_finite() => units::short_float(*number),
         (Shape::Float, Value::Text(text)) => units::short_float(text.parse().ok()?),
         (Shape::Bytes, Value::Int(number)) => Value::Text(number.to_string()),
         (Shape::Bytes, Value::Text(text)) => Value::Text(units::bytes(text)?.to_string()),
@@ -161,8 +169,8 @@ fn scalar(shape: &Shape, tree: &Tree) -> Option<Value> {
         (Shape::Bytes, Value::Float(_) | Value::Bool(_)) => Value::Text("0".into()),
         (Shape::Duration, Value::Text(text)) => Value::Text(units::print_duration(units::duration(text)?)),
         (Shape::Duration, Value::Int(0)) => Value::Text("0s".into()),
-        (Shape::Mode, Value::Int(number)) if *number >= 0 => Value::Int(*number),
-        (Shape::Mode, Value::Text(text)) if text.parse::<i64>().is_ok() => Value::Text(text.clone()),
+        (Shape::Mode, Value::Int(number)) => units::mode(*number),
+        (Shape::Mode, Value::Text(text)) => units::mode(i64::from_str_radix(text, 8).ok()?),
         _ => return None,
     })
 }
@@ -173,7 +181,7 @@ fn texts(shape: &Shape, tree: &Tree) -> Option<Value> {
         (Shape::Words, Value::Text(line)) => list(shellwords::parse(line)?),
         (Shape::Test, Value::Text(line)) => list(vec!["CMD-SHELL".into(), line.clone()]),
         (Shape::Texts | Shape::Printed, Value::Text(_)) => vec![tree.clone()],
-        (Shape::Printed, Value::List(items)) => list(items.iter().map(Tree::printed_item).collect::<Option<_>>()?),
+        (Shape::Printed, Value::List(items)) => list(items.iter().map(Tree::printed).collect::<Option<_>>()?),
         (_, Value::List(items)) => {
             list(items.iter().map(|item| item.as_text().map(str::to_owned)).collect::<Option<_>>()?)
         }
@@ -192,7 +200,7 @@ fn pairs(tree: &Tree, keep_names: bool) -> Option<Value> {
         }
         Value::List(items) => {
             for item in items {
-                let text = item.printed_item()?;
+                let text = item.printed()?;
                 let (name, value) = match text.split_once('=') {
                     Some((name, value)) => (name, Value::Text(value.to_owned())),
                     None if keep_names => (text.as_str(), Value::Null),
@@ -204,6 +212,11 @@ fn pairs(tree: &Tree, keep_names: bool) -> Option<Value> {
         _ => return None,
     }
     Some(Value::Map(map))
+}
+
+fn ends_in_space(item: &Tree) -> bool {
+    let name = item.as_text().map(|text| text.split_once('=').map_or(text, |(name, _)| name));
+    name.is_some_and(|name| name.ends_with(char::is_whitespace))
 }
 
 fn printed(map: &Map) -> Map {

@@ -38,10 +38,10 @@ pub fn read(
     // What is set outside counts; a file sees its own earlier lines.
     let mut seen = variables.clone();
     seen.add(into.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let mut parser =
-        Parser { text: text.strip_prefix('\u{feff}').unwrap_or(&text), variables, format, into, seen, grown: 0 };
+    let mut parser = Parser { text: text.strip_prefix('\u{feff}').unwrap_or(&text), variables, into, seen, grown: 0 };
     let all = parser.text;
-    parser.run().map_err(|message| {
+    let run = if format == Format::Raw { Parser::run_raw } else { Parser::run };
+    run(&mut parser).map_err(|message| {
         let line = 1 + all[..all.len() - parser.text.len()].matches('\n').count();
         format!("{}:{line}: {message}", path.display())
     })
@@ -51,7 +51,6 @@ struct Parser<'a> {
     /// What is still to be read.
     text: &'a str,
     variables: &'a Variables,
-    format: Format,
     into: &'a mut BTreeMap<String, String>,
     /// What a value may name.
     seen: Variables,
@@ -72,6 +71,24 @@ impl Parser<'_> {
             }
             self.entry()?;
         }
+    }
+
+    /// Each line by itself, without quotes, comments behind values or variables.
+    fn run_raw(&mut self) -> Result<(), String> {
+        while !self.text.is_empty() {
+            let (line, after) = self.text.split_once('\n').unwrap_or((self.text, ""));
+            let line = line.strip_suffix('\r').unwrap_or(line).trim_start();
+            let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value)));
+            if !line.is_empty() && !line.starts_with('#') {
+                if name.is_empty() || name.contains(char::is_whitespace) {
+                    return Err("expected NAME=value, with no space in the name: this file is raw".into());
+                }
+                let value = value.map(str::to_owned).or_else(|| self.variables.get(name));
+                self.into.extend(value.map(|value| (name.to_owned(), value)));
+            }
+            self.text = after;
+        }
+        Ok(())
     }
 
     fn entry(&mut self) -> Result<(), String> {
@@ -112,9 +129,6 @@ impl Parser<'_> {
 
     fn value<'t>(&self, text: &'t str) -> Result<(String, &'t str), String> {
         let (line, after) = text.split_once('\n').unwrap_or((text, ""));
-        if self.format == Format::Raw {
-            return Ok((line.trim_end_matches('\r').to_owned(), after));
-        }
         let Some(quote @ (b'"' | b'\'')) = text.bytes().next() else {
             let value = line.split_once(" #").map_or(line, |(value, _)| value).trim_end();
             return Ok((self.expand(value)?, after));
@@ -253,7 +267,13 @@ mod tests {
 
     #[test]
     fn raw_values_stay_as_they_stand() {
-        assert_eq!(parse("A='$x' # y\n", Format::Raw), Ok(owned([("A", "'$x' # y")])));
+        assert_eq!(
+            parse("A='$x' # y\n # c\nHOME\n@=1", Format::Raw),
+            Ok(owned([("A", "'$x' # y"), ("HOME", "/root"), ("@", "1")]))
+        );
+        for text in ["A = 1\n", "export A=1\n", "=x\n", "A: 1\n"] {
+            assert!(parse(text, Format::Raw).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -109,7 +109,12 @@ fn entry(session: &mut Session, item: &Tree) -> Checked<Entry> {
                 // Compose looks at no other key here.
                 session.note(fault(at, format!("the key {key:?} is not known and not used")));
             }
-            let folder = item.get_text("project_directory").filter(|folder| !folder.is_empty()).map(str::to_owned);
+            let folder = match item.get("project_directory").map(|folder| &folder.value) {
+                None | Some(Value::Null) => None,
+                Some(Value::Text(folder)) => Some(folder.clone()).filter(|folder| !folder.is_empty()),
+                Some(Value::Int(number)) => Some(number.to_string()),
+                Some(_) => return one(fault(at, "project_directory takes a path")),
+            };
             Ok(Entry { at, paths: list("path")?, folder, env_files: list("env_file")? })
         }
         _ => one(fault(at, format!("expected a path or a mapping, found {}", item.kind()))),

@@ -339,9 +339,19 @@ impl Session {
             return Err(cannot(format!("with what was read already it is more than {} MiB", MAX_BYTES >> 20)));
         }
         self.sources.push(file.to_owned());
+        if let Some(directive) =
+            text.lines().take_while(|line| line.starts_with(['%', '#'])).find(|line| is_other(line))
+        {
+            return one(Fault::bare(At::start(source), format!("Compose reads YAML 1.1; leave {directive:?} out")));
+        }
         yaml::load_stream(&text)
             .map_err(|error| vec![Fault::bare(At { file: source, place: error.place }, error.message)])
     }
+}
+
+/// Whether a directive asks for another version of YAML.
+fn is_other(line: &str) -> bool {
+    line.strip_prefix("%YAML").is_some_and(|version| version.trim() != "1.1")
 }
 
 fn canonicalise(model: &mut Map) -> Checked<()> {

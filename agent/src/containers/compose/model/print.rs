@@ -15,7 +15,8 @@ impl Model {
     pub fn to_json(&self) -> String {
         let mut all = Object::new();
         all.insert("name".into(), self.name.as_str().into());
-        for (key, tree) in &self.resources {
+        // Compose shows which models services use, not what they are.
+        for (key, tree) in self.resources.iter().filter(|(key, _)| *key != "models") {
             all.insert(key.clone(), tree.into());
         }
         for (key, tree) in &self.extensions {
@@ -31,8 +32,6 @@ impl Model {
                 }
             }
         }
-        let services = all.get_mut("services").and_then(Json::as_object_mut).into_iter().flat_map(Object::values_mut);
-        services.for_each(number_modes);
         let text = serde_json::to_string_pretty(&Json::Object(all)).unwrap_or_default();
         text.replace('$', "$$")
     }
@@ -52,17 +51,5 @@ fn empty_lists_as_null(value: &mut Json) {
         Json::Array(items) => items.iter_mut().for_each(empty_lists_as_null),
         Json::Object(map) => map.values_mut().for_each(empty_lists_as_null),
         _ => {}
-    }
-}
-
-/// Compose prints the mode of a file that was written as a text as if its digits were decimal.
-fn number_modes(service: &mut Json) {
-    for kind in ["configs", "secrets"] {
-        let files = service.get_mut(kind).and_then(Json::as_array_mut).into_iter().flatten();
-        for mode in files.filter_map(|file| file.get_mut("mode")) {
-            if let Some(number) = mode.as_str().and_then(|text| text.parse::<i64>().ok()) {
-                *mode = number.into();
-            }
-        }
     }
 }

@@ -131,7 +131,7 @@ pub static SERVICE: &[Field] = &[
     given("extends", Struct(&[full("file", Text), full("service", Text)])),
     full("external_links", Texts),
     full("extra_hosts", Hosts),
-    full("group_add", Printed),
+    full("group_add", List(&Text)),
     full("gpus", List(&Struct(DEVICE_REQUEST))),
     full("hostname", Text),
     given("healthcheck", Struct(HEALTHCHECK)),

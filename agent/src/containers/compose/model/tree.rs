@@ -66,8 +66,9 @@ impl Tree {
     pub fn of(node: &Node, at: At) -> Self {
         let inside = |place: Place| At { file: at.file, place };
         let value = match &node.value {
-            Written::Scalar { text, plain: true } => resolve(text),
-            Written::Scalar { text, plain: false } => Value::Text(text.clone()),
+            // What has a tag of its own, such as `!override`, is a text to Go's YAML.
+            Written::Scalar { text, plain: true } if node.tag.is_none() => resolve(text),
+            Written::Scalar { text, .. } => Value::Text(text.clone()),
             Written::Sequence(items) => Value::List(items.iter().map(|i| Self::of(i, inside(i.place))).collect()),
             Written::Mapping(mapping) => Value::Map(
                 mapping.entries.iter().map(|e| (e.key.clone(), Self::of(&e.value, inside(e.place)))).collect(),
@@ -144,12 +145,7 @@ impl Tree {
         }
     }
 
-    /// The same in a list, where Compose takes no dates.
-    pub fn printed_item(&self) -> Option<String> {
-        self.printed().filter(|_| !matches!(self.value, Value::Date(_)))
-    }
-
-    /// A scalar as Go prints it, which is how Compose makes texts of numbers; lists and mappings have no such form.
+    /// A scalar as Go prints it, which is how Compose makes texts of numbers; lists, mappings and dates have no such form.
     pub fn printed(&self) -> Option<String> {
         match &self.value {
             Value::Null => Some(String::new()),
@@ -157,8 +153,7 @@ impl Tree {
             Value::Int(number) => Some(number.to_string()),
             Value::Float(number) => Some(print_float(*number)),
             Value::Text(text) => Some(text.clone()),
-            Value::Date(date) => Some(date.printed()),
-            Value::List(_) | Value::Map(_) => None,
+            Value::Date(_) | Value::List(_) | Value::Map(_) => None,
         }
     }
 }

@@ -21,6 +21,17 @@ pub fn bytes(text: &str) -> Option<i64> {
     (text.starts_with(|c: char| c.is_ascii_digit()) && product < 9.2e18).then_some(product as i64)
 }
 
+/// Go's conversion of a number to a whole one: what does not fit becomes the least of all.
+pub fn whole(number: f64) -> i64 {
+    if number.abs() < 2_f64.powi(63) { number as i64 } else { i64::MIN }
+}
+
+/// The rights of a file as Compose shows them: `0440`.
+pub fn mode(rights: i64) -> Value {
+    let sign = if rights < 0 { "-" } else { "" };
+    Value::Text(format!("0{sign}{:o}", rights.unsigned_abs()))
+}
+
 /// A duration as Go writes it, in nanoseconds: `1m30s`, `1.5s`, `-1s`; days and weeks too.
 pub fn duration(text: &str) -> Option<i64> {
     let (negative, unsigned) = match text.strip_prefix('-') {

@@ -1,6 +1,7 @@
 use super::fault::{Checked, Fault};
 use super::path::Path;
 use super::tree::{Map, Tree};
+use std::net::IpAddr;
 
 /// What the schema cannot say of a canonical model.
 pub fn validate(model: &Map) -> Checked<()> {
@@ -15,6 +16,7 @@ pub fn validate(model: &Map) -> Checked<()> {
         }
     }
     for (key, service) in members(model, "services") {
+        addresses(service, &Path::of(&format!("services.{key}.ports")), &mut faults);
         let path = |attribute: &str| Path::of(&format!("services.{key}.{attribute}"));
         for watch in items(service.get("develop").and_then(|develop| develop.get("watch"))) {
             if watch.get_text("path") == Some("") {
@@ -32,6 +34,16 @@ pub fn validate(model: &Map) -> Checked<()> {
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+fn addresses(service: &Tree, path: &Path, faults: &mut Vec<Fault>) {
+    for port in items(service.get("ports")) {
+        if let Some(text) = port.get_text("host_ip")
+            && text.parse::<IpAddr>().is_err()
+        {
+            faults.push(Fault::new(port.at, path, format!("host_ip takes an address of the host, found {text:?}")));
+        }
+    }
 }
 
 /// The members of a top-level mapping.
