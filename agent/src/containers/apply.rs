@@ -139,6 +139,10 @@ async fn act(work: &Work<'_>, step: &Step, memory: &Memory) -> Result<(), Engine
             engine.stop(id).await?;
             engine.start(id).await
         }
+        Action::Resume { id } => {
+            log::info!(service; "{service} was paused; it goes on");
+            engine.resume(id).await
+        }
         Action::Stop { id, why } => {
             log::info!(service; "stopping {service} before its new container is made: {why}");
             engine.stop(id).await
@@ -150,10 +154,12 @@ async fn act(work: &Work<'_>, step: &Step, memory: &Memory) -> Result<(), Engine
 }
 
 /// Starts a container that is there. After an engine that was killed while it started one, that one can never be started
-/// again ("task … already exists"): it goes, and is made anew in the next round.
+/// again ("task … already exists", "id already in use"): it goes, and is made anew in the next round.
 async fn start(engine: &Engine, id: &str) -> Result<(), EngineError> {
     match engine.start(id).await {
-        Err(EngineError::Refused { message, .. }) if message.contains("already exists") => {
+        Err(EngineError::Refused { message, .. })
+            if ["already exists", "id already in use"].iter().any(|words| message.contains(words)) =>
+        {
             log::warn!("the engine has lost hold of a container ({message}); it is made anew");
             engine.stop_and_remove(id).await
         }

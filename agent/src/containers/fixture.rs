@@ -80,6 +80,7 @@ pub fn planned_with(
         due,
         versions: &memory.versions,
         edited: &BTreeMap::new(),
+        paused: &BTreeSet::new(),
         starts: &BTreeMap::new(),
         busy: &BTreeSet::new(),
         exchanged: &memory.exchanged,

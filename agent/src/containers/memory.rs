@@ -1,5 +1,5 @@
 use super::made::Made;
-use super::observed::{Observed, State};
+use super::observed::{Container, Observed, State};
 use super::plan::Plan;
 use super::update::versions::Versions;
 use hostwright_core::backoff::Backoff;
@@ -12,6 +12,8 @@ const WELL_AFTER: Duration = Duration::from_secs(10);
 
 /// A container that is to leave its traffic is given this long; then what still clings to it is cut off.
 const DRAIN: Duration = Duration::from_secs(10);
+/// A container that is paused for longer goes on. `docker commit` and backups pause one for seconds.
+const MOST_PAUSE: Duration = Duration::from_secs(15);
 /// A connection that was taken a moment before the switch may not be counted yet.
 const LEAST_DRAIN: Duration = Duration::from_millis(300);
 
@@ -23,6 +25,8 @@ pub struct Memory {
     pub versions: Versions,
     /// Since when containers are to leave their traffic, by id.
     draining: BTreeMap<String, Instant>,
+    /// Since when containers are seen to be paused, by id.
+    paused: BTreeMap<String, Instant>,
     pub made: Made,
     /// When the last container of each service was exchanged.
     pub exchanged: BTreeMap<String, Timestamp>,
@@ -40,7 +44,14 @@ struct Attempts {
 
 impl Memory {
     pub fn new(versions: Versions, made: Made) -> Self {
-        Self { attempts: BTreeMap::new(), versions, draining: BTreeMap::new(), made, exchanged: BTreeMap::new() }
+        Self {
+            attempts: BTreeMap::new(),
+            versions,
+            draining: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            made,
+            exchanged: BTreeMap::new(),
+        }
     }
 
     /// Those of the containers that are to leave their traffic which still must not be stopped. `attached` says how many
@@ -60,6 +71,19 @@ impl Memory {
             age < LEAST_DRAIN || (age < DRAIN && attached.contains_key(*id))
         };
         draining.into_iter().filter(is_busy).map(str::to_owned).collect()
+    }
+
+    /// The containers that have been paused for too long, and when the next one will have been.
+    pub fn long_paused(&mut self, observed: &Observed) -> (BTreeSet<String>, Option<Duration>) {
+        let now = Instant::now();
+        let paused = observed.containers.iter().filter(|container| container.state == State::Paused);
+        let since =
+            |container: &Container| (container.id.clone(), self.paused.get(&container.id).copied().unwrap_or(now));
+        self.paused = paused.map(since).collect();
+        let left = |since: &Instant| MOST_PAUSE.saturating_sub(now.duration_since(*since));
+        let next = self.paused.values().map(left).filter(|left| !left.is_zero()).min();
+        let long = self.paused.iter().filter(|(_, since)| left(since).is_zero()).map(|(id, _)| id.clone());
+        (long.collect(), next)
     }
 
     /// Forgets what was tried for a service.

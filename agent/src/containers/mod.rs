@@ -246,6 +246,7 @@ impl Reconciler {
     /// Sends traffic where it belongs now, then finds out what is to be done.
     async fn plan(&mut self, project: &Project, observed: &Observed) -> Plan {
         let (held, due, now) = (self.memory.held(), self.due_images(project), Timestamp::now());
+        let (paused, next_pause) = self.memory.long_paused(observed);
         let (nobody, edited, starts) = (BTreeSet::new(), self.memory.made.edited(observed), self.memory.starts());
         // The places borrow the versions, and the drain changes the memory beside them.
         let (busy, is_draining) = {
@@ -254,6 +255,7 @@ impl Reconciler {
                 due: &due,
                 versions: &self.memory.versions,
                 edited: &edited,
+                paused: &paused,
                 starts: &starts,
                 busy: &nobody,
                 exchanged: &self.memory.exchanged,
@@ -270,6 +272,7 @@ impl Reconciler {
             busy: &busy,
             exchanged: &self.memory.exchanged,
             edited: &edited,
+            paused: &paused,
             starts: &starts,
             held: &held,
             due: &due,
@@ -277,9 +280,8 @@ impl Reconciler {
             now,
         };
         let mut plan = Plan::make(project, observed, &all_places(project, observed, recent), recent);
-        if is_draining {
-            plan.next_look = Some(plan.next_look.unwrap_or(DRAIN_LOOK).min(DRAIN_LOOK));
-        }
+        let looks = is_draining.then_some(DRAIN_LOOK).into_iter().chain(next_pause);
+        plan.next_look = looks.chain(plan.next_look).min();
         plan
     }
 

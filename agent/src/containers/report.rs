@@ -154,7 +154,9 @@ impl Round<'_> {
         let container = self.observed.of_service(service)?;
         let name = &container.name;
         if container.state == State::Paused {
-            return Some(format!("{service} is paused; go on with docker unpause {name}"));
+            return Some(format!(
+                "{service} is paused; docker unpause {name} lets it go on, and so does the agent before long"
+            ));
         }
         if !Self::is_sick(self.project, self.memory, service, container) {
             return None;

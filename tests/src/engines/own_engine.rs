@@ -116,6 +116,11 @@ impl OwnEngine {
         Ok(())
     }
 
+    /// To the engine alone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.server.as_ref().context("not running")?.signal(signal)
+    }
+
     /// SIGKILL: containers go on without it.
     pub fn kill9(&mut self) -> Result<()> {
         self.server.take().context("not running")?.kill_group()

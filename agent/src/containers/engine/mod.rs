@@ -144,6 +144,11 @@ impl Engine {
         absent_is_fine(self.0.remove_container(id, Some(options)).await)
     }
 
+    /// Lets a paused container go on.
+    pub async fn resume(&self, id: &str) -> Result<(), EngineError> {
+        Ok(self.0.unpause_container(id).await?)
+    }
+
     /// Gives a container another name.
     pub async fn rename(&self, id: &str, name: &str) -> Result<(), EngineError> {
         let options = RenameContainerOptionsBuilder::new().name(name).build();

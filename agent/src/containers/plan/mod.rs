@@ -69,6 +69,10 @@ pub enum Action {
         id: String,
         why: &'static str,
     },
+    /// Lets one go on that somebody paused.
+    Resume {
+        id: String,
+    },
     /// So that its successor can be made.
     Stop {
         id: String,
@@ -105,6 +109,8 @@ pub struct Recent<'a> {
     pub starts: &'a BTreeMap<String, u32>,
     /// Containers that were changed by hand, with whether they can be set right without making them anew.
     pub edited: &'a BTreeMap<String, bool>,
+    /// Containers that somebody has paused for too long.
+    pub paused: &'a BTreeSet<String>,
     /// Containers that still have traffic which must not be cut off.
     pub busy: &'a BTreeSet<String>,
     /// When the last container of each service was exchanged.
@@ -131,7 +137,11 @@ impl Plan {
             | Action::Stop { id, .. }
             | Action::Remove { id }
             | Action::GiveUp { id, .. } => Some(id.clone()),
-            Action::Create { .. } | Action::Start { .. } | Action::Rename { .. } | Action::Correct { .. } => None,
+            Action::Create { .. }
+            | Action::Start { .. }
+            | Action::Resume { .. }
+            | Action::Rename { .. }
+            | Action::Correct { .. } => None,
         });
         let preparations = self.preparations.iter().filter_map(|preparation| match preparation {
             Preparation::RemoveContainer { id, .. } => Some(id.clone()),
@@ -273,6 +283,7 @@ impl Action {
             Self::Create { .. } => "created and started",
             Self::Start { .. } => "started",
             Self::Restart { .. } => "restarted",
+            Self::Resume { .. } => "goes on after a pause",
             Self::Stop { .. } => "stopped, the new one comes next",
             Self::Remove { .. } => "exchanged",
             Self::Rename { .. } => "renamed",

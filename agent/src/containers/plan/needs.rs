@@ -10,6 +10,11 @@ pub fn needed((project, observed): (&Project, &Observed), place: &Place<'_>, rec
         return None;
     }
     let service = &project.services[place.service];
+    // One that stands still could not even end when it is told to.
+    let is_held_up = |container: &&Container| recent.paused.contains(&container.id);
+    if let Some(paused) = [place.new, place.old].into_iter().flatten().find(is_held_up) {
+        return Some(Action::Resume { id: paused.id.clone() });
+    }
     let is_busy = |container: &Container| recent.busy.contains(&container.id);
     match (&place.phase, place.new, place.old) {
         (Phase::Empty, ..) => Some(Action::Create { name: place.name.clone(), why: "there is none" }),

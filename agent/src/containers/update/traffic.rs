@@ -135,6 +135,7 @@ mod tests {
             due: &nothing,
             versions: &memory.versions,
             edited: &none,
+            paused: &nothing,
             starts: &starts,
             busy: &nothing,
             exchanged: &memory.exchanged,
