@@ -1,9 +1,9 @@
 use super::folder::digest;
+use super::letter::Letter;
 use super::manifest::Manifest;
 use super::notice::Notifier;
 use hostwright_core::atomic_file;
 use hostwright_core::backoff::Backoff;
-use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
@@ -16,15 +16,6 @@ use tokio_util::sync::CancellationToken;
 /// A notice that somebody does not take is tried again at least so often.
 const SLOWEST: Duration = Duration::from_secs(60);
 const UNFINISHED: &str = ".json";
-
-/// A product that somebody is to be told, with those who have not heard of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Letter {
-    /// The same for the same content under the same key, so that whoever hears of it twice knows.
-    pub(super) id: String,
-    pub(super) to: Vec<String>,
-    pub(super) manifest: Manifest,
-}
 
 /// Letters that wait: each a file in a folder, so that a restart loses none.
 #[derive(Clone, Debug)]

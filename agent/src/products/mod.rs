@@ -32,6 +32,8 @@ mod intake;
 mod key;
 /// What is confirmed, durable.
 mod ledger;
+/// What is told of a product, and its signature.
+mod letter;
 /// What a product is made of: its last object.
 mod manifest;
 /// Whom a confirmed product is told, and how.

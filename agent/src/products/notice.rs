@@ -1,14 +1,10 @@
-use super::courier::Letter;
+use super::letter::{Letter, sign};
 use crate::http::{Client, Request};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use hostwright_core::config::products::Notice;
 use hostwright_core::secret::SecretRef;
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use sha2::Sha256;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -87,19 +83,6 @@ async fn post(client: &mut Client, secret: &SecretRef, letter: &Letter) -> Resul
     Err(client.said(&answer))
 }
 
-/// `v1,` and the HMAC of id, time and body. A secret of the form `whsec_…` is Base64, another one its own bytes.
-fn sign(secret: &str, parts: [&str; 3]) -> Result<String, String> {
-    let key = match secret.strip_prefix("whsec_") {
-        Some(encoded) => {
-            STANDARD.decode(encoded).map_err(|_| "the webhook's secret begins with whsec_, but is no Base64")?
-        }
-        None => secret.as_bytes().to_vec(),
-    };
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| "the webhook's secret is empty")?;
-    mac.update(parts.join(".").as_bytes());
-    Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
-}
-
 /// One line of JSON at the end of a file.
 async fn write_line(path: &Path, letter: &Letter) -> Result<(), String> {
     let mut line = serde_json::to_vec(&letter.manifest).map_err(|error| error.to_string())?;
@@ -152,20 +135,5 @@ async fn run(command: &[String], letter: &Letter) -> Result<(), String> {
             let text: String = String::from_utf8_lossy(&complaint).trim().chars().take(SHOWN).collect();
             Err(failed(format!("ended with {status}: {text}")))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sign;
-
-    #[test]
-    fn signatures_are_those_of_standard_webhooks() {
-        // The example of the specification's libraries.
-        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        let parts = ["msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", "{\"test\": 2432232314}"];
-        assert_eq!(sign(secret, parts).as_deref(), Ok("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
-        assert!(sign("whsec_!", parts).is_err());
-        assert_ne!(sign("plain", parts), sign("other", parts));
     }
 }
