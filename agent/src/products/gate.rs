@@ -94,7 +94,8 @@ impl Gate {
     }
 
     fn hold(&mut self, error: &BucketError, of_upload: bool) {
-        let delay = if error.is_permanent() { SLOW } else { self.backoff.next_delay() };
+        // What was just put right (keys that were changed, say) need not wait for the slow pace.
+        let delay = if error.is_permanent() && self.trouble.is_some() { SLOW } else { self.backoff.next_delay() };
         self.state = State::Held { until: Instant::now() + delay };
         let of_upload = of_upload || self.trouble.as_ref().is_some_and(|trouble| trouble.of_upload);
         self.trouble = Some(Trouble { why: error.to_string(), of_upload });
