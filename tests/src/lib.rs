@@ -2,6 +2,8 @@
 //!
 //! Everything that a `start` launched is stopped when its value is dropped, and its folder goes with it.
 
+/// A fake of AWS's store, for what no store that runs here does.
+pub mod aws_like;
 /// The Basegun scenario around its VM.
 pub mod basegun;
 /// A machine that is a folder, for boots that touch nothing else.

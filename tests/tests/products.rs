@@ -76,7 +76,7 @@ fn killed_at_any_moment_of_a_large_upload_the_bucket_holds_it_whole_once() -> Re
     let sum = Command::new("sha256sum").arg(site.path("in/scene.tif")).output()?;
     assert_eq!(String::from_utf8(sum.stdout)?.split_whitespace().next(), details["last"]["sha256"].as_str());
     assert_eq!(swift.keys("images")?, ["scene.tif"]);
-    assert_eq!(parts("scene")?, 8, "60 MiB in parts of 8 MiB, and none of those that were cut off");
+    assert_eq!(parts("scene")?, 10, "60 MiB in parts of 6 MiB, and none of those that were cut off");
     // Parts of a file that is gone when the agent comes back are nobody's but the ledger's.
     produce(&site.path("in/draft.tif"), 60 << 20)?;
     eventually("parts in the store", LIMIT, || parts("draft").is_ok_and(|parts| parts >= 1))?;

@@ -1,5 +1,5 @@
 //! Uploading to a bucket beside rclone: the same files, the same store (s3s-fs, which takes far more than Swift), parts
-//! of 8 MiB, four files and four parts at once, checksums on; beside them what the store itself can take.
+//! of 6 MiB, four files and four parts at once, checksums on; beside them what the store itself can take.
 
 use anyhow::{Context as _, Result, ensure};
 use hostwright_tests::engines::{S3sFs, s3s};
@@ -136,7 +136,7 @@ fn rclone(store: &S3sFs, source: &Path, work: &Work) -> Result<Cost> {
     );
     let mut command = Command::new("rclone");
     command.arg("copy").arg(source).arg(&remote).args(["--config", "/dev/null", "--checksum", "--transfers", "4"]);
-    command.args(["--s3-upload-cutoff", "16M", "--s3-chunk-size", "8M", "--s3-upload-concurrency", "4"]);
+    command.args(["--s3-upload-cutoff", "16M", "--s3-chunk-size", "6M", "--s3-upload-concurrency", "4"]);
     command.args(["--s3-no-check-bucket", "--s3-force-path-style"]).env_remove("AWS_CA_BUNDLE").stderr(Stdio::piped());
     let begun = Instant::now();
     let child = command.spawn();

@@ -8,6 +8,8 @@ pub(super) const READ: usize = 256 << 10;
 const KEPT: usize = 12;
 /// All parts of large objects that are in memory at once have so many bytes, whatever is under way.
 const ROOM: u64 = 24 << 20;
+/// Of them, so many may be of files that one request carries: many at once would take half of a gain in memory away.
+pub(super) const ROOM_OF_WHOLE: u64 = 4 << 20;
 
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -61,7 +63,12 @@ pub(super) struct Room(u64);
 impl Room {
     /// None where there is none left: nobody waits for another one's part.
     pub(super) fn take(bytes: u64) -> Option<Self> {
-        let with = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= ROOM);
+        Self::take_of(bytes, ROOM)
+    }
+
+    /// None where more than so many would be taken.
+    pub(super) fn take_of(bytes: u64, at_most: u64) -> Option<Self> {
+        let with = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= at_most);
         TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).ok().map(|_| Self(bytes))
     }
 }

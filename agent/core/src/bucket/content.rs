@@ -1,10 +1,11 @@
 use super::Object;
 use super::buffer::{Buffer, READ};
+use super::check::{Check, Checking, Proof, joined};
 use super::error::Reason;
+use super::memory::Memory;
 use super::sums::{Sums, checksums, read_through};
 use bytes::Bytes;
-use md5::{Digest as _, Md5};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -14,24 +15,17 @@ use std::sync::{Arc, OnceLock};
 const MIB: u64 = 1 << 20;
 /// Up to here one request carries the whole object.
 const SINGLE_AT_MOST: u64 = 16 * MIB;
-const SMALLEST_PART: u64 = 8 * MIB;
+/// Four of them are in memory at once.
+const SMALLEST_PART: u64 = 6 * MIB;
 /// OpenStack Swift takes no more parts unless it is told to (`max_upload_part_num`).
-const PARTS_AIMED_AT: u64 = 1000;
-/// No S3 API takes a larger part; files beyond `PARTS_AIMED_AT` of them need a store that takes 10,000 parts.
+pub(super) const FEWEST_PARTS: u32 = 1000;
+/// What AWS takes, and most stores like it.
+pub(super) const MOST_PARTS: u32 = 10_000;
+/// No S3 API takes a larger part; files beyond `FEWEST_PARTS` of them need a store that takes 10,000 parts.
 const LARGEST_PART: u64 = 5 << 30;
 
 /// What of this size is kept in memory between its checksums and its way: read once, and many at once are few bytes.
 pub(super) const SMALL: u64 = MIB / 4;
-
-/// Which checksum proves to a store that an object arrived whole, where one request carries it. Parts have MD5s.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Proof {
-    /// Every store checks it.
-    #[default]
-    Md5,
-    /// A third of the work; for stores that were found to check it and to tell it back.
-    Sha256,
-}
 
 /// An open file with its checksums, read once: what is sent is checked against them by the store and by us.
 ///
@@ -39,10 +33,11 @@ pub enum Proof {
 #[derive(Clone, Debug)]
 pub struct Content {
     file: Arc<File>,
-    /// All of it, where it is small.
-    small: Option<Bytes>,
+    /// All of it, where there was room for it.
+    memory: Option<Memory>,
     size: u64,
     part_size: u64,
+    proof: Proof,
     opened: Version,
     sums: Arc<OnceLock<Sums>>,
 }
@@ -81,24 +76,26 @@ impl Content {
     }
 
     fn read_now(file: File, (size, proof): (u64, Proof), interrupted: &AtomicBool) -> io::Result<Self> {
-        let mut content = Self::open(file, size)?;
-        let proof = if content.parts() > 1 { Proof::Md5 } else { proof };
-        let sums = if size > SMALL {
-            checksums(&content.file, size, (content.part_size, proof), interrupted)?
-        } else {
-            let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-            let mut read = 0;
-            while read < bytes.len() {
-                let left = (bytes.len() - read) as u64;
-                read += read_piece(&content.file, &mut bytes[read..], read as u64, left, interrupted)?.len();
-            }
-            let md5 = if proof == Proof::Md5 { vec![Md5::digest(&bytes).into()] } else { Vec::new() };
-            let sums = Sums::new(md5, Sha256::digest(&bytes).into());
-            content.small = Some(bytes.into());
-            sums
+        let mut content = Self::open_for(file, size, (proof, FEWEST_PARTS))?;
+        let sums = match content.parts() {
+            1 => content.read_whole(interrupted)?,
+            _ => checksums(&content.file, size, (content.part_size, content.proof), interrupted)?,
         };
         content.sums = Arc::new(OnceLock::from(sums));
         Ok(content)
+    }
+
+    /// What one request carries is kept in memory for it, if there is room.
+    fn read_whole(&mut self, interrupted: &AtomicBool) -> io::Result<Sums> {
+        let (mut check, mut sha256) = (Checking::new(self.proof), Sha256::new());
+        self.memory = Memory::read_whole(&self.file, self.size, interrupted, |piece| {
+            check.update(piece);
+            sha256.update(piece);
+        })?;
+        match self.memory {
+            Some(_) => Ok(Sums::new(check.finish().into_iter().collect(), sha256.finalize().into())),
+            None => checksums(&self.file, self.size, (self.part_size, self.proof), interrupted),
+        }
     }
 
     /// A file that is to be read while it is sent: its checksums are known when that has gone well.
@@ -106,8 +103,19 @@ impl Content {
     /// # Errors
     /// Nothing can be known of it.
     pub fn open(file: File, size: u64) -> io::Result<Self> {
+        Self::open_for(file, size, (Proof::Md5, FEWEST_PARTS))
+    }
+
+    /// The same for a store that wants this proof and takes so many parts.
+    pub(super) fn open_for(file: File, size: u64, (proof, most_parts): (Proof, u32)) -> io::Result<Self> {
         let (opened, sums) = (Version::of(&file)?, Arc::new(OnceLock::new()));
-        Ok(Self { file: Arc::new(file), small: None, size, part_size: part_size(size), opened, sums })
+        let part_size = part_size(size, most_parts);
+        let proof = match proof {
+            // Nobody takes the SHA-256 of a part for a proof of the whole.
+            Proof::Sha256 if part_size < size => Proof::Md5,
+            proof => proof,
+        };
+        Ok(Self { file: Arc::new(file), memory: None, size, part_size, proof, opened, sums })
     }
 
     /// Reads it for its checksums, unless they are known.
@@ -116,12 +124,15 @@ impl Content {
     /// As [`Self::read`].
     pub async fn learn(&self) -> io::Result<()> {
         if self.sums.get().is_none() {
-            let (file, size, part_size) = (self.file.clone(), self.size, self.part_size);
-            let work = move |interrupted: &AtomicBool| checksums(&file, size, (part_size, Proof::Md5), interrupted);
-            let sums = interruptible(work).await?;
+            let sums = self.computed(self.proof).await?;
             self.sums.get_or_init(|| sums);
         }
         Ok(())
+    }
+
+    async fn computed(&self, proof: Proof) -> io::Result<Sums> {
+        let (file, size, part_size) = (self.file.clone(), self.size, self.part_size);
+        interruptible(move |interrupted| checksums(&file, size, (part_size, proof), interrupted)).await
     }
 
     /// What was read while it was sent, if it is what it was when it was opened.
@@ -152,7 +163,8 @@ impl Content {
         let sums = self.sums.get().ok_or_else(|| io::Error::other("its checksums are not known"))?;
         Ok(match &object.sha256 {
             Some(told) => *told == sums.sha256_text,
-            None => sums.etag().as_deref() == Some(etag),
+            None if self.proof == Proof::Md5 => sums.etag().as_deref() == Some(etag),
+            None => self.computed(Proof::Md5).await?.etag().as_deref() == Some(etag),
         })
     }
 
@@ -180,51 +192,57 @@ impl Content {
         usize::try_from(self.size.div_ceil(self.part_size)).unwrap_or(usize::MAX).max(1)
     }
 
-    /// Whether it is held in memory.
+    /// Whether it is so small that a request for it costs more than it does.
     pub fn is_small(&self) -> bool {
-        self.small.is_some()
+        self.size <= SMALL && self.memory.is_some()
     }
 
     /// Which checksum proves that it arrived whole.
     pub(super) fn proof(&self) -> Proof {
-        if self.sums.get().is_some_and(|sums| sums.md5.is_empty()) { Proof::Sha256 } else { Proof::Md5 }
+        self.proof
     }
 
     /// Whether what one request carries still is what it was when it was read.
     pub(super) async fn is_unchanged(&self) -> Result<(), Reason> {
-        match self.proof() {
-            // What was read into memory is what was sent.
-            _ if self.is_small() => Ok(()),
-            Proof::Md5 => self.still_has(0, &self.md5(0)?).await,
-            Proof::Sha256 => {
-                let file = self.file.clone();
-                let now = interruptible(move |interrupted| sha256_of(&file, interrupted)).await;
-                let same = now.map_err(Reason::of_reading)?.as_str() == self.sha256().unwrap_or_default();
-                if same { Ok(()) } else { Err(Reason::Changed) }
-            }
+        // What was read into memory is what was sent.
+        if self.memory.is_some() {
+            return Ok(());
         }
+        let file = self.file.clone();
+        let now = interruptible(move |interrupted| sha256_of(&file, interrupted)).await;
+        let same = now.map_err(Reason::of_reading)?.as_str() == self.sha256().unwrap_or_default();
+        if same { Ok(()) } else { Err(Reason::Changed) }
     }
 
-    /// Whether a part of the file has this MD5.
-    pub(super) async fn still_has(&self, index: usize, md5: &[u8; 16]) -> Result<(), Reason> {
+    /// Whether a part of the file has this checksum.
+    pub(super) async fn still_has(&self, index: usize, check: Check) -> Result<(), Reason> {
+        let proof = match check {
+            Check::Md5(_) => Proof::Md5,
+            Check::Crc64(_) => Proof::Crc64,
+        };
+        if self.check_now(index, proof).await? == Some(check) { Ok(()) } else { Err(Reason::Changed) }
+    }
+
+    /// Reads a part for a checksum of it.
+    pub(super) async fn check_now(&self, index: usize, proof: Proof) -> Result<Option<Check>, Reason> {
         let (file, (offset, length)) = (self.file.clone(), self.part(index));
         let now = interruptible(move |interrupted| {
-            let mut now = Md5::new();
+            let mut now = Checking::new(proof);
             read_through(&file, offset..offset + length, interrupted, |piece| {
                 now.update(&piece);
                 Ok(())
             })?;
-            Ok(<[u8; 16]>::from(now.finalize()))
+            Ok(now.finish())
         });
-        if now.await.map_err(Reason::of_reading)? == *md5 { Ok(()) } else { Err(Reason::Changed) }
+        now.await.map_err(Reason::of_reading)
     }
 
     pub(super) fn file(&self) -> &Arc<File> {
         &self.file
     }
 
-    pub(super) fn small(&self) -> Option<&Bytes> {
-        self.small.as_ref()
+    pub(super) fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
     }
 
     /// Offset and length of a part, counted from 0.
@@ -233,13 +251,23 @@ impl Content {
         (offset, self.part_size.min(self.size.saturating_sub(offset)))
     }
 
-    /// The MD5 of a part.
+    /// The checksum of a part.
     ///
     /// # Errors
     /// It was not read yet, or for a store that wants none.
-    pub(super) fn md5(&self, index: usize) -> Result<[u8; 16], Reason> {
-        let md5 = self.sums.get().and_then(|sums| sums.md5.get(index).copied());
-        md5.ok_or_else(|| Reason::Local(io::Error::other("its MD5 was not computed when it was read")))
+    pub(super) fn check(&self, index: usize) -> Result<Check, Reason> {
+        let check = self.sums.get().and_then(|sums| sums.checks.get(index).copied());
+        check.ok_or_else(|| Reason::Local(io::Error::other("its checksum was not computed when it was read")))
+    }
+
+    /// The CRC64NVME of the whole, once it was read for it.
+    pub(super) fn crc64(&self) -> Option<u64> {
+        let mut whole = None;
+        for (index, check) in self.sums.get()?.checks.iter().enumerate() {
+            let Check::Crc64(part) = *check else { return None };
+            whole = Some(whole.map_or(part, |before| joined(before, (part, self.part(index).1))));
+        }
+        whole
     }
 
     /// The ETag that S3 APIs give it, once it was read.
@@ -248,18 +276,25 @@ impl Content {
     }
 }
 
-/// The sizes of parts of a content: a function of its size alone, so that a later process finds the same.
-pub(super) fn part_size(size: u64) -> u64 {
+/// The sizes of parts of a content: a function of its size and of how many parts the store takes, so that a later process
+/// finds the same.
+pub(super) fn part_size(size: u64, most_parts: u32) -> u64 {
     if size <= SINGLE_AT_MOST {
         return SINGLE_AT_MOST;
     }
-    let part = size.div_ceil(PARTS_AIMED_AT).next_multiple_of(MIB);
+    let parts = most_parts.clamp(FEWEST_PARTS, MOST_PARTS);
+    let part = size.div_ceil(u64::from(parts)).next_multiple_of(MIB);
     part.clamp(SMALLEST_PART, LARGEST_PART)
+}
+
+/// Those that a content may have that was stored by us.
+pub(super) fn own_part_sizes(size: u64) -> [u64; 2] {
+    [part_size(size, MOST_PARTS), part_size(size, FEWEST_PARTS)]
 }
 
 /// The sizes of parts that other tools use, and the one that divides a content evenly.
 pub(super) fn part_sizes_of_others(size: u64, number: u64) -> impl Iterator<Item = u64> {
-    let usual = [5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 512, 1024].into_iter().map(|size| size * MIB);
+    let usual = [5, 6, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 512, 1024].into_iter().map(|size| size * MIB);
     let even = size.div_ceil(number.max(1)).max(1);
     usual.chain([even.next_multiple_of(MIB), even])
 }
@@ -326,18 +361,21 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, MIB, PARTS_AIMED_AT, Proof, part_size};
+    use super::{Content, FEWEST_PARTS, MIB, MOST_PARTS, Proof, SMALLEST_PART, part_size};
     use std::io::Write;
 
     #[test]
     fn parts_are_so_large_that_a_thousand_suffice() {
-        assert_eq!(part_size(16 * MIB + 1), 8 * MIB);
+        assert_eq!(part_size(16 * MIB + 1, FEWEST_PARTS), SMALLEST_PART);
         for size in [8_000 * MIB, 8_000 * MIB + 1, 123_456_789_012, 4 << 40] {
-            let part = part_size(size);
-            assert!(size.div_ceil(part) <= PARTS_AIMED_AT && part.is_multiple_of(MIB), "{size}: {part}");
+            for most in [FEWEST_PARTS, 1500, MOST_PARTS] {
+                let part = part_size(size, most);
+                assert!(size.div_ceil(part) <= u64::from(most) && part.is_multiple_of(MIB), "{size}, {most}: {part}");
+            }
         }
         // 5 TiB, S3's largest object for long: more than a thousand of the largest part.
-        assert_eq!((5_u64 << 40).div_ceil(part_size(5 << 40)), 1024);
+        assert_eq!((5_u64 << 40).div_ceil(part_size(5 << 40, FEWEST_PARTS)), 1024);
+        assert_eq!(part_size(60_000 * MIB, MOST_PARTS), SMALLEST_PART, "small enough for memory");
     }
 
     async fn content(size: usize) -> Content {
@@ -352,8 +390,8 @@ mod tests {
         assert_eq!(empty.etag().as_deref(), Some("d41d8cd98f00b204e9800998ecf8427e"));
         assert_eq!(empty.sha256(), Some("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
         let large = content(20 << 20).await;
-        assert_eq!((large.parts(), large.part(2).1), (3, 4 * MIB));
-        assert!(large.etag().is_some_and(|etag| etag.ends_with("-3")), "{large:?}");
+        assert_eq!((large.parts(), large.part(3).1), (4, 2 * MIB));
+        assert!(large.etag().is_some_and(|etag| etag.ends_with("-4")), "{large:?}");
         for (size, small) in [(1 << 18, true), ((1 << 18) + 1, false)] {
             let (with, file) = (content(size).await, tempfile::tempfile().expect("temporary file"));
             (&file).write_all(&vec![7; size]).expect("written");

@@ -1,4 +1,4 @@
-use super::content::{hex, interruptible, part_size, part_sizes_of_others, read_bytes, read_piece};
+use super::content::{hex, interruptible, own_part_sizes, part_sizes_of_others, read_bytes, read_piece};
 use super::error::Reason;
 use super::limiter::Limiter;
 use super::put::Progress;
@@ -237,7 +237,7 @@ fn by_etag(file: &File, size: u64, etag: &str, interrupted: &AtomicBool) -> io::
         Some((digits, number)) if is_hex(digits) => {
             // How large the parts were is told nowhere: the sizes that tools use are tried.
             let number = number.parse::<u64>().unwrap_or(0);
-            let own = [part_size(size)];
+            let own = own_part_sizes(size);
             let sizes =
                 own.into_iter().chain(part_sizes_of_others(size, number)).filter(|&part| size.div_ceil(part) == number);
             for part in sizes {

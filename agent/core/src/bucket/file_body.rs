@@ -76,7 +76,7 @@ impl State {
 impl FileRange {
     /// What one request carries.
     pub(super) fn whole(content: &Content) -> Self {
-        Self::of_part(content, 0, content.small().cloned().map(Memory::of_small))
+        Self::of_part(content, 0, content.memory().cloned())
     }
 
     pub(super) fn of_part(content: &Content, index: usize, memory: Option<Memory>) -> Self {

@@ -1,5 +1,5 @@
-use super::buffer::{Buffer, READ, Room};
-use super::content::read_piece;
+use super::buffer::{Buffer, READ, ROOM_OF_WHOLE, Room};
+use super::content::{SMALL, read_piece};
 use bytes::Bytes;
 use std::fs::File;
 use std::io;
@@ -24,8 +24,29 @@ struct Held {
 
 impl Memory {
     /// A file that is one piece.
-    pub(super) fn of_small(all: Bytes) -> Self {
+    fn of_small(all: Bytes) -> Self {
         Self { from: 0, held: Arc::new(Held { pieces: vec![all], _room: None }) }
+    }
+
+    /// Reads a file that one request carries: a small one in any case, because those who send many see to their number.
+    pub(super) fn read_whole(
+        file: &File,
+        size: u64,
+        interrupted: &AtomicBool,
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<Option<Self>> {
+        if size > SMALL {
+            let Some(room) = Room::take_of(size, ROOM_OF_WHOLE) else { return Ok(None) };
+            return Self::fill(file, 0..size, (interrupted, room), each).map(Some);
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+        let mut read = 0;
+        while read < bytes.len() {
+            let left = (bytes.len() - read) as u64;
+            read += read_piece(file, &mut bytes[read..], read as u64, left, interrupted)?.len();
+        }
+        each(&bytes);
+        Ok(Some(Self::of_small(bytes.into())))
     }
 
     /// Reads a range, if there is room for it.
@@ -36,6 +57,15 @@ impl Memory {
         mut each: impl FnMut(&[u8]),
     ) -> io::Result<Option<Self>> {
         let Some(room) = Room::take(range.end - range.start) else { return Ok(None) };
+        Self::fill(file, range, (interrupted, room), &mut each).map(Some)
+    }
+
+    fn fill(
+        file: &File,
+        range: Range<u64>,
+        (interrupted, room): (&AtomicBool, Room),
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<Self> {
         let mut pieces = Vec::new();
         let mut offset = range.start;
         while offset < range.end {
@@ -52,7 +82,7 @@ impl Memory {
             pieces.push(piece);
             offset += length as u64;
         }
-        Ok(Some(Self { from: range.start, held: Arc::new(Held { pieces, _room: Some(room) }) }))
+        Ok(Self { from: range.start, held: Arc::new(Held { pieces, _room: Some(room) }) })
     }
 
     /// In the order of the file.

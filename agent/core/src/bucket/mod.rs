@@ -6,6 +6,8 @@
 
 /// Memory for what is read.
 mod buffer;
+/// Checksums that stores look at.
+mod check;
 /// A file with its checksums.
 mod content;
 /// Objects brought down into files.
@@ -37,7 +39,8 @@ mod sums;
 /// A container behind Swift's own API.
 mod swift;
 
-pub use content::{Content, Proof};
+pub use check::Proof;
+pub use content::Content;
 pub use download::{Download, Downloaded, Verified};
 pub use error::{BucketError, Reason};
 pub use limiter::Limiter;
@@ -189,9 +192,11 @@ impl Bucket {
         }
     }
 
-    /// Which checksum proves to the store that an object of one request arrived whole: what [`Content::read_for`] is told.
-    pub fn proof(&self) -> Proof {
+    /// Which checksum proves to the store that what is sent by one request or in parts arrived whole.
+    fn proof(&self, in_parts: bool) -> Proof {
         match self.profile() {
+            Some(profile) if !in_parts && profile.tells_crc64nvme => Proof::Crc64,
+            Some(profile) if in_parts && profile.parts_by_crc64nvme => Proof::Crc64,
             Some(profile) if profile.tells_sha256 => Proof::Sha256,
             // A folder's own is SHA-256.
             None if matches!(self.store, Store::Folder(_)) => Proof::Sha256,
@@ -205,12 +210,19 @@ impl Bucket {
     /// # Errors
     /// The file cannot be read or has fewer bytes.
     pub async fn content(&self, file: File, size: u64, options: &ObjectOptions) -> io::Result<Content> {
+        let most_parts = self.profile().map_or(content::FEWEST_PARTS, |profile| profile.most_parts);
+        let in_parts = content::part_size(size, most_parts) < size;
         let while_sent = match &self.store {
             Store::Folder(_) => size > content::SMALL,
-            Store::S3(s3) => content::part_size(size) < size && s3.tells_md5(options),
-            Store::Swift(_) => content::part_size(size) < size,
+            Store::S3(s3) => in_parts && s3.tells_md5(options),
+            Store::Swift(_) => in_parts,
         };
-        if while_sent { Content::open(file, size) } else { Content::read_for(file, size, self.proof()).await }
+        let proof = self.proof(in_parts);
+        if while_sent {
+            Content::open_for(file, size, (proof, most_parts))
+        } else {
+            Content::read_for(file, size, proof).await
+        }
     }
 
     /// Whether [`Put::only_new`] is heeded.

@@ -1,4 +1,5 @@
 use super::Content;
+use super::check::{Check, Checking, Proof};
 use super::content::interruptible;
 use super::error::Reason;
 use super::file_body::FileRange;
@@ -7,8 +8,7 @@ use super::sums::{Sums, read_through};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use md5::{Digest as _, Md5};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 /// Parts of one object under way at once.
 const AT_ONCE: usize = 4;
@@ -18,7 +18,7 @@ const AT_ONCE: usize = 4;
 pub(super) struct Part {
     /// Counted from 0.
     pub(super) index: usize,
-    pub(super) md5: [u8; 16],
+    pub(super) check: Check,
     /// Where there was no room, it is read again to be sent.
     memory: Option<Memory>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Part {
 impl Part {
     /// A content that one request carries.
     pub(super) fn whole(content: &Content) -> Result<Self, Reason> {
-        Ok(Self { index: 0, md5: content.md5(0)?, memory: content.small().cloned().map(Memory::of_small) })
+        Ok(Self { index: 0, check: content.check(0)?, memory: content.memory().cloned() })
     }
 
     /// What a request sends.
@@ -36,12 +36,22 @@ impl Part {
 
     /// Whether the file still has what the checksum is of; what is in memory has.
     pub(super) async fn is_unchanged(&self, content: &Content) -> Result<(), Reason> {
-        if self.memory.is_some() { Ok(()) } else { content.still_has(self.index, &self.md5).await }
+        if self.memory.is_some() { Ok(()) } else { content.still_has(self.index, self.check).await }
+    }
+
+    /// Its MD5, computed anew where it was sent under another checksum.
+    pub(super) async fn md5(&self, content: &Content) -> Result<[u8; 16], Reason> {
+        let check = match (self.check, &self.memory) {
+            (Check::Md5(md5), _) => return Ok(md5),
+            (_, Some(memory)) => check_of(memory, Proof::Md5).await?,
+            (_, None) => content.check_now(self.index, Proof::Md5).await?,
+        };
+        check.map_or(Err(Reason::Changed), Check::md5)
     }
 }
 
 /// One that is done: its number, its checksum, and what its way gave.
-type Done<T> = (usize, [u8; 16], T);
+type Done<T> = (usize, Check, T);
 
 /// Reads a content from its first byte to its last, each byte once, and has each part sent from the same memory while
 /// the next ones are read. Its checksums are known at the end, if it is what it was when it was opened: then, and not
@@ -71,11 +81,13 @@ where
         };
         whole = read.whole;
         let on_its_way = async move {
-            let md5 = match (read.md5, &read.memory) {
-                (None, Some(memory)) => md5_of(memory).await?,
-                (md5, _) => md5.unwrap_or_default(),
+            let check = match (read.check, &read.memory) {
+                (None, Some(memory)) => check_of(memory, content.proof()).await?,
+                (check, _) => check,
             };
-            Ok((index, md5, send(Part { index, md5, memory: read.memory }).await?))
+            // A part has one: its proof is never the SHA-256.
+            let check = check.ok_or(Reason::Changed)?;
+            Ok((index, check, send(Part { index, check, memory: read.memory }).await?))
         };
         sending.push(on_its_way.boxed());
     }
@@ -83,8 +95,8 @@ where
         done.push(one?);
     }
     done.sort_unstable_by_key(|(index, ..)| *index);
-    let md5 = done.iter().map(|(_, md5, _)| *md5).collect();
-    content.settle(Sums::new(md5, whole.finalize().into()))?;
+    let checks = done.iter().map(|(_, check, _)| *check).collect();
+    content.settle(Sums::new(checks, whole.finalize().into()))?;
     Ok(done.into_iter().map(|(.., one)| one).collect())
 }
 
@@ -94,33 +106,34 @@ struct Read {
     whole: Sha256,
     memory: Option<Memory>,
     /// Of a part that is not in memory.
-    md5: Option<[u8; 16]>,
+    check: Option<Check>,
 }
 
 async fn read(content: &Content, index: usize, mut whole: Sha256) -> Result<Read, Reason> {
     let (file, (offset, length)) = (content.file().clone(), content.part(index));
-    let range = offset..offset + length;
+    let (range, proof) = (offset..offset + length, content.proof());
     let read = interruptible(move |interrupted| {
         if let Some(memory) = Memory::read(&file, range.clone(), interrupted, |piece| whole.update(piece))? {
-            return Ok(Read { whole, memory: Some(memory), md5: None });
+            return Ok(Read { whole, memory: Some(memory), check: None });
         }
-        let mut md5 = Md5::new();
+        let mut check = Checking::new(proof);
         read_through(&file, range, interrupted, |piece| {
-            md5.update(&piece);
+            check.update(&piece);
             whole.update(&piece);
             Ok(())
         })?;
-        Ok(Read { whole, memory: None, md5: Some(md5.finalize().into()) })
+        Ok(Read { whole, memory: None, check: check.finish() })
     });
     read.await.map_err(Reason::of_reading)
 }
 
 /// Beside the digest of the whole, which waits for no part's.
-async fn md5_of(memory: &Memory) -> Result<[u8; 16], Reason> {
+async fn check_of(memory: &Memory, proof: Proof) -> Result<Option<Check>, Reason> {
     let memory = memory.clone();
     let digest = interruptible(move |_| {
-        let pieces = memory.pieces().iter();
-        Ok(pieces.fold(Md5::new(), |digest, piece| digest.chain_update(piece)).finalize().into())
+        let mut check = Checking::new(proof);
+        memory.pieces().iter().for_each(|piece| check.update(piece));
+        Ok(check.finish())
     });
     digest.await.map_err(Reason::of_reading)
 }
@@ -129,6 +142,8 @@ async fn md5_of(memory: &Memory) -> Result<[u8; 16], Reason> {
 mod tests {
     use super::*;
     use crate::bucket::buffer::Room;
+    use crate::bucket::content::part_size;
+    use md5::Md5;
     use std::fs::File;
     use std::io::{Seek as _, Write as _};
     use std::sync::Mutex;
@@ -147,7 +162,7 @@ mod tests {
     async fn sent(content: &Content) -> Result<Vec<(usize, [u8; 16])>, Reason> {
         in_order(content, &|part: Part| async move {
             part.is_unchanged(content).await?;
-            Ok((part.index, part.md5))
+            Ok((part.index, part.check.md5()?))
         })
         .await
     }
@@ -161,7 +176,11 @@ mod tests {
         assert_eq!((content.sha256(), content.etag()), (None, None));
         let sent = sent(&content).await.expect("sent");
         assert_eq!((content.sha256(), content.etag()), (before.sha256(), before.etag()));
-        let wanted: Vec<_> = bytes.chunks(8 * MIB).map(|part| Md5::digest(part).into()).enumerate().collect();
+        let wanted: Vec<_> = bytes
+            .chunks(part_size(bytes.len() as u64, 1000) as usize)
+            .map(|part| Md5::digest(part).into())
+            .enumerate()
+            .collect();
         assert_eq!(sent, wanted);
     }
 
@@ -175,7 +194,11 @@ mod tests {
         let content = Content::open(file.try_clone().expect("cloned"), bytes.len() as u64).expect("opened");
         let sent = sent(&content).await.expect("sent");
         drop(all_room);
-        let wanted: Vec<_> = bytes.chunks(8 * MIB).map(|part| Md5::digest(part).into()).enumerate().collect();
+        let wanted: Vec<_> = bytes
+            .chunks(part_size(bytes.len() as u64, 1000) as usize)
+            .map(|part| Md5::digest(part).into())
+            .enumerate()
+            .collect();
         assert_eq!(sent, wanted);
         assert_eq!(content.sha256(), Content::read(file, bytes.len() as u64).await.expect("read").sha256());
     }

@@ -28,6 +28,13 @@ pub struct Profile {
     /// Whether an answer to `x-amz-checksum-sha256` has the checksum that the store itself computed.
     #[serde(default)]
     pub tells_sha256: bool,
+    /// The same of `x-amz-checksum-crc64nvme`: then objects of one request are sent under it.
+    #[serde(default)]
+    pub tells_crc64nvme: bool,
+    /// Whether it refuses parts, and completions, under a wrong one (checksum type `FULL_OBJECT`): then parts are sent
+    /// under it, and all of them together.
+    #[serde(default)]
+    pub parts_by_crc64nvme: bool,
     /// How many parts an upload may have.
     pub most_parts: u32,
     /// Whether a second write under `If-None-Match: *` is refused.
@@ -84,6 +91,8 @@ impl Profile {
             checks: Checks { md5: true, sha256: true, crc64nvme: false },
             etag_is_md5: false,
             tells_sha256: false,
+            tells_crc64nvme: false,
+            parts_by_crc64nvme: false,
             most_parts: u32::MAX,
             conditional_writes: false,
             tags: false,

@@ -42,7 +42,7 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> Reason {
         "RequestTimeTooSkewed" => Reason::ClockSkew,
         "QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity" => Reason::Full { code },
         "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" => {
-            Reason::Damaged { what: "the store found another MD5 than the file had when it was read".into() }
+            Reason::Damaged { what: "the store found another checksum than the file had when it was read".into() }
         }
         // The store waited for the body in vain.
         "RequestTimeout" => Reason::Busy { code },

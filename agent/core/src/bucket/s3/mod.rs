@@ -18,6 +18,8 @@ mod probe;
 mod quick;
 /// Objects of one request.
 mod single;
+/// Whether what was stored is whole.
+mod verify;
 
 use super::content::hex;
 use super::download::Incoming;
@@ -37,7 +39,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
-use aws_sdk_s3::types::{EncodingType, ServerSideEncryption};
+use aws_sdk_s3::types::{ChecksumMode, EncodingType, ServerSideEncryption};
 use clock::{Clock, SignAnew};
 use connector::Connector;
 use error::reason;
@@ -129,8 +131,17 @@ impl S3 {
     }
 
     async fn head_output(&self, key: &str, encryption: Option<&Encryption>) -> Result<HeadObjectOutput, Reason> {
+        self.head_with(key, encryption, None).await
+    }
+
+    async fn head_with(
+        &self,
+        key: &str,
+        encryption: Option<&Encryption>,
+        checksum: Option<ChecksumMode>,
+    ) -> Result<HeadObjectOutput, Reason> {
         let customer = CustomerKey::of(encryption)?;
-        let request = self.client.head_object().bucket(&self.bucket).key(key);
+        let request = self.client.head_object().bucket(&self.bucket).key(key).set_checksum_mode(checksum);
         let request = with_customer_key!(request, customer.as_ref());
         self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await
     }
@@ -196,8 +207,7 @@ impl S3 {
 
     pub(super) async fn put(&self, put: Put<'_>, upload: Option<&str>) -> Result<Object, Reason> {
         if let Some(upload) = upload {
-            self.put_parts(put, upload, multipart::Held::new()).await?;
-            return self.verify(put).await;
+            return self.put_parts(put, upload, multipart::Held::new()).await;
         }
         self.supports(put)?;
         put.content.learn().await.map_err(Reason::of_reading)?;
@@ -218,42 +228,6 @@ impl S3 {
     /// Refuses by name what the store is known not to do, before anything is sent.
     fn supports(&self, put: Put<'_>) -> Result<(), Reason> {
         self.profile.get().map_or(Ok(()), |profile| profile.supports(put))
-    }
-
-    /// Asks the store what it holds now: a success that was answered is not yet an object that is whole.
-    async fn verify(&self, put: Put<'_>) -> Result<Object, Reason> {
-        let head = match self.head_output(put.key, put.options.encryption.as_ref()).await {
-            Err(Reason::NoSuchObject) => {
-                return Err(Reason::Damaged { what: "it is not there although the store said so".into() });
-            }
-            Err(Reason::Denied { code }) => {
-                return Err(Reason::Denied { code: format!("{code}, on reading back what was stored") });
-            }
-            other => other?,
-        };
-        let stored = object(put.key, &head);
-        if stored.size != put.content.size() {
-            let what = format!("{} bytes in place of {}", stored.size, put.content.size());
-            return Err(Reason::Damaged { what });
-        }
-        let plain = has_md5_etag(head.server_side_encryption()) && head.sse_customer_algorithm().is_none();
-        match stored.etag.as_deref() {
-            Some(etag)
-                if plain
-                    && is_md5(etag, put.content.parts())
-                    && put.content.etag().is_some_and(|sent| etag != sent) =>
-            {
-                Err(Reason::Damaged { what: format!("the ETag {etag}, which is of another content") })
-            }
-            _ => match options::are_applied(put, &head) {
-                Ok(()) => Ok(Object { sha256: put.content.sha256().map(str::to_owned), ..stored }),
-                Err(reason) => {
-                    // What was to be encrypted and is not must not lie there.
-                    self.delete(put.key).await?;
-                    Err(reason)
-                }
-            },
-        }
     }
 
     /// Waits for a request without a body, but not for ever.

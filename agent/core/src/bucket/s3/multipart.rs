@@ -2,11 +2,13 @@ use super::error::reason;
 use super::options::{CustomerKey, with_customer_key, with_options};
 use super::{S3, decode, unquoted};
 use crate::backoff::Backoff;
+use crate::bucket::check::{Check, Proof, in_base64};
 use crate::bucket::content::hex;
 use crate::bucket::error::Reason;
 use crate::bucket::parts::{self, Part};
+use crate::bucket::sums::etag_of;
 use crate::bucket::{Object, Put, Unfinished};
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, EncodingType};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, EncodingType};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
@@ -18,8 +20,17 @@ const ATTEMPTS: usize = 4;
 /// How often an upload is put together whose parts the store loses.
 const COMPLETIONS: usize = 3;
 
-/// Parts that the store has: their ETags as it tells them, and their sizes, by their numbers.
-pub(super) type Held = BTreeMap<i32, (String, i64)>;
+/// Parts that the store has, by their numbers.
+pub(super) type Held = BTreeMap<i32, HeldPart>;
+
+/// What the store tells of a part that it has.
+#[derive(Debug)]
+pub(super) struct HeldPart {
+    /// As it tells it.
+    etag: String,
+    size: u64,
+    crc64: Option<String>,
+}
 
 /// An upload in parts that was begun.
 #[derive(Clone, Copy)]
@@ -36,7 +47,10 @@ impl S3 {
         let request = self.client.create_multipart_upload().bucket(&self.bucket).key(put.key);
         let request = with_options!(request, put);
         // The answer's key goes with the parts, not here, but algorithm and key are needed to open it.
-        let request = with_customer_key!(request, key.as_ref());
+        let mut request = with_customer_key!(request, key.as_ref());
+        if put.content.proof() == Proof::Crc64 {
+            request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
+        }
         let answer = self.answered(async { request.send().await.map_err(|e| not_found_is_bucket(reason(&e))) }).await?;
         let id = answer.upload_id().filter(|id| !id.is_empty()).map(str::to_owned);
         id.ok_or_else(|| Reason::Busy { code: "it gave no id for the upload".into() })
@@ -57,10 +71,15 @@ impl S3 {
             return Ok(object);
         }
         match held {
-            Ok(held) => {
-                self.put_parts(put, upload, held).await?;
-                self.verify(put).await
-            }
+            Ok(held) => match self.put_parts(put, upload, held).await {
+                // It was begun under another checksum, before the store was found to look at this one.
+                Err(Reason::Refused { code }) if put.content.proof() == Proof::Crc64 => {
+                    log::info!("the upload of {:?} begins anew: {code}", put.key);
+                    self.abort(put.key, upload).await?;
+                    Err(Reason::NoSuchUpload)
+                }
+                other => other,
+            },
             Err(Reason::NoSuchObject) => Err(Reason::NoSuchUpload),
             Err(reason) => Err(reason),
         }
@@ -72,7 +91,7 @@ impl S3 {
         if !put.content.is_that_of(&object).await.ok()? {
             return None;
         }
-        let object = self.verify(put).await.ok()?;
+        let object = self.verify(put, None).await.ok()?;
         // Mostly it is gone with that; if not, it is one of the unfinished uploads that are looked for anyway.
         if let Err(reason) = self.abort(put.key, upload).await {
             log::info!("the parts of {:?}, which is stored, could not be cleared: {reason}", put.key);
@@ -84,22 +103,28 @@ impl S3 {
     }
 
     /// Sends the parts that are not held and has all put together; until then a reader sees nothing of the object.
-    pub(super) async fn put_parts(&self, put: Put<'_>, upload: &str, mut held: Held) -> Result<(), Reason> {
+    pub(super) async fn put_parts(&self, put: Put<'_>, upload: &str, mut held: Held) -> Result<Object, Reason> {
         let key = CustomerKey::of(put.options.encryption.as_ref())?;
         let begun = Begun { put, upload, key: key.as_ref() };
-        for _ in 1..COMPLETIONS {
+        let mut attempts = COMPLETIONS;
+        loop {
+            attempts -= 1;
             let parts = self.send_missing(begun, &held).await?;
-            match self.complete(put, upload, parts).await {
-                Err(Reason::PartsLost { code }) => {
+            let etag = composed(&parts);
+            held = match self.complete(put, upload, (parts, etag.as_deref())).await {
+                Ok(()) => return self.verify(put, etag.as_deref()).await,
+                Err(Reason::PartsLost { code }) if attempts > 0 => {
                     log::warn!("the store has lost parts of {:?} ({code}): they are sent again", put.key);
-                    held = self.held(put, upload).await?;
-                    put.progress.inspect(|progress| progress.take_back(put.content.size()));
+                    self.held(put, upload).await?
                 }
-                other => return other,
-            }
+                Err(Reason::Damaged { what }) if attempts > 0 => {
+                    log::warn!("the parts of {:?} do not make it up ({what}): all are sent again", put.key);
+                    Held::new()
+                }
+                Err(reason) => return Err(reason),
+            };
+            put.progress.inspect(|progress| progress.take_back(put.content.size()));
         }
-        let parts = self.send_missing(begun, &held).await?;
-        self.complete(put, upload, parts).await
     }
 
     async fn send_missing(&self, begun: Begun<'_>, held: &Held) -> Result<Vec<CompletedPart>, Reason> {
@@ -109,13 +134,17 @@ impl S3 {
     async fn put_unless_held(&self, begun: Begun<'_>, held: &Held, part: Part) -> Result<CompletedPart, Reason> {
         let number = number_of(part.index);
         let (_, length) = begun.put.content.part(part.index);
-        match held.get(&number) {
-            Some((etag, size)) if size.cast_unsigned() == length && unquoted(etag) == hex(&part.md5) => {
+        if let Some(there) = held.get(&number).filter(|there| there.size == length) {
+            let same = match (part.check, &there.crc64) {
+                (Check::Crc64(ours), Some(told)) => *told == in_base64(ours),
+                _ => unquoted(&there.etag) == hex(&part.md5(begun.put.content).await?),
+            };
+            if same {
                 begun.put.progress.inspect(|progress| progress.add(length));
-                Ok(CompletedPart::builder().part_number(number).e_tag(etag).build())
+                return Ok(completed(&part, Some(&there.etag)));
             }
-            _ => self.put_part_at_last(begun, &part).await,
         }
+        self.put_part_at_last(begun, &part).await
     }
 
     /// Sends a part, again and again where it fails for a time.
@@ -145,24 +174,40 @@ impl S3 {
         let request = self.client.upload_part().bucket(&self.bucket).key(put.key).upload_id(upload);
         let request = with_customer_key!(request.part_number(number), key)
             .content_length(length.cast_signed())
-            .content_md5(BASE64.encode(part.md5))
             .body(super::stream_of(&range));
+        let request = match part.check {
+            Check::Md5(md5) => request.content_md5(BASE64.encode(md5)),
+            Check::Crc64(crc64) => request.checksum_crc64_nvme(in_base64(crc64)),
+        };
         let answer = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
-        let etag = answer.e_tag().map(str::to_owned);
         let plain = key.is_none() && super::has_md5_etag(answer.server_side_encryption());
-        match etag.as_deref().map(unquoted).filter(|etag| plain && super::is_md5(etag, 1)) {
-            Some(told) if told != hex(&part.md5) => {
-                Err(Reason::Damaged { what: format!("part {number} has the ETag {told}") })
+        let told = answer.e_tag().map(unquoted).filter(|etag| plain && super::is_md5(etag, 1));
+        let (ours, told) = match part.check {
+            Check::Md5(md5) => (hex(&md5), told),
+            Check::Crc64(crc64) => (in_base64(crc64), answer.checksum_crc64_nvme().map(str::to_owned)),
+        };
+        match told {
+            Some(told) if told != ours => {
+                Err(Reason::Damaged { what: format!("part {number} has the checksum {told} in place of {ours}") })
             }
-            _ => Ok(CompletedPart::builder().part_number(number).set_e_tag(etag).build()),
+            _ => Ok(completed(part, answer.e_tag())),
         }
     }
 
-    async fn complete(&self, put: Put<'_>, upload: &str, parts: Vec<CompletedPart>) -> Result<(), Reason> {
+    async fn complete(
+        &self,
+        put: Put<'_>,
+        upload: &str,
+        (parts, etag): (Vec<CompletedPart>, Option<&str>),
+    ) -> Result<(), Reason> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(put.key);
         let request = request.upload_id(upload).multipart_upload(parts);
-        let request = request.set_if_none_match(put.only_new.then(|| "*".to_owned()));
+        let mut request = request.set_if_none_match(put.only_new.then(|| "*".to_owned()));
+        let whole = put.content.crc64().map(in_base64);
+        if whole.is_some() {
+            request = request.set_checksum_crc64_nvme(whole).checksum_type(ChecksumType::FullObject);
+        }
         let limit = self.patience.answer;
         let answer = tokio::time::timeout(limit, Box::pin(request.send())).await;
         let failed = match answer {
@@ -172,7 +217,7 @@ impl S3 {
         };
         // An answer may be lost although all was done; the next one says, in one way or another, that there is no such
         // upload any more.
-        if !matches!(failed, Reason::PartsLost { .. }) && self.verify(put).await.is_ok() {
+        if !matches!(failed, Reason::PartsLost { .. } | Reason::Damaged { .. }) && self.is_stored(put, etag).await {
             return Ok(());
         }
         Err(if matches!(failed, Reason::NoSuchObject) { Reason::NoSuchUpload } else { failed })
@@ -186,10 +231,10 @@ impl S3 {
             let request = self.client.list_parts().bucket(&self.bucket).key(put.key).upload_id(upload);
             let request = request.set_part_number_marker(after);
             let answer = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await?;
-            let told = answer
-                .parts()
-                .iter()
-                .filter_map(|part| Some((part.part_number()?, (part.e_tag()?.to_owned(), part.size()?))));
+            let told = answer.parts().iter().filter_map(|part| {
+                let (etag, crc64) = (part.e_tag()?.to_owned(), part.checksum_crc64_nvme().map(str::to_owned));
+                Some((part.part_number()?, HeldPart { etag, size: part.size()?.cast_unsigned(), crc64 }))
+            });
             held.extend(told);
             after = answer.next_part_number_marker().map(str::to_owned);
             if after.is_none() || answer.is_truncated() != Some(true) {
@@ -239,6 +284,29 @@ impl S3 {
             Ok(_) | Err(Reason::NoSuchUpload | Reason::NoSuchObject) => Ok(()),
             Err(reason) => Err(reason),
         }
+    }
+}
+
+/// What a completion tells of a part.
+fn completed(part: &Part, etag: Option<&str>) -> CompletedPart {
+    let crc64 = match part.check {
+        Check::Crc64(crc64) => Some(in_base64(crc64)),
+        Check::Md5(_) => None,
+    };
+    let completed = CompletedPart::builder().part_number(number_of(part.index));
+    completed.set_e_tag(etag.map(str::to_owned)).set_checksum_crc64_nvme(crc64).build()
+}
+
+/// The ETag that an object of these parts has, where theirs are MD5s.
+fn composed(parts: &[CompletedPart]) -> Option<String> {
+    let md5s = parts.iter().map(|part| {
+        let etag = part.e_tag().map(unquoted).filter(|etag| super::is_md5(etag, 1))?;
+        u128::from_str_radix(&etag, 16).ok().map(u128::to_be_bytes)
+    });
+    match &md5s.collect::<Option<Vec<_>>>()?[..] {
+        // One part gives another ETag than no parts.
+        [_] => None,
+        several => etag_of(several),
     }
 }
 

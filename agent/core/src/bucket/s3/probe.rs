@@ -1,14 +1,17 @@
 use super::error::reason;
 use super::multipart::not_found_is_bucket;
 use super::{S3, unquoted};
-use crate::bucket::content::hex;
+use crate::bucket::check::{crc64_of, in_base64};
+use crate::bucket::content::{MOST_PARTS, hex};
 use crate::bucket::download::Incoming;
 use crate::bucket::error::Reason;
 use crate::bucket::profile::{Checks, Profile, Rights};
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
@@ -20,8 +23,6 @@ const CONTENT: &[u8] = b"hostwright tries out what this store does";
 const WRONG_MD5: &str = "AAAAAAAAAAAAAAAAAAAAAA==";
 const WRONG_SHA256: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const WRONG_CRC64: &str = "AAAAAAAAAAA=";
-/// What AWS takes, and most stores like it.
-const MOST_PARTS: u32 = 10_000;
 const MOST_INFO: u64 = 1 << 20;
 
 impl S3 {
@@ -38,6 +39,8 @@ impl S3 {
             checks: Checks { md5: false, sha256: false, crc64nvme: false },
             etag_is_md5: false,
             tells_sha256: false,
+            tells_crc64nvme: false,
+            parts_by_crc64nvme: false,
             most_parts: if self.aws { MOST_PARTS } else { self.most_parts().await },
             conditional_writes: false,
             tags: false,
@@ -48,6 +51,9 @@ impl S3 {
         if put {
             self.probe_rights(&key, &mut profile).await?;
             self.probe_writes(&key, &mut profile).await?;
+            if profile.tells_crc64nvme && profile.rights.multipart {
+                profile.parts_by_crc64nvme = self.checks_parts(&key).await?;
+            }
             profile.batch_delete = self.deletes_many(&key).await?;
             profile.rights.delete = allowed(self.delete(&key).await)?;
         }
@@ -96,6 +102,11 @@ impl S3 {
             // What repeats whatever it is told has checked nothing.
             profile.tells_sha256 = profile.checks.sha256 && told.checksum_sha256() == Some(&sha256);
         }
+        if profile.checks.crc64nvme {
+            let crc64 = in_base64(crc64_of(CONTENT));
+            let told = self.told(self.probe_put(key).checksum_crc64_nvme(&crc64)).await?;
+            profile.tells_crc64nvme = told.is_some_and(|told| told.checksum_crc64_nvme() == Some(&crc64));
+        }
         let tagged = self.done(self.probe_put(key).tagging("probe=a%20b")).await;
         if sure(tagged.map(|()| true))? {
             let request = self.client.get_object_tagging().bucket(&self.bucket).key(key);
@@ -104,6 +115,47 @@ impl S3 {
             profile.tags = sure(read)?;
         }
         Ok(())
+    }
+
+    /// Whether a part under a wrong CRC64NVME is refused, and a completion under a wrong one of the whole.
+    async fn checks_parts(&self, key: &str) -> Result<bool, Reason> {
+        let request = self.client.create_multipart_upload().bucket(&self.bucket).key(key);
+        let request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
+        let begun = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await;
+        let upload = match begun {
+            Ok(begun) => begun.upload_id().unwrap_or_default().to_owned(),
+            Err(reason) => return sure(Err(reason)),
+        };
+        let checks = self.refuses_wrong_parts(key, &upload).await;
+        self.abort(key, &upload).await?;
+        checks
+    }
+
+    async fn refuses_wrong_parts(&self, key: &str, upload: &str) -> Result<bool, Reason> {
+        let (crc64, part) = (in_base64(crc64_of(CONTENT)), CompletedPart::builder().part_number(1));
+        let send = async |crc64: &str| {
+            let request = self.client.upload_part().bucket(&self.bucket).key(key).upload_id(upload).part_number(1);
+            let request = request.checksum_crc64_nvme(crc64).body(ByteStream::from_static(CONTENT));
+            self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await
+        };
+        let wrong = send(WRONG_CRC64).await.map(|_| ());
+        if !matches!(wrong, Err(Reason::Damaged { .. } | Reason::Refused { .. })) {
+            return sure(wrong.map(|()| false));
+        }
+        let sent = match send(&crc64).await {
+            Ok(sent) if sent.checksum_crc64_nvme() == Some(&crc64) => sent,
+            other => return sure(other.map(|_| false)),
+        };
+        let part = part.checksum_crc64_nvme(&crc64).set_e_tag(sent.e_tag().map(str::to_owned)).build();
+        let parts = CompletedMultipartUpload::builder().parts(part).build();
+        let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(key).upload_id(upload);
+        let request = request.checksum_crc64_nvme(WRONG_CRC64).checksum_type(ChecksumType::FullObject);
+        let request = request.multipart_upload(parts);
+        let completed = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await;
+        match completed {
+            Err(Reason::Damaged { .. } | Reason::Refused { .. }) => Ok(true),
+            other => sure(other.map(|_| false)),
+        }
     }
 
     /// OpenStack Swift tells at `/info` how many parts it takes; it is asked without credentials.

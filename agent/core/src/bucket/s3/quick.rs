@@ -1,6 +1,6 @@
 use super::clock::Clock;
 use super::{has_md5_etag, unquoted};
-use crate::bucket::content::{Proof, hex};
+use crate::bucket::check::{Proof, in_base64};
 use crate::bucket::error::Reason;
 use crate::bucket::file_body::{FileRange, Patience};
 use crate::bucket::http::{encoded, no_answer};
@@ -25,6 +25,7 @@ use std::time::{Duration, SystemTime};
 /// Keys that end are had anew so long before.
 const LEFT: Duration = Duration::from_secs(60);
 const SHA256: &str = "x-amz-checksum-sha256";
+const CRC64: &str = "x-amz-checksum-crc64nvme";
 
 /// Objects of one request each, signed and sent without the SDK, whose way takes several times the CPU time of all
 /// the rest. It tries once: whatever is not a plain success goes the SDK's way, which knows what to do about it.
@@ -111,10 +112,10 @@ impl Quick {
         let params = v4::SigningParams::builder().identity(&identity).region(&self.region).name("s3");
         let params = params.time(self.clock.now()).settings(settings).build().ok()?;
         let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        // The content's SHA-256 is signed in either case. Where the store was found to check it in its own header, it is
-        // not asked to compute it a second time for the signature, which some do only when they have all of the body.
+        // Where the store was found to check a checksum in its own header, which is signed, it is not asked to compute the
+        // SHA-256 for the signature, which some do only when they have all of the body.
         let body = match put.content.proof() {
-            Proof::Sha256 => SignableBody::UnsignedPayload,
+            Proof::Sha256 | Proof::Crc64 => SignableBody::UnsignedPayload,
             Proof::Md5 => SignableBody::Precomputed(put.content.sha256()?.to_owned()),
         };
         let signable = SignableRequest::new("PUT", &url, texts, body).ok()?;
@@ -155,7 +156,8 @@ fn headers(put: Put<'_>) -> Option<HeaderMap> {
     }
     match put.content.proof() {
         Proof::Sha256 => insert(SHA256, &BASE64.encode(put.content.sha256_bytes().ok()?))?,
-        Proof::Md5 => insert("content-md5", &BASE64.encode(put.content.md5(0).ok()?))?,
+        Proof::Md5 => insert("content-md5", &BASE64.encode(put.content.check(0).ok()?.md5().ok()?))?,
+        Proof::Crc64 => insert(CRC64, &in_base64(put.content.crc64()?))?,
     }
     if put.only_new {
         insert("if-none-match", "*")?;
@@ -172,8 +174,10 @@ fn proven(put: Put<'_>, answer: &HeaderMap, profile: &Profile) -> Sent {
     let by_sha256 = profile.tells_sha256 && text(SHA256).is_some_and(is_ours);
     let by_etag = profile.etag_is_md5
         && has_md5_etag(encryption.as_ref())
-        && put.content.md5(0).is_ok_and(|md5| etag.as_deref() == Some(&hex(&md5)));
-    if !by_sha256 && !by_etag {
+        && put.content.etag().is_some_and(|ours| etag.as_ref() == Some(&ours));
+    let by_crc64 = profile.tells_crc64nvme
+        && put.content.crc64().is_some_and(|ours| text(CRC64).is_some_and(|told| told == in_base64(ours)));
+    if !by_sha256 && !by_crc64 && !by_etag {
         return Sent::Unproven;
     }
     let (size, sha256) = (put.content.size(), put.content.sha256().map(str::to_owned));

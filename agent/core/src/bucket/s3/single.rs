@@ -2,7 +2,7 @@ use super::error::reason;
 use super::options::{CustomerKey, with_customer_key, with_options};
 use super::quick::Sent;
 use super::{S3, stream_of};
-use crate::bucket::content::Proof;
+use crate::bucket::check::{Proof, in_base64};
 use crate::bucket::error::Reason;
 use crate::bucket::file_body::FileRange;
 use crate::bucket::{Object, Put};
@@ -18,7 +18,7 @@ impl S3 {
             Sent::Unproven => {}
             Sent::No => self.put_single(put).await?,
         }
-        self.verify(put).await
+        self.verify(put, None).await
     }
 
     async fn put_quickly(&self, put: Put<'_>) -> Sent {
@@ -45,15 +45,22 @@ impl S3 {
         let request = self.client.put_object().bucket(&self.bucket).key(put.key);
         let request = with_customer_key!(with_options!(request, put), customer.as_ref());
         let request = match put.content.proof() {
-            Proof::Md5 => request.content_md5(BASE64.encode(put.content.md5(0)?)),
+            Proof::Md5 => request.content_md5(BASE64.encode(put.content.check(0)?.md5()?)),
+            Proof::Crc64 => request.set_checksum_crc64_nvme(put.content.crc64().map(in_base64)),
             Proof::Sha256 => request.checksum_sha256(BASE64.encode(put.content.sha256_bytes()?)),
         };
         let request = request.set_if_none_match(put.only_new.then(|| "*".to_owned()));
         let request = request.content_length(put.content.size().cast_signed()).body(stream_of(&range));
         let sent = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
         let ours = BASE64.encode(put.content.sha256_bytes()?);
-        match sent.checksum_sha256() {
-            Some(told) if told != ours => Err(Reason::Damaged { what: format!("the store has the SHA-256 {told}") }),
+        let ours_crc64 = put.content.crc64().map(in_base64);
+        match (sent.checksum_sha256(), sent.checksum_crc64_nvme()) {
+            (Some(told), _) if told != ours => {
+                Err(Reason::Damaged { what: format!("the store has the SHA-256 {told}") })
+            }
+            (_, Some(told)) if ours_crc64.is_some_and(|ours| told != ours) => {
+                Err(Reason::Damaged { what: format!("the store has the CRC64NVME {told}") })
+            }
             _ => Ok(()),
         }
     }

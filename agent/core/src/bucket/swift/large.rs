@@ -39,13 +39,32 @@ impl Swift {
     /// Sends the segments that are not there, then the manifest that makes them an object; once more where segments were
     /// acknowledged and are not there.
     pub(super) async fn put_large(&self, put: Put<'_>, upload: &str) -> Result<Object, Reason> {
-        match self.put_segments(put, upload).await {
+        let before = self.segments_of(put.key).await?;
+        let stored = match self.put_segments(put, upload).await {
             Err(Reason::PartsLost { code }) => {
                 log::warn!("the store has lost segments of {:?} ({code}): they are sent again", put.key);
                 put.progress.inspect(|progress| progress.take_back(put.content.size()));
                 self.put_segments(put, upload).await
             }
             other => other,
+        }?;
+        self.remove_replaced(put.key, upload, before).await;
+        Ok(stored)
+    }
+
+    /// Swift keeps the segments of an object that was replaced.
+    async fn remove_replaced(&self, key: &str, upload: &str, before: Vec<String>) {
+        let ours = format!("/{}/{key}/{MARK}", self.segments());
+        for name in before.iter().filter(|name| name.starts_with(&ours) && !name.contains(&format!("/{upload}/"))) {
+            let path = encoded(name.trim_start_matches('/'), true);
+            let deleted = match self.ask(Method::DELETE, &path, "", &HeaderMap::new()).await {
+                Ok(answer) => expect(answer, &[200, 204, 404]).await.map(drop),
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = deleted {
+                log::warn!("the segments of what {key:?} was before stay in {:?}: {reason}", self.segments());
+                return;
+            }
         }
     }
 
@@ -78,16 +97,17 @@ impl Swift {
         part: Part,
     ) -> Result<[u8; 16], Reason> {
         let (_, length) = put.content.part(part.index);
-        let wanted = hex(&part.md5);
+        let md5 = part.check.md5()?;
+        let wanted = hex(&md5);
         if held.get(&part.index).is_some_and(|(size, hash)| *size == length && hash.as_ref() == Some(&wanted)) {
             put.progress.inspect(|progress| progress.add(length));
-            return Ok(part.md5);
+            return Ok(md5);
         }
         let mut headers = HeaderMap::new();
         insert(&mut headers, "etag", &wanted)?;
         let name = segment(put.key, upload, part.index);
         let path = format!("{}/{}", encoded(&self.segments(), false), encoded(&name, true));
-        self.send_part(put, &part, &path, &headers).await.map(|()| part.md5)
+        self.send_part(put, &part, &path, &headers).await.map(|()| md5)
     }
 
     async fn held(&self, put: Put<'_>, upload: &str) -> Result<Held, Reason> {

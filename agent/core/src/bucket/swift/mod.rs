@@ -174,7 +174,7 @@ impl Swift {
                 put.content.learn().await.map_err(Reason::of_reading)?;
                 let mut headers = about(put)?;
                 let part = Part::whole(put.content)?;
-                let md5 = part.md5;
+                let md5 = part.check.md5()?;
                 insert(&mut headers, "etag", &hex(&md5))?;
                 self.send_part(put, &part, &self.path(put.key), &headers).await.map_err(bucket_if_absent)?;
                 self.verify(put, &hex(&md5)).await
@@ -263,7 +263,7 @@ impl Swift {
                 Ok(Ok(answer)) => {
                     let status = answer.status().as_u16();
                     self.session.heard(status).await;
-                    if attempt >= ATTEMPTS || !(status == 401 || status == 429 || status >= 500) {
+                    if attempt >= ATTEMPTS || !may_pass(status) {
                         return Ok(answer);
                     }
                     continue_after(&mut backoff, status).await;
@@ -298,6 +298,11 @@ impl Swift {
     fn path(&self, key: &str) -> String {
         format!("{}/{}", encoded(&self.container, false), encoded(key, true))
     }
+}
+
+/// Whether the same request may well be answered otherwise; 498 is the answer of Swift's own rate limit.
+fn may_pass(status: u16) -> bool {
+    matches!(status, 401 | 408 | 429 | 498 | 500..)
 }
 
 async fn continue_after(backoff: &mut Backoff, status: u16) {

@@ -27,6 +27,8 @@ impl Swift {
             // Swift's are, of all but large objects; each upload compares it.
             etag_is_md5: true,
             tells_sha256: false,
+            tells_crc64nvme: false,
+            parts_by_crc64nvme: false,
             most_parts: self.most_segments().await,
             conditional_writes: false,
             tags: false,

@@ -1,0 +1,513 @@
+//! A fake: a store in memory that does with checksums, tokens and errors what AWS documents of S3, because no store that
+//! runs here checks CRC64NVME of parts. It checks no signatures. What it is told to fail, it fails.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use crc_fast::{CrcAlgorithm, checksum};
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
+
+const SMALLEST_PART: usize = 5 << 20;
+const CRC64: &str = "x-amz-checksum-crc64nvme";
+const SHA256: &str = "x-amz-checksum-sha256";
+const TOKEN: &str = "x-amz-security-token";
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// Status and code; nothing is done.
+    Refused(u16, &'static str),
+    /// All is done, and the answer is this.
+    DoneAnd(u16, &'static str),
+    /// 200, and an error in the body.
+    ErrorInBody(&'static str),
+    /// One byte of the body is another one when it arrives.
+    Damaged,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct AwsLike {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<String, Stored>,
+    uploads: BTreeMap<String, Upload>,
+    begun: u64,
+    /// Of operations, by S3's names.
+    mishaps: Vec<(&'static str, Mishap)>,
+    /// The session's token, where one is wanted.
+    token: Option<String>,
+    /// Whether the bucket has a default of SSE-KMS.
+    kms: bool,
+    requests: Vec<String>,
+    heads: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Stored {
+    bytes: Vec<u8>,
+    etag: String,
+    /// What HEAD tells besides.
+    headers: Vec<(String, String)>,
+    crc64: Option<String>,
+    tags: String,
+}
+
+#[derive(Debug, Default)]
+struct Upload {
+    key: String,
+    by_crc64: bool,
+    headers: Vec<(String, String)>,
+    parts: BTreeMap<u32, Stored>,
+}
+
+struct Request {
+    method: String,
+    key: String,
+    query: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+    raw: Option<Vec<u8>>,
+}
+
+impl AwsLike {
+    /// With one bucket, "products".
+    pub fn start() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let (address, state) = (listener.local_addr()?, Arc::<Mutex<State>>::default());
+        let shared = state.clone();
+        thread::spawn(move || {
+            // Ends with the test's process.
+            for client in listener.incoming().flatten() {
+                let state = shared.clone();
+                thread::spawn(move || serve(&client, &state));
+            }
+        });
+        Ok(Self { address, state })
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Lets the next requests of an operation (`PutObject`, `UploadPart`…) go so, one after the other.
+    pub fn fail(&self, operation: &'static str, mishaps: &[Mishap]) {
+        locked(&self.state).mishaps.extend(mishaps.iter().map(|mishap| (operation, *mishap)));
+    }
+
+    /// Mishaps that nothing has met yet.
+    pub fn left(&self) -> usize {
+        locked(&self.state).mishaps.len()
+    }
+
+    /// From now on another session's token is wanted.
+    pub fn wants_token(&self, token: &str) {
+        locked(&self.state).token = Some(token.to_owned());
+    }
+
+    /// From now on objects are encrypted under a key of a key management service: their ETags are no MD5s.
+    pub fn encrypts(&self) {
+        locked(&self.state).kms = true;
+    }
+
+    pub fn object(&self, key: &str) -> Option<Vec<u8>> {
+        locked(&self.state).objects.get(key).map(|stored| stored.bytes.clone())
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        locked(&self.state).objects.keys().cloned().collect()
+    }
+
+    pub fn put(&self, key: &str, bytes: &[u8]) {
+        let stored = stored(bytes.to_vec(), &BTreeMap::new(), false);
+        locked(&self.state).objects.insert(key.to_owned(), stored);
+    }
+
+    /// Uploads that were begun and neither completed nor aborted.
+    pub fn unfinished(&self) -> usize {
+        locked(&self.state).uploads.len()
+    }
+
+    /// The operations since this was asked last.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut locked(&self.state).requests)
+    }
+
+    /// The headers of all requests that had one of this name, with their operations.
+    pub fn told(&self, name: &str) -> Vec<String> {
+        let state = locked(&self.state);
+        state.heads.iter().filter(|head| head.contains(&format!(" {name}:"))).cloned().collect()
+    }
+}
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(client: &TcpStream, state: &Mutex<State>) {
+    let mut reader = BufReader::new(client);
+    while let Ok(Some(request)) = read(&mut reader, client) {
+        let answer = answer(&request, state);
+        let bytes = answer.raw.unwrap_or_else(|| answer.body.into_bytes());
+        let length = if request.method == "HEAD" { None } else { Some(bytes.len()) };
+        let mut head = format!("HTTP/1.1 {} X\r\n", answer.status);
+        let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+        head.push_str(&format!("date: {date}\r\nx-amz-request-id: fake\r\n"));
+        for (name, value) in answer.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if let Some(length) = length {
+            head.push_str(&format!("content-length: {length}\r\n"));
+        }
+        head.push_str("\r\n");
+        let body: &[u8] = if length.is_some() { &bytes } else { &[] };
+        if { client }.write_all(head.as_bytes()).and_then(|()| { client }.write_all(body)).is_err() {
+            return;
+        }
+    }
+}
+
+fn read(reader: &mut BufReader<&TcpStream>, mut client: &TcpStream) -> Result<Option<Request>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    let mut first = lines.first().context("a request")?.split(' ');
+    let (method, target) = (first.next().context("a method")?.to_owned(), first.next().context("a path")?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let query = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(n, v)| (n.to_owned(), decoded(v)));
+    let headers = lines[1..].iter().filter_map(|line| line.split_once(':'));
+    let headers: BTreeMap<_, _> =
+        headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    if headers.contains_key("expect") {
+        client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    let length = headers.get("content-length").map_or(Ok(0), |length| length.parse())?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some(Request { method, key: decoded(key), query: query.collect(), headers, body }))
+}
+
+fn decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, tail @ ..] = rest {
+        let code = tail.get(..2).and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        match (first, code) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl Request {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    fn operation(&self) -> &'static str {
+        let asks = |name: &str| self.query.contains_key(name);
+        match (self.method.as_str(), self.key.is_empty()) {
+            ("PUT", _) if asks("partNumber") => "UploadPart",
+            ("PUT", _) => "PutObject",
+            ("POST", _) if asks("uploads") => "CreateMultipartUpload",
+            ("POST", _) if asks("uploadId") => "CompleteMultipartUpload",
+            ("POST", _) => "DeleteObjects",
+            ("DELETE", _) if asks("uploadId") => "AbortMultipartUpload",
+            ("DELETE", _) => "DeleteObject",
+            ("HEAD", _) => "HeadObject",
+            (_, true) if asks("uploads") => "ListMultipartUploads",
+            (_, true) if asks("object-lock") => "GetObjectLockConfiguration",
+            (_, true) => "ListObjectsV2",
+            _ if asks("uploadId") => "ListParts",
+            _ if asks("tagging") => "GetObjectTagging",
+            _ => "GetObject",
+        }
+    }
+}
+
+fn answer(request: &Request, state: &Mutex<State>) -> Answer {
+    let mut state = locked(state);
+    let operation = request.operation();
+    state.requests.push(format!("{operation} {}", request.key));
+    let headers: Vec<_> = request.headers.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
+    state.heads.push(format!("{operation}{}", headers.concat()));
+    if state.token.as_deref().is_some_and(|token| request.header(TOKEN) != Some(token)) {
+        return error(400, "ExpiredToken");
+    }
+    let at = state.mishaps.iter().position(|(of, _)| *of == operation);
+    match at.map(|at| state.mishaps.remove(at).1) {
+        None => done(operation, request, &mut state),
+        Some(Mishap::Refused(status, code)) => error(status, code),
+        Some(Mishap::ErrorInBody(code)) => Answer { status: 200, ..error(500, code) },
+        Some(Mishap::DoneAnd(status, code)) => {
+            done(operation, request, &mut state);
+            error(status, code)
+        }
+        Some(Mishap::Damaged) => {
+            let mut body = request.body.clone();
+            if let Some(byte) = body.first_mut() {
+                *byte ^= 1;
+            }
+            let (method, key) = (request.method.clone(), request.key.clone());
+            let (query, headers) = (request.query.clone(), request.headers.clone());
+            done(operation, &Request { method, key, query, headers, body }, &mut state)
+        }
+    }
+}
+
+fn done(operation: &str, request: &Request, state: &mut State) -> Answer {
+    match operation {
+        "PutObject" => put_object(request, state),
+        "CreateMultipartUpload" => create(request, state),
+        "UploadPart" => upload_part(request, state),
+        "CompleteMultipartUpload" => complete(request, state),
+        "AbortMultipartUpload" => match state.uploads.remove(&request.query["uploadId"]) {
+            Some(_) => plain(204, Vec::new()),
+            None => error(404, "NoSuchUpload"),
+        },
+        "ListParts" => list_parts(request, state),
+        "ListMultipartUploads" => list_uploads(request, state),
+        "ListObjectsV2" => list(request, state),
+        "DeleteObject" => {
+            state.objects.remove(&request.key);
+            plain(204, Vec::new())
+        }
+        "DeleteObjects" => {
+            let body = String::from_utf8_lossy(&request.body);
+            for key in between(&body, "Key") {
+                state.objects.remove(&key);
+            }
+            xml("<DeleteResult></DeleteResult>")
+        }
+        "GetObjectTagging" => state.objects.get(&request.key).map_or_else(|| error(404, "NoSuchKey"), tagging),
+        "HeadObject" | "GetObject" => match state.objects.get(&request.key) {
+            Some(stored) => tell(request, stored),
+            None => error(404, "NoSuchKey"),
+        },
+        _ => error(404, "ObjectLockConfigurationNotFoundError"),
+    }
+}
+
+/// What a body is, if its checksums are those that came with it.
+fn checked(request: &Request) -> Result<(), Answer> {
+    let body = &request.body;
+    let right = |name: &str, sum: &dyn Fn() -> String| request.header(name).is_none_or(|told| told == sum());
+    let all = right("content-md5", &|| BASE64.encode(Md5::digest(body)))
+        && right(SHA256, &|| BASE64.encode(Sha256::digest(body)))
+        && right(CRC64, &|| crc64_of(body));
+    if all { Ok(()) } else { Err(error(400, "BadDigest")) }
+}
+
+fn crc64_of(bytes: &[u8]) -> String {
+    BASE64.encode(checksum(CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn stored(bytes: Vec<u8>, headers: &BTreeMap<String, String>, kms: bool) -> Stored {
+    let mut etag = hex(&Md5::digest(&bytes));
+    let is_told = |name: &str| name.starts_with("x-amz-meta-") || name == "content-type";
+    let mut told: Vec<_> = headers.iter().filter(|(n, _)| is_told(n)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    if kms {
+        etag = hex(&Md5::digest(&etag));
+        told.push(("x-amz-server-side-encryption".into(), "aws:kms".into()));
+    }
+    let tags = headers.get("x-amz-tagging").cloned().unwrap_or_default();
+    // S3 computes one of its own where none is told.
+    let crc64 = (!headers.contains_key(SHA256)).then(|| crc64_of(&bytes));
+    Stored { etag, headers: told, crc64, tags, bytes }
+}
+
+fn put_object(request: &Request, state: &mut State) -> Answer {
+    if let Err(refusal) = checked(request) {
+        return refusal;
+    }
+    if request.header("if-none-match") == Some("*") && state.objects.contains_key(&request.key) {
+        return error(412, "PreconditionFailed");
+    }
+    let stored = stored(request.body.clone(), &request.headers, state.kms);
+    let mut headers = vec![("etag".to_owned(), format!("\"{}\"", stored.etag))];
+    headers.extend(stored.crc64.clone().map(|crc64| (CRC64.to_owned(), crc64)));
+    headers.extend(request.header(SHA256).map(|sha256| (SHA256.to_owned(), sha256.to_owned())));
+    headers.extend(stored.headers.iter().filter(|(name, _)| name.starts_with("x-amz-server")).cloned());
+    state.objects.insert(request.key.clone(), stored);
+    plain(200, headers)
+}
+
+fn create(request: &Request, state: &mut State) -> Answer {
+    let (key, by_crc64) = (request.key.clone(), request.header("x-amz-checksum-algorithm") == Some("CRC64NVME"));
+    if by_crc64 && request.header("x-amz-checksum-type") != Some("FULL_OBJECT") {
+        return error(400, "InvalidRequest");
+    }
+    state.begun += 1;
+    let id = format!("upload-{}", state.begun);
+    let headers = stored(Vec::new(), &request.headers, state.kms).headers;
+    let text = format!(
+        "<InitiateMultipartUploadResult><Key>{key}</Key><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+    );
+    state.uploads.insert(id, Upload { key, by_crc64, headers, ..Upload::default() });
+    xml(&text)
+}
+
+fn upload_part(request: &Request, state: &mut State) -> Answer {
+    let kms = state.kms;
+    let Some(upload) = state.uploads.get_mut(&request.query["uploadId"]) else { return error(404, "NoSuchUpload") };
+    if request.header(CRC64).is_some() != upload.by_crc64 {
+        // "Checksum Type mismatch occurred".
+        return error(400, "InvalidRequest");
+    }
+    if let Err(refusal) = checked(request) {
+        return refusal;
+    }
+    let part = stored(request.body.clone(), &request.headers, kms);
+    let mut headers = vec![("etag".to_owned(), format!("\"{}\"", part.etag))];
+    headers.extend(part.headers.iter().filter(|(name, _)| name.starts_with("x-amz-server")).cloned());
+    headers.extend(part.crc64.clone().filter(|_| upload.by_crc64).map(|crc64| (CRC64.to_owned(), crc64)));
+    upload.parts.insert(request.query["partNumber"].parse().unwrap_or_default(), part);
+    plain(200, headers)
+}
+
+fn complete(request: &Request, state: &mut State) -> Answer {
+    let id = &request.query["uploadId"];
+    let Some(upload) = state.uploads.get(id) else { return error(404, "NoSuchUpload") };
+    let body = String::from_utf8_lossy(&request.body);
+    let (mut bytes, mut md5s) = (Vec::new(), Vec::new());
+    let told = between(&body, "Part");
+    for (index, part) in told.iter().enumerate() {
+        let only = |name: &str| between(part, name).pop().unwrap_or_default();
+        let held = upload.parts.get(&only("PartNumber").parse().unwrap_or_default());
+        let etag = only("ETag").replace("&quot;", "").replace('"', "");
+        let Some(held) = held.filter(|held| held.etag == etag) else { return error(400, "InvalidPart") };
+        if upload.by_crc64 && Some(only("ChecksumCRC64NVME")) != held.crc64 {
+            return error(400, "InvalidPart");
+        }
+        if held.bytes.len() < SMALLEST_PART && index + 1 < told.len() {
+            return error(400, "EntityTooSmall");
+        }
+        md5s.extend(Md5::digest(&held.bytes));
+        bytes.extend(&held.bytes);
+    }
+    let crc64 = crc64_of(&bytes);
+    if upload.by_crc64 && request.header(CRC64).is_some_and(|told| told != crc64) {
+        return error(400, "BadDigest");
+    }
+    if request.header("if-none-match") == Some("*") && state.objects.contains_key(&upload.key) {
+        return error(412, "PreconditionFailed");
+    }
+    let Some(upload) = state.uploads.remove(id) else { return error(404, "NoSuchUpload") };
+    let etag = format!("{}-{}", hex(&Md5::digest(&md5s)), told.len());
+    let told_crc64 = upload.by_crc64.then(|| crc64.clone());
+    let object = Stored { bytes, etag: etag.clone(), headers: upload.headers, crc64: told_crc64, tags: String::new() };
+    state.objects.insert(upload.key, object);
+    xml(&format!(
+        "<CompleteMultipartUploadResult><ETag>\"{etag}\"</ETag><ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME></CompleteMultipartUploadResult>"
+    ))
+}
+
+fn list_parts(request: &Request, state: &State) -> Answer {
+    let Some(upload) = state.uploads.get(&request.query["uploadId"]) else { return error(404, "NoSuchUpload") };
+    let parts = upload.parts.iter().map(|(number, part)| {
+        let crc64 = part.crc64.as_ref().filter(|_| upload.by_crc64);
+        let crc64 = crc64.map(|crc64| format!("<ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME>")).unwrap_or_default();
+        let (etag, size) = (&part.etag, part.bytes.len());
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>\"{etag}\"</ETag><Size>{size}</Size>{crc64}</Part>")
+    });
+    xml(&format!("<ListPartsResult><IsTruncated>false</IsTruncated>{}</ListPartsResult>", parts.collect::<String>()))
+}
+
+fn list_uploads(request: &Request, state: &State) -> Answer {
+    let prefix = request.query.get("prefix").cloned().unwrap_or_default();
+    let all = state.uploads.iter().filter(|(_, upload)| upload.key.starts_with(&prefix));
+    let now = jiff::Timestamp::now();
+    let all = all.map(|(id, upload)| {
+        let key = &upload.key;
+        format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{now}</Initiated></Upload>")
+    });
+    xml(&format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", all.collect::<String>()))
+}
+
+fn list(request: &Request, state: &State) -> Answer {
+    let prefix = request.query.get("prefix").cloned().unwrap_or_default();
+    let all = state.objects.iter().filter(|(key, _)| key.starts_with(&prefix));
+    let all = all.map(|(key, object)| {
+        let (etag, size) = (&object.etag, object.bytes.len());
+        format!("<Contents><Key>{key}</Key><ETag>\"{etag}\"</ETag><Size>{size}</Size></Contents>")
+    });
+    xml(&format!("<ListBucketResult>{}</ListBucketResult>", all.collect::<String>()))
+}
+
+fn tagging(object: &Stored) -> Answer {
+    let pairs = object.tags.split('&').filter_map(|pair| pair.split_once('='));
+    let tags =
+        pairs.map(|(name, value)| format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", decoded(name), decoded(value)));
+    xml(&format!("<Tagging><TagSet>{}</TagSet></Tagging>", tags.collect::<String>()))
+}
+
+fn tell(request: &Request, object: &Stored) -> Answer {
+    let mut headers = object.headers.clone();
+    headers.push(("etag".into(), format!("\"{}\"", object.etag)));
+    if request.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
+        && let Some(crc64) = &object.crc64
+    {
+        headers.extend([(CRC64.into(), crc64.clone()), ("x-amz-checksum-type".into(), "FULL_OBJECT".into())]);
+    }
+    if request.method == "HEAD" {
+        headers.push(("content-length".into(), object.bytes.len().to_string()));
+    }
+    Answer { raw: Some(object.bytes.clone()), ..plain(200, headers) }
+}
+
+/// What stands between all pairs of tags of this name.
+fn between(text: &str, name: &str) -> Vec<String> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let pieces = text.split(&open).skip(1);
+    pieces.filter_map(|piece| piece.split_once(&close)).map(|(inner, _)| inner.to_owned()).collect()
+}
+
+fn plain(status: u16, headers: Vec<(String, String)>) -> Answer {
+    Answer { status, headers, body: String::new(), raw: None }
+}
+
+fn xml(body: &str) -> Answer {
+    let headers = vec![("content-type".to_owned(), "application/xml".to_owned())];
+    Answer { status: 200, headers, body: format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{body}"), raw: None }
+}
+
+fn error(status: u16, code: &str) -> Answer {
+    Answer { status, ..xml(&format!("<Error><Code>{code}</Code><Message>as it was told</Message></Error>")) }
+}
