@@ -1,4 +1,4 @@
-use super::mounts::{Mount, Mounts};
+use super::mounts::{Mount, Mounts, Place};
 use super::statfs_pool::{Answer, Limits, Space, StatfsPool};
 use super::{CollectError, Collector, Roots, Scrape};
 use crate::metrics::encode::{Encoder, Family, Value};
@@ -8,7 +8,10 @@ use hostwright_core::config::metrics::collectors::filesystem as options;
 pub struct Filesystem {
     mounts: Mounts,
     pool: StatfsPool,
-    answers: Vec<Answer>,
+    /// Of the places that cannot hang, asked here: to wake a thread of the pool takes longer than to ask.
+    prompt: Vec<Answer>,
+    /// Of the others, asked by the pool.
+    others: Vec<Answer>,
     error: Family,
     read_only: Family,
     size: Family,
@@ -32,7 +35,8 @@ impl Filesystem {
         Self {
             mounts: Mounts::new(roots, options),
             pool: StatfsPool::new(limits, Space::of),
-            answers: Vec::new(),
+            prompt: Vec::new(),
+            others: Vec::new(),
             error: gauge("device_error", "Whether an error occurred while getting statistics for the given device."),
             read_only: gauge("readonly", "Filesystem read-only status."),
             size: gauge("size_bytes", "Filesystem size in bytes."),
@@ -48,8 +52,22 @@ impl Filesystem {
         }
     }
 
+    fn ask(&mut self) {
+        let places = &self.mounts.places;
+        self.prompt.clear();
+        self.prompt.extend(places.prompt.iter().map(|place| Answer::of(Space::of(place))));
+        self.pool.ask(&places.others, &mut self.others);
+    }
+
+    fn answer_of(&self, mount: &Mount) -> Option<&Answer> {
+        match mount.place {
+            Place::Prompt(at) => self.prompt.get(at),
+            Place::Other(at) => self.others.get(at),
+        }
+    }
+
     fn space_of(&self, mount: &Mount) -> Option<&Space> {
-        match self.answers.get(mount.place) {
+        match self.answer_of(mount) {
             Some(Answer::Space(space)) => Some(space),
             _ => None,
         }
@@ -59,7 +77,7 @@ impl Filesystem {
     fn write_state(&self, out: &mut Encoder, family: &Family, state: fn(&Mount, bool) -> bool) {
         let mut samples = out.family(family);
         for mount in &self.mounts.table {
-            match self.answers.get(mount.place) {
+            match self.answer_of(mount) {
                 Some(Answer::Space(_)) => samples.with(&mount.labels, state(mount, false)),
                 Some(Answer::Refusal(error)) => {
                     samples.with(&mount.labels_in_error(&text_of(*error)), state(mount, true));
@@ -97,7 +115,7 @@ impl Collector for Filesystem {
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         self.mounts.refresh()?;
-        self.pool.ask(&self.mounts.places, &mut self.answers);
+        self.ask();
         self.write_state(scrape.out, &self.error, |_, in_error| in_error);
         self.write_state(scrape.out, &self.read_only, |mount, _| mount.read_only);
         let bytes = |blocks: u64, space: &Space| blocks.saturating_mul(space.block_size);

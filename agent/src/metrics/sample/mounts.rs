@@ -9,6 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// File systems that answer from memory, whatever became of their disk.
+const AT_ONCE: [&[u8]; 7] = [b"devtmpfs", b"ext2", b"ext3", b"ext4", b"ramfs", b"tmpfs", b"xfs"];
+
 /// Mounts that are asked for their space, read anew when the kernel's list changed.
 pub struct Mounts {
     /// The first that is there is read, each with the form of its lines.
@@ -17,8 +20,23 @@ pub struct Mounts {
     text: Vec<u8>,
     /// One for each set of labels, in the order of the kernel.
     pub table: Vec<Mount>,
-    /// Each place once, in the order of first appearance.
-    pub places: Arc<[Arc<Path>]>,
+    pub places: Places,
+}
+
+/// Each place once, in the order of first appearance.
+#[derive(Default)]
+pub struct Places {
+    /// Neither they nor what is on the way to them can hang.
+    pub prompt: Vec<PathBuf>,
+    /// The others.
+    pub others: Arc<[Arc<Path>]>,
+}
+
+/// Which of the places a mount is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Prompt(usize),
+    Other(usize),
 }
 
 /// What the kernel says of a mount.
@@ -52,8 +70,7 @@ pub struct Mount {
     pub info: Option<Labels>,
     /// Whether its options say so.
     pub read_only: bool,
-    /// Where it is among the places.
-    pub place: usize,
+    pub place: Place,
 }
 
 impl Mounts {
@@ -75,7 +92,7 @@ impl Mounts {
             filters,
             text: Vec::new(),
             table: Vec::new(),
-            places: Arc::new([]),
+            places: Places::default(),
         }
     }
 
@@ -140,7 +157,7 @@ impl Line<'_> {
     }
 
     /// The mount point, as seen from the host's root, and where it is.
-    fn into_mount(self, point: Vec<u8>, place: usize) -> Mount {
+    fn into_mount(self, point: Vec<u8>, place: Place) -> Mount {
         let (device, fstype) = (self.device, self.fstype);
         let info = |(major, minor)| {
             Labels::new(&[("device", device), ("major", major), ("minor", minor), ("mountpoint", &point)])
@@ -157,12 +174,13 @@ impl Line<'_> {
     }
 }
 
-type Parsed = (Vec<Mount>, Arc<[Arc<Path>]>);
+type Parsed = (Vec<Mount>, Places);
 
 /// Table and places, or the line that is no mount.
 fn parse<'a>(text: &'a [u8], form: Form, filters: &Filters) -> Result<Parsed, &'a [u8]> {
-    let (mut table, mut places) = (Vec::new(), Vec::new());
+    let (mut table, mut prompt, mut others) = (Vec::new(), Vec::new(), Vec::new());
     let (mut seen, mut known) = (HashSet::new(), HashMap::new());
+    let slow = slow_points(text, form, filters);
     for line in lines(text) {
         let mount = form(line).ok_or(line)?;
         let point = seen_from_root(unescape(mount.point), &filters.rootfs);
@@ -171,13 +189,29 @@ fn parse<'a>(text: &'a [u8], form: Form, filters: &Filters) -> Result<Parsed, &'
             continue;
         }
         let place = *known.entry(point.clone()).or_insert_with_key(|point| {
-            let relative = point.strip_prefix(b"/").unwrap_or(point);
-            places.push(Arc::from(filters.rootfs.join(OsStr::from_bytes(relative))));
-            places.len() - 1
+            let path = filters.rootfs.join(OsStr::from_bytes(point.strip_prefix(b"/").unwrap_or(point)));
+            if slow.iter().any(|slow| is_below(point, slow)) {
+                others.push(Arc::from(path));
+                Place::Other(others.len() - 1)
+            } else {
+                prompt.push(path);
+                Place::Prompt(prompt.len() - 1)
+            }
         });
         table.push(mount.into_mount(point, place));
     }
-    Ok((table, places.into()))
+    Ok((table, Places { prompt, others: others.into() }))
+}
+
+/// Where something is mounted that may hang, taken or not.
+fn slow_points(text: &[u8], form: Form, filters: &Filters) -> Vec<Vec<u8>> {
+    let all = lines(text).filter_map(form).filter(|mount| !AT_ONCE.contains(&mount.fstype));
+    all.map(|mount| seen_from_root(unescape(mount.point), &filters.rootfs)).collect()
+}
+
+/// Whether the way to a point is through the other, or it is the other.
+fn is_below(point: &[u8], other: &[u8]) -> bool {
+    other == b"/" || point.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// The mount point as seen from the host's root, where that is mounted elsewhere.
@@ -212,7 +246,25 @@ fn unescape(word: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{of_mountinfo, of_mounts, unescape};
+    use super::{Filters, Place, of_mountinfo, of_mounts, parse, unescape};
+    use hostwright_core::config::metrics::filter::Filter;
+
+    #[test]
+    fn what_may_hang_and_what_is_below_it_is_kept_apart() {
+        let table = b"/dev/vda / ext4 rw 0 0\n/dev/vdb /srv xfs rw 0 0\nhost:/x /nfs nfs4 rw 0 0\n\
+            /dev/vdc /nfs/local ext4 rw 0 0\n/dev/vdd /nfsx ext4 rw 0 0\nauto /auto autofs rw 0 0\n\
+            /dev/vde /auto/x tmpfs rw 0 0\n/dev/vdf /over ext4 rw 0 0\nfuse /over fuse.x rw 0 0\n";
+        let filters =
+            Filters { rootfs: "/host".into(), points: Filter::default(), types: Filter::excluding("^autofs$") };
+        let (mounts, places) = parse(table, of_mounts, &filters).expect("mounts");
+        assert_eq!(places.prompt, ["/host/", "/host/srv", "/host/nfsx"].map(std::path::PathBuf::from));
+        assert_eq!(places.others.len(), 4, "{:?}", places.others);
+        let over: Vec<_> = mounts.iter().filter(|mount| mount.point == b"/over").map(|mount| mount.place).collect();
+        assert_eq!(over, [Place::Other(3), Place::Other(3)]);
+        let (_, places) =
+            parse(b"overlay / overlay rw 0 0\nt /tmp tmpfs rw 0 0\n", of_mounts, &filters).expect("mounts");
+        assert!(places.prompt.is_empty(), "{:?}", places.prompt);
+    }
 
     #[test]
     fn octal_escapes_are_undone_and_other_backslashes_stay() {

@@ -59,6 +59,13 @@ pub enum Answer {
     Space(Space),
 }
 
+impl Answer {
+    /// What the system said.
+    pub fn of(asked: io::Result<Space>) -> Self {
+        asked.map_or_else(|error| Self::Refusal(error.raw_os_error().unwrap_or_default()), Self::Space)
+    }
+}
+
 type Question = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
 
 /// Threads that ask places in the caller's stead. One suffices until a place hangs: then its thread is left to it, and
@@ -158,8 +165,7 @@ impl Shared {
             }
             if let Some((at, round, place)) = next {
                 drop(state);
-                let answer = question(&place)
-                    .map_or_else(|error| Answer::Refusal(error.raw_os_error().unwrap_or_default()), Answer::Space);
+                let answer = Answer::of(question(&place));
                 state = self.lock();
                 state.put(at, round, &place, answer);
             } else if state.closed || state.idle > 0 {
