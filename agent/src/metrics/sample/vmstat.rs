@@ -1,4 +1,4 @@
-use super::kernel_file::is_name;
+use super::kernel_file::{float, is_name};
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number};
 use crate::metrics::encode::{Family, Kind};
 use hostwright_core::config::metrics::collectors::vmstat as options;
@@ -35,9 +35,13 @@ impl Collector for Vmstat {
                 self.fields.push((key.to_owned(), is_taken.then(|| family(key))));
             }
             let Some(family) = &self.fields[at].1 else { continue };
-            let value = line.get(end + 1..).and_then(number);
-            let value = value.ok_or_else(|| text.malformed("a field with a number", line))?;
-            scrape.out.family(family).put(value);
+            let word = line.get(end + 1..).unwrap_or_default();
+            let mut sample = scrape.out.family(family);
+            match number(word) {
+                Some(value) => sample.put(value),
+                // As the original, which takes any number.
+                None => sample.put(float(word).ok_or_else(|| text.malformed("a field with a number", line))?),
+            }
         }
         Ok(())
     }
