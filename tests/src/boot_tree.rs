@@ -40,6 +40,11 @@ impl BootTree {
         Ok(self.command(number, stage, metadata_url)?.output()?)
     }
 
+    /// The same, while no answer comes that would do.
+    pub fn boot_in_vain(&self, number: u32, stage: &str, metadata_url: &str) -> Result<Output> {
+        Ok(self.command(number, stage, Some(metadata_url))?.env("HOSTWRIGHT_METADATA_PATIENCE", "1").output()?)
+    }
+
     /// The same, to be run otherwise.
     pub fn command(&self, number: u32, stage: &str, metadata_url: Option<&str>) -> Result<Command> {
         fs::write(self.path("proc/sys/kernel/random/boot_id"), format!("boot-{number}\n"))?;
@@ -49,7 +54,8 @@ impl BootTree {
         if let Some(url) = metadata_url {
             command.args(["--metadata-url", url]);
         }
-        command.env("HOSTWRIGHT_METADATA_PATIENCE", "1");
+        // A service that is there may still be slow on a machine that is busy.
+        command.env("HOSTWRIGHT_METADATA_PATIENCE", "30");
         Ok(command)
     }
 

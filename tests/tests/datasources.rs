@@ -66,7 +66,7 @@ fn a_copy_of_the_disk_on_another_machine_is_another_instance_and_not_taken_for_t
     ensure!(tree.boot(1, "final", Some(&service.url()))?.status.success());
     fs::write(tree.path("sys/class/dmi/id/product_uuid"), "00000000-0000-0000-0000-000000000001\n")?;
     service.change(|documents| documents.values_mut().for_each(|document| document.0 = "503 Service Unavailable"));
-    let outage = tree.boot(2, "final", Some(&service.url()))?;
+    let outage = tree.boot_in_vain(2, "final", &service.url())?;
     assert!(!outage.status.success() && console(&outage).contains("503"), "{}", console(&outage));
     service.change(|documents| {
         *documents = openstack();
@@ -104,7 +104,7 @@ fn ec2_is_asked_with_a_token_and_no_key_or_document_without_one() -> Result<()> 
 
     let open = MetadataService::serve("127.0.0.1:0", documents(&[("/latest/user-data", USER_DATA)]))?;
     let tree = Tree::new(&[("sys_vendor", "Amazon EC2\n")])?;
-    let refused = tree.boot(1, "final", Some(&open.url()))?;
+    let refused = tree.boot_in_vain(1, "final", &open.url())?;
     assert!(!refused.status.success() && console(&refused).contains("token"), "{}", console(&refused));
     assert!(!open.asked().iter().any(|path| path.contains("user-data")));
     Ok(())
@@ -137,6 +137,7 @@ fn azures_fabric_is_told_why_an_instance_cannot_be_configured() -> Result<()> {
     let service = MetadataService::serve("127.0.0.1:0", documents(&[("/provisioning/health", "")]))?;
     let tree = Tree::new(&[("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77\n")])?;
     let mut command = tree.command(1, "final", Some(&service.url()))?;
+    command.env("HOSTWRIGHT_METADATA_PATIENCE", "1");
     let boot = command.env("HOSTWRIGHT_WIRESERVER", service.url()).output()?;
     let asked = service.asked();
     let health = asked.iter().find(|asked| asked.starts_with("POST /provisioning/health")).context("no report")?;
@@ -160,7 +161,7 @@ fn answers_that_are_cut_pages_or_point_elsewhere_are_refused_with_a_reason() -> 
         metadata.insert("/openstack/latest/meta_data.json".into(), (status, content.to_owned()));
         let service = MetadataService::serve("127.0.0.1:0", metadata)?;
         let tree = Tree::new(&NOVA)?;
-        let boot = tree.boot(1, "final", Some(&service.url()))?;
+        let boot = tree.boot_in_vain(1, "final", &service.url())?;
         assert!(!boot.status.success() && console(&boot).contains(reason), "{reason}: {}", console(&boot));
         assert!(!tree.has("etc/app.conf"));
     }

@@ -141,6 +141,7 @@ fn is_user_data(content: &[u8]) -> bool {
     words.iter().any(|word| start.starts_with(word.as_bytes()))
         || is_meant()
         || content.starts_with(b"\x1f\x8b")
+        || userdata::is_encoded(content)
         || head.windows(13).any(|window| window == b"mime-version:")
 }
 
@@ -203,6 +204,8 @@ mod tests {
                 "a #cloud-config",
                 true,
             ),
+            // In base64.
+            ("I2Nsb3VkLWNvbmZpZwpob3N0\nbmFtZTogYQo=\n", "a #cloud-config", true),
             ("#include\nhttps://x/a\n", "what it includes is fetched at boot, and not looked at here", true),
             ("# cloud_config\nhostname: a\n", "a #cloud-config", false),
             ("version: 2\nethernets: {eth0: {dhcp4: true}}\n", "a description of the network", true),

@@ -67,10 +67,10 @@ pub fn render(network: &Network, interfaces: &Interfaces) -> Rendered {
     Rendered { files: networkd::files(&state, interfaces), problems: problems.into_sorted() }
 }
 
-/// Keys of a description that nobody knows, as sentences.
+/// Keys and kinds of links of a description that nobody knows, as sentences.
 pub fn left_out(network: &Network) -> Vec<String> {
     let problems = render(network, &Interfaces::default()).problems;
-    let unknown = problems.iter().filter(|problem| problem.is_unknown_key());
+    let unknown = problems.iter().filter(|problem| network_data::is_only_told(problem));
     unknown.map(|problem| format!("network-config:{problem}")).collect()
 }
 
@@ -215,7 +215,15 @@ mod tests {
         }
         let text = r#"{"links": [{"id": "a", "type": "phy", "ethernet_mac_address": "fa:16:3e:00:00:01"}], "networks": [{"link": "b", "type": "ipv4_dhcp"}]}"#;
         let problems = render(&Network::NetworkData(text.into()), &Interfaces::default()).problems;
+        assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(problems[0].to_string(), "1:108: networks: there is no link \"b\": this network is left out");
+        let text = r#"{"links": [{"id": "a", "type": "teleporter", "ethernet_mac_address": "fa:16:3e:00:00:01"}], "networks": [{"link": "a", "type": "ipv4_dhcp"}]}"#;
+        let network = Network::NetworkData(text.into());
+        let told = [
+            "network-config:1:32: links.type: unknown kind of link \"teleporter\": a is taken for an ordinary interface",
+        ];
+        assert_eq!(left_out(&network), told);
+        assert_eq!(render(&network, &Interfaces::default()).files.len(), 1);
         let text = "version: 1\nconfig:\n- {type: physical, name: a, subnet: []}\n";
         assert_eq!(
             left_out(&Network::Config(text.into())),

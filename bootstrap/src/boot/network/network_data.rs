@@ -2,8 +2,35 @@ use super::address::{route, with_prefix};
 use super::interfaces::Interfaces;
 use super::state::{Dns, Kind, Link, State, Subnet};
 use super::version_1::{settings, texts};
-use hostwright_core::config::section::Problems;
+use hostwright_core::config::section::{Problem, Problems};
 use hostwright_core::yaml::Node;
+
+/// Bonds, VLANs, and what clouds call their ordinary interfaces.
+const KINDS: [&str; 16] = [
+    "",
+    "bgpovs",
+    "bond",
+    "bridge",
+    "cascading",
+    "dvs",
+    "ethernet",
+    "hw_veb",
+    "hyperv",
+    "other",
+    "ovs",
+    "phy",
+    "tap",
+    "vhostuser",
+    "vif",
+    "vlan",
+];
+/// The beginning of a message that fails nothing.
+const UNKNOWN_KIND: &str = "unknown kind of link ";
+
+/// Whether a problem is only told: what it is about is done all the same.
+pub fn is_only_told(problem: &Problem) -> bool {
+    problem.is_unknown_key() || problem.message.starts_with(UNKNOWN_KIND)
+}
 
 /// Reads `links`, `networks` and `services`. A link that this machine does not have is described all the same: it may
 /// come later, and is no reason to lose the others.
@@ -17,6 +44,11 @@ pub fn read(root: &Node, interfaces: &Interfaces, state: &mut State, problems: &
             continue;
         };
         let networks = list("networks").iter().filter(|network| text(network, "link") == Some(id));
+        if let Some(kind) = link.get("type").filter(|kind| kind.text().is_some_and(|kind| !KINDS.contains(&kind))) {
+            let message =
+                format!("{UNKNOWN_KIND}{:?}: {id} is taken for an ordinary interface", kind.text().unwrap_or_default());
+            problems.note(kind.place, "links.type", message);
+        }
         match self::link(link, id, networks, &mut bonds) {
             Ok(link) => state.links.push(link),
             Err(why) => problems.note(link.place, "links", why),

@@ -1,4 +1,5 @@
 use super::interfaces::Interfaces;
+use super::network_data::is_only_told;
 use super::{File, render};
 use crate::boot::datasource::Network;
 use crate::boot::host::Host;
@@ -36,8 +37,8 @@ impl Action for WriteNetwork {
         if context.host.has_systemd() {
             reload(context.host);
         }
-        // Unknown keys are told as those of the user-data are, and fail nothing.
-        let problems = rendered.problems.iter().filter(|problem| !problem.is_unknown_key());
+        // Unknown keys and kinds are told as those of the user-data are, and fail nothing.
+        let problems = rendered.problems.iter().filter(|problem| !is_only_told(problem));
         match &problems.map(ToString::to_string).collect::<Vec<_>>()[..] {
             [] => Ok(Outcome::Done),
             told => Err(Failure::new(

@@ -1,6 +1,7 @@
 use super::Findings;
 use super::values::{Flag, Text};
 use hostwright_core::config::section::Section;
+use hostwright_core::config::values::AbsolutePath;
 use hostwright_core::yaml::Node;
 use serde::Serialize;
 
@@ -23,8 +24,10 @@ impl Rsyslog {
     pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Option<Self> {
         let node = root.node("rsyslog")?;
         if node.sequence().is_some() {
-            // Its oldest form: the list of configs alone.
-            let mut files = Files::new(FOLDER, FILE);
+            // Its oldest form: the list of configs alone, with the place of their files beside it.
+            let folder = root.or("rsyslog_dir", AbsolutePath(FOLDER.into())).0;
+            let file = root.or("rsyslog_filename", Text(FILE.into())).0;
+            let mut files = Files::new(&folder.display().to_string(), &file);
             files.read(node, findings);
             return Some(Self { files: files.files, reload: None, install: None });
         }
@@ -159,6 +162,7 @@ mod tests {
             ]
         );
         assert_eq!(rsyslog.reload.as_deref(), Some(&["true".to_owned()][..]));
-        assert!(read(b"#cloud-config\nrsyslog: ['*.* @b']\n").config.rsyslog.is_some());
+        let old = read(b"#cloud-config\nrsyslog: ['*.* @b']\nrsyslog_dir: /etc/r\nrsyslog_filename: b.conf\n");
+        assert_eq!(old.config.rsyslog.expect("rsyslog").files, [("/etc/r/b.conf".to_owned(), "*.* @b\n".to_owned())]);
     }
 }

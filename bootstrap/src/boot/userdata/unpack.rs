@@ -70,6 +70,11 @@ pub fn bounded_gunzip(content: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     Ok(unpacked)
 }
 
+/// Whether a user-data is in base64.
+pub fn is_encoded(content: &[u8]) -> bool {
+    unbase64(content).is_some()
+}
+
 /// Some tools hand over base64 where the cloud does not undo it. Text with a format's first line is none.
 fn unbase64(content: &[u8]) -> Option<Vec<u8>> {
     let packed: Vec<u8> = content.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();

@@ -43,6 +43,8 @@ pub const KEYS: &[Key] = &[
     ("manage_resolv_conf", Flag),
     ("resolv_conf", Keys(RESOLVERS)),
     ("rsyslog", Keys(RSYSLOG)),
+    ("rsyslog_dir", Old(&Text, "use rsyslog: {config_dir: …}")),
+    ("rsyslog_filename", Old(&Text, "use rsyslog: {config_filename: …}")),
     ("runcmd", COMMANDS),
     ("vendor_data", Keys(VENDOR_DATA)),
     ("random_seed", Keys(RANDOM_SEED)),
