@@ -45,6 +45,7 @@ fn each_scenarios_user_data_boots_as_its_cloud_hands_it_over() -> Result<()> {
         let mut machine = Machine::new()?;
         a_worker_of_hrsi_by_openstack(&mut machine)?;
         a_service_of_prism_by_ec2(&mut machine)?;
+        a_backend_of_basegun_by_openstack(&mut machine)?;
         a_hub_of_callysto_by_config_drive(&mut machine)?;
         a_host_of_caldata_by_nocloud(&mut machine)
     })
@@ -97,6 +98,34 @@ fn a_service_of_prism_by_ec2(machine: &mut Machine) -> Result<()> {
     let keys = machine.read("/home/debian/.ssh/authorized_keys")?;
     assert!(keys.contains(IAN) && keys.contains(BYRON), "the team's and the instance's: {keys}");
     assert!(machine.read("/etc/hostwright/agent.yaml")?.contains("feature-7"));
+    Ok(())
+}
+
+fn a_backend_of_basegun_by_openstack(machine: &mut Machine) -> Result<()> {
+    let id = "b0000000-1378-4288-a2d4-70e13ec132aa";
+    let values = [
+        ("workspace", "preprod"),
+        ("ssh_public_key", BYRON),
+        ("registry", "127.0.0.1:1"),
+        ("bucket_access_key", "a"),
+        ("bucket_secret_key", "correct-horse"),
+        ("compose", "services: {}"),
+        // Registry, buckets and receivers are in the scenario's own test.
+        ("agent", "metrics: {listen: '127.0.0.1:9100'}"),
+    ];
+    let user_data = render("basegun", "user-data.yaml", &values)?;
+    let service = MetadataService::serve(ADDRESS, openstack(id, "fa:16:3e:05:30:ff", &user_data, IAN))?;
+    datasource(machine, "OpenStack")?;
+    let boot = configured(machine, id)?;
+    assert_eq!(boot.shell("id -nG basegun")?, "basegun sudo hostwright\n");
+    boot.power_off()?;
+    service.stop();
+    assert_eq!(machine.read("/etc/hostname")?, "basegun-preprod\n");
+    assert!(machine.read("/etc/motd")?.starts_with("basegun preprod was set up on"));
+    assert!(machine.read("/etc/docker/daemon.json")?.contains("127.0.0.1:1"));
+    assert!(machine.read("/home/basegun/.ssh/authorized_keys")?.contains(BYRON));
+    assert_eq!(fs::metadata(machine.path("/etc/hostwright/agent.env"))?.permissions().mode() & 0o777, 0o600);
+    assert!(machine.path("/var/lib/basegun/images").is_dir());
     Ok(())
 }
 
