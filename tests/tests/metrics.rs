@@ -1,7 +1,8 @@
 //! The metrics duty on the real agent: scraped by a real Prometheus, and compared with a real node_exporter.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -94,6 +95,44 @@ fn promtool_reads_every_family_and_minds_only_names_that_are_node_exporters() ->
     let others = complaints.trim_start_matches("promtool check metrics: ").lines();
     let others: Vec<&str> = others.filter(|line| !line.starts_with("node_")).collect();
     ensure!(others.is_empty(), "{}", others.join("\n"));
+    Ok(())
+}
+
+/// How often threads of the process fell asleep so far.
+fn sleeps(process: i32) -> Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let status = fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sum += count.map_or(Ok(0), |count| count.trim().parse())?;
+    }
+    Ok(sum)
+}
+
+/// Asks on a connection that stays open, and reads the whole answer.
+fn scrape_on(connection: &mut BufReader<TcpStream>) -> Result<()> {
+    connection.get_mut().write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n")?;
+    let (mut line, mut length) = (String::new(), None);
+    while line != "\r\n" {
+        line.clear();
+        ensure!(connection.read_line(&mut line)? > 0, "the connection ended");
+        length = line.strip_prefix("content-length: ").map(|length| length.trim().parse()).transpose()?.or(length);
+    }
+    connection.read_exact(&mut vec![0; length.context("no length")?])?;
+    Ok(())
+}
+
+#[test]
+fn a_scrape_waits_for_no_other_thread() -> Result<()> {
+    const SCRAPES: u64 = 200;
+    let (agent, port) = agent()?;
+    let mut connection = BufReader::new(TcpStream::connect(port.address())?);
+    (0..10).try_for_each(|_| scrape_on(&mut connection))?;
+    let before = sleeps(agent.pid())?;
+    (0..SCRAPES).try_for_each(|_| scrape_on(&mut connection))?;
+    let each = (sleeps(agent.pid())? - before) as f64 / SCRAPES as f64;
+    // Once until the next request comes. Where the root may hang (overlayfs), a thread of its own asks mounts.
+    ensure!(each < 4.0, "{each} times a scrape a thread fell asleep");
     Ok(())
 }
 
