@@ -158,6 +158,12 @@ impl Round<'_> {
                 "{service} is paused; docker unpause {name} lets it go on, and so does the agent before long"
             ));
         }
+        let is_watched = container.looked_by.is_none_or(|time| time > jiff::Timestamp::now());
+        if container.state == State::Running && container.health == Health::Healthy && !is_watched {
+            return Some(format!(
+                "{service}: the engine does not carry its health check out any more; docker restart {name} sets that right"
+            ));
+        }
         if !Self::is_sick(self.project, self.memory, service, container) {
             return None;
         }

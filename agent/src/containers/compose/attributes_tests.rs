@@ -179,12 +179,7 @@ fn each_attribute_makes_a_difference_or_is_told_of() {
         })
     };
     // What is below an attribute that is noted as a whole needs no look of its own.
-    let noted = [
-        "services.*.build.",
-        "services.*.develop.",
-        "services.*.deploy.rollback_config.",
-        "services.*.deploy.placement.",
-    ];
+    let noted = ["services.*.build.", "services.*.develop.", "services.*.deploy.placement."];
     let unseen: Vec<&String> = specified
         .difference(&seen)
         .filter(|path| !refused(path) && !noted.iter().any(|noted| path.starts_with(noted)))
@@ -236,7 +231,7 @@ const DOCUMENTS: &str = r#"
             devices: [{capabilities: [gpu], driver: nvidia, count: 1, options: {k: v}}]
             generic_resources: [{discrete_resource_spec: {kind: gpu, value: 2}}]
         restart_policy: {condition: on-failure, delay: 5s, max_attempts: 3, window: 10s}
-        rollback_config: {delay: 5s}
+        rollback_config: {delay: 6s, failure_action: continue, max_failure_ratio: 0.2, monitor: 20s, order: start-first, parallelism: 3}
         update_config: {delay: 5s, failure_action: pause, max_failure_ratio: 0.1, monitor: 30s, order: stop-first, parallelism: 2}
       develop: {watch: [{path: ., action: rebuild}]}
       device_cgroup_rules: ["c 1:3 mr"]

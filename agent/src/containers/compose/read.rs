@@ -36,6 +36,11 @@ pub fn number(tree: &Tree, key: &str) -> Option<f64> {
     }
 }
 
+/// A share from 0 to 1.
+pub fn thousandths(tree: &Tree, key: &str) -> Option<u32> {
+    number(tree, key).map(|share| (share.clamp(0.0, 1.0) * 1000.0).round() as u32)
+}
+
 /// Processors in billionths.
 pub fn nano_cpus(tree: &Tree, key: &str) -> Option<i64> {
     number(tree, key).map(|cpus| (cpus * 1e9).round() as i64)

@@ -25,6 +25,8 @@ pub struct Pace {
     pub delay: Duration,
     /// What becomes of the others when a new container is not good.
     pub on_failure: OnFailure,
+    /// How many containers out of 1000 may fail before that counts.
+    pub tolerance: u32,
 }
 
 /// What becomes of an update of which a container is not good: `failure_action`.
@@ -49,7 +51,14 @@ pub enum Order {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { order: None, monitor: None, parallelism: 1, delay: Duration::ZERO, on_failure: OnFailure::GoBack }
+        Self {
+            order: None,
+            monitor: None,
+            parallelism: 1,
+            delay: Duration::ZERO,
+            on_failure: OnFailure::GoBack,
+            tolerance: 0,
+        }
     }
 }
 
@@ -74,10 +83,15 @@ impl Rollout {
         let update = pace("update_config", &Pace::default());
         Self {
             replicas: replicas.map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX)),
-            // The way back has no way back of its own.
-            back: Pace { on_failure: OnFailure::GoBack, ..pace("rollback_config", &update) },
+            back: pace("rollback_config", &Pace { on_failure: OnFailure::GoBack, ..update.clone() }).of_the_way_back(),
             update,
         }
+    }
+
+    /// How many containers may fail on the way before it counts.
+    pub fn tolerated(&self, goes_back: bool) -> usize {
+        let thousandths = u64::from(self.pace(goes_back).tolerance) * u64::from(self.replicas);
+        usize::try_from(thousandths / 1000).unwrap_or(usize::MAX)
     }
 
     /// On the way to what the file says, or back.
@@ -87,6 +101,14 @@ impl Rollout {
 }
 
 impl Pace {
+    /// The way back has no way back of its own: what stops stays as it is.
+    fn of_the_way_back(self) -> Self {
+        match self.on_failure {
+            OnFailure::Continue => self,
+            OnFailure::GoBack | OnFailure::Pause => Self { on_failure: OnFailure::GoBack, ..self },
+        }
+    }
+
     fn read(tree: &Tree, or: &Self) -> Self {
         let order = match tree.get_text("order") {
             Some("start-first") => Some(Order::StartFirst),
@@ -109,6 +131,7 @@ impl Pace {
                 Some("continue") => OnFailure::Continue,
                 _ => or.on_failure,
             },
+            tolerance: read::thousandths(tree, "max_failure_ratio").unwrap_or(or.tolerance),
         }
     }
 }

@@ -10,8 +10,11 @@ pub fn needed((project, observed): (&Project, &Observed), place: &Place<'_>, rec
         return None;
     }
     let service = &project.services[place.service];
-    // One that stands still could not even end when it is told to.
-    let is_held_up = |container: &&Container| recent.paused.contains(&container.id);
+    // One that stands still could not even end when it is told to; and nobody has a reason to pause one on trial, whose
+    // health check would fail meanwhile.
+    let is_held_up = |container: &&Container| {
+        recent.paused.contains(&container.id) || container.state == State::Paused && container.name != place.name
+    };
     if let Some(paused) = [place.new, place.old].into_iter().flatten().find(is_held_up) {
         return Some(Action::Resume { id: paused.id.clone() });
     }
@@ -55,12 +58,15 @@ fn settle((project, recent): (&Project, Recent<'_>), place: &Place<'_>, containe
     if is_active(container) && recent.edited.contains_key(&container.id) {
         return Some(Action::Correct { id });
     }
+    if is_forgotten(container, recent) {
+        return Some(Action::Restart { id, why: "the engine does not look at its health any more" });
+    }
     let is_sick = container.state == State::Running && container.health == Health::Unhealthy;
     (is_sick && service.restart != Some(Restart::No)).then_some(Action::Restart { id, why: "it is unhealthy" })
 }
 
-/// Whether a new container's health check is not carried out: an engine that keeps containers running while it is started
-/// again can lose it. No traffic goes there yet.
+/// Whether the health check of one that was never healthy is not carried out: an engine that keeps containers running
+/// while it is started again can lose it. No traffic goes there yet, and others may wait for it.
 fn is_forgotten(container: &Container, recent: Recent<'_>) -> bool {
     container.state == State::Running
         && container.health == Health::Starting

@@ -359,6 +359,26 @@ fn what_becomes_of_the_others_is_as_failure_action_says() {
     assert!(matches!(action("parallelism: 1"), Action::GiveUp { id, .. } if id == "bad"));
     assert!(matches!(action("failure_action: pause"), Action::GiveUp { id, .. } if id == "bad"));
     assert_eq!(action("failure_action: continue"), Action::Remove { id: "id-2".into() });
+    assert!(matches!(action("max_failure_ratio: 0.24"), Action::GiveUp { .. }), "that is none of four");
+    assert_eq!(action("max_failure_ratio: 0.25"), Action::Remove { id: "id-2".into() });
+    let two = |containers: &mut Vec<Container>| {
+        bad(containers);
+        containers[0].health = Health::Unhealthy;
+    };
+    let plan = begun("order: start-first, max_failure_ratio: 0.25", two).1;
+    assert!(plan.steps.iter().any(|step| matches!(step.action, Action::GiveUp { .. })), "the first one counts too");
+}
+
+#[test]
+fn one_that_is_paused_on_trial_goes_on_at_once_and_others_when_it_takes_too_long() {
+    let (after, observed) = update(|new| new.state = State::Paused);
+    assert_eq!(actions(&plan(&after, &observed)), [("web", &Action::Resume { id: "id-new".into() })]);
+    let project = project(TWO);
+    let mut observed = converged(&project);
+    container(&mut observed, "web").state = State::Paused;
+    assert!(plan(&project, &observed).is_idle(), "somebody may save its files");
+    let (long, next) = memory().long_paused(&observed);
+    assert!(long.is_empty() && next.is_some());
 }
 
 #[test]

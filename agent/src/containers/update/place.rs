@@ -62,9 +62,18 @@ pub fn places<'o>(
     let service = &project.services[name];
     let pace = service.rollout.pace(fit.goes_back);
     let stops_first = |old| order(project, name, Some(old), pace).0 == Order::StopFirst;
+    let tolerated = service.rollout.tolerated(fit.goes_back);
+    let new = |number| {
+        let own = observed.all_of(name).filter(move |container| container.number == number);
+        best(own.filter(|container| (fit.is_met_by)(container)))
+    };
+    let is_failing =
+        |number| new(number).is_some_and(|new| matches!(trial((service, pace), new, starts_and_now), Trial::Failed(_)));
+    let goes_on = pace.on_failure == OnFailure::Continue
+        || tolerated > 0 && (1..=service.rollout.replicas).filter(|number| is_failing(*number)).count() <= tolerated;
     let place = |number| {
         let own = || observed.all_of(name).filter(move |container| container.number == number);
-        let new = best(own().filter(|container| (fit.is_met_by)(container)));
+        let new = new(number);
         let old = best(own().filter(|container| !(fit.is_met_by)(container)));
         let chosen = |container: &&Container| [new, old].iter().flatten().any(|chosen| chosen.id == container.id);
         let surplus = own().filter(|container| !chosen(container)).collect();
@@ -80,7 +89,7 @@ pub fn places<'o>(
             }
             (Some(new), Some(old)) => match trial((service, pace), new, starts_and_now) {
                 Trial::Good => Phase::Exchange,
-                Trial::Failed(_) if pace.on_failure == OnFailure::Continue => Phase::Exchange,
+                Trial::Failed(_) if goes_on => Phase::Exchange,
                 Trial::Failed(why) => Phase::Failed(why),
                 // Both run, although only one may: after the engine was started again, say.
                 Trial::NotYet if is_active(old) && stops_first(old) => Phase::StopOld,
