@@ -509,5 +509,9 @@ fn xml(body: &str) -> Answer {
 }
 
 fn error(status: u16, code: &str) -> Answer {
-    Answer { status, ..xml(&format!("<Error><Code>{code}</Code><Message>as it was told</Message></Error>")) }
+    let mut answer = xml(&format!("<Error><Code>{code}</Code><Message>as it was told</Message></Error>"));
+    if status == 301 {
+        answer.headers.push(("x-amz-bucket-region".into(), "eu-west-3".into()));
+    }
+    Answer { status, ..answer }
 }

@@ -220,3 +220,16 @@ fn keys_that_end_in_the_middle_of_an_upload_are_said_and_with_new_ones_it_goes_o
         site.holds("large", &large)
     })
 }
+
+#[test]
+fn a_bucket_of_another_region_is_said_and_where_it_is() -> Result<()> {
+    runtime()?.block_on(async {
+        let site = Site::start(None)?;
+        site.store.fail("ListObjectsV2", &[Refused(301, "PermanentRedirect")]);
+        let elsewhere = reason_of(site.bucket.check().await)?;
+        ensure!(elsewhere.is_permanent() && elsewhere.concerns_bucket(), "{elsewhere}");
+        let told = elsewhere.to_string();
+        ensure!(told.contains("it is in eu-west-3") && told.contains("set `endpoint` and `region`"), "{told}");
+        Ok(())
+    })
+}

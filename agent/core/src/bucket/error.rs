@@ -74,6 +74,12 @@ pub enum Reason {
         /// The store's code, or the system's words.
         code: String,
     },
+    /// The bucket is not where it is asked for.
+    #[error("the bucket is not at this endpoint ({code}); set `endpoint` and `region` to those that the bucket has")]
+    Elsewhere {
+        /// Status, code, and the region if the store tells it.
+        code: String,
+    },
     /// This host's clock.
     #[error("this host's clock differs too much from the store's; see that time is synchronised")]
     ClockSkew,
@@ -185,6 +191,7 @@ impl Reason {
             | Self::NoSuchObject
             | Self::BadCredentials { .. }
             | Self::Denied { .. }
+            | Self::Elsewhere { .. }
             | Self::Refused { .. }
             | Self::Key(..)
             | Self::TooLarge { .. } => true,
@@ -225,6 +232,7 @@ impl Reason {
             | Self::NoSuchBucket
             | Self::BadCredentials { .. }
             | Self::Denied { .. }
+            | Self::Elsewhere { .. }
             | Self::ClockSkew
             | Self::Full { .. }
             | Self::Busy { .. } => true,

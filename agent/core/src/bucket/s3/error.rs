@@ -10,7 +10,13 @@ where
 {
     match error {
         SdkError::ServiceError(answer) => {
-            classify(answer.raw().status().as_u16(), answer.err().code(), answer.err().message())
+            let known = classify(answer.raw().status().as_u16(), answer.err().code(), answer.err().message());
+            match (known, answer.raw().headers().get("x-amz-bucket-region")) {
+                (Reason::Elsewhere { code }, Some(region)) => {
+                    Reason::Elsewhere { code: format!("{code}, it is in {}", shown(region)) }
+                }
+                (known, _) => known,
+            }
         }
         SdkError::ResponseError(answer) => {
             Reason::Busy { code: format!("status {}, an answer that is not S3's", answer.raw().status().as_u16()) }
@@ -39,6 +45,7 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> Reason {
         "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" => {
             Reason::BadCredentials { code }
         }
+        "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" => Reason::Elsewhere { code },
         "RequestTimeTooSkewed" => Reason::ClockSkew,
         "QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity" => Reason::Full { code },
         "BadDigest" | "InvalidDigest" | "XAmzContentSHA256Mismatch" => {
@@ -47,6 +54,7 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> Reason {
         // The store waited for the body in vain.
         "RequestTimeout" => Reason::Busy { code },
         _ => match status {
+            301 | 307 | 308 => Reason::Elsewhere { code },
             401 | 403 => Reason::Denied { code },
             404 => Reason::NoSuchObject,
             408 | 409 | 425 | 429 => Reason::Busy { code },
@@ -65,10 +73,14 @@ fn words(status: u16, code: Option<&str>, message: Option<&str>) -> String {
     for (before, part) in [(" ", code), (": ", message)] {
         if let Some(part) = part.filter(|part| !part.is_empty()) {
             text.push_str(before);
-            text.extend(part.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }));
+            text.push_str(&shown(part));
         }
     }
     text
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The chain of causes without its repetitions and without the SDK's own first words.
@@ -94,6 +106,8 @@ mod tests {
         assert!(matches!(classify(404, Some("NoSuchBucket"), None), Reason::NoSuchBucket));
         assert!(matches!(classify(403, Some("SignatureDoesNotMatch"), None), Reason::BadCredentials { .. }));
         assert!(matches!(classify(403, None, None), Reason::Denied { .. }));
+        assert!(matches!(classify(301, None, None), Reason::Elsewhere { .. }), "HEAD has no code");
+        assert!(matches!(classify(400, Some("AuthorizationHeaderMalformed"), None), Reason::Elsewhere { .. }));
         assert!(matches!(classify(503, Some("SlowDown"), None), Reason::Busy { .. }));
         let Reason::Refused { code } = classify(400, Some("X"), Some("a\nb")) else { panic!("refused") };
         assert_eq!(code, "400 X: a b");
