@@ -1,3 +1,4 @@
+use super::Source;
 use super::compressed::Compressed;
 use super::family::{family, is_compressed, plain_name};
 use super::followed::{FollowedFile, Found, Opened};
@@ -11,7 +12,7 @@ use hostwright_core::config::logs::Encoding;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,6 +100,9 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     if let Some(known) = search.known.recognise(source, &identified) {
         return Judgement::Known(known.path.clone().into());
     }
+    if *base != *candidate.home && is_copy_of_known(&base, candidate, opened, (source, search)) {
+        return Judgement::Later;
+    }
     if let Opened::Compressed(compressed) = opened {
         return judge_compressed(candidate, (opened, compressed), following, search);
     }
@@ -106,9 +110,9 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     if is_compressed(&candidate.name.to_string_lossy()) {
         return Judgement::Later;
     }
+    let is_copy = |original: &FollowedFile| is_copy_of(original, opened, candidate.attributes.size);
     if *base != *candidate.home
-        && let Some(original) = following.at(&base)
-        && is_copy_of(original, opened, candidate.attributes.size)
+        && (following.at(&base).is_some_and(|log| is_copy(log)) || following.gone(&base).any(is_copy))
     {
         return Judgement::Later;
     }
@@ -230,6 +234,21 @@ fn is_remembered(modified: i64) -> bool {
 /// log was truncated, from where the log was read to.
 fn is_copy_of(original: &FollowedFile, copy: &Opened, size: u64) -> bool {
     !original.is_replaced() && size <= original.size() && is_copy(&original.file, copy, size)
+}
+
+/// The same before the log is followed again: it is still what an earlier run had read.
+fn is_copy_of_known(base: &Path, copy: &Candidate, opened: &Opened, (source, search): (&Source, &Search)) -> bool {
+    if !search.is_first || search.known.at(source, base).next().is_none() {
+        return false;
+    }
+    let Ok(file) = File::open(base) else { return false };
+    let Some(now) = file.metadata().ok().filter(Metadata::is_file).map(|now| Attributes::of(&now)) else {
+        return false;
+    };
+    let Ok(log) = Opened::of(file) else { return false };
+    let size = opened.stated_size().unwrap_or(copy.attributes.size);
+    let identified = Identified { inode: now.key.inode, born: now.born, content: &log };
+    size <= now.size && is_copy(&log, opened, size) && search.known.recognise(source, &identified).is_some()
 }
 
 /// Whether a content begins as another one of this size does and goes on as that one ends.

@@ -371,6 +371,13 @@ impl Following {
         self.by_key.contains_key(&by_key(key))
     }
 
+    /// Files of a family that have no name any more, and are read to their ends: what comes may be a copy of one.
+    pub(super) fn gone(&self, family: &Path) -> impl Iterator<Item = &FollowedFile> {
+        let gone = self.restless.iter().filter_map(|sequence| self.files.get(sequence));
+        let gone = gone.filter(|entry| entry.gone_since.is_some() && !entry.file.is_replaced());
+        gone.map(|entry| &*entry.file).filter(move |file| *file.family == *family)
+    }
+
     /// The followed file that is at a path now.
     pub(super) fn at(&self, path: &Path) -> Option<&Arc<FollowedFile>> {
         let (folder, name) = (path.parent()?, path.file_name()?);
