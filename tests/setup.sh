@@ -13,7 +13,7 @@ packages="
   systemd-container systemd-journal-remote mmdebstrap busybox-static
   qemu-system-x86 qemu-utils swtpm genisoimage mtools dosfstools
   dnf rpm createrepo-c gpg
-  minisign wrk curl jq openssl openssh-client iproute2 procps xz-utils zstd
+  minisign wrk curl jq openssl openssh-client iproute2 procps xz-utils zstd bzip2 lz4 logrotate rsync
   e2fsprogs fdisk grub-pc-bin grub-common
   make gcc libc6-dev binutils git pkg-config libssl-dev python3-venv
   $*

@@ -2,9 +2,9 @@ use super::admission::{self, Candidate, Verdict};
 use super::entry::Entry;
 use super::family;
 use super::folder::What;
-use super::followed::{FollowedFile, Found};
+use super::followed::{FollowedFile, Found, Opened};
 use super::following::{Following, by_key};
-use super::identity::Key;
+use super::identity::{Attributes, Key};
 use super::pins::Pins;
 use super::search::Search;
 use std::collections::BTreeMap;
@@ -45,11 +45,15 @@ impl Following {
                 ),
             }
         }
+        // Of a file that was touched, its birth tells when it was written; of one that was copied with its times, they do.
+        // A compressed one is born later than it was written.
+        let is_plain = new.iter().all(|(_, found)| matches!(found.opened, Opened::Plain(_)));
+        let written = |of: &Attributes| of.born.filter(|_| is_plain).map_or(of.modified, |born| born.min(of.modified));
         // The file that has no date or number is the one being written, whatever the times say.
         new.sort_by_cached_key(|(candidate, found)| {
             let is_written = *found.family == *found.path;
             let number = std::cmp::Reverse(family::number(&candidate.name.to_string_lossy()));
-            (is_written, found.attributes.modified, number, candidate.path.clone())
+            (is_written, written(&found.attributes), number, candidate.path.clone())
         });
         let is_many = new.len() > FEW;
         if is_many {

@@ -3,7 +3,7 @@ use super::entry::QUIET;
 use super::followed::{FollowedFile, Opened};
 use super::identity::{self, Content, Digest, HEAD, Point, WINDOW};
 use super::ledger::Ledger;
-use super::lines::{self, Following, Line, Piece};
+use super::lines::{self, Following, HOLE, Line, Piece};
 use super::wide::{self, Order};
 use std::io;
 use std::sync::Arc;
@@ -157,7 +157,9 @@ impl Cursor {
         if !self.sent.window.matches(window) {
             return Ok(self.replaced());
         }
-        let at_end = length < room.len();
+        let written = self.written(content)?;
+        let at_end = length < room.len() || written < content.len();
+        let content = &content[..written];
         let limit = self.file.source.line_limit;
         let mut inside_cut_line = self.sent.inside_cut_line;
         let end = self.sent.offset + content.len() as u64;
@@ -192,6 +194,22 @@ impl Cursor {
             inside_cut_line,
         };
         Ok(Step::Advanced(done as u64))
+    }
+
+    /// How much of what was read was written. A writer that reserves its file's space has zeros up to the end, and fills
+    /// them bit by bit.
+    fn written(&self, content: &[u8]) -> io::Result<usize> {
+        let zeros = content.iter().rev().take_while(|byte| **byte == 0).count();
+        let Opened::Plain(file) = &self.file.file else { return Ok(content.len()) };
+        if zeros < HOLE || self.file.has_ended() {
+            return Ok(content.len());
+        }
+        let mut tail = [0; HOLE];
+        let length = file.fill_at(&mut tail, file.metadata()?.len().saturating_sub(HOLE as u64))?;
+        let is_reserved = tail[..length].iter().all(|byte| *byte == 0);
+        // The last unit of UTF-16 may end in a zero.
+        let written = (content.len() - zeros).next_multiple_of(2).min(content.len());
+        Ok(if is_reserved { written } else { content.len() })
     }
 
     /// Whether a file that had ended was not written since: half of a line may be there by now.

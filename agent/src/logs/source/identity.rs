@@ -138,7 +138,9 @@ impl Content for File {
 pub fn head(file: &impl Content) -> io::Result<Digest> {
     let mut bytes = [0; HEAD];
     let length = file.fill_at(&mut bytes, 0)?;
-    Ok(Digest::of(&bytes[..length]))
+    // Zeros behind something are space that its writer fills later.
+    let written = bytes[..length].iter().rposition(|byte| *byte != 0).map_or(length, |last| last + 1);
+    Ok(Digest::of(&bytes[..written]))
 }
 
 /// Whether the file still begins with what `known` was taken of: it may have grown since, but not changed.

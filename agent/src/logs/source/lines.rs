@@ -3,7 +3,7 @@ use super::joining::Joining;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// So many NULs before a line are nobody's text: a hole that is left when a log is truncated while its writer goes on at
 /// its former place, or when a machine loses power.
-const HOLE: usize = 16;
+pub(super) const HOLE: usize = 16;
 
 /// One line without its end; or an event, which is several lines with what is between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
