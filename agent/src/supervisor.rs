@@ -13,6 +13,7 @@ use hostwright_core::config::host::Host;
 use hostwright_core::status::{DutyStatus, Status};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -308,7 +309,8 @@ async fn keep_running(duty: Duty, context: Context) {
 
 async fn run_once(duty: &Duty, context: Context) -> anyhow::Result<()> {
     let state = &context.state;
-    std::fs::create_dir_all(state).map_err(|e| {
+    // The unit's StateDirectoryMode says the same; whoever runs the agent by hand is no worse off.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(|e| {
         anyhow!("cannot create the state folder {}: {e}; see that it can be written and has space", state.display())
     })?;
     // A task of its own, so that a panic becomes one more failure to restart.

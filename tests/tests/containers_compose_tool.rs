@@ -55,3 +55,30 @@ fn docker_compose_lists_reads_and_stops_what_the_agent_made() -> Result<()> {
     assert_eq!((host.id("talk")?, host.project.containers()?), (before, names), "the same containers");
     Ok(())
 }
+
+/// Whoever comes from docker-compose keeps volumes and networks, and finds the agent's containers in its own ones' places.
+#[test]
+fn what_docker_compose_made_is_exchanged_for_the_agent_s_own() -> Result<()> {
+    let docker = Docker::start()?;
+    let kept = TWO.to_owned().replace("SIGKILL}\n  quiet", "SIGKILL, volumes: ['kept:/kept']}\n  quiet")
+        + "volumes: {kept: {}}\n";
+    let mut host = Host::start(&docker, "before", &kept)?;
+    host.agent.wait_ready(LIMIT)?;
+    assert_eq!(host.agent.terminate()?, Some(0));
+    compose(&host, &["down", "--volumes"])?;
+    compose(&host, &["up", "--detach"])?;
+    compose(&host, &["exec", "-T", "talk", "sh", "-c", "echo mine > /kept/file"])?;
+
+    host.agent.start_again()?;
+    eventually("they are exchanged", LIMIT, || host.is_running("talk") && host.is_running("quiet"))?;
+    eventually("nothing of before is left", LIMIT, || {
+        let (mut names, mut own) = (host.project.containers()?, vec![host.container("talk"), host.container("quiet")]);
+        own.push(host.container("quiet").replace("quiet-1", "quiet-2"));
+        names.sort();
+        own.sort();
+        ensure!(names == own, "{names:?}");
+        Ok(())
+    })?;
+    assert_eq!(compose(&host, &["exec", "-T", "talk", "cat", "/kept/file"])?.trim(), "mine");
+    Ok(())
+}
