@@ -104,11 +104,13 @@ impl Client {
             None => {
                 let ready = Ready::new(&self.endpoint, &self.suffix);
                 let ready = ready.map_err(|why| NoAnswer { cause: Cause::Unready, why, length: 0 })?;
-                self.secrets.clone_from(&ready.secrets);
                 ready
             }
         };
         let ready = self.ready.insert(ready);
+        let of_this_one = request.headers.values().filter(|value| value.is_sensitive());
+        let of_this_one = of_this_one.filter_map(|value| value.to_str().ok().map(|text| Secret::new(text.to_owned())));
+        self.secrets = ready.secrets.iter().cloned().chain(of_this_one).collect();
         let (body, encoding) = body::compressed(self.endpoint.compress, request.body);
         let length = body.len();
         let sending = Duration::from_secs((length / SLOWEST_BYTES_PER_SECOND as usize) as u64);

@@ -152,6 +152,8 @@ fn through(proxy: &Proxy, secrets: &mut Vec<Secret>) -> Result<reqwest::Proxy, S
     let mut through = reqwest::Proxy::all(format!("{scheme}://{}", proxy.address.0)).map_err(unusable)?;
     if let Some(login) = &proxy.login {
         let password = resolved(&MaybeSecret::Secret(login.password.clone()), secrets)?;
+        // What the proxy is sent, and might tell back.
+        secrets.push(Secret::new(STANDARD.encode(format!("{}:{}", login.user, password.expose()))));
         through = through.basic_auth(&login.user, password.expose());
     }
     Ok(through)

@@ -4,7 +4,10 @@ const SHOWN: usize = 300;
 /// A text of a server as far as it can be shown: one line, not too long, without our secrets.
 pub fn shown<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String {
     let mut text = on_one_line(text);
-    for secret in secrets.map(on_one_line).filter(|secret| !secret.is_empty()) {
+    let mut secrets: Vec<String> = secrets.map(on_one_line).filter(|secret| !secret.is_empty()).collect();
+    // One may be part of another, of which the rest would stay.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in secrets {
         text = text.replace(&secret, "(secret)");
     }
     let mut shown: String = text.trim().chars().take(SHOWN + 1).collect();

@@ -6,7 +6,7 @@ use hostwright_core::config::proxy::{Kind, Login, Proxy};
 use hostwright_core::config::values::HostPort;
 use hostwright_core::secret::SecretRef;
 use hostwright_core::tls;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -121,6 +121,28 @@ async fn proxy(greetings: Vec<(usize, Vec<u8>)>, to: String) -> (HostPort, onesh
         let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
     });
     (HostPort(address), asking)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_proxy_or_one_request_was_told_is_not_shown_either() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let password = folder.path().join("password");
+    std::fs::write(&password, "pw").expect("written");
+    let server = Canned::start(["407 No\r\n\r\nyou said Basic dTpwdw== and Signature=abc"]).await;
+    let mut settings = endpoint("http://logs.example.org");
+    let address = HostPort(server.url.strip_prefix("http://").expect("http").to_owned());
+    let login = Some(Login { user: "u".into(), password: SecretRef::File(password) });
+    settings.proxy = Some(Proxy { kind: Kind::Http, address, login });
+    let mut client = Client::new(&settings, String::new());
+    let mut signature = HeaderValue::from_static("Signature=abc");
+    signature.set_sensitive(true);
+    let headers = HeaderMap::from_iter([(reqwest::header::AUTHORIZATION, signature)]);
+    let request = Request { content_type: "text/plain", headers, body: Bytes::new() };
+    let answer = client.post(request).await.expect("an answer");
+    assert_eq!(
+        client.said(&answer),
+        "http://logs.example.org answered 407 Proxy Authentication Required: you said Basic (secret) and (secret)"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,7 +96,7 @@ impl Signed {
         for (name, value) in instructions.headers().chain([("x-amz-target", target.as_str())]) {
             let name = HeaderName::try_from(name).map_err(|error| unsigned(&error))?;
             let mut value = HeaderValue::from_str(value).map_err(|error| unsigned(&error))?;
-            value.set_sensitive(true);
+            value.set_sensitive(matches!(name.as_str(), "authorization" | "x-amz-security-token"));
             headers.insert(name, value);
         }
         Ok(headers)
