@@ -29,6 +29,9 @@ enum Command {
     Check {
         /// The configuration.
         file: PathBuf,
+        /// Leave out the files that it names: the Compose file and the web configuration.
+        #[arg(long)]
+        alone: bool,
     },
     /// Ask the running agent how it is: a row for each duty.
     Status {
@@ -136,7 +139,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run { config } => {
             tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(commands::run(&config))?;
         }
-        Command::Check { file } => commands::check(&file)?,
+        Command::Check { file, alone } => commands::check(&file, alone)?,
         Command::Ports { folder } => hostwright_agent::host_ports::run(&folder)?,
         Command::Containers { what, format, socket } => return commands::containers(what, format, &socket),
         Command::Jobs { what, format, socket } => return commands::jobs(what, format, &socket),

@@ -50,6 +50,12 @@ fn an_upgrade_replaces_the_agent_and_no_connection_and_a_purge_leaves_what_is_th
     assert_eq!(state(&boot, "is-enabled", "hostwright-bootstrap")?, "disabled", "as the administrator left it");
     eventually("the new agent is well", START, || boot.shell("hostwright-agent status"))?;
 
+    fs::write(machine.path("/etc/hostwright/agent.yaml"), "metrics: {lisen: '127.0.0.1:9100'}\n")?;
+    assert!(boot.shell("systemctl reload hostwright-agent").is_err(), "whoever asks for it is told");
+    boot.shell("journalctl --unit hostwright-agent | grep 'did you mean \"listen\"'")?;
+    fs::write(machine.path("/etc/hostwright/agent.yaml"), "metrics: {listen: '127.0.0.1:9100'}\n")?;
+    boot.shell("systemctl reload hostwright-agent && hostwright-agent status")?;
+
     boot.shell("dpkg --remove hostwright")?;
     for unit in ["hostwright-agent", "hostwright-ports"] {
         assert_eq!(state(&boot, "is-active", unit)?, "inactive", "{unit}");

@@ -3,19 +3,20 @@ use hostwright_core::config::metrics::web::WebConfig;
 use hostwright_core::config::{Config, ConfigError};
 use std::path::Path;
 
-/// Checks a file without touching anything, and says what the agent would do with it.
+/// Checks a file without touching anything, with the files that it names or `alone`, and says what the agent would do
+/// with it.
 ///
 /// # Errors
 /// The file cannot be read or has problems.
-pub fn check(path: &Path) -> Result<(), ConfigError> {
+pub fn check(path: &Path, alone: bool) -> Result<(), ConfigError> {
     let config = Config::read(path)?;
     // On the machine of whoever writes the file the Compose file need not be where it will be on the host.
-    if let Some(containers) = config.containers.as_ref().filter(|containers| containers.compose.exists()) {
+    if let Some(containers) = config.containers.as_ref().filter(|named| !alone && named.compose.exists()) {
         containers::check(&containers.compose)?;
     }
     // Nor need the web configuration.
     let web = config.metrics.as_ref().and_then(|metrics| metrics.web_config.as_ref());
-    if let Some(web) = web.filter(|web| web.exists()) {
+    if let Some(web) = web.filter(|web| !alone && web.exists()) {
         WebConfig::read(web)?;
     }
     let duties: Vec<_> = crate::duties(&config).iter().map(crate::supervisor::Duty::name).collect();
