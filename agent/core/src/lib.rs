@@ -22,6 +22,8 @@ pub mod secret;
 pub mod state;
 /// What a duty last said of itself.
 pub mod status;
+/// Paths in durable state.
+pub mod stored_path;
 /// TLS: the only place that sets it up.
 pub mod tls;
 /// YAML into a tree that knows where each node stands.

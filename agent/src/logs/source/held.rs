@@ -3,8 +3,9 @@ use super::admission::family_path;
 use super::followed::FollowedFile;
 use super::known::Known;
 use hostwright_core::state::{StateError, StateFile};
+use hostwright_core::stored_path::StoredPath;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 const NOTE: &str = "held files";
@@ -30,7 +31,7 @@ struct Note {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct NotedFile {
     /// While it was written.
-    path: PathBuf,
+    path: StoredPath,
     inode: u64,
     size: u64,
 }
@@ -96,7 +97,11 @@ impl Held {
             if unread == 0 {
                 continue;
             }
-            note.files.push(NotedFile { path: file.origin.to_path_buf(), inode: file.key.inode, size: file.size() });
+            note.files.push(NotedFile {
+                path: StoredPath::from(&*file.origin),
+                inode: file.key.inode,
+                size: file.size(),
+            });
             if file.path().is_none() {
                 deleted.push((file.origin.clone(), unread));
             }

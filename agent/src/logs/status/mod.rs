@@ -209,7 +209,8 @@ impl Reporting {
         }
         let path = file.path();
         json!({
-            "path": path.as_deref().unwrap_or(&file.origin),
+            // A name need not be UTF-8.
+            "path": path.as_deref().unwrap_or(&file.origin).to_string_lossy(),
             "deleted": path.is_none(),
             "rotated": file.is_rotated(),
             "size": size,
