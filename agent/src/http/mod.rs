@@ -103,8 +103,7 @@ impl Client {
             Some(ready) => ready,
             None => {
                 let ready = Ready::new(&self.endpoint, &self.suffix);
-                let ready = ready.map_err(|why| NoAnswer { cause: Cause::Unready, why, length: 0 })?;
-                ready
+                ready.map_err(|why| NoAnswer { cause: Cause::Unready, why, length: 0 })?
             }
         };
         let ready = self.ready.insert(ready);
