@@ -138,7 +138,10 @@ fn lengthen(form: Form, value: &mut Tree, path: &mut Path) -> Checked<()> {
             Err(message) => return fault(message),
         },
         (Form::DependsOn, Value::List(list)) => value.value = Value::Map(named(list, started)),
-        (Form::DependsOn, Value::Map(map)) => map.values_mut().for_each(dependency),
+        (Form::DependsOn, Value::Map(map)) => match map.values().find(|member| member.as_map().is_none()) {
+            Some(member) => return fault(format!("expected a condition for each service, found {}", member.kind())),
+            None => map.values_mut().for_each(dependency),
+        },
         (Form::EnvFile, Value::Text(_)) => value.value = Value::List(vec![env_file(value)]),
         (Form::EnvFile, Value::List(list)) => list.iter_mut().for_each(|item| *item = env_file(item)),
         (Form::StringOrList, Value::Text(_)) => value.value = Value::List(vec![value.clone()]),
