@@ -71,6 +71,10 @@ fn bars(report: &Report, started: Timestamp) -> Vec<Bar<'_>> {
 }
 
 fn table(report: &Report, bars: &[Bar<'_>]) -> String {
+    if report.steps.is_empty() {
+        let why: String = report.warnings.iter().map(|why| format!(": {why}")).collect();
+        return format!("no step belongs to this boot{why}\n");
+    }
     let width = bars.iter().map(|bar| bar.step.name.len()).max().unwrap_or(4).max(4);
     let mut text = format!("{:>9} {:>9}  {:<5}  {:<width$}  HOW IT ENDED\n", "BEGAN", "TOOK", "STAGE", "STEP");
     for Bar { step, from } in bars {
@@ -80,7 +84,7 @@ fn table(report: &Report, bars: &[Bar<'_>]) -> String {
         text.push_str(&format!("{line}\n"));
     }
     let earlier = report.steps.len() - bars.len();
-    let whole: f64 = bars.iter().map(|bar| bar.step.seconds).sum();
+    let whole = bars.iter().fold(0.0, |whole, bar| whole + bar.step.seconds);
     let end = bars.iter().map(|bar| bar.from + bar.step.seconds).fold(0.0, f64::max);
     let _ = writeln!(
         text,
@@ -171,6 +175,8 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].contains("1.00 s") && lines[1].contains(" a ") && lines[2].contains("b<"), "{text}");
         assert!(text.contains("the last one ended at 2.50 s; 1 were"), "{text}");
+        let nothing = Report::without_steps("none".into(), Stage::Final, vec!["x".into()], Verdict::Failed);
+        assert_eq!(table(&nothing, &[]), "no step belongs to this boot: x\n");
         let svg = waterfall(&report, &bars);
         assert!(svg.contains("b&lt;") && svg.matches("<rect").count() == 2 && svg.ends_with("</svg>\n"));
     }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Where it stands; everyone may read it, so it names steps and quotes nothing.
 const FILE: &str = "/run/hostwright/boot-status.json";
+/// Root's alone.
+const REPORT: &str = "/run/hostwright/boot.json";
 /// How often `--wait` looks: below what a person notices, and nothing for a processor.
 const LOOK: Duration = Duration::from_millis(100);
 /// As cloud-init's: something was left out, or failed without being vital.
@@ -164,7 +166,7 @@ pub fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
         told = look(&host);
     }
     match arguments.format {
-        Format::Tabular => tabular(&told, arguments.long),
+        Format::Tabular => tabular(&told, arguments.long, &reasons(&host)),
         Format::Json | Format::Yaml => println!("{:#}", as_json(&told)),
     }
     Ok(match &told {
@@ -237,7 +239,16 @@ fn detail(told: &Told) -> String {
     }
 }
 
-fn tabular(told: &Told, long: bool) {
+/// What the boot's report says of what went wrong, which is root's alone: sentences, or nothing for others.
+fn reasons(host: &Host) -> Vec<String> {
+    let text = std::fs::read(host.path(REPORT)).unwrap_or_default();
+    let Ok(report) = serde_json::from_slice::<Report>(&text) else { return Vec::new() };
+    let failed = report.steps.iter().filter(|step| step.outcome == "failed");
+    let steps = failed.map(|step| format!("{}: {} -> {}", step.name, step.why, step.remedy));
+    steps.chain(report.warnings.iter().cloned()).collect()
+}
+
+fn tabular(told: &Told, long: bool, reasons: &[String]) {
     let (word, extended) = words(told);
     println!("status: {word}");
     if !long {
@@ -253,8 +264,9 @@ fn tabular(told: &Told, long: bool) {
             println!("{name}: {}", steps.join(", "));
         }
     }
-    if !progress.failed.is_empty() || progress.warnings > 0 {
-        println!("{} things were odd or left out; root reads why in /run/hostwright/boot.json", progress.warnings);
+    reasons.iter().for_each(|reason| println!("reason: {reason}"));
+    if reasons.is_empty() && (!progress.failed.is_empty() || progress.warnings > 0) {
+        println!("{} things were odd or left out; root reads why in {REPORT}", progress.warnings);
     }
 }
 
@@ -275,7 +287,10 @@ fn as_json(told: &Told) -> Value {
         "status": status,
     });
     if let Told::Known(progress) = told {
-        let errors: Vec<_> = progress.failed.iter().map(|step| format!("the step {step} has failed")).collect();
+        let mut errors: Vec<_> = progress.failed.iter().map(|step| format!("the step {step} has failed")).collect();
+        if errors.is_empty() && final_verdict(progress) == Some(Verdict::Failed) {
+            errors.push(format!("the datasource gives nothing; root reads why in {REPORT}"));
+        }
         answer["datasource"] = json!(progress.datasource.split([' ', ',']).next().unwrap_or_default());
         answer["errors"] = json!(errors);
         answer["last_update"] = json!(progress.over.map_or(progress.started, |(at, _)| at).to_string());
@@ -318,6 +333,8 @@ mod tests {
             let told = look(&host);
             assert_eq!((words(&told), is_over(&told)), (expected, stage == Stage::Final));
             assert_eq!(as_json(&told)["status"], expected.0);
+            let errors = as_json(&told)["errors"].as_array().map(Vec::len);
+            assert_eq!(errors, Some(usize::from(verdict == Verdict::Failed)), "an error has a reason");
         }
         std::fs::write(proc.join("sys/kernel/random/boot_id"), "b-2\n").expect("written");
         assert!(matches!(look(&host), Told::NotStarted));
