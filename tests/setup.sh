@@ -12,7 +12,7 @@ packages="
   radosgw ceph-mon ceph-mgr ceph-osd ceph-common rclone faketime
   systemd-container systemd-journal-remote mmdebstrap busybox-static
   qemu-system-x86 qemu-utils swtpm genisoimage mtools dosfstools
-  dnf rpm createrepo-c gpg
+  dnf rpm createrepo-c gpg gpg-agent
   minisign wrk curl jq openssl openssh-client iproute2 procps xz-utils zstd bzip2 lz4 logrotate rsync
   e2fsprogs fdisk grub-pc-bin grub-common
   make gcc libc6-dev binutils git pkg-config libssl-dev python3-venv
