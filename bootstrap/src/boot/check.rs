@@ -31,7 +31,7 @@ pub enum Format {
 /// More than any cloud hands over; larger files are no user-data.
 const MAX_BYTES: u64 = 16 << 20;
 /// As in the usage text: a file with problems.
-const PROBLEMS: u8 = 2;
+pub const PROBLEMS: u8 = 2;
 
 /// What a file is, and what is wrong with it.
 struct Checked {

@@ -1,3 +1,4 @@
+use super::check::PROBLEMS;
 use super::datasource::Metadata;
 use super::host::{Host, read_bounded};
 use super::steps::{Frequency, Stage, Step, order, plan};
@@ -41,7 +42,7 @@ pub fn plan_boot(arguments: &PlanBootArguments) -> anyhow::Result<ExitCode> {
         print!("{}", table(&steps, |_| String::new()));
     }
     // The table is of what is right in it.
-    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
 }
 
 /// Of what a user-data includes nothing is known before a boot.
