@@ -1,6 +1,7 @@
 //! What is made of a line for any output that takes JSON is one line, an object with our fields and all of its own.
 #![no_main]
 
+use hostwright_fuzz::config::logs::output::Fields;
 use hostwright_fuzz::logs::output::Origin;
 use hostwright_fuzz::logs::output::encode::flat::Flat;
 use hostwright_fuzz::logs::output::encode::splice::{Splice, Stamp};
@@ -63,6 +64,23 @@ fn check_splice(record: &Record<'_>, stamp: Stamp) {
     assert_eq!(&found, map);
 }
 
+/// What is of another kind than ours is under another name, and what ECS has as objects are objects.
+fn check_ecs(record: &Record<'_>) {
+    let mut out = Vec::new();
+    Splice::indexed(Fields::Ecs, &ORIGIN, &FACTS).push(record, &mut out);
+    let out = std::str::from_utf8(&out).expect("text");
+    assert!(!out.contains('\n'), "{out}");
+    serde_json::from_str::<serde::de::IgnoredAny>(out).expect("JSON");
+    let own = if record.object.is_some() { names(record.text) } else { Some(BTreeSet::new()) };
+    if own.is_none() {
+        return;
+    }
+    names(out).expect("each once");
+    let Ok(found) = serde_json::from_str::<Map<String, Value>>(out) else { return };
+    assert!(["host", "labels", "log"].iter().all(|name| found[*name].is_object()), "{out}");
+    assert!(!found["log_source"].is_object() && found["@timestamp"].is_string(), "{out}");
+}
+
 /// Nothing is nested, and nothing stands in it that ends a message.
 fn check_flat(record: &Record<'_>) {
     let all =
@@ -90,6 +108,7 @@ fuzz_target!(|input: (bool, &str)| {
     let record = Record { text, cut, object, time: Time::Text("now"), severity: None, id: Id::default() };
     check_splice(&record, Stamp::Time);
     check_splice(&record, Stamp::AtTimestamp);
+    check_ecs(&record);
     let time = Time::Text("2026-11-20T10:11:12Z");
     check_flat(&Record { time, ..record });
 });

@@ -1,5 +1,7 @@
 //! What the core says of configurations.
 
+#[path = "../../agent/core/src/config/logs/output/fields.rs"]
+mod fields;
 #[path = "../../agent/core/src/config/section.rs"]
 pub mod section;
 
@@ -8,6 +10,16 @@ pub mod values {
     pub trait FromNode: Sized {
         const EXPECTED: &'static str;
         fn from_node(node: &crate::yaml::Node) -> Result<Self, String>;
+    }
+
+    pub fn mismatch<T: FromNode>(_: &crate::yaml::Node) -> String {
+        T::EXPECTED.to_owned()
+    }
+}
+
+pub mod logs {
+    pub mod output {
+        pub use super::super::fields::Fields;
     }
 }
 

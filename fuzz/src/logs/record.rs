@@ -26,5 +26,5 @@ pub mod time;
 pub use facts::Facts;
 pub use id::Id;
 pub use line::Record;
-pub use object::{AT_TIMESTAMP, FIELDS, Object};
+pub use object::{AT_TIMESTAMP, FIELDS, LOG, LOG_SOURCE, ODD_TIMESTAMP, Object, is_date};
 pub use time::{Time, Zone};

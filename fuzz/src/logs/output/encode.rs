@@ -4,6 +4,10 @@ pub mod flat;
 pub mod flatten;
 #[path = "../../../../agent/src/logs/output/encode/json.rs"]
 pub mod json;
+#[path = "../../../../agent/src/logs/output/encode/ours.rs"]
+pub mod ours;
+#[path = "../../../../agent/src/logs/output/encode/refit.rs"]
+pub mod refit;
 #[path = "../../../../agent/src/logs/output/encode/seconds.rs"]
 pub mod seconds;
 #[path = "../../../../agent/src/logs/output/encode/splice.rs"]
