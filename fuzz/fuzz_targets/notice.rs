@@ -8,7 +8,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: (&str, [&str; 3], &[u8])| {
     let (secret, parts, file) = input;
     match sign(secret, parts) {
-        Err(why) => assert!(why.contains("secret") && (secret.len() <= 6 || !why.contains(secret))),
+        // Always the same words: nothing of the secret is in them.
+        Err(why) => assert_eq!(Err(why), sign("whsec_!", parts)),
         Ok(signature) => {
             assert!(signature.len() == 47 && signature.starts_with("v1,"), "{signature}");
             let other = format!("{}x", parts[2]);
