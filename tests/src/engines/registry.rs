@@ -67,7 +67,8 @@ impl Registry {
         docker.docker(&["tag", local, &full])?;
         docker.docker(&["push", "--quiet", &full])?;
         // Only the registry's copy stays, so that whoever runs the image must pull it.
-        docker.docker(&["rmi", &full])?;
+        // An agent may run it already: then it loses its name alone.
+        docker.docker(&["rmi", "--force", &full])?;
         Ok(full)
     }
 
