@@ -2,6 +2,7 @@
 
 use super::Format;
 use super::agent::{duty, order};
+use super::terminal::plain;
 use crate::containers::Refused;
 use anyhow::{Context as _, bail};
 use hostwright_core::config::values::parse_duration;
@@ -77,7 +78,7 @@ fn show(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
     let details = duty(socket, "containers")?.details;
     match format {
         Format::Json => println!("{details}"),
-        Format::Table => print!("{}", table(&details)),
+        Format::Table => print!("{}", plain(&table(&details))),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use super::Format;
 use super::agent::{duty, order};
 use super::container_logs::{self, Show};
+use super::terminal::plain;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -60,7 +61,7 @@ pub fn jobs(what: Option<Jobs>, format: Format, socket: &Path) -> anyhow::Result
             let jobs = duty(socket, "containers")?.details["jobs"].take();
             match format {
                 Format::Json => println!("{jobs}"),
-                Format::Table => print!("{}", table(&jobs)),
+                Format::Table => print!("{}", plain(&table(&jobs))),
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -68,7 +69,7 @@ pub fn jobs(what: Option<Jobs>, format: Format, socket: &Path) -> anyhow::Result
         Some(Jobs::Show { id }) => {
             let run = find(socket, &id)?;
             for (key, value) in run.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-                println!("{key:13} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                println!("{key:13} {}", plain(&value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -1,3 +1,4 @@
+use super::terminal::plain;
 use anyhow::{Context as _, bail};
 use hostwright_core::local_api;
 use hostwright_core::status::{AgentStatus, Status};
@@ -32,7 +33,7 @@ pub fn status(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
         .context("the agent's answer is not a status; do agent and command have the same version?")?;
     match format {
         Format::Json => println!("{}", answer.body),
-        Format::Table => print!("{}", table(&status, Timestamp::now())),
+        Format::Table => print!("{}", plain(&table(&status, Timestamp::now()))),
     }
     let well = status.ready && status.duties.values().all(|row| matches!(row.status, Status::Ok { .. }));
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(NOT_WELL) })

@@ -5,6 +5,7 @@ mod verify;
 
 use super::agent::{duty, order};
 use super::since::since_when;
+use super::terminal::plain;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,6 +83,6 @@ fn told(resent: &Value, dead_letters: bool) -> String {
 }
 
 fn show(socket: &Path) -> anyhow::Result<ExitCode> {
-    print!("{}", table::table(&duty(socket, "logs")?.details));
+    print!("{}", plain(&table::table(&duty(socket, "logs")?.details)));
     Ok(ExitCode::SUCCESS)
 }

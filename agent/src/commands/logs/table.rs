@@ -1,3 +1,4 @@
+use super::super::terminal::name;
 use crate::logs::status::size;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -79,7 +80,7 @@ fn files(details: &Value, text: &mut String) {
             for (output, at) in file["outputs"].as_object().into_iter().flatten() {
                 if number(&at["lag_bytes"]) > 0 {
                     text.push_str(std::mem::take(&mut heading));
-                    let path = file["path"].as_str().unwrap_or_default();
+                    let path = name(file["path"].as_str().unwrap_or_default());
                     let gone = if file["deleted"] == true { " (deleted, still read)" } else { "" };
                     let _ = writeln!(text, "{path}{gone}  {output}: {} of {}", at["position"], file["size"]);
                 }

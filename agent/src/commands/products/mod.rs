@@ -3,6 +3,7 @@
 mod table;
 
 use super::agent::{duty, order};
+use super::terminal::plain;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::io::IsTerminal as _;
@@ -64,7 +65,7 @@ fn show(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
     let duty = duty(socket, "products")?;
     match format {
         Format::Json => println!("{}", duty.details),
-        Format::Table => print!("{}", table::table(&duty.details)),
+        Format::Table => print!("{}", plain(&table::table(&duty.details))),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,7 +87,7 @@ fn push(
         }
         well &= !matches!(one["state"].as_str(), Some("failed" | "refused"));
         if format == Format::Table {
-            println!("{}", table::pushed(one));
+            println!("{}", plain(&table::pushed(one)));
         }
     }
     if format == Format::Json {
@@ -109,7 +110,7 @@ fn fetch(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
     let entries = answer.as_object().context("the agent's answer is not of this version")?;
     match format {
         Format::Json => println!("{answer}"),
-        Format::Table => print!("{}", table::fetched(entries)),
+        Format::Table => print!("{}", plain(&table::fetched(entries))),
     }
     let well = entries.values().all(|entry| entry["failed"].as_array().is_none_or(Vec::is_empty));
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -135,7 +136,7 @@ fn verify(socket: &Path, arguments: &Value, format: Format) -> anyhow::Result<Ex
     }
     match format {
         Format::Json => println!("{report}"),
-        Format::Table => print!("{}", table::verified(&report)),
+        Format::Table => print!("{}", plain(&table::verified(&report))),
     }
     let well = report["wrong"] == 0 && report["failed"].is_null();
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,4 +1,6 @@
+use super::super::terminal::name;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The width of a progress bar, in characters.
@@ -134,10 +136,8 @@ fn words(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// As it is, unless there is anything in it that a terminal would act on.
-fn shown(value: &Value) -> String {
-    let text = words(value);
-    if text.chars().any(char::is_control) { format!("{text:?}") } else { text.to_owned() }
+fn shown(value: &Value) -> Cow<'_, str> {
+    name(words(value))
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
             "PRODUCT              UPLOADED  WAITING  SENDING     OPEN   FAILED  FOLDER → BUCKET\n\
              images                     12        3        1        2        2  /in → https://s3/b\n  \
              trouble: the store does not answer\n  \
-             [#####---------------]  25% of 40.0 MB \"a\\nb\" → k\n  \
+             [#####---------------]  25% of 40.0 MB a\\nb → k\n  \
              failed: d: denied\n  \
              failed: 1 more\n  \
              in use: c: open for writing by pid 7 (x)\n  \
