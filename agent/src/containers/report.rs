@@ -1,4 +1,4 @@
-use super::compose::{Project, Restart};
+use super::compose::{Project, Restart, Service};
 use super::memory::Memory;
 use super::observed::{Container, Health, Observed, State};
 use super::plan::Plan;
@@ -186,14 +186,20 @@ impl Round<'_> {
         }
     }
 
+    /// Containers of which something is true; one that is on trial beside another is not counted twice.
+    fn count(&self, is: impl Fn(&Container) -> bool) -> usize {
+        let of_one = |(name, service): (&String, &Service)| {
+            self.observed.all_of(name).filter(|container| is(container)).count().min(service.rollout.replicas as usize)
+        };
+        self.project.services.iter().map(of_one).sum()
+    }
+
     fn summary(&self) -> Verdict {
-        let containers: Vec<_> =
-            self.project.services.keys().filter_map(|service| self.observed.of_service(service)).collect();
-        let running = containers.iter().filter(|container| container.state == State::Running).count();
-        let healthy = containers.iter().filter(|container| container.health == Health::Healthy).count();
-        let starting = containers.iter().filter(|container| container.health == Health::Starting).count();
-        let ended = containers.iter().filter(|container| container.state == State::Exited).count();
-        let all = self.project.services.len();
+        let running = self.count(|container| container.state == State::Running);
+        let healthy = self.count(|container| container.health == Health::Healthy);
+        let starting = self.count(|container| container.health == Health::Starting);
+        let ended = self.count(|container| container.state == State::Exited);
+        let all: usize = self.project.services.values().map(|service| service.rollout.replicas as usize).sum();
         let plural = if running == 1 { "container runs" } else { "containers run" };
         let mut summary = format!("{running} {plural}, {healthy} healthy");
         let pending = self.project.services.keys().filter(|service| self.plan.is_pending(service)).count();
@@ -267,6 +273,23 @@ mod tests {
     fn all_well_is_counted() {
         let well = verdict(|observed| observed.containers[1].health = Health::Healthy, &memory(), None);
         assert_eq!(well, Verdict::Ok("2 containers run, 1 healthy".into()));
+    }
+
+    #[test]
+    fn each_replica_counts() {
+        let project = project("services:\n  web: {image: web, scale: 3}\n");
+        let mut observed = converged(&project);
+        for number in 2..=3 {
+            let mut further = observed.containers[0].clone();
+            (further.id, further.number) = (format!("id-{number}"), number);
+            further.name = project.name_of("web", number);
+            observed.containers.push(further);
+        }
+        let plan = planned(&project, &observed);
+        let (memory, last_lines) = (memory(), BTreeMap::new());
+        let round =
+            Round { project: &project, observed: &observed, plan: &plan, memory: &memory, last_lines: &last_lines };
+        assert_eq!(round.verdict(None), Verdict::Ok("3 containers run, 0 healthy".into()));
     }
 
     #[test]

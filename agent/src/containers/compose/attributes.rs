@@ -198,7 +198,7 @@ pub const ATTRIBUTES: &[(&str, Support)] = &[
     ("secrets.*.name", Done),
     ("secrets.*.file", Done),
     ("secrets.*.environment", Done),
-    ("secrets.*.content", Done),
+    ("secrets.*.content", Refused("stands in the file for all to read; use file or environment")),
     ("secrets.*.external", Done),
     ("secrets.*.labels", Noted(SWARM)),
     ("secrets.*.driver", Refused("is for a cluster; use file or environment")),
