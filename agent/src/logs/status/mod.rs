@@ -32,6 +32,8 @@ const LOST_AT: (&str, &str) = (
     "lost_at_timestamp_seconds",
     "When unread lines will begin to be lost if it goes on like this, in seconds since 1970; absent if they will not.",
 );
+/// Seconds between reports that would differ in rates alone.
+const RATES_EVERY: i64 = 5;
 /// So long before lines will be lost it is trouble.
 const SOON: SignedDuration = SignedDuration::from_hours(24);
 
@@ -95,9 +97,9 @@ impl Reporting {
         for health in self.outputs.values() {
             (health.why(), health.last_error(), health.remark(), health.was_reached()).hash(&mut hasher);
         }
-        // Rates fall to nothing by themselves.
+        // Rates fall to nothing by themselves: told now and then, for a report takes much longer than this.
         let is_moving = self.rates.values().any(|rate| rate.bytes >= 1.0);
-        is_moving.then(Timestamp::now).map(Timestamp::as_second).hash(&mut hasher);
+        is_moving.then(Timestamp::now).map(|now| now.as_second() / RATES_EVERY).hash(&mut hasher);
         hasher.finish()
     }
 
