@@ -193,7 +193,7 @@ volumes: {data: }
         ("cat /run/secrets/key; stat -c ' %u %a' /run/secrets/key", "hunter2 1000 400"),
         ("hostname; pwd; ulimit -n; cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "one-host\n/tmp\n100\n79"),
         ("test -c /dev/nothing && df /scratch | grep -c tmpfs", "1"),
-        ("grep -c -e 'search example.net' -e 192.0.2.1 /etc/resolv.conf; grep -c 192.0.2.2 /etc/hosts", "1\n1"),
+        ("grep -c '^search example.net' /etc/resolv.conf; grep -c 192.0.2.2 /etc/hosts", "1\n1"),
     ] {
         let found = run("one", command)?.replace('\r', "");
         assert_eq!(found, expected, "{command}");
