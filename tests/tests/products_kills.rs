@@ -17,9 +17,9 @@ use hostwright_tests::receivers::http_server::{HttpServer, Reply};
 use hostwright_tests::wait::eventually;
 use product_site::{LIMIT, Site, produce};
 
-/// Three parts, and a small file beside them.
+/// Four parts, and a small file beside them.
 const LARGE: u64 = 20 << 20;
-const PARTS: usize = 3;
+const PARTS: usize = 4;
 
 /// A stage: its name, what the request has in its first line, and when it stands still.
 type Stage = (&'static str, &'static [&'static str], Moment);

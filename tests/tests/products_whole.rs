@@ -115,7 +115,7 @@ fn killed_again_and_again_the_bucket_holds_each_folder_whole_once_and_nothing_el
         swift.keys("images")?.into_iter().filter(|key| !key.starts_with(".hostwright-probe")).collect();
     ensure!(keys == wanted, "{keys:?}");
     let parts = swift.keys("images+segments")?;
-    ensure!(parts.iter().filter(|part| part.starts_with("jobs/")).count() == 4 * 3, "orphans: {parts:?}");
+    ensure!(parts.iter().filter(|part| part.starts_with("jobs/")).count() == 4 * 4, "orphans: {parts:?}");
     let (text, well) = site.products(&["verify", "--deep", "jobs/"])?;
     ensure!(well && text.contains("16 files of 4 manifests"), "{text}");
     Ok(())
