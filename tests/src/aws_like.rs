@@ -14,6 +14,8 @@ use crc_fast::{CrcAlgorithm, checksum};
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
+use crate::receivers::http_server::unescaped;
+
 const SMALLEST_PART: usize = 5 << 20;
 const CRC64: &str = "x-amz-checksum-crc64nvme";
 const SHA256: &str = "x-amz-checksum-sha256";
@@ -201,7 +203,7 @@ fn read(reader: &mut BufReader<&TcpStream>, mut client: &TcpStream) -> Result<Op
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let query = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(n, v)| (n.to_owned(), decoded(v)));
+    let query = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(n, v)| (n.to_owned(), unescaped(v)));
     let headers = lines[1..].iter().filter_map(|line| line.split_once(':'));
     let headers: BTreeMap<_, _> =
         headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
@@ -211,25 +213,7 @@ fn read(reader: &mut BufReader<&TcpStream>, mut client: &TcpStream) -> Result<Op
     let length = headers.get("content-length").map_or(Ok(0), |length| length.parse())?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(Request { method, key: decoded(key), query: query.collect(), headers, body }))
-}
-
-fn decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let [first, tail @ ..] = rest {
-        let code = tail.get(..2).and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
-        match (first, code) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Ok(Some(Request { method, key: unescaped(key), query: query.collect(), headers, body }))
 }
 
 impl Request {
@@ -473,8 +457,8 @@ fn list(request: &Request, state: &State) -> Answer {
 
 fn tagging(object: &Stored) -> Answer {
     let pairs = object.tags.split('&').filter_map(|pair| pair.split_once('='));
-    let tags =
-        pairs.map(|(name, value)| format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", decoded(name), decoded(value)));
+    let tags = pairs
+        .map(|(name, value)| format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", unescaped(name), unescaped(value)));
     xml(&format!("<Tagging><TagSet>{}</TagSet></Tagging>", tags.collect::<String>()))
 }
 

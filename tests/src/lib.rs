@@ -10,6 +10,8 @@ pub mod basegun;
 pub mod boot_tree;
 /// A small root file system with busybox for a shell, on which `boot` works.
 pub mod busybox_root;
+/// Many cases of one test, at once.
+pub mod cases;
 /// Certificates for servers on loopback and their clients.
 pub mod certificates;
 /// An agent with the containers duty alone, its Compose file, and who asks its services.

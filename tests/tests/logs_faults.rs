@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hostwright_tests::cases::all_hold;
 use hostwright_tests::log_host::Host;
 
 /// A writer that reserves its file's space, and fills it bit by bit; at the end it gives back the rest.
@@ -232,19 +233,5 @@ const CASES: [Case; 12] = [
 
 #[test]
 fn nothing_is_lost_or_comes_twice_whatever_happens_to_a_file() -> Result<()> {
-    let run = |case: &Case| case.1(&mut Host::new()?);
-    let results: Vec<_> = thread::scope(|scope| {
-        let runs: Vec<_> = CASES.iter().map(|case| (case.0, scope.spawn(move || run(case)))).collect();
-        runs.into_iter().map(|(name, run)| (name, run.join())).collect()
-    });
-    let mut failures = Vec::new();
-    for (name, result) in results {
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => failures.push(format!("{name}: {error:#}")),
-            Err(_) => failures.push(format!("{name}: it panicked")),
-        }
-    }
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    all_hold(CASES.iter().map(|(name, case)| (name, move || case(&mut Host::new()?))))
 }

@@ -8,8 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use hostwright_tests::cases::all_hold;
 use hostwright_tests::log_host::Host;
 use hostwright_tests::wait::eventually;
+use nix::sys::signal::Signal;
 
 /// What stands in the braces of logrotate's configuration, and what the source names. FOLDER is the log's.
 const OPTIONS: [(&str, &str); 12] = [
@@ -81,6 +83,13 @@ fn away_and_running(files: &str, options: &str) -> Result<()> {
     }
     host.write("app.log", 100)?;
     host.complete().with_context(|| format!("while running: {}", agent.output()))?;
+    // It sees what was written, and all of the rotation, at once.
+    agent.signal(Signal::SIGSTOP)?;
+    host.write("app.log", 150)?;
+    rotate(&host, options)?;
+    host.write("app.log", 100)?;
+    agent.signal(Signal::SIGCONT)?;
+    host.complete().with_context(|| format!("while it stood still: {}", agent.output()))?;
     agent.terminate()?;
     host.write("app.log", 10)?;
     agent.start_again()?;
@@ -89,21 +98,8 @@ fn away_and_running(files: &str, options: &str) -> Result<()> {
 
 #[test]
 fn nothing_is_lost_or_comes_twice_whatever_logrotate_is_told_to_do() -> Result<()> {
-    let results: Vec<_> = thread::scope(|scope| {
-        let runs: Vec<_> =
-            OPTIONS.iter().map(|case| (case, scope.spawn(|| away_and_running(case.0, case.1)))).collect();
-        runs.into_iter().map(|(case, run)| (case, run.join())).collect()
-    });
-    let mut failures = Vec::new();
-    for ((files, options), result) in results {
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => failures.push(format!("{files}, {options}: {error:#}")),
-            Err(_) => failures.push(format!("{files}, {options}: it panicked")),
-        }
-    }
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    let case = |(files, options)| (format!("{files}, {options}"), move || away_and_running(files, options));
+    all_hold(OPTIONS.iter().copied().map(case))
 }
 
 /// Compressed in a way that the agent does not read: what it had no chance to read is told.

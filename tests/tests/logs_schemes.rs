@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use hostwright_tests::cases::all_hold;
 use hostwright_tests::log_host::Host;
 
 /// How a program rotates, and what the source names.
@@ -155,23 +156,7 @@ fn rotated_while_away_and_while_running(scheme: &Scheme) -> Result<()> {
 
 #[test]
 fn nothing_is_lost_or_comes_twice_however_programs_rotate() -> Result<()> {
-    let results = std::thread::scope(|scope| {
-        let runs: Vec<_> = SCHEMES
-            .iter()
-            .map(|scheme| (scheme, scope.spawn(|| rotated_while_away_and_while_running(scheme))))
-            .collect();
-        runs.into_iter().map(|(scheme, run)| (scheme.name, run.join())).collect::<Vec<_>>()
-    });
-    let mut failures = Vec::new();
-    for (name, result) in results {
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => failures.push(format!("{name}: {error:#}")),
-            Err(_) => failures.push(format!("{name}: it panicked")),
-        }
-    }
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    all_hold(SCHEMES.iter().map(|scheme| (scheme.name, move || rotated_while_away_and_while_running(scheme))))
 }
 
 #[test]

@@ -214,7 +214,8 @@ fn decoded(body: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-fn unescaped(value: &str) -> String {
+/// Without its percent-encoding (RFC 3986, 2.1).
+pub fn unescaped(value: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = value.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -202,12 +202,13 @@ fn judge_new_compressed(
     following: &Following,
 ) -> Judgement {
     let base = family_path(&candidate.home);
-    let size = compressed.stated_size().unwrap_or(candidate.attributes.size);
+    let stated = compressed.stated_size();
+    let size = stated.unwrap_or(candidate.attributes.size);
     // As it is now that the plain file is gone: while it was being compressed, its time was another.
     let now = compressed.metadata().map_or(candidate.attributes.modified, |metadata| modified(&metadata));
     match () {
         () if candidate.wanted => wanted(candidate, &base),
-        () if !following.is_newer(&base, (now, size)) => Judgement::Never,
+        () if !following.is_newer(&base, (now, stated), opened) => Judgement::Never,
         () if following.at(&base).is_some_and(|original| is_copy_of(original, opened, size)) => Judgement::Later,
         // It came, was rotated and compressed between two looks.
         () => Judgement::Generation,

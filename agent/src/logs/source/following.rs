@@ -1,10 +1,10 @@
 use super::Source;
-use super::admission::Candidate;
+use super::admission::{Candidate, is_copy};
 use super::archives::Archives;
 use super::entry::Entry;
 use super::family::{family, plain_name};
 use super::folder::{Folder, Unknown, What};
-use super::followed::FollowedFile;
+use super::followed::{FollowedFile, Opened};
 use super::held::Held;
 use super::identity::{Attributes, Key};
 use super::known::Known;
@@ -323,14 +323,16 @@ impl Following {
         self.archives.home_of(path, |log| self.newest.contains_key(log) || is_known(log))
     }
 
-    /// Whether a content of this size was written after the newest file that is followed of its log: then it was never
-    /// followed.
-    pub(super) fn is_newer(&self, family: &Path, (modified, size): (i64, u64)) -> bool {
+    /// Whether a content, of the size that it states, was written after the newest file that is followed of its log: then it
+    /// was never followed.
+    pub(super) fn is_newer(&self, family: &Path, (modified, size): (i64, Option<u64>), content: &Opened) -> bool {
         let newest = self.newest.get(family).and_then(|sequence| self.file(*sequence));
         newest.is_some_and(|file| {
             let _ = file.look();
-            // Within one tick of the clock, size alone tells the compressed file from another.
-            modified > file.modified() || (modified == file.modified() && size != file.size())
+            // Within one tick of the clock, size alone tells the compressed file from another; zstd states none of a pipe.
+            let is_other =
+                || size.map_or_else(|| !is_copy(&file.file, content, file.size()), |size| size != file.size());
+            modified > file.modified() || (modified == file.modified() && is_other())
         })
     }
 
