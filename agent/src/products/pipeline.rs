@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// So many products wait in memory; the others are found again by a walk.
-pub(super) const MOST_QUEUED: usize = 5_000;
+pub(super) const MOST_QUEUED: usize = 3_000;
 /// A walk from time to time finds what the kernel did not tell.
 pub(super) const WALK_EVERY: Duration = Duration::from_secs(30);
 /// How soon a folder that is missing is looked for again.
