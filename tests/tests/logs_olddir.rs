@@ -115,6 +115,27 @@ fn other_programs_generations_and_copies_of_what_is_still_there_are_left_alone()
     Ok(())
 }
 
+/// Programs of one kind begin their logs alike.
+#[test]
+fn a_beginning_that_another_programs_log_has_too_proves_nothing() -> Result<()> {
+    let mut host = Host::new()?;
+    fs::create_dir(host.log("../other"))?;
+    host.write("log.json", 4)?;
+    let mut agent = host.agent("log.json", "")?;
+    host.complete()?;
+    agent.terminate()?;
+    let others = [fs::read(host.log("log.json"))?, line(100_000).into()].concat();
+    fs::write(host.log("../other/log.json.1"), others)?;
+    // Its number is not that of the next one.
+    fs::rename(host.log("log.json"), host.log("gone"))?;
+    host.write("log.json", 10)?;
+    fs::remove_file(host.log("gone"))?;
+    agent.start_again()?;
+    host.complete()?;
+    ensure!(!host.at_platform()?.0.contains(&100_000), "another program's log was shipped");
+    Ok(())
+}
+
 #[test]
 fn a_followed_archive_with_compressed_files_has_nothing_twice_running_or_not() -> Result<()> {
     for down in [false, true] {
