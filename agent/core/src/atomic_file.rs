@@ -44,7 +44,7 @@ pub fn replace_one_of_many(
     let temporary = temporary_beside(path)?;
     let result = write_new(&temporary, content, mode, prepare).and_then(|()| std::fs::rename(&temporary, path));
     if result.is_err() {
-        // What counts is the first error; a leftover would only be overwritten by the next attempt.
+        // What counts is the first error; a leftover is in nobody's way.
         let _ = std::fs::remove_file(&temporary);
     }
     result
@@ -79,7 +79,8 @@ pub fn remove_unfinished(path: &Path) -> io::Result<()> {
 
 fn write_new(path: &Path, content: &[u8], mode: u32, prepare: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     // 0600 until everything is right: no moment in which a secret is readable by others.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // Nothing that somebody else has put there is written to, nor what a link of his leads to.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     prepare(&file)?;
     file.set_permissions(Permissions::from_mode(mode))?;
@@ -103,7 +104,7 @@ fn parent(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::{remove_unfinished, replace};
+    use super::{remove_unfinished, replace, write_new};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -111,6 +112,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("f");
         replace(&path, b"one", 0o644).expect("written");
+        assert_eq!(path.metadata().expect("metadata").permissions().mode() & 0o777, 0o644);
         replace(&path, b"two", 0o600).expect("replaced");
         assert_eq!(std::fs::read(&path).expect("read"), b"two");
         assert_eq!(path.metadata().expect("metadata").permissions().mode() & 0o777, 0o600);
@@ -126,5 +128,17 @@ mod tests {
         remove_unfinished(&folder.path().join("f")).expect("removed");
         assert!(!folder.path().join(".f.0123abcd.tmp").exists());
         assert_eq!(folder.path().read_dir().expect("list").count(), 3);
+    }
+
+    #[test]
+    fn what_somebody_put_under_the_temporary_name_is_not_written_to() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("link"));
+        std::fs::write(&victim, "kept").expect("written");
+        std::os::unix::fs::symlink(&victim, &link).expect("linked");
+        for path in [&victim, &link] {
+            write_new(path, b"other", 0o644, |_| Ok(())).expect_err("refused");
+        }
+        assert_eq!(std::fs::read(&victim).expect("read"), b"kept");
     }
 }

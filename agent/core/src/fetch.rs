@@ -271,6 +271,7 @@ mod tests {
         fs::create_dir_all(source.join("dem")).expect("made");
         fs::write(source.join("a"), "1").expect("written");
         fs::write(source.join("dem/b"), "2").expect("written");
+        fs::write(source.join("dem/c"), "3").expect("written");
         let to = folder.path().join("to");
         let bucket = bucket(folder.path());
         let open = || {
@@ -279,17 +280,21 @@ mod tests {
         };
         let mut fetcher = open();
         let synced = fetcher.sync(&bucket).await.expect("synced");
-        assert_eq!((synced.files, synced.fetched.len(), synced.failed.len()), (2, 2, 0));
+        assert_eq!((synced.files, synced.fetched.len(), synced.failed.len()), (3, 3, 0));
         assert_eq!(fs::read_to_string(to.join("dem/b")).expect("read"), "2");
         assert_eq!(to.join("a").metadata().expect("there").permissions().mode() & 0o777, 0o640);
         // What was replaced here or there is fetched, by a later process too; what is gone goes.
         fs::write(to.join("a"), "other").expect("written");
         fs::remove_file(source.join("dem/b")).expect("removed");
         fs::write(to.join("own"), "stays").expect("written");
+        // Gone there and changed here: it is the host's own now.
+        fs::remove_file(source.join("dem/c")).expect("removed");
+        fs::write(to.join("dem/c"), "somebody's").expect("written");
         let synced = open().sync(&bucket).await.expect("synced");
         assert_eq!((synced.fetched.len(), synced.removed.len()), (1, 1), "{synced:?}");
         assert_eq!(fs::read_to_string(to.join("a")).expect("read"), "1");
         assert!(to.join("own").exists() && !to.join("dem/b").exists());
+        assert_eq!(fs::read_to_string(to.join("dem/c")).expect("read"), "somebody's");
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ pub mod journal;
 pub mod local_api;
 /// Log lines of the program itself: to the journal under systemd, plain on a terminal.
 pub mod logging;
+/// What everybody on the host may read.
+pub mod permissions;
 /// Secrets by reference, and a value type that never prints itself.
 pub mod secret;
 /// Durable state: versioned, atomic, fsynced.
@@ -24,6 +26,8 @@ pub mod state;
 pub mod status;
 /// Paths in durable state.
 pub mod stored_path;
+/// What others wrote, as it may go to a terminal.
+pub mod terminal;
 /// TLS: the only place that sets it up.
 pub mod tls;
 /// YAML into a tree that knows where each node stands.

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// From here the agent's unit loads its credentials.
+pub const CREDENTIALS: &str = "/etc/hostwright/credentials";
+
 /// Where a secret's value is to be found. The configuration holds references only, never values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretRef {
@@ -24,9 +27,7 @@ pub enum SecretError {
     #[error("the environment variable {0} is not set; put it into /etc/hostwright/agent.env or set it for the process")]
     Unset(String),
     /// No such credential.
-    #[error(
-        "there is no credential {name:?}; put it into /etc/hostwright/credentials/{name} (mode 0600) and restart the agent"
-    )]
+    #[error("there is no credential {name:?}; put it into {CREDENTIALS}/{name} (mode 0600) and restart the agent")]
     NoCredential {
         /// Its name.
         name: String,
@@ -53,13 +54,17 @@ impl SecretRef {
             Self::Credential(name) => {
                 let no_credential = || SecretError::NoCredential { name: name.clone() };
                 let folder = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(no_credential)?);
-                // Loaded one by one a credential has its own name; loaded as a folder it has the unit's prefix.
-                let candidates = [folder.join(name), folder.join(format!("hostwright_{name}"))];
-                let path = candidates.iter().find(|path| path.exists()).ok_or_else(no_credential)?;
-                read(path)
+                read(&credential(&folder, name).ok_or_else(no_credential)?)
             }
         }
     }
+}
+
+/// A systemd credential's file in `$CREDENTIALS_DIRECTORY`. Loaded one by one it has its own name; loaded as a folder it
+/// has the unit's prefix.
+pub fn credential(folder: &Path, name: &str) -> Option<PathBuf> {
+    let names = [name.to_owned(), format!("hostwright_{name}")];
+    names.iter().filter(|name| !name.contains('/')).map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
 fn read(path: &Path) -> Result<Secret, SecretError> {

@@ -17,7 +17,7 @@ const MIB: u64 = 1 << 20;
 const SINGLE_AT_MOST: u64 = 16 * MIB;
 /// Four of them are in memory at once.
 const SMALLEST_PART: u64 = 6 * MIB;
-/// OpenStack Swift takes no more parts unless it is told to (`max_upload_part_num`).
+/// OpenStack Swift takes no more parts unless it is told to (`max_upload_part_num`); what is not known of a store is this.
 pub(super) const FEWEST_PARTS: u32 = 1000;
 /// What AWS takes, and most stores like it.
 pub(super) const MOST_PARTS: u32 = 10_000;
@@ -282,7 +282,7 @@ pub(super) fn part_size(size: u64, most_parts: u32) -> u64 {
     if size <= SINGLE_AT_MOST {
         return SINGLE_AT_MOST;
     }
-    let parts = most_parts.clamp(FEWEST_PARTS, MOST_PARTS);
+    let parts = most_parts.clamp(1, MOST_PARTS);
     let part = size.div_ceil(u64::from(parts)).next_multiple_of(MIB);
     part.clamp(SMALLEST_PART, LARGEST_PART)
 }

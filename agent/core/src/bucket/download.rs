@@ -10,7 +10,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -165,6 +165,11 @@ impl Partial {
         // No link is followed: the folder may be writable by others.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_FOLLOW);
+        // Somebody else's has a writer that we do not know.
+        let is_strange = |found: fs::Metadata| found.uid() != nix::unistd::geteuid().as_raw() || found.nlink() > 1;
+        if path.symlink_metadata().is_ok_and(is_strange) {
+            fs::remove_file(&path)?;
+        }
         let file = options.open(&path)?;
         let mut length = file.metadata()?.len();
         // Without an ETag nobody knows whether it is still the same object.

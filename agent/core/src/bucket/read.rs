@@ -27,9 +27,22 @@ impl Bucket {
     /// # Errors
     /// There is no such object, it is larger, or the bucket does not answer or refuses.
     pub async fn get(&self, key: &str, at_most: u64) -> Result<Vec<u8>, BucketError> {
+        self.get_encrypted(key, at_most, None).await
+    }
+
+    /// As [`Self::get`], of an object that may be encrypted with a customer's key.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_encrypted(
+        &self,
+        key: &str,
+        at_most: u64,
+        encryption: Option<&Encryption>,
+    ) -> Result<Vec<u8>, BucketError> {
         let result = match &self.store {
             Store::Folder(folder) => folder.get(key, at_most).await,
-            Store::S3(s3) => s3.get(key, at_most).await,
+            Store::S3(s3) => s3.get(key, at_most, encryption).await,
             Store::Swift(swift) => swift.get(key, at_most).await,
         };
         result.map_err(|reason| self.error(format!("read {key:?} from"), reason))

@@ -1,5 +1,5 @@
 use super::section::Section;
-use super::values::AbsolutePath;
+use super::values::{AbsolutePath, SecretFile};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ impl Api {
         let listen = section.or("listen", SocketAddr::from(([127, 0, 0, 1], 9180)));
         let tls = section.section("tls", |mut tls| {
             let certificate = tls.optional::<AbsolutePath>("certificate");
-            let key = tls.optional::<AbsolutePath>("key");
+            let key = tls.optional::<SecretFile>("key");
             let client_ca = tls.optional::<AbsolutePath>("client_ca");
             if certificate.is_some() != key.is_some() {
                 let (there, missing) = if key.is_some() { ("key", "certificate") } else { ("certificate", "key") };

@@ -1,11 +1,10 @@
 use super::Config;
 use super::logs::output::Platform;
-use super::logs::source::{Files, Kind};
+use super::logs::source::Kind;
 use super::metrics::listen::Listen;
 use super::section::Problems;
 use crate::config::logs::listener::Protocol;
 use crate::yaml::{Node, Place};
-use globset::{GlobBuilder, GlobMatcher};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -13,7 +12,6 @@ use std::path::Path;
 pub fn find(config: &Config, root: &Node, problems: &Problems) {
     ports_listened_on_twice(config, root, problems);
     files_written_by_two(config, root, problems);
-    files_that_feed_themselves(config, root, problems);
 }
 
 /// Somebody who listens.
@@ -87,35 +85,6 @@ fn files_written_by_two(config: &Config, root: &Node, problems: &Problems) {
     }
 }
 
-/// A line that is written into a file from which it is read is written for ever.
-fn files_that_feed_themselves(config: &Config, root: &Node, problems: &Problems) {
-    let outputs = file_outputs(config);
-    for (name, source) in config.logs.iter().flat_map(|logs| &logs.sources) {
-        let Kind::Files(files) = &source.kind else { continue };
-        let own = outputs.iter().filter(|(output, _)| source.outputs.iter().any(|name| name == output));
-        for (output, path) in own.filter(|(_, path)| is_followed(files, path)) {
-            let keys = ["logs", "sources", name, "files"];
-            let message = format!(
-                "{} is what the output {output:?} writes, and each line would be read and written again without end; \
-                 name it under exclude",
-                path.display()
-            );
-            problems.note(place(root, &keys), &keys.join("."), message);
-        }
-    }
-}
-
-fn is_followed(files: &Files, path: &Path) -> bool {
-    let name = path.file_name().map(Path::new).unwrap_or(path);
-    let fits = |text: &str, path: &Path| pattern(text).is_some_and(|pattern| pattern.is_match(path));
-    let is_excluded = |text: &str| if text.starts_with('/') { fits(text, path) } else { fits(text, name) };
-    files.patterns.iter().any(|text| fits(text, path)) && !files.exclude.iter().any(|text| is_excluded(text))
-}
-
-fn pattern(text: &str) -> Option<GlobMatcher> {
-    Some(GlobBuilder::new(text).literal_separator(true).build().ok()?.compile_matcher())
-}
-
 /// Where the value under these keys stands, or what is nearest above it.
 fn place(root: &Node, keys: &[impl AsRef<str>]) -> Place {
     let mut node = root;
@@ -168,19 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_written_by_two_outputs_nor_read_by_its_own_source() {
-        let logs = |source: &str, outputs: &str| {
-            problems(&format!("logs:\n  sources:\n    a: {{{source}, outputs: [o]}}\n  outputs: {{{outputs}}}\n"))
+    fn no_file_is_written_by_two_outputs() {
+        let logs = |outputs: &str| {
+            problems(&format!("logs:\n  sources:\n    a: {{files: [/x], outputs: [o]}}\n  outputs: {{{outputs}}}\n"))
         };
-        let one = "o: {file: {path: /var/log/o.log}}";
-        let told = logs("files: ['/var/log/*.log']", one);
-        assert!(
-            told.starts_with("agent.yaml:3:16: logs.sources.a.files: /var/log/o.log is what the output \"o\""),
-            "{told}"
-        );
-        assert_eq!(logs("files: ['/var/log/*.log'], exclude: [o.log]", one), "");
-        assert_eq!(logs("files: ['/var/log/app/*.log']", one), "");
-        let told = logs("files: [/x]", &format!("{one}, p: {{file: {{path: /var/log/o.log}}}}"));
+        let told = logs("o: {file: {path: /var/log/o.log}}, p: {file: {path: /var/log/o.log}}");
         assert!(told.contains("logs.outputs.p.file.path: the output \"o\" writes this file already"), "{told}");
+        assert_eq!(logs("o: {file: {path: /var/log/o.log}}, p: {file: {path: /var/log/p.log}}"), "");
     }
 }

@@ -127,6 +127,10 @@ impl FromNode for Headers {
         }
         Ok(Self(headers))
     }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.0.values().flat_map(MaybeSecret::secrets).collect()
+    }
 }
 
 impl Endpoint {

@@ -18,6 +18,8 @@ pub mod metrics;
 /// `products:`
 pub mod products;
 
+/// What may be wrong with a valid configuration on this host.
+mod advice;
 /// Credentials of AWS, the same wherever they are.
 pub mod aws;
 /// What two sections cannot both have.
@@ -36,8 +38,10 @@ pub mod section;
 /// What single values are made of: durations, sizes, addresses, references to secrets.
 pub mod values;
 
+pub use advice::advice;
+
 use crate::yaml::{self, Duplicates, Node, Place};
-use section::{Problem, Problems, Section};
+use section::{NamedSecret, Problem, Problems, Section};
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
@@ -120,6 +124,13 @@ impl Config {
             invalid(vec![Problem { place: error.place, path: String::new(), message: error.message }])
         })?;
         Self::from_node(&document.root).map_err(invalid)
+    }
+
+    /// The secrets that a tree refers to.
+    pub fn secrets_of(root: &Node) -> Vec<NamedSecret> {
+        let problems = Problems::default();
+        Section::open(root, "", &problems).map(Self::read_section);
+        problems.into_secrets()
     }
 
     /// Checks a tree, such as the `hostwright:` section of a user-data.

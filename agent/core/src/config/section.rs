@@ -1,4 +1,6 @@
 use super::values::FromNode;
+use crate::secret::SecretRef;
+use crate::terminal::plain;
 use crate::yaml::{Entry, Node, Place};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,12 @@ impl Problem {
     pub fn is_unknown_key(&self) -> bool {
         self.message.starts_with(UNKNOWN_KEY)
     }
+
+    /// The same line for something that makes no file invalid.
+    pub fn as_warning(&self) -> String {
+        let keys = if self.path.is_empty() { String::new() } else { format!("{}: ", shown(&self.path, LONGEST_PATH)) };
+        format!("{}: warning: {keys}{}", self.place, shown(&self.message, LONGEST_MESSAGE))
+    }
 }
 
 impl std::fmt::Display for Problem {
@@ -43,38 +51,48 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// What somebody else wrote, as it may go to a terminal: without characters that steer it, and not without an end.
+/// What somebody else wrote, as it may go to a terminal, and not without an end.
 fn shown(text: &str, most: usize) -> String {
-    let mut shown = String::new();
-    for (at, c) in text.chars().enumerate() {
-        match c {
-            _ if at == most => {
-                shown.push('…');
-                break;
-            }
-            '\n' | '\t' => shown.push(c),
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", plain(&text[..end])),
+        None => plain(text).into_owned(),
     }
-    shown
 }
 
-/// Collects problems while sections are read.
+/// Collects problems while sections are read, and which secrets are referred to.
 #[derive(Debug, Default)]
-pub struct Problems(RefCell<Vec<Problem>>);
+pub struct Problems {
+    noted: RefCell<Vec<Problem>>,
+    secrets: RefCell<Vec<NamedSecret>>,
+}
+
+/// A secret where it is referred to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedSecret {
+    /// Where it stands.
+    pub place: Place,
+    /// The keys that lead to it.
+    pub path: String,
+    /// What stands there.
+    pub secret: SecretRef,
+}
 
 impl Problems {
     /// Notes one.
     pub fn note(&self, place: Place, path: &str, message: String) {
-        self.0.borrow_mut().push(Problem { place, path: path.to_owned(), message });
+        self.noted.borrow_mut().push(Problem { place, path: path.to_owned(), message });
     }
 
     /// All of them in the order of the file.
     pub fn into_sorted(self) -> Vec<Problem> {
-        let mut problems = self.0.into_inner();
+        let mut problems = self.noted.into_inner();
         problems.sort_by_key(|problem| problem.place);
         problems
+    }
+
+    /// The secrets in the order in which they were read.
+    pub fn into_secrets(self) -> Vec<NamedSecret> {
+        self.secrets.into_inner()
     }
 }
 
@@ -344,7 +362,11 @@ impl<'a> Section<'a> {
     /// Reads a node that stands under `key`; one that does not fit is noted at its own place.
     pub fn value<T: FromNode>(&self, key: &str, node: &Node) -> Option<T> {
         match T::from_node(node) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                let named = |secret| NamedSecret { place: node.place, path: self.path_of(key), secret };
+                self.problems.secrets.borrow_mut().extend(value.secrets().into_iter().map(named));
+                Some(value)
+            }
             Err(message) => {
                 self.problems.note(node.place, &self.path_of(key), message);
                 None

@@ -1,6 +1,6 @@
 use super::api::Certificate;
 use super::section::Section;
-use super::values::AbsolutePath;
+use super::values::{AbsolutePath, SecretFile};
 use std::path::PathBuf;
 
 /// How a server is known and what it is shown. Where nothing is given: the system's authorities, and no certificate.
@@ -19,7 +19,7 @@ impl ClientTls {
     pub fn read(mut section: Section<'_>) -> Option<Self> {
         let ca = section.optional::<AbsolutePath>("ca");
         let certificate = section.optional::<AbsolutePath>("certificate");
-        let key = section.optional::<AbsolutePath>("key");
+        let key = section.optional::<SecretFile>("key");
         if certificate.is_some() != key.is_some() {
             let (there, missing) = if key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
             section.problem_with(there, &format!("the {missing} that belongs to it is missing"));

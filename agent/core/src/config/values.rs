@@ -15,6 +15,11 @@ pub trait FromNode: Sized {
     /// # Errors
     /// A sentence: what was expected and what was found.
     fn from_node(node: &Node) -> Result<Self, String>;
+
+    /// The secrets that it refers to.
+    fn secrets(&self) -> Vec<SecretRef> {
+        Vec::new()
+    }
 }
 
 /// "expected …, found …" for a value that does not fit.
@@ -199,6 +204,26 @@ impl FromNode for SecretRef {
             _ => refused(),
         }
     }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        vec![self.clone()]
+    }
+}
+
+/// A file that is a secret, such as a private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretFile(pub PathBuf);
+
+impl FromNode for SecretFile {
+    const EXPECTED: &'static str = AbsolutePath::EXPECTED;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        AbsolutePath::from_node(node).map(|path| Self(path.0))
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        vec![SecretRef::File(self.0.clone())]
+    }
 }
 
 /// A value that an operator may not want everybody to read: in the file itself, or by reference.
@@ -218,6 +243,13 @@ impl FromNode for MaybeSecret {
         match node.text() {
             Some(_) => String::from_node(node).map(Self::Text),
             None => SecretRef::from_node(node).map(Self::Secret),
+        }
+    }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        match self {
+            Self::Text(_) => Vec::new(),
+            Self::Secret(reference) => vec![reference.clone()],
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::Place;
+use super::{LoadError, Place};
 use std::collections::HashMap;
 
 /// Columns by which lines were moved to the right.
@@ -10,6 +10,40 @@ const MAX_MENDED: usize = 200;
 const MAX_BYTES: usize = 1 << 20;
 /// Deeper than any block around a flow.
 const DEEP: usize = 256;
+
+/// Lines with a tab before their content: by their numbers the columns of the first tab and of the content.
+pub struct Tabs(HashMap<usize, (usize, usize)>);
+
+impl Tabs {
+    /// Those of a text.
+    pub fn of(text: &str) -> Self {
+        let mut found = HashMap::new();
+        // Of most texts a look at the bytes is all.
+        let lines = text.lines().enumerate().take(if text.contains('\t') { usize::MAX } else { 0 });
+        for (number, line) in lines {
+            let content = line.trim_start_matches([' ', '\t', '-', '?']);
+            let before = &line[..line.len() - content.len()];
+            if let Some(tab) = before.find('\t').filter(|_| !content.starts_with(['{', '['])) {
+                found.insert(number + 1, (tab + 1, before.len() + 1));
+            }
+        }
+        Self(found)
+    }
+
+    /// A block that begins here must not be indented by a tab, which the parser takes before a first key.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn indent(&self, block: Place) -> Result<(), LoadError> {
+        match self.0.get(&block.line) {
+            Some((tab, content)) if *tab < block.column && block.column <= *content => Err(LoadError {
+                place: Place { line: block.line, column: *tab },
+                message: "this is not YAML: a tab cannot indent, only blanks can".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Moves lines to the right inside quotes and brackets, where YAML 1.1 lets them begin anywhere and YAML 1.2 does not.
 /// Blanks there mean nothing, so the document stays what it is. Nothing where the error is another one.
@@ -85,4 +119,20 @@ fn line_offset(text: &str, line: usize) -> Option<usize> {
 pub fn original(place: Place, shifts: &Shifts) -> Place {
     let shift = shifts.get(&place.line).copied().unwrap_or(0);
     Place { line: place.line, column: place.column.saturating_sub(shift).max(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Duplicates, load};
+
+    #[test]
+    fn a_tab_indents_no_block_and_any_flow() {
+        for (text, place) in [("\ta: 1\n", "1:1"), ("# c\n \ta: 1", "2:2"), ("-\ta: 1", "1:2"), ("\t- a", "1:1")] {
+            let refused = load(text, Duplicates::LastWins).expect_err(text);
+            assert_eq!(refused.place.to_string(), place, "{text:?}: {refused}");
+        }
+        for text in ["{\n\t\"a\": {\n\t\t\"b\": [\n\t\t\t1\n\t\t]\n\t}\n}\n", "a:\t{b: 1}\n", "a: |\n  \tb: 1\n"] {
+            load(text, Duplicates::Refuse).expect(text);
+        }
+    }
 }

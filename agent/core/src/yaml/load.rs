@@ -1,5 +1,7 @@
-use super::indentation::{Shifts, mend, original};
-use super::{Entry, Mapping, Node, Place, Scalar, Value};
+use super::indentation::{Shifts, Tabs, mend, original};
+use super::keys::{merge, replace};
+use super::scan_error::told;
+use super::{Entry, Mapping, Node, Place, Value};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -59,12 +61,12 @@ pub fn load(text: &str, duplicates: Duplicates) -> Result<Document, LoadError> {
     Ok(Document { root, warnings: loader.warnings })
 }
 
-/// Loads each document of `text`, as Compose does. Keys must be texts: `80: x` and `true: x` are refused.
+/// Loads each document of `text`. Keys must be texts, in quotes or by what `is_text` says of them.
 ///
 /// # Errors
 /// As [`load`], but for several documents.
-pub fn load_stream(text: &str) -> Result<Vec<Node>, LoadError> {
-    Ok(load_mended(text, Duplicates::Refuse, Stream::TextKeys)?.roots)
+pub fn load_stream(text: &str, is_text: fn(&str) -> bool) -> Result<Vec<Node>, LoadError> {
+    Ok(load_mended(text, Duplicates::Refuse, Stream::TextKeys(is_text))?.roots)
 }
 
 const START: Place = Place { line: 1, column: 1 };
@@ -73,11 +75,11 @@ const START: Place = Place { line: 1, column: 1 };
 const MAX_MENDED: usize = 1000;
 
 /// What may stand in the text.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Stream {
     OneDocument,
-    /// Any number of documents whose keys are all texts.
-    TextKeys,
+    /// Any number of documents whose keys are all texts, by this.
+    TextKeys(fn(&str) -> bool),
 }
 
 fn load_mended(text: &str, duplicates: Duplicates, stream: Stream) -> Result<Loader, LoadError> {
@@ -97,7 +99,7 @@ fn load_mended(text: &str, duplicates: Duplicates, stream: Stream) -> Result<Loa
         mended += 1;
         match mend(&text, place(stop.marker()), stop.info(), &mut shifts) {
             Some(again) if mended <= MAX_MENDED => text = Cow::Owned(again),
-            _ => return Err(scan_error(&stop, &shifts)),
+            _ => return Err(scan_error(&text, &stop, &shifts)),
         }
     }
 }
@@ -165,7 +167,7 @@ impl Loader {
 
     fn read(&mut self, text: &str, shifts: &Shifts) -> Result<(), Stop> {
         let last_line = text.lines().count();
-        let mut parser = Parser::new_from_str(text);
+        let (mut parser, tabs) = (Parser::new_from_str(text), Tabs::of(text));
         while let Some(event) = parser.next_event() {
             let (mut event, span) = event.map_err(Stop::Scanner)?;
             if let Event::Scalar(content, ScalarStyle::Literal | ScalarStyle::Folded, ..) = &mut event
@@ -175,6 +177,9 @@ impl Loader {
                 // The parser takes the end of the file for a line break, which readers of YAML 1.1 do not.
                 let end = content.strip_suffix('\n').map_or(content.len(), str::len);
                 content.to_mut().truncate(end);
+            }
+            if matches!(event, Event::MappingStart(..) | Event::SequenceStart(..)) {
+                tabs.indent(place(&span.start)).map_err(Stop::Loader)?;
             }
             if !self.event(event, original(place(&span.start), shifts)).map_err(Stop::Loader)? {
                 break;
@@ -187,7 +192,7 @@ impl Loader {
     fn event(&mut self, event: Event<'_>, at: Place) -> Result<bool, LoadError> {
         match event {
             Event::StreamEnd => return Ok(false),
-            Event::DocumentStart(_) if self.stream == Stream::OneDocument && !self.roots.is_empty() => {
+            Event::DocumentStart(_) if matches!(self.stream, Stream::OneDocument) && !self.roots.is_empty() => {
                 return Err(error(at, "a second document begins here; only one is read".into()));
             }
             Event::Scalar(text, style, anchor, tag) => self.scalar(scalar(&text, style, tag, at), anchor)?,
@@ -261,7 +266,10 @@ impl Loader {
                 let Value::Scalar { text, plain } = node.value else {
                     return Err(error(node.place, format!("{} cannot be a key", node.kind())));
                 };
-                if plain && self.stream == Stream::TextKeys && !is_text(&text) {
+                if let Stream::TextKeys(is_text) = self.stream
+                    && plain
+                    && !is_text(&text)
+                {
                     return Err(error(node.place, format!("the key {text} is not a text; write it in quotes")));
                 }
                 open.key = Some((text, node.place, plain));
@@ -305,30 +313,6 @@ impl Loader {
     }
 }
 
-/// `yes` and its like are texts as keys, because Go's YAML takes them so; dates and numbers such as `1e3` are none.
-fn is_text(key: &str) -> bool {
-    match Scalar::resolve(key) {
-        Scalar::String(text) => {
-            let is_number = text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok();
-            !is_number && !is_date(&text)
-        }
-        Scalar::Bool(_) => !key.eq_ignore_ascii_case("true") && !key.eq_ignore_ascii_case("false"),
-        Scalar::Null | Scalar::Int(_) | Scalar::Float(_) => false,
-    }
-}
-
-/// `2024-01-31`, with or without a time.
-fn is_date(text: &str) -> bool {
-    let (day, time) = text.split_once(['T', 't', ' ']).unwrap_or((text, ""));
-    if !time.bytes().all(|byte| byte.is_ascii_digit() || b":.Z+-".contains(&byte)) {
-        return false;
-    }
-    let parts: Vec<&str> = day.split('-').collect();
-    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    matches!(parts[..], [year, month, day] if year.len() == 4 && month.len() <= 2 && day.len() <= 2)
-        && parts.iter().all(is_number)
-}
-
 fn scalar(text: &str, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, place: Place) -> Node {
     let kind = tag.as_ref().filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.clone());
     let (tag, is_string) = custom_tag(tag);
@@ -336,48 +320,6 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<Cow<'_, Tag>>, place: Plac
     let is_typed = matches!(kind.as_deref(), Some("int" | "float" | "bool" | "null"));
     let plain = is_typed || style == ScalarStyle::Plain && !is_string;
     Node { place, tag, value: Value::Scalar { text: text.to_owned(), plain } }
-}
-
-/// A key that stands there already.
-fn replace(
-    mapping: &mut Mapping,
-    entry: Entry,
-    duplicates: Duplicates,
-    warnings: &mut Vec<Warning>,
-) -> Result<(), LoadError> {
-    let Some(earlier) = mapping.entries.iter_mut().find(|earlier| earlier.key == entry.key) else {
-        return Ok(());
-    };
-    let message = format!("key {:?} stands in line {} already", entry.key, earlier.place.line);
-    match duplicates {
-        Duplicates::Refuse => Err(error(entry.place, message)),
-        Duplicates::LastWins => {
-            warnings.push(Warning { place: entry.place, message: format!("{message}; this one counts") });
-            *earlier = entry;
-            Ok(())
-        }
-    }
-}
-
-/// Adds the keys of merged mappings that the mapping does not have itself; earlier merges win over later ones.
-fn merge(mapping: &mut Mapping, seen: &mut HashSet<String>, merges: Vec<Node>) -> Result<(), LoadError> {
-    for node in merges {
-        let sources = match node.value {
-            Value::Sequence(items) => items,
-            value => vec![Node { place: node.place, tag: None, value }],
-        };
-        for source in sources {
-            let Value::Mapping(source_mapping) = source.value else {
-                return Err(error(source.place, format!("<< merges mappings, and this is {}", source.kind())));
-            };
-            for entry in source_mapping.entries {
-                if seen.insert(entry.key.clone()) {
-                    mapping.entries.push(entry);
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The tag if it is an application's own, and whether it is `!!str`.
@@ -398,12 +340,13 @@ fn place(mark: &Marker) -> Place {
     Place { line: mark.line(), column: mark.col() + 1 }
 }
 
-fn error(place: Place, message: String) -> LoadError {
+pub(super) fn error(place: Place, message: String) -> LoadError {
     LoadError { place, message }
 }
 
-fn scan_error(source: &ScanError, shifts: &Shifts) -> LoadError {
-    error(original(place(source.marker()), shifts), format!("this is not YAML: {}", source.info()))
+fn scan_error(text: &str, source: &ScanError, shifts: &Shifts) -> LoadError {
+    let (at, message) = told(text, place(source.marker()), source.info());
+    error(original(at, shifts), message)
 }
 
 #[cfg(test)]
@@ -487,7 +430,7 @@ mod tests {
             assert_eq!(found, Some(expected), "{text}");
             assert_eq!(document.root.get("c").map(|c| (c.place.line, c.place.column)), Some((text.lines().count(), 4)));
         }
-        assert!(refused("a: \"x\ny\n").contains("quoted scalar"));
+        assert!(refused("a: \"x\ny\n").contains("quotes that begin here"));
         assert!(refused("a:\n  b: [\nx: [\n").starts_with("line"));
     }
 

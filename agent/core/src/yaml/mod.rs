@@ -11,12 +11,16 @@ mod emit;
 mod indentation;
 /// A tree as YAML 1.1 readers see it.
 mod json;
+/// Keys that stand twice, and merged ones.
+mod keys;
 /// Text as a tree.
 mod load;
 /// The tree.
 mod node;
 /// The types of plain scalars.
 mod scalar;
+/// What is no YAML, in an operator's words.
+mod scan_error;
 
 pub use emit::emit;
 pub use json::to_json;

@@ -164,8 +164,15 @@ impl S3 {
         Ok(Incoming::of_s3(answer.body, from, self.patience.sending, self.limiter.clone()))
     }
 
-    pub(super) async fn get(&self, key: &str, at_most: u64) -> Result<Vec<u8>, Reason> {
+    pub(super) async fn get(
+        &self,
+        key: &str,
+        at_most: u64,
+        encryption: Option<&Encryption>,
+    ) -> Result<Vec<u8>, Reason> {
+        let customer = CustomerKey::of(encryption)?;
         let request = self.client.get_object().bucket(&self.bucket).key(key);
+        let request = with_customer_key!(request, customer.as_ref());
         let answer = self.answered(async { request.send().await.map_err(|e| reason(&e)) }).await?;
         let sha256 = answer.metadata().and_then(|metadata| metadata.get("sha256")).cloned();
         let plain = has_md5_etag(answer.server_side_encryption()) && answer.sse_customer_algorithm().is_none();

@@ -13,6 +13,7 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 /// Segments that are there: their sizes and MD5s as Swift tells them, by their numbers.
 type Held = BTreeMap<usize, (u64, Option<String>)>;
@@ -25,15 +26,48 @@ impl Swift {
     pub(in crate::bucket) async fn begin(&self, put: Put<'_>) -> Result<String, Reason> {
         self.supports(put)?;
         self.check().await?;
-        let answer = self.ask(Method::PUT, &encoded(&self.segments(), false), "", &HeaderMap::new()).await?;
-        let made = expect(answer, &[201, 202, 204]).await;
-        made.map_err(|reason| match reason {
-            Reason::Denied { code } => {
-                Reason::Denied { code: format!("{code}, on making the container {:?} for segments", self.segments()) }
-            }
-            other => other,
-        })?;
+        self.make_segments().await?;
         Ok(format!("{MARK}{}-{:08x}", Timestamp::now().as_second(), fastrand::u32(..)))
+    }
+
+    /// The container of segments is there, or is made. Whoever may not make one may use it.
+    async fn make_segments(&self) -> Result<(), Reason> {
+        self.without_segments.store(false, Ordering::Relaxed);
+        let path = encoded(&self.segments(), false);
+        let answer = self.ask(Method::PUT, &path, "", &HeaderMap::new()).await?;
+        let Err(refused) = expect(answer, &[201, 202, 204]).await else { return Ok(()) };
+        let code = match refused {
+            Reason::Denied { code } | Reason::BadCredentials { code } => code,
+            other => return Err(other),
+        };
+        let there = self.ask(Method::HEAD, &path, "", &HeaderMap::new()).await?;
+        match expect(there, &[200, 204]).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Reason::Denied {
+                code: format!(
+                    "{code}, on making the container {:?} for the segments of large objects",
+                    self.segments()
+                ),
+            }),
+        }
+    }
+
+    /// Clears the segments of what was there before under the key of an object that has none.
+    pub(super) async fn remove_unused(&self, key: &str) {
+        if self.without_segments.load(Ordering::Relaxed) {
+            return;
+        }
+        let all = match self.listing(&self.segments(), &format!("{key}/{MARK}"), usize::MAX).await {
+            Err(Reason::NoSuchObject) => return self.without_segments.store(true, Ordering::Relaxed),
+            // Rights to an object need not be rights to what it is made of.
+            Err(Reason::Denied { .. } | Reason::BadCredentials { .. }) => return,
+            Err(reason) => {
+                return log::warn!("whether segments of what {key:?} was before are left is not known: {reason}");
+            }
+            Ok(all) => all,
+        };
+        let names: Vec<_> = all.into_iter().filter_map(|one| one.name).collect();
+        self.remove_segments(key, names.iter().map(|name| format!("{}/{name}", self.segments()))).await;
     }
 
     /// Sends the segments that are not there, then the manifest that makes them an object; once more where segments were
@@ -55,8 +89,13 @@ impl Swift {
     /// Swift keeps the segments of an object that was replaced.
     async fn remove_replaced(&self, key: &str, upload: &str, before: Vec<String>) {
         let ours = format!("/{}/{key}/{MARK}", self.segments());
-        for name in before.iter().filter(|name| name.starts_with(&ours) && !name.contains(&format!("/{upload}/"))) {
-            let path = encoded(name.trim_start_matches('/'), true);
+        let old = before.into_iter().filter(|name| name.starts_with(&ours) && !name.contains(&format!("/{upload}/")));
+        self.remove_segments(key, old).await;
+    }
+
+    async fn remove_segments(&self, key: &str, paths: impl Iterator<Item = String>) {
+        for path in paths {
+            let path = encoded(path.trim_start_matches('/'), true);
             let deleted = match self.ask(Method::DELETE, &path, "", &HeaderMap::new()).await {
                 Ok(answer) => expect(answer, &[200, 204, 404]).await.map(drop),
                 Err(reason) => Err(reason),

@@ -27,6 +27,7 @@ use answers::{Listed, Report, parsed};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response};
 use session::Session;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(super) struct Swift {
     container: String,
     patience: Patience,
     limiter: Option<Arc<Limiter>>,
+    /// Whether there was no container for segments when one was looked for last.
+    without_segments: AtomicBool,
     pub(super) profile: OnceLock<Profile>,
 }
 
@@ -67,6 +70,7 @@ impl Swift {
             container: settings.bucket.clone(),
             patience: Patience::default(),
             limiter,
+            without_segments: AtomicBool::new(false),
             profile: OnceLock::new(),
         })
     }
@@ -177,7 +181,9 @@ impl Swift {
                 let md5 = part.check.md5()?;
                 insert(&mut headers, "etag", &hex(&md5))?;
                 self.send_part(put, &part, &self.path(put.key), &headers).await.map_err(bucket_if_absent)?;
-                self.verify(put, &hex(&md5)).await
+                let stored = self.verify(put, &hex(&md5)).await?;
+                self.remove_unused(put.key).await;
+                Ok(stored)
             }
         }
     }

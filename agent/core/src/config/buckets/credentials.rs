@@ -1,5 +1,5 @@
 use crate::config::section::Section;
-use crate::config::values::AbsolutePath;
+use crate::config::values::SecretFile;
 use crate::secret::SecretRef;
 use std::path::PathBuf;
 
@@ -59,12 +59,12 @@ impl Credentials {
             return Some(Self::EnvPrefix(prefix.trim_end_matches('_').to_owned()));
         }
         if let Some(name) = section.optional::<String>("profile") {
-            let file = section.optional::<AbsolutePath>("profile_file").map(|path| path.0);
+            let file = section.optional::<SecretFile>("profile_file").map(|path| path.0);
             section.finish();
             return Some(Self::Profile { name, file });
         }
         let credential = section.optional::<String>("credential").map(SecretRef::Credential);
-        let file = section.optional::<AbsolutePath>("file").map(|path| SecretRef::File(path.0));
+        let file = section.optional::<SecretFile>("file").map(|path| SecretRef::File(path.0));
         if let Some(document) = credential.or(file) {
             section.finish();
             return Some(Self::Document(document));

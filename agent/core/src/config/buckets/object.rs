@@ -136,6 +136,13 @@ impl FromNode for Encryption {
             _ => Err(mismatch::<Self>(node)),
         }
     }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        match self {
+            Self::Customer(key) => vec![key.clone()],
+            Self::Store | Self::Kms(_) => Vec::new(),
+        }
+    }
 }
 
 impl ObjectOptions {

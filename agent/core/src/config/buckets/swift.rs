@@ -1,6 +1,6 @@
 use super::Connection;
 use crate::config::section::Section;
-use crate::config::values::{AbsolutePath, FromNode, MaybeSecret, mismatch};
+use crate::config::values::{FromNode, MaybeSecret, SecretFile, mismatch};
 use crate::secret::SecretRef;
 use crate::yaml::Node;
 use std::path::PathBuf;
@@ -180,7 +180,7 @@ impl Settings {
 
     fn cloud(section: &mut Section<'_>) -> Option<SwiftAuth> {
         let name = section.optional("cloud");
-        let file = section.optional::<AbsolutePath>("clouds_file").map(|path| path.0);
+        let file = section.optional::<SecretFile>("clouds_file").map(|path| path.0);
         Some(SwiftAuth::Cloud { name: name?, file })
     }
 

@@ -172,6 +172,10 @@ impl FromNode for Tokens {
         };
         mapping.entries.iter().map(token).collect::<Result<_, String>>().map(Self)
     }
+
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.0.values().cloned().collect()
+    }
 }
 
 /// The token, or that of the host's environment.
