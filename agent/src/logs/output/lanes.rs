@@ -10,6 +10,7 @@ use crate::logs::positions::Position;
 use crate::logs::record::{Facts, Making, Scratch, Tally, Window, with_record, with_text};
 use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, Step};
+use crate::logs::source::heritage::{Heritage, Inherited};
 use crate::logs::source::identity::Content;
 use crate::logs::source::lines::Line;
 use crate::logs::status::Counters;
@@ -36,6 +37,8 @@ pub struct Lane {
     refused_to: (u64, u64),
     /// The sequence number of the file that is to be read to its end before this one: the generation before it.
     after: Option<u64>,
+    /// Nothing is read until another file has taken over from it.
+    is_held: bool,
 }
 
 /// How the records of a file look to the platform.
@@ -93,17 +96,22 @@ impl Lanes {
 
     pub fn add(&mut self, cursor: Cursor) {
         let file = &cursor.file;
-        let after = match self.newest.get_mut(&file.source.name) {
-            Some(newest) => newest.insert(file.family.clone(), file.sequence),
-            None => {
-                self.newest.insert(file.source.name.clone(), [(file.family.clone(), file.sequence)].into());
-                None
-            }
-        };
+        let newest = self.newest.get(&file.source.name);
+        let known = newest.and_then(|newest| newest.get(&file.family)).and_then(|sequence| self.find(*sequence).ok());
+        if let Some(known) = known.filter(|known| file.is_older_than(&self.lanes[*known].cursor.file)) {
+            let after = self.lanes[known].after.replace(file.sequence);
+            return self.push(cursor, after);
+        }
+        let newest = self.newest.entry(file.source.name.clone()).or_default();
+        let after = newest.insert(file.family.clone(), file.sequence);
         if let Some(before) = after.and_then(|sequence| self.cursor(sequence)) {
             before.drain_again();
         }
-        self.lanes.push(Lane { cursor, shape: None, windows: Vec::new(), refused_to: (0, 0), after });
+        self.push(cursor, after);
+    }
+
+    fn push(&mut self, cursor: Cursor, after: Option<u64>) {
+        self.lanes.push(Lane { cursor, shape: None, windows: Vec::new(), refused_to: (0, 0), after, is_held: false });
     }
 
     /// Takes out the lanes whose file is no longer followed.
@@ -130,6 +138,30 @@ impl Lanes {
             let cursor = &self.lanes[index].cursor;
             cursor.sent != cursor.acknowledged
         })
+    }
+
+    /// Reads nothing of a file, so that what is on its way settles and another can take over.
+    pub fn hold(&mut self, sequence: u64) {
+        if let Ok(index) = self.find(sequence) {
+            self.lanes[index].is_held = true;
+        }
+    }
+
+    /// Reads all files on.
+    pub fn release(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.is_held = false);
+    }
+
+    /// What an output has of a file that took another's place. Where that is all, it is read from there on.
+    pub fn hand_on(&mut self, heritage: &Heritage) -> (Inherited, Option<Position>) {
+        let Some(cursor) = self.cursor(heritage.of) else { return (Inherited::Nothing, None) };
+        let inherited = heritage.inherited(cursor.acknowledged.offset);
+        let position = (inherited == Inherited::All).then(|| {
+            let position = Position::of(cursor);
+            cursor.hand_on(heritage.rest);
+            position
+        });
+        (inherited, position)
     }
 
     pub fn cursors(&self) -> impl Iterator<Item = &Cursor> + Clone {
@@ -355,8 +387,8 @@ impl Lanes {
     }
 
     fn is_ready(&self, index: usize) -> bool {
-        let Lane { cursor, after, .. } = &self.lanes[index];
-        cursor.is_ready() && self.is_passed(*after)
+        let Lane { cursor, after, is_held, .. } = &self.lanes[index];
+        cursor.is_ready() && !is_held && self.is_passed(*after)
     }
 
     /// Whether a generation, and those before it, were read to their ends, or are in no file any more.

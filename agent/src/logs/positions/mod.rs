@@ -105,13 +105,20 @@ impl Positions {
             self.gone.push(name);
             return self.unclaimed.remove(name);
         }
+        // A content that is in another file is not in this one too, however alike they begin: records of both would have
+        // the same ids.
+        let carried: Vec<u64> = relatives.clone().filter(|c| c.file.is_in_place()).map(|c| c.content).collect();
+        if file.is_at(&file.origin)
+            && !file.is_compressed()
+            && let Some(name) = self.unclaimed.replaced(file, &carried)
+        {
+            self.gone.push(name);
+            return self.unclaimed.remove(name);
+        }
         // The file being written is no copy.
         if file.is_at(&file.family) {
             return None;
         }
-        // A content that is in another file is not in this one too, however alike they begin: records of both would have
-        // the same ids.
-        let carried: Vec<u64> = relatives.clone().filter(|c| c.file.is_in_place()).map(|c| c.content).collect();
         let may_be_original = |p: &Position| {
             p.head.length() >= TELLING
                 && !carried.contains(&p.content)

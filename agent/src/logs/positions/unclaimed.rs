@@ -1,5 +1,6 @@
 use super::position::Position;
 use crate::logs::source::followed::FollowedFile;
+use crate::logs::source::identity::{WELL, differs};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,20 @@ impl Unclaimed {
         let same = names.filter_map(|name| Some((*name, self.positions.get(name)?)));
         let is_in = |p: &Position| p.may_be(&file.source.name, file.key.inode, file.born) && p.is_in(&file.file);
         own(same.filter(|(_, p)| is_in(p)).collect(), file.key.device)
+    }
+
+    /// The position in a file whose place this one took while the agent was away, and which it goes on as: a program wrote
+    /// it anew and renamed it.
+    pub fn replaced(&self, file: &FollowedFile, carried: &[u64]) -> Option<u32> {
+        let names = self.by_path.get(&*file.origin)?.iter();
+        let named = names.filter_map(|name| Some((*name, self.positions.get(name)?)));
+        let may_be = |p: &Position| {
+            // One that was gone before the agent ended was not replaced meanwhile.
+            p.source == file.source.name && p.point.offset >= WELL && p.was_there() && !carried.contains(&p.content)
+        };
+        let is_in = |p: &Position| p.is_in(&file.file) && differs(&file.file, &p.point).unwrap_or(false);
+        let replaced = named.filter(|(_, p)| may_be(p) && is_in(p));
+        replaced.max_by_key(|(_, p)| p.point.offset).map(|(name, _)| name)
     }
 
     /// The positions of files that were written under this path.

@@ -120,4 +120,15 @@ mod tests {
         }
         assert_eq!(folder.path().read_dir().expect("listed").count(), 2);
     }
+
+    #[test]
+    fn a_log_that_was_emptied_and_has_grown_longer_than_its_copy_is_not_emptied_again() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (log, copy) = (folder.path().join("a.log"), folder.path().join("a.log.1"));
+        fs::write(&copy, "an old line\n").expect("written");
+        fs::write(&log, "new line 1\nnew line 2\n").expect("written");
+        assert!(!copy_truncate(&log, &copy).expect("looked"));
+        assert_eq!(fs::read_to_string(&log).expect("read"), "new line 1\nnew line 2\n");
+        assert_eq!(fs::read_to_string(&copy).expect("read"), "an old line\n");
+    }
 }

@@ -122,12 +122,19 @@ struct Followed {
     by_key: HashMap<Key, Arc<FollowedFile>>,
     /// Paths of logs while they are written.
     logs: BTreeSet<PathBuf>,
+    /// Those whose generations cannot be told by their names.
+    nameless: BTreeSet<PathBuf>,
 }
 
 impl Followed {
     fn of(files: &Files, source: &str) -> Self {
-        let mut followed = Self { by_path: HashMap::new(), by_key: HashMap::new(), logs: BTreeSet::new() };
+        let mut followed =
+            Self { by_path: HashMap::new(), by_key: HashMap::new(), logs: BTreeSet::new(), nameless: BTreeSet::new() };
         for file in files.iter().filter(|file| file.source.name == source) {
+            if file.origin.to_str().is_none() {
+                followed.nameless.insert(file.origin.to_path_buf());
+                continue;
+            }
             followed.logs.insert(file.family.to_path_buf());
             followed.by_key.insert(file.key, file.clone());
             if let Some(path) = file.path() {
@@ -152,6 +159,13 @@ impl Rotator {
                 let result = self.tell(job, log).await;
                 job.note(log, "tell the writer of", result);
             }
+        }
+        for log in &followed.nameless {
+            if job.failed.contains_key(log) {
+                continue;
+            }
+            let why = "its name is not UTF-8: call it otherwise, or have another program rotate it";
+            job.note(log, "rotate", Err(io::Error::other(why)));
         }
         if job.cleaned_up.is_none_or(|at| at.elapsed() >= CLEAN_UP) {
             job.cleaned_up = Some(Instant::now());

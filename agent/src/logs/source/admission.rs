@@ -1,10 +1,12 @@
 use super::Source;
 use super::compressed::Compressed;
-use super::family::{family, is_compressed, plain_name};
+use super::entry::LINGER;
+use super::family::{family, is_complete_label, is_compressed, plain_name};
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
 use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW, modified};
 use super::known::{Earlier, Identified};
+use super::links;
 use super::search::Search;
 use super::wide::Order;
 use crate::logs::positions::{MISSING_SECONDS, Position};
@@ -79,6 +81,7 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
         attributes: candidate.attributes,
         start,
         former: None,
+        heritage: None,
     }))
 }
 
@@ -93,6 +96,9 @@ enum Judgement {
 }
 
 fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: &Search) -> Judgement {
+    if following.products.contains(&*candidate.path) {
+        return Judgement::Never;
+    }
     let source = &following.source;
     let base = family_path(&candidate.home);
     let identified =
@@ -195,21 +201,32 @@ fn judge_compressed(
     }
 }
 
+/// Whether it is what svlogd and its like have just made of a generation. By then the next log may have been written to;
+/// but each generation that was followed is remembered for longer than that.
+fn is_just_processed(name: &str, modified: i64) -> bool {
+    let since = Timestamp::now().as_second() - LINGER.as_secs().cast_signed() / 2;
+    is_complete_label(name) && modified / 1_000_000_000 >= since
+}
+
 /// Of one that came while we looked.
 fn judge_new_compressed(
     candidate: &Candidate,
     (opened, compressed): (&Opened, &Compressed),
     following: &Following,
 ) -> Judgement {
-    let base = family_path(&candidate.home);
+    let (base, name) = (family_path(&candidate.home), candidate.name.to_string_lossy());
     let stated = compressed.stated_size();
     let size = stated.unwrap_or(candidate.attributes.size);
     // As it is now that the plain file is gone: while it was being compressed, its time was another.
     let now = compressed.metadata().map_or(candidate.attributes.modified, |metadata| modified(&metadata));
     match () {
-        () if candidate.wanted => wanted(candidate, &base),
-        () if !following.is_newer(&base, (now, stated), opened) => Judgement::Never,
+        () if candidate.wanted && !following.gone(&base).any(|original| is_copy_of(original, opened, size)) => {
+            wanted(candidate, &base)
+        }
+        () if !is_just_processed(&name, now) && !following.is_newer(&base, (now, stated), opened) => Judgement::Never,
         () if following.at(&base).is_some_and(|original| is_copy_of(original, opened, size)) => Judgement::Later,
+        // What it was made of is gone, and is still read.
+        () if following.gone(&base).any(|original| is_copy_of(original, opened, size)) => Judgement::Later,
         // It came, was rotated and compressed between two looks.
         () => Judgement::Generation,
     }
@@ -254,18 +271,23 @@ fn is_copy_of_known(base: &Path, copy: &Candidate, opened: &Opened, (source, sea
 
 /// Whether a content begins as another one of this size does and goes on as that one ends.
 pub fn is_copy(original: &Opened, copy: &Opened, size: u64) -> bool {
-    let same = |offset: u64, length: usize| -> io::Result<bool> {
-        let (mut a, mut b) = ([0; WINDOW], [0; WINDOW]);
-        let lengths = (original.fill_at(&mut a[..length], offset)?, copy.fill_at(&mut b[..length], offset)?);
-        Ok(lengths == (length, length) && a[..length] == b[..length])
-    };
+    is_same((original, size), (copy, size), size).unwrap_or(false)
+}
+
+/// Whether two contents begin alike and end alike in so many bytes that end at a place in each.
+pub fn is_same(a: (&impl Content, u64), b: (&impl Content, u64), size: u64) -> io::Result<bool> {
     let length = WINDOW.min(usize::try_from(size).unwrap_or(WINDOW));
-    same(0, length).unwrap_or(false) && same(size - length as u64, length).unwrap_or(false)
+    let same = |back: u64| -> io::Result<bool> {
+        let (mut of_a, mut of_b) = ([0; WINDOW], [0; WINDOW]);
+        let lengths = (a.0.fill_at(&mut of_a[..length], a.1 - back)?, b.0.fill_at(&mut of_b[..length], b.1 - back)?);
+        Ok(lengths == (length, length) && of_a[..length] == of_b[..length])
+    };
+    Ok(same(size)? && same(length as u64)?)
 }
 
 /// None when another file has taken the path.
 fn open(candidate: &Candidate) -> io::Result<Option<Opened>> {
-    let file = File::open(&candidate.path)?;
+    let file = links::open(&candidate.path)?;
     let key = candidate.attributes.key;
     // On some overlays, the path and the open file have different devices.
     if Key::of(&file.metadata()?) != key && Key::of(&candidate.path.metadata()?) != key {
@@ -275,7 +297,7 @@ fn open(candidate: &Candidate) -> io::Result<Option<Opened>> {
 }
 
 /// Behind the last complete line.
-fn end_of(opened: &Opened, size: u64, encoding: Encoding) -> Option<Point> {
+pub fn end_of(opened: &Opened, size: u64, encoding: Encoding) -> Option<Point> {
     // Where a unit of UTF-16 begins.
     let start = size.saturating_sub(LAST_LINE).next_multiple_of(2).min(size);
     let mut bytes = vec![0; usize::try_from(size - start).ok()?];

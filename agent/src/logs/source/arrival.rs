@@ -4,6 +4,7 @@ use super::family;
 use super::folder::What;
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::{Following, by_key};
+use super::heritage::Heritage;
 use super::identity::{Attributes, Key};
 use super::pins::Pins;
 use super::search::Search;
@@ -59,10 +60,11 @@ impl Following {
         if is_many {
             log::info!(source = self.source.name; "logs: following {} files", new.len());
         }
-        for (candidate, found) in new {
+        for (candidate, mut found) in new {
             if !is_many {
                 log::info!(source = self.source.name; "logs: following {}", found.path.display());
             }
+            self.inherit(&mut found);
             search.known.found(&self.source, found.attributes.key.inode);
             let sequence = self.follow(found, candidate.wanted, search);
             self.note(&candidate, What::Followed(sequence));
@@ -90,6 +92,17 @@ impl Following {
         self.follow_replaced(&[sequence], search);
     }
 
+    /// Looks what a file has of the one that was at its place, and is gone.
+    fn inherit(&self, found: &mut Found) {
+        let gone = self.restless.iter().rev().filter_map(|sequence| self.files.get(sequence));
+        let mut gone = gone.filter(|entry| entry.gone_since.is_some() && !entry.file.is_replaced());
+        let Some(former) = gone.find(|entry| entry.file.origin == found.path).map(|entry| &entry.file) else { return };
+        if let Some(heritage) = Heritage::of(former, found) {
+            log::info!(source = self.source.name; "logs: {} was written anew by another program; its first {} bytes are of the former one", found.path.display(), heritage.shared.offset);
+            (found.former, found.heritage) = (Some(former.sequence), Some(Box::new(heritage)));
+        }
+    }
+
     pub(super) fn note(&mut self, candidate: &Candidate, what: What) {
         if candidate.is_link
             && let What::Followed(sequence) = what
@@ -113,7 +126,10 @@ impl Following {
         search.next_sequence += 1;
         let file = FollowedFile::new(found, self.source.clone(), search.attention.clone(), sequence);
         self.by_key.insert(by_key(file.key), sequence);
-        if let Some(before) = self.newest.insert(file.family.clone(), sequence) {
+        let newest = self.newest.get(&file.family).and_then(|newest| self.file(*newest));
+        // A generation that was found late does not come after the one that is being written.
+        let is_late = newest.is_some_and(|newest| file.is_older_than(newest));
+        if !is_late && let Some(before) = self.newest.insert(file.family.clone(), sequence) {
             if let Some(entry) = self.files.get_mut(&before) {
                 entry.superseded = true;
             }

@@ -47,6 +47,8 @@ pub struct Cursor {
     end: Option<u64>,
     /// Whether its text is UTF-16, once that is known.
     order: Option<Option<Order>>,
+    /// Another file has what was acknowledged of this one.
+    pub is_handed_on: bool,
 }
 
 /// An event at the end of a file that is complete if nothing follows.
@@ -120,6 +122,7 @@ impl Cursor {
             reader: None,
             end: None,
             order: None,
+            is_handed_on: false,
         }
     }
 
@@ -283,6 +286,13 @@ impl Cursor {
         self.epoch += 1;
         self.ledger = Ledger::default();
         self.go_to(point);
+    }
+
+    /// What is before `rest` is read from another file from now on.
+    pub fn hand_on(&mut self, rest: Point) {
+        (self.content, self.is_handed_on) = (new_content(), true);
+        self.resend_from(rest);
+        self.ledger.skipped = rest.offset;
     }
 
     /// Another file follows in the family: this one is to be read to its end before.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// moment after a rename.
 pub const QUIET: Duration = Duration::from_secs(2);
 /// A deleted file stays open this long after it was read, for what an output may have to send again.
-const LINGER: Duration = Duration::from_secs(60);
+pub const LINGER: Duration = Duration::from_secs(60);
 /// A rotated file that is asked for no more and was read is followed this much longer, for late writes.
 const LATE: Duration = Duration::from_secs(600);
 

@@ -1,6 +1,9 @@
 /// The name that a rotated file had while it was written, as far as its name tells: a date anywhere (`app-20261120.log`,
 /// `log.json.2026-11-20`) or a number at the end (`app.log.1`). Files of one family are generations of one log.
 pub fn family(name: &str) -> String {
+    if label(name).is_some() || name == PREVIOUS {
+        return CURRENT.to_owned();
+    }
     let Some((start, end)) = stamp(name) else { return name.to_owned() };
     let (before, after) = (&name[..start], &name[end..]);
     // `app-20261120.log`: one of the separators around the date belongs to the name.
@@ -9,6 +12,35 @@ pub fn family(name: &str) -> String {
         (_, true) => before.trim_end_matches(is_separator).to_owned(),
         _ => format!("{}{after}", before.trim_end_matches(is_separator)),
     }
+}
+
+/// What svlogd, multilog and s6-log write into; they rename it to a label of TAI64N with `.s`, by way of `.u` if a program
+/// is to process it, whose output is `.t` until it is complete.
+const CURRENT: &str = "current";
+/// What s6-log calls it meanwhile, and what it calls the output.
+const PREVIOUS: &str = "previous";
+const PROCESSED: &str = "processed";
+
+/// The label and the ending.
+fn label(name: &str) -> Option<(&str, &str)> {
+    let (label, ending) = name.strip_prefix('@')?.split_at_checked(24)?;
+    let is_label = label.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (is_label && matches!(ending, ".s" | ".u" | ".t")).then_some((label, ending))
+}
+
+/// Whether it is the name of a generation of these programs that is as it stays.
+pub fn is_complete_label(name: &str) -> bool {
+    label(name).is_some_and(|(_, ending)| ending == ".s")
+}
+
+/// Whether it is what a program makes of a generation, and has not finished.
+pub fn is_unfinished(name: &str) -> bool {
+    name == PROCESSED || label(name).is_some_and(|(_, ending)| ending == ".t")
+}
+
+/// The name of what a program makes of a generation of this name.
+pub fn processed(name: &str) -> Option<String> {
+    label(name).filter(|(_, ending)| *ending == ".u").map(|(label, _)| format!("@{label}.s"))
 }
 
 /// The number of a numbered generation: the higher, the older. Times of files do not tell when several were rotated within
@@ -92,6 +124,9 @@ mod tests {
             ("app20261120.log", "app.log"),
             ("0000000001.ndjson", "ndjson"),
             ("5f1234567890ab-json.log.1", "5f1234567890ab-json.log"),
+            ("@400000006b025333009b7abc.s", "current"),
+            ("@400000006b025333009b7abc.u", "current"),
+            ("previous", "current"),
         ] {
             assert_eq!(family(name), expected, "{name}");
         }
@@ -114,7 +149,18 @@ mod tests {
 
     #[test]
     fn files_that_are_written_side_by_side_are_no_generations() {
-        for name in ["worker-1.log", "web01.log", "v2.json", "a", "", "1", "1.2.3.log", "5f1234567890ab-json.log"] {
+        for name in [
+            "@home.s",
+            "@400000006b025333009b7abc",
+            "worker-1.log",
+            "web01.log",
+            "v2.json",
+            "a",
+            "",
+            "1",
+            "1.2.3.log",
+            "5f1234567890ab-json.log",
+        ] {
             assert_eq!(family(name), name);
         }
     }

@@ -1,5 +1,6 @@
 use super::Source;
 use super::compressed::{self, Compressed};
+use super::heritage::Heritage;
 use super::identity::{self, Attributes, Content, Digest, HEAD, Key, Point, WELL};
 use super::search::Attention;
 use crate::logs::record::Facts;
@@ -31,6 +32,8 @@ pub struct FollowedFile {
     /// The file that was followed before its content was replaced: this one has its former content as a copy, or the
     /// new one.
     pub former: Option<u64>,
+    /// What it has of the file whose place it took.
+    pub heritage: Option<Box<Heritage>>,
     /// Where an output begins that has no position in it.
     pub start: Option<Box<Point>>,
     /// Where the file is now; none when it is in no followed folder any more.
@@ -130,6 +133,7 @@ pub struct Found {
     pub attributes: Attributes,
     pub start: Option<Box<Point>>,
     pub former: Option<u64>,
+    pub heritage: Option<Box<Heritage>>,
 }
 
 impl FollowedFile {
@@ -150,6 +154,7 @@ impl FollowedFile {
             born: found.attributes.born,
             file: found.opened,
             former: found.former,
+            heritage: found.heritage,
             start: found.start,
             path: RwLock::new(Some(found.path)),
             size: AtomicU64::new(size),
@@ -182,6 +187,11 @@ impl FollowedFile {
 
     pub fn is_at(&self, path: &Path) -> bool {
         self.path.read().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(path)
+    }
+
+    /// Whether it was rotated already when the other one, which was found before, is still being written.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        !self.is_at(&self.origin) && other.is_at(&other.family)
     }
 
     pub fn set_path(&self, path: Option<Arc<Path>>) {

@@ -2,7 +2,7 @@ use super::Source;
 use super::admission::{Candidate, is_copy};
 use super::archives::Archives;
 use super::entry::Entry;
-use super::family::{family, plain_name};
+use super::family::{family, is_unfinished, plain_name};
 use super::folder::{Folder, Unknown, What};
 use super::followed::{FollowedFile, Opened};
 use super::held::Held;
@@ -17,7 +17,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// So many times a folder is listed again in which files are renamed meanwhile, and after what time.
+const LISTINGS: usize = 3;
+const LISTING: Duration = Duration::from_millis(10);
 
 /// The folders of one source and the files that are followed in them.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct Following {
     /// Not before the first look: what was rotated while the agent was away may be in another folder.
     looks_elsewhere: bool,
     pub(super) held: Held,
+    /// What programs make of generations that were followed.
+    pub(super) products: BTreeSet<PathBuf>,
     /// A file that is not followed yet was written.
     pub(super) is_stirred: bool,
     pub(super) settled: Option<Instant>,
@@ -65,6 +71,7 @@ impl Following {
             newest: HashMap::new(),
             restless: BTreeSet::new(),
             suspects: BTreeSet::new(),
+            products: BTreeSet::new(),
             is_stirred: false,
             settled: None,
             source,
@@ -143,6 +150,7 @@ impl Following {
         while let Some(path) = round.to_list.pop() {
             self.list(&path, search, &mut round);
         }
+        self.list_again(search, &mut round);
         let before = (self.files.len(), search.next_sequence);
         self.rename(&mut round);
         self.follow_suspects(search);
@@ -150,6 +158,27 @@ impl Following {
         let settled = self.settle();
         let list = (self.files.len(), search.next_sequence) != before;
         Changes { list, files: list || settled || round.changed }
+    }
+
+    /// A file that is renamed while its folder is listed may be in no listing, and the one that came after it is: then it
+    /// would be read after that.
+    fn list_again(&mut self, search: &mut Search, round: &mut Round) {
+        for _ in 0..LISTINGS {
+            let folders: BTreeSet<_> = round.candidates.iter().map(|candidate| candidate.folder.clone()).collect();
+            let is_moving = |path: &Arc<Path>| self.folders.get(path).is_some_and(Folder::is_moving);
+            let moving: Vec<_> = folders.into_iter().filter(is_moving).collect();
+            if moving.is_empty() {
+                return;
+            }
+            std::thread::sleep(LISTING);
+            for path in moving {
+                round.candidates.retain(|candidate| candidate.folder != path || *candidate.home != *candidate.path);
+                self.list(&path, search, round);
+            }
+            while let Some(path) = round.to_list.pop() {
+                self.list(&path, search, round);
+            }
+        }
     }
 
     fn list(&mut self, path: &Arc<Path>, search: &mut Search, round: &mut Round) {
@@ -286,7 +315,7 @@ impl Following {
         if folder.path == self.pins.folder {
             return Some((Attributes::of(&path.metadata().ok()?), false));
         }
-        if search.excluded.contains(path) {
+        if search.is_of_an_output(&folder.path, &name) || is_unfinished(&name) {
             return None;
         }
         let wanted = self.source.patterns.ask_for(&folder.places, &name) && self.source.takes(path, &name);

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -159,6 +160,17 @@ pub fn continues_at(file: &impl Content, point: &Point) -> io::Result<bool> {
     Ok(point.window.matches(&bytes[..length]))
 }
 
+/// Whether most lines before the point are others than their neighbours: where all are alike, any stretch of them is a
+/// window like any other.
+pub fn differs(file: &impl Content, point: &Point) -> io::Result<bool> {
+    let mut bytes = [0; WINDOW];
+    let Some(start) = point.offset.checked_sub(WINDOW as u64) else { return Ok(false) };
+    let length = file.fill_at(&mut bytes, start)?;
+    let lines: Vec<&[u8]> = bytes[..length].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let different: BTreeSet<&[u8]> = lines.iter().copied().collect();
+    Ok(2 * different.len() > lines.len())
+}
+
 /// A place in a file as it is now.
 pub fn point_at(file: &impl Content, offset: u64) -> io::Result<Point> {
     let mut bytes = [0; WINDOW];
@@ -169,7 +181,7 @@ pub fn point_at(file: &impl Content, offset: u64) -> io::Result<Point> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, Point, begins_with, continues_at, head};
+    use super::{Digest, Point, begins_with, continues_at, differs, head};
     use std::fs::File;
 
     fn file(content: &[u8]) -> File {
@@ -196,6 +208,17 @@ mod tests {
         let mut refilled = content;
         refilled[4500] = b'y';
         assert!(!continues_at(&file(&refilled), &point).expect("read"), "refilled");
+    }
+
+    #[test]
+    fn a_window_of_lines_that_are_all_alike_tells_nothing() {
+        let at_end = |content: &str| {
+            let point = Point { offset: content.len() as u64, ..Point::default() };
+            differs(&file(content.as_bytes()), &point).expect("read")
+        };
+        assert!(!at_end(&"all is well\n".repeat(200)));
+        assert!(at_end(&(0..200).map(|number| format!("line {number}\n")).collect::<String>()));
+        assert!(!at_end("too short\n"));
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub mod followed;
 mod following;
 /// Unread files that nothing keeps on disk.
 mod held;
+/// What a new file has of the one whose place it took.
+pub mod heritage;
 /// What hinders a source.
 pub mod hindrances;
 /// How a file is known again: device, inode, head, and the window before a position.
@@ -49,6 +51,8 @@ pub mod known;
 pub mod ledger;
 /// Bytes to lines.
 pub mod lines;
+/// Whose links are followed.
+mod links;
 /// Messages that are sent to us.
 mod listener;
 /// Patterns of names of folders and files.

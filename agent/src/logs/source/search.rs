@@ -1,3 +1,4 @@
+use super::family::{family, plain_name};
 use super::known::Known;
 use super::watcher::Watcher;
 use std::collections::{BTreeMap, HashSet};
@@ -12,7 +13,7 @@ pub struct Search {
     pub watcher: Watcher,
     /// Positions of earlier runs.
     pub known: Known,
-    /// Files that outputs write: to follow them would feed them to themselves.
+    /// Files that outputs write.
     pub excluded: HashSet<PathBuf>,
     /// Sources that are followed for the first time ever, from the ends of their files.
     pub from_end: HashSet<String>,
@@ -51,10 +52,27 @@ impl Search {
         }
     }
 
+    /// Whether an output writes this file, or wrote it before it was rotated: to follow it would feed it to itself.
+    pub fn is_of_an_output(&self, folder: &Path, name: &str) -> bool {
+        if self.excluded.is_empty() {
+            return false;
+        }
+        let base = family(plain_name(name));
+        self.excluded.iter().any(|path| {
+            let is_named_so = path.file_name().is_some_and(|own| own == name || *own == *base);
+            is_named_so && path.parent().is_some_and(|own| is_one_folder(own, folder))
+        })
+    }
+
     /// The folder is looked at again.
     pub fn forget_problems(&mut self, folder: &Path) {
         self.problems.retain(|about, _| about != folder && about.parent() != Some(folder));
     }
+}
+
+/// One may lead to the other by a link.
+fn is_one_folder(a: &Path, b: &Path) -> bool {
+    a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
 }
 
 /// By it, who reads a file tells that its content was replaced.

@@ -1,3 +1,4 @@
+use super::family;
 use super::folder::{Folder, What};
 use super::following::{Following, by_key};
 use super::pins::Pins;
@@ -7,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+/// So many files that programs made of generations are kept in mind.
+const MOST_PRODUCTS: usize = 1000;
 /// Between two looks at the files that time alone may change. There may be thousands.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -14,6 +17,7 @@ impl Following {
     /// Notes where the followed files are now.
     pub(super) fn rename(&mut self, round: &mut Round) {
         for (sequence, path) in std::mem::take(&mut round.vanished) {
+            self.note_product(&path);
             let Some(entry) = self.files.get_mut(&sequence) else { continue };
             entry.names = entry.names.saturating_sub(1);
             if !entry.file.is_at(&path) {
@@ -41,6 +45,22 @@ impl Following {
                 round.changed = true;
                 self.restless.insert(sequence);
             }
+        }
+    }
+
+    /// A followed file is no more at this path: what takes its place may be what a program made of it.
+    fn note_product(&mut self, path: &Path) {
+        let Some(product) = path.file_name().and_then(|name| family::processed(&name.to_string_lossy())) else {
+            return;
+        };
+        let product = path.with_file_name(product);
+        // It may also have been renamed so.
+        if self.at(&product).is_none() {
+            self.products.insert(product);
+        }
+        // The oldest, by their names.
+        while self.products.len() > MOST_PRODUCTS {
+            self.products.pop_first();
         }
     }
 

@@ -101,6 +101,7 @@ impl Following {
             attributes: Attributes::of(&metadata),
             start: None,
             former: Some(of.sequence),
+            heritage: None,
         })
     }
 
@@ -138,5 +139,6 @@ fn reopen(file: &FollowedFile) -> std::io::Result<Found> {
         attributes: Attributes::of(&plain.metadata()?),
         start: None,
         former: Some(file.sequence),
+        heritage: None,
     })
 }

@@ -48,6 +48,16 @@ pub struct Selection<'a> {
 }
 
 impl Batch {
+    /// One of its items alone.
+    pub fn only(&self, index: usize) -> Self {
+        let range = self.range(index);
+        let groups = self.groups.iter().filter(|group| group.items.contains(&index));
+        let groups = groups.map(|group| Group { facts: group.facts.clone(), items: 0..1 }).collect();
+        let item = Item { end: range.len(), ..self.items[index] };
+        // Its own memory: the batch's is used again.
+        Self { bytes: Bytes::copy_from_slice(&self.bytes[range]), items: vec![item], groups }
+    }
+
     /// The bytes of an item.
     pub fn range(&self, index: usize) -> Range<usize> {
         let start = index.checked_sub(1).map_or(0, |before| self.items[before].end);
@@ -111,5 +121,7 @@ mod tests {
         assert_eq!(groups, [("x", &[1][..]), ("y", &[3][..])]);
         let all = Selection { batch: &batch, indices: &[0, 1, 2, 3] };
         assert_eq!((all.bytes(), all.groups().count(), all.len()), (Bytes::from_static(b"abbcccd"), 2, 4));
+        let one = batch.only(2);
+        assert_eq!((&one.bytes[..], one.range(0), one.groups[0].facts.file.as_str()), (&b"ccc"[..], 0..3, "x"));
     }
 }

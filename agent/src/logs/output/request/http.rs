@@ -10,6 +10,8 @@ pub use crate::http::{Answer, LONGEST_ANSWER};
 /// Connections that broke one after the other while a body was sent: perhaps it is too large for somebody on the way,
 /// who does not say so.
 const BROKEN: u32 = 3;
+const ENCODING: &str = "see whether it takes what compress says";
+const CREDENTIALS: &str = "see that the output's credentials are right and may write there (lines wait in their files)";
 
 /// A way to one platform behind HTTP, and what its answers mean for a batch.
 #[derive(Debug)]
@@ -69,22 +71,17 @@ impl Client {
         }
         match status {
             413 => Undelivered::TooLarge(said),
-            300..=399 => {
-                let to = answer.location.as_deref().unwrap_or("nowhere");
-                again(format!("{said}, which leads to {to}; set url to where the platform is"), None)
-            }
-            401 | 403 => again(
-                format!(
-                    "{said}; see that the output's credentials are right and may write there (lines wait in their files)"
-                ),
-                answer.after,
-            ),
+            300..=399 => again(format!("{said}; set url to where the platform is"), None),
+            401 => again(format!("{said}; {CREDENTIALS}"), answer.after),
+            403 => Undelivered::Forbidden { why: said, remedy: CREDENTIALS, after: answer.after },
             404 => again(
                 format!("{said}; see that the output's url and names are right (lines wait in their files)"),
                 answer.after,
             ),
             407 => again(format!("{said}; see that the proxy's user and password are right"), answer.after),
-            406 | 415 => again(format!("{said}; see whether it takes what compress says"), answer.after),
+            // What Apache's mod_security answers to a line that it dislikes, too.
+            406 => Undelivered::Forbidden { why: said, remedy: ENCODING, after: answer.after },
+            415 => again(format!("{said}; {ENCODING}"), answer.after),
             408 | 429 | 500..=599 => {
                 again(format!("{said}; see whether it is overloaded or ill (lines wait in their files)"), answer.after)
             }
@@ -136,7 +133,8 @@ mod tests {
             ("429 Too Many Requests\r\nretry-after: 7", "again after 7 s"),
             ("503 Service Unavailable", "again"),
             ("401 Unauthorized", "again"),
-            ("403 Forbidden", "again"),
+            ("403 Forbidden", "forbidden"),
+            ("406 Not Acceptable", "forbidden"),
             ("404 Not Found", "again"),
             ("301 Moved Permanently\r\nlocation: https://elsewhere/", "again"),
             ("413 Payload Too Large", "too large"),
@@ -152,6 +150,7 @@ mod tests {
                     assert!(why.contains(&server.url), "{why}");
                     "again".to_owned()
                 }
+                Undelivered::Forbidden { .. } => "forbidden".to_owned(),
                 Undelivered::TooLarge(_) => "too large".to_owned(),
                 Undelivered::Refused(_) => "refused".to_owned(),
             };

@@ -14,8 +14,8 @@ pub struct NotTaken {
 /// Why a selection was not delivered as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Undelivered {
-    /// The platform or the way to it has trouble (no connection, 429, 5xx), or does not know us (401, 403, 404): the
-    /// same again, after a while.
+    /// The platform or the way to it has trouble (no connection, 429, 5xx), or does not know us (401, 404): the same
+    /// again, after a while.
     Again {
         /// A sentence with the address, the reason and the remedy.
         why: String,
@@ -24,8 +24,28 @@ pub enum Undelivered {
         /// So many of the first items were acknowledged all the same.
         taken: usize,
     },
+    /// Either we may not write there, or somebody on the way (a firewall for the web) dislikes something in it: if
+    /// others are taken, that is found by halving.
+    Forbidden {
+        why: String,
+        /// What to do if it is for all of them.
+        remedy: &'static str,
+        after: Option<Duration>,
+    },
     /// It is too much at once: smaller portions, or for a single item never.
     TooLarge(String),
     /// Something in it is not acceptable, and the platform did not say which item: found by halving.
     Refused(String),
+}
+
+impl Undelivered {
+    /// Of a single record, when others are taken.
+    pub fn why(self) -> String {
+        match self {
+            Self::Forbidden { why, .. } => format!(
+                "{why}; others are taken, so it is for what this line says, perhaps by a firewall on the way: let that one pass it, or leave such lines out with a filter"
+            ),
+            Self::Again { why, .. } | Self::TooLarge(why) | Self::Refused(why) => why,
+        }
+    }
 }

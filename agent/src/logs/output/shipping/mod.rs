@@ -24,6 +24,7 @@ use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, PIECE, new_content};
 use crate::logs::source::discover::Files;
 use crate::logs::source::followed::FollowedFile;
+use crate::logs::source::heritage::Inherited;
 use crate::logs::source::identity::Digest;
 use crate::logs::source::ledger::Ledger;
 use crate::logs::status::{Health, Hindrance};
@@ -137,10 +138,13 @@ impl Shipping {
             return;
         }
         self.known = files.clone();
+        self.lanes.release();
         let is_followed = |sequence| files.binary_search_by_key(&sequence, |file| file.sequence).is_ok();
         for cursor in self.lanes.remove_unless(is_followed) {
-            // It may come back from where it was moved to.
-            self.task.positions.remember(Position::of(&cursor));
+            if !cursor.is_handed_on {
+                // It may come back from where it was moved to.
+                self.task.positions.remember(Position::of(&cursor));
+            }
             self.task.positions.forget(cursor.file.sequence);
         }
         for file in files.iter() {
@@ -149,6 +153,9 @@ impl Shipping {
             {
                 if file.former.is_some_and(|former| self.lanes.is_in_flight(former)) {
                     // Where its copy begins is known when that has settled: this list is taken over again then.
+                    if let Some(heritage) = &file.heritage {
+                        self.lanes.hold(heritage.of);
+                    }
                     self.known = Files::default();
                     break;
                 }
@@ -158,13 +165,22 @@ impl Shipping {
     }
 
     fn begin(&mut self, file: Arc<FollowedFile>, slot: usize) {
-        let relatives = self.lanes.family(&file.source.name, &file.family);
-        let position = self.task.positions.claim(&file, relatives);
+        let mut start = file.start.as_deref().copied().unwrap_or_default();
+        let heritage = file.heritage.as_deref().filter(|heritage| self.lanes.has(heritage.of));
+        let position = match heritage.map(|heritage| self.lanes.hand_on(heritage)) {
+            Some((inherited, position)) => {
+                if let Inherited::Behind(point) = inherited {
+                    start = point;
+                }
+                position
+            }
+            None => {
+                let relatives = self.lanes.family(&file.source.name, &file.family);
+                self.task.positions.claim(&file, relatives)
+            }
+        };
         let (point, head, content, ledger) = position.map_or_else(
-            || {
-                let start = file.start.as_deref().copied().unwrap_or_default();
-                (start, Digest::default(), 0, Ledger { skipped: start.offset, ..Ledger::default() })
-            },
+            || (start, Digest::default(), 0, Ledger { skipped: start.offset, ..Ledger::default() }),
             |p| (p.point, p.head, p.content, p.ledger),
         );
         let content = if content == 0 { new_content() } else { content };

@@ -17,6 +17,7 @@ mod structured;
 
 use super::intake::Intake;
 use super::spool::feed::Feed;
+use crate::refusals::Refusals;
 use frames::Frames;
 use hostwright_core::config::logs::listener::{Listener, Protocol};
 use jiff::tz::TimeZone;
@@ -110,6 +111,7 @@ impl Shared {
 
     async fn streams(self: Arc<Self>, open: impl Fn() -> io::Result<Streams>) {
         let Some(streams) = self.listen(open).await else { return };
+        let mut refusals = Refusals::of(format!("logs: {}", self.feed.source.name));
         let mut connections = JoinSet::new();
         while let Some(permit) = self.permit().await {
             let Some(accepted) = self.stop.run_until_cancelled(streams.accept()).await else { break };
@@ -117,8 +119,7 @@ impl Shared {
                 Ok(stream) => {
                     connections.spawn(self.clone().connection(stream, permit));
                 }
-                // Out of descriptors, or the peer has gone: neither lasts.
-                Err(_) => sleep(AGAIN / 10).await,
+                Err(error) => refusals.wait_after(&error).await,
             }
             while connections.try_join_next().is_some() {}
         }

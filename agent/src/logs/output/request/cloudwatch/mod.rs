@@ -105,7 +105,10 @@ fn after_some(
         Undelivered::Again { why, after, .. } if not_taken.is_empty() => {
             return Err(Undelivered::Again { why, after, taken: done });
         }
-        Undelivered::Again { why, .. } | Undelivered::TooLarge(why) | Undelivered::Refused(why) => why,
+        Undelivered::Again { why, .. }
+        | Undelivered::Forbidden { why, .. }
+        | Undelivered::TooLarge(why)
+        | Undelivered::Refused(why) => why,
     };
     // Alone they get the answer that is theirs.
     not_taken.extend((done..count).map(|index| NotTaken { index, refused: false, why: why.clone() }));
