@@ -3,7 +3,7 @@
 //! In: a request of a Prometheus. [`sample`] reads the kernel's files with a collector for each of node_exporter's,
 //! [`own`] adds the agent's duties and process, [`encode`] writes the text format. Out: the answer, from [`serve`].
 //! A thread of its own samples and serves, one scrape after the other; a mount that hangs is shown as in error and delays nothing
-//! else. Where receivers are configured, [`push`] sends them the same; [`discovery`] tells a Prometheus where this host
+//! else, and for a file of the kernel that hangs, another thread goes on without it. Where receivers are configured, [`push`] sends them the same; [`discovery`] tells a Prometheus where this host
 //! is. Nothing survives a restart but what waits for receivers: every number is the kernel's, or counts since the agent started.
 
 /// gzip and zstd.
@@ -30,21 +30,30 @@ mod sample;
 mod scraper;
 /// HTTP: who may ask, for what, in which form.
 mod serve;
+/// The addresses, served by the thread that samples, and by another one when that hangs.
+mod served;
+/// How far a scrape is, and what is left out because it hangs.
+mod stages;
 /// The duty's status, kept up to date.
 mod status;
 
 use crate::supervisor::Context;
+use containers::Containers;
 use discovery::{Discovery, Place};
-use encode::Labels;
+use encode::{Encoder, Labels};
+use futures_util::FutureExt as _;
 use handled::Handled;
 use hostwright_core::config::host::Host;
 use hostwright_core::config::metrics::Metrics;
+use hostwright_core::config::metrics::containers::Containers as Engine;
 use own::Own;
-use scraper::{Scraper, Wanted};
+use sample::Sampler;
+use scraper::{Sampling, Scraper};
 use serve::{Service, Web};
+use served::Served;
 use status::Told;
 use std::sync::Arc;
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 
 /// Serves until told to stop.
 ///
@@ -52,16 +61,14 @@ use tokio::task::JoinSet;
 /// An address cannot be listened on, or sampling ended.
 pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
     let web = Arc::new(Web::read(settings.web_config.as_deref())?);
-    let host = host_labels(&context.environment.host);
     let receivers = push::Receivers::new(settings.remote_write.clone());
     let handled = Arc::new(Handled::default());
-    let own = Own::new(context.statuses.clone(), receivers.watch(), handled.clone());
-    let (scraper, reports) = Scraper::start(&settings, host, own)?;
-    let listeners = {
-        let _entered = scraper.runtime().enter();
-        serve::listen(&settings.listen)?
-    };
+    let sampling = sampling(&settings, &context, &receivers, handled.clone());
+    let listeners = serve::listen(&settings.listen)?;
+    let listeners = listeners.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>()?;
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let (scraper, reports) = Scraper::start(&settings, sampling)?;
+    let scraper = Arc::new(scraper);
     let place = Place {
         addresses: addresses.clone(),
         path: settings.path.clone(),
@@ -70,27 +77,48 @@ pub async fn run(settings: Metrics, context: Context) -> anyhow::Result<()> {
         labels: context.environment.host.labels.0.clone(),
     };
     let discovery = Arc::new(Discovery::new(place, settings.file_sd.clone()));
-    // The first sample opens the files; its failures are known before anyone asks.
-    let _ = scraper.scrape(Wanted::default()).await;
-    let scraper = Arc::new(scraper);
     // Ends the servers when this function ends, for whatever reason.
     let stop = context.stop.child_token();
+    let _guard = stop.clone().drop_guard();
     let told =
         Told { addresses, web: web.clone(), reports, receivers: receivers.watch(), discovery: discovery.clone() };
+    let served = Served { listeners, wanted: settings.listen.clone(), scraper: scraper.clone() };
     let service = Arc::new(Service::new(scraper.clone(), settings, web, handled));
-    let _guard = stop.clone().drop_guard();
-    let mut servers = JoinSet::new();
-    for listener in listeners {
-        servers.spawn_on(serve::serve(listener, service.clone(), stop.clone()), scraper.runtime());
-    }
-    drop(service);
-    let until = stop.clone();
-    servers.spawn(async move { discovery.write(&until).await });
-    let told = told.tell(&context.status, &stop);
-    let ended = tokio::try_join!(told, receivers.serve(scraper, &context, &stop)).map(|_| ());
+    let mut served = tokio::spawn(served.serve(service, stop.clone()));
+    let ended = tokio::try_join!(
+        async { (&mut served).await? },
+        discovery.write(&stop).map(Ok),
+        told.tell(&context.status, &stop),
+        receivers.serve(scraper, &context, &stop)
+    );
     stop.cancel();
-    servers.join_all().await;
-    ended
+    if !served.is_finished() {
+        // Why everything ends is known already.
+        let _ = served.await;
+    }
+    ended.map(|_| ())
+}
+
+/// Makes what a thread samples with, as often as one is started.
+fn sampling(
+    settings: &Metrics,
+    context: &Context,
+    receivers: &push::Receivers,
+    handled: Arc<Handled>,
+) -> impl Fn() -> Sampling + Send + Sync + 'static {
+    let host = host_labels(&context.environment.host);
+    let (roots, collectors) = (settings.roots.clone(), settings.collectors.clone());
+    let (statuses, receivers) = (context.statuses.clone(), receivers.watch());
+    let folders = match &settings.containers {
+        Engine::Of(folders) => Some(folders.clone()),
+        Engine::Off => None,
+    };
+    move || Sampling {
+        sampler: Sampler::new(&roots, &collectors),
+        containers: folders.as_ref().map(|folders| Containers::new(folders, &roots)),
+        own: Own::new(statuses.clone(), receivers.clone(), handled.clone()),
+        out: Encoder::new(host.clone()),
+    }
 }
 
 /// Labels of samples. A host's label of that name would make two of one name in a sample, which Prometheus refuses.

@@ -2,7 +2,7 @@ use super::encode::{Encoder, Family, Labels};
 use super::handled::{Handled, Requests};
 use super::measured::Measured;
 use super::push::{self, RemoteWrite};
-use super::sample::{KernelFile, number, words};
+use super::sample::{KernelFile, lines, number, words};
 use crate::supervisor::Statuses;
 use nix::unistd::{SysconfVar, sysconf};
 use std::collections::BTreeMap;
@@ -120,6 +120,7 @@ fn labels_of(duty: &str) -> (Labels, [Labels; STATES.len()]) {
 struct Process {
     stat: KernelFile,
     limits: KernelFile,
+    netstat: KernelFile,
     page: u64,
     boot_time: Option<u64>,
     cpu: Family,
@@ -128,7 +129,10 @@ struct Process {
     virtual_memory: Family,
     most_virtual_memory: Family,
     resident: Family,
+    most_resident: Family,
     start: Family,
+    /// Bytes received and sent.
+    network: [Family; 2],
 }
 
 impl Process {
@@ -138,6 +142,7 @@ impl Process {
         Self {
             stat: KernelFile::new("/proc/self/stat"),
             limits: KernelFile::new("/proc/self/limits"),
+            netstat: KernelFile::new("/proc/self/net/netstat"),
             page: page.unwrap_or(4096),
             boot_time: boot_time(),
             cpu: Family::counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."),
@@ -149,7 +154,12 @@ impl Process {
                 "Maximum amount of virtual memory available in bytes.",
             ),
             resident: gauge("resident_memory_bytes", "Resident memory size in bytes."),
+            most_resident: gauge("resident_memory_max_bytes", "Maximum amount of resident memory in bytes."),
             start: gauge("start_time_seconds", "Start time of the process since unix epoch in seconds."),
+            network: [("receive", "received"), ("transmit", "sent")].map(|(name, what)| {
+                let help = format!("Number of bytes {what} by the process over the network.");
+                Family::counter(&format!("process_network_{name}_bytes_total"), &help)
+            }),
         }
     }
 
@@ -167,11 +177,18 @@ impl Process {
         if let Some(open) = open_files() {
             out.family(&self.open_files).put(open);
         }
+        if let Some(bytes) = self.netstat.read().ok().and_then(|text| octets(text.bytes)) {
+            for (family, bytes) in self.network.iter().zip(bytes) {
+                out.family(family).put(bytes);
+            }
+        }
         let Ok(limits) = self.limits.read() else { return };
         for line in limits.lines() {
-            for (name, family) in
-                [(&b"Max open files"[..], &self.most_files), (b"Max address space", &self.most_virtual_memory)]
-            {
+            for (name, family) in [
+                (&b"Max open files"[..], &self.most_files),
+                (b"Max address space", &self.most_virtual_memory),
+                (b"Max resident set", &self.most_resident),
+            ] {
                 let Some(soft) = line.strip_prefix(name).and_then(|rest| words(rest).next()) else { continue };
                 out.family(family).put(number(soft).unwrap_or(u64::MAX));
             }
@@ -189,6 +206,17 @@ fn numbers_of_stat(stat: &[u8]) -> Option<[u64; 5]> {
         *slot = number(fields.get(field - 3)?)?;
     }
     Some(numbers)
+}
+
+/// What came in and went out, of `/proc/net/netstat`: it is of all processes in the network namespace, and is told of
+/// this one by every client library.
+fn octets(text: &[u8]) -> Option<[u64; 2]> {
+    let mut lines = lines(text).filter(|line| line.starts_with(b"IpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let value = |wanted: &[u8]| {
+        words(names).zip(words(values)).find(|(name, _)| *name == wanted).and_then(|(_, value)| number(value))
+    };
+    Some([value(b"InOctets")?, value(b"OutOctets")?])
 }
 
 fn boot_time() -> Option<u64> {
@@ -255,6 +283,9 @@ mod tests {
             "virtual_memory_bytes",
             "virtual_memory_max_bytes",
             "resident_memory_bytes",
+            "resident_memory_max_bytes",
+            "network_receive_bytes_total",
+            "network_transmit_bytes_total",
             "start_time_seconds",
         ] {
             assert!(text.contains(&format!("\nprocess_{family} ")), "{family} is not in\n{text}");

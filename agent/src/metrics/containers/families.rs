@@ -97,20 +97,20 @@ const OF_USAGE: &[Plain] = &[
         "Total time duration tasks in the container have waited due to memory congestion.",
         |u| u.pressure[1][0],
     ),
-    ("spec_cpu_period", Kind::Gauge, "CPU period of the container.", |u| u.period),
-    ("spec_cpu_quota", Kind::Gauge, "CPU quota of the container.", |u| u.quota),
-    ("spec_cpu_shares", Kind::Gauge, "CPU share of the container.", |u| u.shares),
-    ("spec_memory_limit_bytes", Kind::Gauge, "Memory limit for the container.", |u| u.memory_limit),
+    ("spec_cpu_period", Kind::Gauge, "CPU period of the container.", |u| u.limits.period),
+    ("spec_cpu_quota", Kind::Gauge, "CPU quota of the container.", |u| u.limits.quota),
+    ("spec_cpu_shares", Kind::Gauge, "CPU share of the container.", |u| u.limits.shares),
+    ("spec_memory_limit_bytes", Kind::Gauge, "Memory limit for the container.", |u| u.limits.memory_limit),
     ("spec_memory_reservation_limit_bytes", Kind::Gauge, "Memory reservation limit for the container.", |u| {
-        u.reservation
+        u.limits.reservation
     }),
-    ("spec_memory_swap_limit_bytes", Kind::Gauge, "Memory swap limit for the container.", |u| u.swap_limit),
+    ("spec_memory_swap_limit_bytes", Kind::Gauge, "Memory swap limit for the container.", |u| u.limits.swap_limit),
     ("threads", Kind::Gauge, "Number of threads running inside the container", |u| u.threads),
     (
         "threads_max",
         Kind::Gauge,
         "Maximum number of threads allowed inside the container, infinity if value is zero",
-        |u| u.most_threads,
+        |u| u.limits.most_threads,
     ),
 ];
 

@@ -14,6 +14,8 @@ mod engine;
 mod families;
 /// Podman's storage.
 mod podman;
+/// What Podman's service answers.
+mod podman_answer;
 /// What only Podman's service tells.
 mod podman_labels;
 /// A container that runs.
@@ -31,7 +33,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// The containers of this host.
 pub struct Containers {
@@ -65,8 +67,9 @@ impl Containers {
     /// Writes what they use.
     pub fn write(&mut self, out: &mut Encoder) {
         self.refresh();
+        let now = Instant::now();
         for running in self.all.values_mut().filter_map(|known| known.running.as_mut()) {
-            running.read(&mut self.buffers);
+            running.read(now, &mut self.buffers);
         }
         // One that has just ended is not there any more.
         let running = self.all.values().filter_map(|known| known.running.as_ref()).filter(|running| running.is_there);

@@ -1,5 +1,5 @@
 use super::engine::compose_labels;
-use serde::Deserialize;
+use super::podman_answer;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -30,15 +30,6 @@ pub struct Labels {
     known: Known,
     answer: Option<Receiver<Known>>,
     asked: Option<Instant>,
-}
-
-/// One of the service's list.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listed {
-    id: String,
-    #[serde(default)]
-    labels: Option<HashMap<String, String>>,
 }
 
 impl Labels {
@@ -108,38 +99,17 @@ fn list(socket: &Path) -> io::Result<Known> {
     stream.write_all(REQUEST)?;
     let mut answer = Vec::new();
     stream.take(MOST).read_to_end(&mut answer)?;
-    parse(&answer).ok_or_else(|| io::Error::other("the answer is not understood"))
-}
-
-/// The head ends with an empty line; a service of HTTP/1.0 ends the body by closing.
-fn parse(answer: &[u8]) -> Option<Known> {
-    let end = memchr::memmem::find(answer, b"\r\n\r\n")?;
-    let is_ok = answer[..end].split(|byte| *byte == b' ').nth(1) == Some(b"200");
-    let listed: Vec<Listed> = serde_json::from_slice(answer.get(end + 4..).filter(|_| is_ok)?).ok()?;
-    let labels = |Listed { id, labels }| {
-        let given = labels.unwrap_or_default();
+    let all = podman_answer::parse(&answer).ok_or_else(|| io::Error::other("the answer is not understood"))?;
+    let labels = |(id, given): (String, HashMap<String, String>)| {
         (OsString::from(id), compose_labels(|name| given.get(name).map(String::as_str)))
     };
-    Some(listed.into_iter().map(labels).collect())
+    Ok(all.into_iter().map(labels).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Labels, parse};
+    use super::Labels;
     use std::ffi::OsStr;
-
-    #[test]
-    fn an_answer_is_understood_whole_or_not_at_all() {
-        let body = r#"[{"Id":"abc","Labels":{"com.docker.compose.service":"web","x":"y"}},{"Id":"d","Labels":null}]"#;
-        let answer = format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}");
-        let known = parse(answer.as_bytes()).expect("understood");
-        assert_eq!(known[OsStr::new("abc")], [("container_label_com_docker_compose_service", "web".to_owned())]);
-        assert_eq!(known[OsStr::new("d")], []);
-        for length in 0..answer.len() {
-            assert!(parse(&answer.as_bytes()[..length]).is_none(), "{length}");
-        }
-        assert!(parse(answer.replace("200 OK", "500 No").as_bytes()).is_none());
-    }
 
     #[test]
     fn where_no_service_is_nobody_is_asked() {

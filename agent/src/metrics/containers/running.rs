@@ -1,11 +1,12 @@
 use super::cgroup::{Groups, Place};
 use super::devices::Devices;
 use super::engine::Facts;
-use super::usage::{Source, Usage, VERSION_1, VERSION_2};
+use super::usage::{Limits, Source, Usage, VERSION_1, VERSION_2};
 use crate::metrics::encode::Labels;
-use crate::metrics::sample::{Attribute, Page, Reader, Roots, number, words};
+use crate::metrics::sample::{Attribute, Page, Reader, Roots, Seldom, number, words};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Devices in a container that are not its way out, as in cAdvisor.
 const NOT_OUTSIDE: [&[u8]; 4] = [b"lo", b"veth", b"docker", b"nerdctl"];
@@ -43,6 +44,9 @@ pub struct Running {
     /// Whether its files could be read.
     pub is_there: bool,
     files: Vec<(Attribute, Take)>,
+    limits: Vec<(Attribute, Take)>,
+    /// When the limits are read again.
+    seldom: Seldom,
     /// The group that has its processes, or groups that have them.
     group: PathBuf,
     procfs: PathBuf,
@@ -81,6 +85,7 @@ impl Running {
         let sources = if matches!(groups.place, Place::Unified(_)) { VERSION_2 } else { VERSION_1 };
         let file =
             |source: &Source| Some((Attribute::new(folder_of(source.controller)?.join(source.file)), source.take));
+        let files = |limits: bool| sources.iter().filter(move |source| source.limits == limits).filter_map(file);
         let of_process = roots.procfs.join(process.to_string());
         // With the host's network, its devices are none of the container's.
         let network = |process: &Path| fs::read_link(process.join("ns/net")).ok();
@@ -104,7 +109,9 @@ impl Running {
             most_open_files: most_open_files(&of_process)
                 .map(|most| (with(&pairs, &[("ulimit", "max_open_files")]), most)),
             is_there: true,
-            files: sources.iter().filter_map(file).collect(),
+            files: files(false).collect(),
+            limits: files(true).collect(),
+            seldom: Seldom::default(),
             group: folder_of("pids").or_else(|| folder_of("memory"))?,
             procfs: roots.procfs.clone(),
             net: has_own.then(|| of_process.join("net/dev")),
@@ -113,9 +120,17 @@ impl Running {
     }
 
     /// Reads it anew.
-    pub fn read(&mut self, buffers: &mut Buffers) {
-        let disks = std::mem::take(&mut self.usage.disks);
-        self.usage = Usage { disks, ..Usage::default() };
+    pub fn read(&mut self, now: Instant, buffers: &mut Buffers) {
+        let (disks, limits) = (std::mem::take(&mut self.usage.disks), std::mem::take(&mut self.usage.limits));
+        self.usage = Usage { disks, limits, ..Usage::default() };
+        if self.seldom.is_due(now) {
+            self.usage.limits = Limits::default();
+            for (file, take) in &self.limits {
+                if let Ok(text) = file.read_once(&mut buffers.page) {
+                    take(text, &mut self.usage);
+                }
+            }
+        }
         for (file, take) in &mut self.files {
             // Not every kernel has all of them.
             if let Ok(text) = file.read_whole(&mut buffers.page) {

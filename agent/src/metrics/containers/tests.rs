@@ -110,6 +110,26 @@ fn only_containers_that_exist_are_told() {
 }
 
 #[test]
+fn limits_are_read_again_when_the_engine_writes_and_what_is_measured_at_every_scrape() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (mut containers, _) = host(folder.path());
+    let group = folder.path().join("sys/fs/cgroup/system.slice/docker-abc.scope");
+    let value = |text: &str, family: &str| {
+        let line = text.lines().find(|line| line.starts_with(family)).expect("told");
+        line.rsplit(' ').next().expect("a value").to_owned()
+    };
+    // Twice: the next time may be any moment of the first minute.
+    (0..2).for_each(|_| drop(text(&mut containers)));
+    fs::write(group.join("memory.max"), "4096\n").expect("written");
+    fs::write(group.join("memory.current"), "4000\n").expect("written");
+    assert_eq!(value(&text(&mut containers), "container_memory_usage_bytes"), "4000");
+    let config = folder.path().join("docker/containers/abc/config.v2.json");
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+    fs::File::options().append(true).open(&config).and_then(|file| file.set_modified(later)).expect("set");
+    assert_eq!(value(&text(&mut containers), "container_spec_memory_limit_bytes"), "4096");
+}
+
+#[test]
 fn without_an_engine_there_is_the_machine_alone() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let (_, roots) = host(folder.path());

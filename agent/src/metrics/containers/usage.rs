@@ -23,17 +23,23 @@ pub struct Usage {
     pub limit_hits: Option<f64>,
     pub out_of_memory: Option<f64>,
     pub threads: Option<f64>,
-    pub most_threads: Option<f64>,
+    pub limits: Limits,
+    /// Waiting and stalled seconds for CPU, memory, disks.
+    pub pressure: [[Option<f64>; 2]; 3],
+    /// By device: bytes read and written, reads and writes.
+    pub disks: Vec<Disk>,
+}
+
+/// What a container may use: it stays what the engine made it, unless an operator says otherwise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
     pub shares: Option<f64>,
     pub quota: Option<f64>,
     pub period: Option<f64>,
     pub memory_limit: Option<f64>,
     pub swap_limit: Option<f64>,
     pub reservation: Option<f64>,
-    /// Waiting and stalled seconds for CPU, memory, disks.
-    pub pressure: [[Option<f64>; 2]; 3],
-    /// By device: bytes read and written, reads and writes.
-    pub disks: Vec<Disk>,
+    pub most_threads: Option<f64>,
 }
 
 /// What a container did on one block device.
@@ -54,10 +60,16 @@ pub struct Source {
     pub controller: &'static str,
     pub file: &'static str,
     pub take: fn(&[u8], &mut Usage),
+    /// Whether it has limits alone.
+    pub limits: bool,
 }
 
 const fn source(controller: &'static str, file: &'static str, take: fn(&[u8], &mut Usage)) -> Source {
-    Source { controller, file, take }
+    Source { controller, file, take, limits: false }
+}
+
+const fn limits(controller: &'static str, file: &'static str, take: fn(&[u8], &mut Usage)) -> Source {
+    Source { controller, file, take, limits: true }
 }
 
 const NANOSECONDS: f64 = 1e9;
@@ -85,17 +97,17 @@ pub const VERSION_1: &[Source] = &[
             _ => {}
         });
     }),
-    source("cpu", "cpu.shares", |text, usage| usage.shares = whole(text)),
+    limits("cpu", "cpu.shares", |text, usage| usage.limits.shares = whole(text)),
     // -1 where there is none.
-    source("cpu", "cpu.cfs_quota_us", |text, usage| usage.quota = whole(text)),
-    source("cpu", "cpu.cfs_period_us", |text, usage| usage.period = whole(text)),
+    limits("cpu", "cpu.cfs_quota_us", |text, usage| usage.limits.quota = whole(text)),
+    limits("cpu", "cpu.cfs_period_us", |text, usage| usage.limits.period = whole(text)),
     source("memory", "memory.usage_in_bytes", |text, usage| usage.memory = whole(text)),
     source("memory", "memory.max_usage_in_bytes", |text, usage| usage.memory_most = whole(text)),
     source("memory", "memory.kmem.usage_in_bytes", |text, usage| usage.kernel = whole(text)),
     source("memory", "memory.failcnt", |text, usage| usage.limit_hits = whole(text)),
-    source("memory", "memory.limit_in_bytes", |text, usage| usage.memory_limit = limit(text)),
-    source("memory", "memory.memsw.limit_in_bytes", |text, usage| usage.swap_limit = limit(text)),
-    source("memory", "memory.soft_limit_in_bytes", |text, usage| usage.reservation = limit(text)),
+    limits("memory", "memory.limit_in_bytes", |text, usage| usage.limits.memory_limit = limit(text)),
+    limits("memory", "memory.memsw.limit_in_bytes", |text, usage| usage.limits.swap_limit = limit(text)),
+    limits("memory", "memory.soft_limit_in_bytes", |text, usage| usage.limits.reservation = limit(text)),
     source("memory", "memory.oom_control", |text, usage| {
         each(text, |key, n| {
             if key == b"oom_kill" {
@@ -131,7 +143,7 @@ pub const VERSION_1: &[Source] = &[
         });
     }),
     source("pids", "pids.current", |text, usage| usage.threads = whole(text)),
-    source("pids", "pids.max", |text, usage| usage.most_threads = limit(text)),
+    limits("pids", "pids.max", |text, usage| usage.limits.most_threads = limit(text)),
 ];
 
 /// Version 2 (Linux, Documentation/admin-guide/cgroup-v2.rst).
@@ -147,18 +159,18 @@ pub const VERSION_2: &[Source] = &[
             _ => {}
         });
     }),
-    source("", "cpu.weight", |text, usage| usage.shares = whole(text).map(shares_of_weight)),
-    source("", "cpu.max", |text, usage| {
+    limits("", "cpu.weight", |text, usage| usage.limits.shares = whole(text).map(shares_of_weight)),
+    limits("", "cpu.max", |text, usage| {
         let mut parts = words(text);
-        usage.quota = parts.next().and_then(number).map(|n| n as f64);
-        usage.period = parts.next().and_then(number).map(|n| n as f64);
+        usage.limits.quota = parts.next().and_then(number).map(|n| n as f64);
+        usage.limits.period = parts.next().and_then(number).map(|n| n as f64);
     }),
     source("", "memory.current", |text, usage| usage.memory = whole(text)),
     source("", "memory.peak", |text, usage| usage.memory_most = whole(text)),
     source("", "memory.swap.current", |text, usage| usage.swap = whole(text)),
-    source("", "memory.max", |text, usage| usage.memory_limit = limit(text)),
-    source("", "memory.swap.max", |text, usage| usage.swap_limit = limit(text)),
-    source("", "memory.low", |text, usage| usage.reservation = limit(text)),
+    limits("", "memory.max", |text, usage| usage.limits.memory_limit = limit(text)),
+    limits("", "memory.swap.max", |text, usage| usage.limits.swap_limit = limit(text)),
+    limits("", "memory.low", |text, usage| usage.limits.reservation = limit(text)),
     source("", "memory.events", |text, usage| {
         each(text, |key, n| match key {
             b"max" => usage.limit_hits = Some(n),
@@ -181,7 +193,7 @@ pub const VERSION_2: &[Source] = &[
     }),
     source("", "io.stat", take_io_stat),
     source("", "pids.current", |text, usage| usage.threads = whole(text)),
-    source("", "pids.max", |text, usage| usage.most_threads = limit(text)),
+    limits("", "pids.max", |text, usage| usage.limits.most_threads = limit(text)),
     source("", "cpu.pressure", |text, usage| usage.pressure[0] = pressure(text)),
     source("", "memory.pressure", |text, usage| usage.pressure[1] = pressure(text)),
     source("", "io.pressure", |text, usage| usage.pressure[2] = pressure(text)),
@@ -310,7 +322,7 @@ mod tests {
         );
         assert_eq!(one, two);
         let disk = Disk { number: b"8:0".to_vec(), read_bytes: 10, written_bytes: 20, reads: 1, writes: 2 };
-        assert_eq!((two.cpu_seconds, two.memory_limit, two.disks), (Some(2.5), Some(0.0), vec![disk]));
+        assert_eq!((two.cpu_seconds, two.limits.memory_limit, two.disks), (Some(2.5), Some(0.0), vec![disk]));
     }
 
     #[test]
@@ -324,9 +336,12 @@ mod tests {
                 ("cpu.pressure", "some avg10=1.5 avg60=0 avg300=0 total=2000000\nfull avg10=0 total=500000\n"),
             ],
         );
-        assert_eq!((limited.quota, limited.period, limited.shares), (Some(50_000.0), Some(100_000.0), Some(2597.0)));
-        assert_eq!((limited.memory_limit, limited.pressure[0]), (Some(67_108_864.0), [Some(2.0), Some(0.5)]));
-        assert_eq!(usage(VERSION_2, &[("cpu.max", "max 100000\n")]).quota, None);
+        assert_eq!(
+            (limited.limits.quota, limited.limits.period, limited.limits.shares),
+            (Some(50_000.0), Some(100_000.0), Some(2597.0))
+        );
+        assert_eq!((limited.limits.memory_limit, limited.pressure[0]), (Some(67_108_864.0), [Some(2.0), Some(0.5)]));
+        assert_eq!(usage(VERSION_2, &[("cpu.max", "max 100000\n")]).limits.quota, None);
     }
 
     #[test]
@@ -336,6 +351,6 @@ mod tests {
                 (source.take)(text.as_bytes(), &mut Usage::default());
             }
         }
-        assert_eq!(usage(VERSION_1, &[("cpu.cfs_quota_us", "-1\n")]).quota, None);
+        assert_eq!(usage(VERSION_1, &[("cpu.cfs_quota_us", "-1\n")]).limits.quota, None);
     }
 }

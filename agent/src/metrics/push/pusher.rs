@@ -3,7 +3,7 @@ use super::courier::{Courier, Settled, Told};
 use super::identity::Identity;
 use super::queue::{Lost, Queue, Record};
 use super::report::Report;
-use crate::metrics::scraper::{Refusal, Scraper, Wanted};
+use crate::metrics::scraper::{Refusal, Scraper, Wanted, hung};
 use anyhow::Context as _;
 use hostwright_core::config::metrics::remote_write::{MetricNames, RemoteWrite};
 use jiff::Timestamp;
@@ -107,6 +107,10 @@ impl Pusher {
                     "metrics: no sample for remote_write {}: too many scrapes are under way",
                     self.settings.name
                 );
+                return Ok(());
+            }
+            Err(Refusal::Hung(stage)) => {
+                log::warn!("metrics: no sample for remote_write {}: {}", self.settings.name, hung(stage));
                 return Ok(());
             }
             Err(Refusal::Gone) => anyhow::bail!("the thread that samples ended, which is a defect of this program"),

@@ -21,8 +21,12 @@ pub fn read(path: &Path) -> Result<Value, CollectError> {
     if text.len() as u64 > MOST {
         return Err(failed(io::Error::other(format!("it is larger than {} MiB", MOST >> 20))));
     }
-    serde_json::from_slice(&text)
-        .map_err(|error| CollectError::Malformed { path: path.to_owned(), what: error.to_string() })
+    parse(&text).map_err(|error| CollectError::Malformed { path: path.to_owned(), what: error.to_string() })
+}
+
+/// What a file's text says.
+pub fn parse(text: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_slice(text)
 }
 
 /// The same, of a list.

@@ -272,7 +272,10 @@ impl Diskstats {
                 let value = row.values.values[at];
                 match unit {
                     Unit::Count => samples.with(&row.labels, value),
-                    Unit::Bytes => samples.with(&row.labels, value.wrapping_mul(SECTOR)),
+                    Unit::Bytes => match value.checked_mul(SECTOR) {
+                        Some(bytes) => samples.with(&row.labels, bytes),
+                        None => samples.with(&row.labels, value as f64 * SECTOR as f64),
+                    },
                     // A product, as in the original, for the same last digit.
                     Unit::Milliseconds => samples.with(&row.labels, value as f64 * 0.001),
                 }

@@ -190,9 +190,10 @@ use kernel_file::Text;
 pub use kernel_file::{KernelFile, Reader, lines, number, words};
 use rtnetlink::Links;
 pub use selection::{CONTAINERS, Selection};
-pub use sysfs::{Attribute, Page};
+pub use sysfs::{Attribute, Page, Seldom};
 
 use super::encode::{Encoder, Family, Labels};
+use super::stages::Stages;
 use hostwright_core::config::metrics::collectors::Collectors;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -277,6 +278,7 @@ pub struct Sampler {
     proc_stat: KernelFile,
     links: Links,
     slots: Vec<Slot>,
+    stages: Arc<Stages>,
     duration: Family,
     success: Family,
 }
@@ -302,6 +304,7 @@ impl Sampler {
             proc_stat: KernelFile::new(roots.procfs.join("stat")),
             links: Links::default(),
             slots: on.map(|(_, build)| slot(build(roots, &collectors.options))).collect(),
+            stages: Arc::default(),
             duration: Family::gauge(
                 "node_scrape_collector_duration_seconds",
                 "node_exporter: Duration of a collector scrape.",
@@ -310,14 +313,27 @@ impl Sampler {
         }
     }
 
+    /// The same, which says there how far a scrape is.
+    pub fn watched(self, stages: Arc<Stages>) -> Self {
+        Self { stages, ..self }
+    }
+
     /// Writes the families of the collectors that are selected. One that fails is left out whole, counted, and named
     /// with its reason.
     pub fn sample(&mut self, selection: &Selection, out: &mut Encoder) -> Troubles {
         let mut troubles = Troubles::default();
-        let stat = self.proc_stat.read();
+        let stat = match self.stages.begin("stat") {
+            Ok(()) => self.proc_stat.read(),
+            Err(why) => Err(CollectError::Read { path: "/proc/stat".into(), source: Arc::new(io::Error::other(why)) }),
+        };
         let proc_stat = stat.as_ref().copied();
         self.links.forget();
         for slot in self.slots.iter_mut().filter(|slot| selection.takes(slot.collector.name())) {
+            if let Err(why) = self.stages.begin(slot.collector.name()) {
+                (slot.success, slot.seconds) = (false, 0.0);
+                troubles.0.push((slot.collector.name(), why.to_owned()));
+                continue;
+            }
             let (began, mark) = (Instant::now(), out.mark());
             let mut scrape = Scrape::new(&mut *out, proc_stat, &mut self.links);
             let result = slot.collector.collect(&mut scrape);

@@ -73,10 +73,10 @@ impl Collector for Pressure {
             for (start, family) in [(b"some ", some), (b"full ", full)] {
                 // Of a line that is there twice, the last one counts.
                 let line = text.lines().filter(|line| line.starts_with(start)).last();
-                let (Some(family), Some(line)) = (family, line) else { continue };
-                match total(line) {
+                let Some(family) = family else { continue };
+                match line.and_then(total) {
                     Some(total) => scrape.out.family(family).put(total),
-                    None => scrape.failed = Some(text.malformed("a total", line)),
+                    None => scrape.failed = Some(text.malformed("a line with a total", line.unwrap_or(text.bytes))),
                 }
                 found = true;
             }

@@ -1,4 +1,5 @@
 use super::Service;
+use super::connections::{Connection, Connections};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -27,13 +28,15 @@ const HANDSHAKE: u8 = 22;
 const NO_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 /// Answers what comes in on a connection until it ends or is told to stop.
-pub async fn converse(stream: TcpStream, service: Arc<Service>, stop: CancellationToken) {
+pub async fn converse(stream: TcpStream, service: Arc<Service>, all: Arc<Connections>, stop: CancellationToken) {
     // Neither is needed for a right answer.
     let _ = stream.set_nodelay(true);
     let _ = setsockopt(&stream, sockopt::TcpUserTimeout, &SEND_TIMEOUT_MILLISECONDS);
     let client = stream.peer_addr().map_or_else(|_| "a client".to_owned(), |address| address.to_string());
-    match service.web.current().acceptor.clone() {
-        None => speak(stream, false, service, stop).await,
+    let acceptor = service.web.current().acceptor.clone();
+    let connection = all.open(&stream, acceptor.is_none());
+    match acceptor {
+        None => speak((stream, false), service, connection, stop).await,
         Some(acceptor) => {
             let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(stream, acceptor));
             let accepted = tokio::select! {
@@ -43,7 +46,7 @@ pub async fn converse(stream: TcpStream, service: Arc<Service>, stop: Cancellati
             match accepted {
                 Ok(Ok(stream)) => {
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    speak(stream, http2, service, stop).await;
+                    speak((stream, http2), service, connection, stop).await;
                 }
                 Ok(Err(error)) => log::info!("metrics: {client} was refused before it could ask: {error}"),
                 Err(_) => log::debug!("metrics: {client} did not finish its TLS handshake"),
@@ -62,13 +65,19 @@ async fn handshake(mut stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<T
     acceptor.accept(stream).await
 }
 
-async fn speak<S>(stream: S, http2: bool, service: Arc<Service>, stop: CancellationToken)
+async fn speak<S>((stream, http2): (S, bool), service: Arc<Service>, connection: Connection, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let kept = Arc::new(connection);
     let respond = service_fn(move |request| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(service.respond(&request).await) }
+        let (service, kept) = (service.clone(), kept.clone());
+        async move {
+            kept.waits(true);
+            let response = service.respond(&request).await;
+            kept.waits(false);
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);

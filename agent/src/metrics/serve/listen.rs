@@ -1,10 +1,10 @@
 use anyhow::{Context as _, bail};
 use hostwright_core::config::metrics::listen::Listen;
 use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use tokio::net::{TcpListener, TcpSocket};
 
 const BACKLOG: u32 = 128;
@@ -17,6 +17,17 @@ pub fn listen(wanted: &Listen) -> anyhow::Result<Vec<TcpListener>> {
     match wanted {
         Listen::Addresses(addresses) => bind(addresses),
         Listen::Systemd => handed_over(),
+    }
+}
+
+/// Lets go of addresses that a thread which hangs still listens on, so that they can be had again. What systemd handed
+/// over stays open.
+pub fn close(wanted: &Listen, listeners: &[std::net::TcpListener]) {
+    if matches!(wanted, Listen::Addresses(_)) {
+        for listener in listeners {
+            // One that is closed already is what is wanted.
+            let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 mod accept;
 /// One connection: TLS, HTTP/1.1, HTTP/2.
 mod connection;
+/// All of them, to be ended by another thread.
+mod connections;
 /// The page at `/`.
 mod landing;
 /// How often may be asked.
@@ -18,12 +20,14 @@ mod users;
 /// The web configuration as it is now.
 mod web;
 
-pub use listen::listen;
+pub use connections::Connections;
+pub use listen::{close, listen};
 pub use web::Web;
 
 use super::handled::Handled;
 use super::sample::Selection;
-use super::scraper::{Refusal, Scraper, Wanted};
+use super::scraper::{Refusal, Scraper, Wanted, hung};
+use crate::refusals::Refusals;
 use accept::Accepted;
 use connection::converse;
 use hostwright_core::config::metrics::Metrics;
@@ -44,8 +48,6 @@ use web::Current;
 const MOST_CONNECTIONS: usize = 256;
 /// Scrapes under way when the duty is to stop get this long.
 const GRACE: Duration = Duration::from_secs(5);
-/// Out of descriptors: until some are closed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -60,9 +62,9 @@ pub struct Service {
 }
 
 /// Answers on a listener until told to stop.
-pub async fn serve(listener: TcpListener, service: Arc<Service>, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, service: Arc<Service>, all: Arc<Connections>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let (mut connections, mut refusals) = (JoinSet::new(), Refusals::of("metrics"));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -72,17 +74,14 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, stop: Cancellat
         while connections.try_join_next().is_some() {}
         match accepted {
             (Ok(place), Ok((stream, _))) => {
-                let (service, stop) = (service.clone(), stop.clone());
+                let (service, all, stop) = (service.clone(), all.clone(), stop.clone());
                 connections.spawn(async move {
-                    converse(stream, service, stop).await;
+                    converse(stream, service, all, stop).await;
                     drop(place);
                 });
             }
             (_, Ok(_)) => {}
-            (_, Err(error)) => {
-                log::warn!("metrics: cannot accept a connection: {error}; see the limit of open files");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            (_, Err(error)) => refusals.wait_after(&error).await,
         }
     }
     drop(listener);
@@ -160,6 +159,7 @@ impl Service {
                 let text = format!("Limit of concurrent requests reached ({most}), try again later.\n");
                 answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, text)
             }
+            Err(Refusal::Hung(stage)) => answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{}\n", hung(stage))),
             Err(Refusal::Gone) => {
                 let text = "sampling has ended; the agent starts it again, see `hostwright-agent status`\n";
                 answer(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, text)

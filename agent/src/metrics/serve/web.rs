@@ -1,25 +1,16 @@
 use super::limiter::Limiter;
+use crate::reread::{Loaded, Reread, Seen};
 use anyhow::{Context as _, bail};
 use hostwright_core::config::metrics::web::{Pem, WebConfig};
 use hostwright_core::tls;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 /// The web configuration as it is now: `web-config.yml` and the files that it names are read again when one of them
-/// changed. What cannot be used changes nothing, and is told.
-pub struct Web {
-    file: Option<PathBuf>,
-    state: Mutex<State>,
-    trouble: watch::Sender<Option<String>>,
-}
-
-struct State {
-    watched: Vec<(PathBuf, Option<Identity>)>,
-    current: Arc<Current>,
-}
+/// changed.
+pub struct Web(Reread<Current>);
 
 /// What holds for a connection or request.
 pub struct Current {
@@ -31,81 +22,53 @@ pub struct Current {
     pub limiter: Option<Arc<Limiter>>,
 }
 
-/// Device, inode, size, times of content and inode: another one is another content.
-type Identity = (u64, u64, u64, [i64; 4]);
-
 impl Web {
     /// Reads the file, if there is to be one.
     ///
     /// # Errors
     /// It cannot be used.
     pub fn read(file: Option<&Path>) -> anyhow::Result<Self> {
-        let (watched, current) = match file {
-            Some(file) => load(file, None),
-            None => (Vec::new(), Ok(Current { config: WebConfig::default(), acceptor: None, limiter: None })),
+        let file = file.map(Path::to_owned);
+        let load = move |before: Option<&Current>| match &file {
+            Some(file) => load(file, before),
+            None => {
+                let open = Current { config: WebConfig::default(), acceptor: None, limiter: None };
+                Loaded { seen: Vec::new(), made: Ok(open) }
+            }
         };
-        let state = Mutex::new(State { watched, current: Arc::new(current?) });
-        Ok(Self { file: file.map(Path::to_owned), state, trouble: watch::Sender::new(None) })
+        Reread::first("metrics", load).map(Self)
     }
 
     /// What holds now.
     pub fn current(&self) -> Arc<Current> {
-        let mut state = self.lock();
-        if let Some(file) = &self.file
-            && state.watched.iter().any(|(path, known)| identity(path) != *known)
-        {
-            self.read_again(&mut state, file);
-        }
-        state.current.clone()
+        self.0.current()
     }
 
     /// Why the file is not taken as it is, if it is not.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
-        self.trouble.subscribe()
+        self.0.trouble()
     }
 
     /// Whether TLS is spoken.
     pub fn has_tls(&self) -> bool {
-        self.lock().current.acceptor.is_some()
-    }
-
-    fn read_again(&self, state: &mut State, file: &Path) {
-        let (watched, current) = load(file, Some(&state.current));
-        state.watched = watched;
-        match current {
-            Ok(current) => {
-                log::info!("metrics: {} or a file that it names changed, and is taken", file.display());
-                state.current = Arc::new(current);
-                self.trouble.send_replace(None);
-            }
-            Err(error) => {
-                let error = format!("{error:#}");
-                log::error!("metrics: what was read before goes on: {error}");
-                self.trouble.send_replace(Some(error));
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.last().acceptor.is_some()
     }
 }
 
 /// What stands in the file, and which files to watch from now on.
-fn load(file: &Path, before: Option<&Current>) -> (Vec<(PathBuf, Option<Identity>)>, anyhow::Result<Current>) {
-    // Before they are read: what changes meanwhile is seen the next time.
-    let mut watched = vec![(file.to_owned(), identity(file))];
+fn load(file: &Path, before: Option<&Current>) -> Loaded<Current> {
+    let mut seen = vec![Seen::now(file)];
     let config = match WebConfig::read(file) {
         Ok(config) => config,
         Err(error) => {
             // A certificate that was to come with it may come later, but only with a change of this file.
-            return (watched, Err(anyhow::Error::new(error).context("the web configuration cannot be used")));
+            let made = Err(anyhow::Error::new(error).context("the web configuration cannot be used"));
+            return Loaded { seen, made };
         }
     };
-    watched.extend(files(&config).map(|path| (path.to_owned(), identity(path))));
-    let current = keep_guarded(&config, before).and_then(|()| build(config, before));
-    let named = || format!("the web configuration {} cannot be used", file.display());
-    (watched, current.with_context(named))
+    seen.extend(files(&config).map(Seen::now));
+    let made = keep_guarded(&config, before).and_then(|()| build(config, before));
+    Loaded { seen, made: made.with_context(|| format!("the web configuration {} cannot be used", file.display())) }
 }
 
 fn files(config: &WebConfig) -> impl Iterator<Item = &Path> {
@@ -138,11 +101,6 @@ fn build(config: WebConfig, before: Option<&Current>) -> anyhow::Result<Current>
     let same = same.filter(|limiter| Some(limiter.limit()) == config.rate_limit);
     let limiter = same.or_else(|| config.rate_limit.map(|limit| Arc::new(Limiter::new(limit))));
     Ok(Current { config, acceptor, limiter })
-}
-
-fn identity(path: &Path) -> Option<Identity> {
-    let data = std::fs::metadata(path).ok()?;
-    Some((data.dev(), data.ino(), data.size(), [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()]))
 }
 
 #[cfg(test)]

@@ -85,10 +85,7 @@ impl Negotiation {
             413 => Verdict::Smaller(said),
             429 | 500..=599 => again(&said, "see whether it is overloaded or ill", answer),
             // The following say nothing of the samples: the same are taken when the operator has mended what is wrong.
-            300..=399 => {
-                let to = answer.location.as_deref().unwrap_or("nowhere");
-                again(&format!("{said}, which leads to {to}"), "set url to where the receiver is", answer)
-            }
+            300..=399 => again(&said, "set url to where the receiver is", answer),
             401 | 403 | 407 => again(&said, "see that the credentials are right and may write there", answer),
             404 => again(
                 &said,

@@ -6,33 +6,39 @@ pub struct Field {
     pub file: &'static str,
     /// Whether it only grows.
     pub counts: bool,
+    /// Whether it stays what it is while the device's address and flags do, or an operator says otherwise.
+    pub stays: bool,
 }
 
 const fn is(name: &'static str, file: &'static str) -> Field {
-    Field { name, file, counts: false }
+    Field { name, file, counts: false, stays: false }
+}
+
+const fn stays(name: &'static str, file: &'static str) -> Field {
+    Field { name, file, counts: false, stays: true }
 }
 
 const fn counts(name: &'static str, file: &'static str) -> Field {
-    Field { name, file, counts: true }
+    Field { name, file, counts: true, stays: false }
 }
 
 /// Every number of a device.
 pub const FIELDS: [Field; 17] = [
-    is("address_assign_type", "addr_assign_type"),
+    stays("address_assign_type", "addr_assign_type"),
     is("carrier", "carrier"),
     counts("carrier_changes_total", "carrier_changes"),
     counts("carrier_down_changes_total", "carrier_down_count"),
     counts("carrier_up_changes_total", "carrier_up_count"),
-    is("device_id", "dev_id"),
+    stays("device_id", "dev_id"),
     is("dormant", "dormant"),
     is("flags", "flags"),
-    is("iface_id", "ifindex"),
-    is("iface_link", "iflink"),
+    stays("iface_id", "ifindex"),
+    stays("iface_link", "iflink"),
     is("iface_link_mode", "link_mode"),
     is("mtu_bytes", "mtu"),
-    is("name_assign_type", "name_assign_type"),
-    is("net_dev_group", "netdev_group"),
-    is("protocol_type", "type"),
+    stays("name_assign_type", "name_assign_type"),
+    stays("net_dev_group", "netdev_group"),
+    stays("protocol_type", "type"),
     is("speed_bytes", "speed"),
     is("transmit_queue_length", "tx_queue_len"),
 ];
@@ -94,13 +100,15 @@ impl Device {
         }
     }
 
-    /// Sets one of [`TEXTS`]; most are what they were.
-    pub fn set_text(&mut self, at: usize, text: &[u8]) {
-        if self.texts[at] != text {
+    /// Sets one of [`TEXTS`]; most are what they were. Returns whether it is another one.
+    pub fn set_text(&mut self, at: usize, text: &[u8]) -> bool {
+        let is_new = self.texts[at] != text;
+        if is_new {
             self.texts[at].clear();
             self.texts[at].extend_from_slice(text);
             self.rendered = None;
         }
+        is_new
     }
 
     /// Renders the labels anew if they are others than before.

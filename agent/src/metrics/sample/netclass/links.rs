@@ -1,12 +1,13 @@
 use super::device::{ADDRESS, ALIAS, BROADCAST, DUPLEX, Device, STATE, UP, at};
 use super::files::Files;
 use crate::metrics::sample::rtnetlink::{Link, Links, text};
-use crate::metrics::sample::sysfs::{Attribute, Page, integer};
+use crate::metrics::sample::sysfs::{Attribute, Page, Seldom, integer};
 use hostwright_core::config::metrics::filter::Filter;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_BROADCAST: u16 = 2;
@@ -55,6 +56,10 @@ struct LiveDevice {
     flags: Attribute,
     speed: Attribute,
     duplex: Attribute,
+    /// With these a port has the speed that it has: flags, how often the carrier changed, state.
+    agreed: Option<(u32, Option<u32>, Option<u8>)>,
+    /// When a speed that changes without them, as a bridge's does, is read again.
+    seldom: Seldom,
 }
 
 impl LiveLinks {
@@ -71,6 +76,7 @@ impl LiveLinks {
     pub fn read(&mut self, links: &mut Links, taken: &Filter) -> io::Result<()> {
         let Self { class, devices, used, page } = self;
         *used = 0;
+        let now = Instant::now();
         links.read(|link| {
             let Some(name) = link.name().filter(|name| taken.admits(name)) else { return };
             let found = devices[*used..].iter().position(|one| one.device.name == name && one.index == link.index);
@@ -79,7 +85,7 @@ impl LiveLinks {
                 Some(ahead) => devices.swap(*used, *used + ahead),
                 None => devices.insert(*used, LiveDevice::new(class, name, link.index)),
             }
-            devices[*used].read(link, page);
+            devices[*used].read(link, now, page);
             *used += 1;
         })?;
         devices.truncate(*used);
@@ -107,10 +113,12 @@ impl LiveDevice {
             flags: file("flags"),
             speed: file("speed"),
             duplex: file("duplex"),
+            agreed: None,
+            seldom: Seldom::default(),
         }
     }
 
-    fn read(&mut self, link: Link<'_>, page: &mut Page) {
+    fn read(&mut self, link: Link<'_>, now: Instant, page: &mut Page) {
         let told = Told::of(link);
         let device = &mut self.device;
         let (values, flags) = (&mut device.values, i64::from(link.flags));
@@ -136,9 +144,15 @@ impl LiveDevice {
         // As the files, which a device that is down does not answer.
         values[at::CARRIER] = told.carrier.filter(|_| runs).map(i64::from);
         values[at::DORMANT] = runs.then_some(i64::from(flags & IFF_DORMANT != 0));
-        values[at::SPEED] = if runs { self.speed.read(page).ok().and_then(integer) } else { None };
-        let duplex = if runs { self.duplex.read(page).unwrap_or_default() } else { b"" };
-        device.set_text(DUPLEX, duplex);
+        let agreed = Some((link.flags, told.carrier_changes, told.state));
+        if std::mem::replace(&mut self.agreed, agreed) != agreed {
+            self.seldom.forget();
+        }
+        if self.seldom.is_due(now) {
+            values[at::SPEED] = if runs { self.speed.read_once(page).ok().and_then(integer) } else { None };
+            let duplex = if runs { self.duplex.read_once(page).unwrap_or_default() } else { b"" };
+            device.set_text(DUPLEX, duplex);
+        }
         self.set_texts(&told);
         self.read_steady(told.address.unwrap_or_default(), page);
         self.device.render();
@@ -158,8 +172,8 @@ impl LiveDevice {
         if self.steady.as_deref() == Some(address) {
             return;
         }
-        for (at, file) in &mut self.steady_files {
-            self.device.values[*at] = file.read(page).ok().and_then(integer);
+        for (at, file) in &self.steady_files {
+            self.device.values[*at] = file.read_once(page).ok().and_then(integer);
         }
         self.steady = Some(address.to_vec());
     }

@@ -41,7 +41,7 @@ impl Names {
     }
 
     /// A tab for each level: maker, device, subsystem; or class, subclass, programming interface.
-    fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let mut names = Self::default();
         let (mut in_classes, mut path) = (false, Vec::<String>::new());
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MOST: usize = 4096;
 /// Longer texts are cut, as in the original: nobody puts a page into a label.
 const MOST_IN_LABEL: usize = 128;
-/// A host with thousands of devices or containers must leave room for other files: a share of those that may be open.
-/// What goes beyond is opened for each read.
-const SHARE: u64 = 2;
+/// A host with thousands of devices or containers must leave room for other files: of those that may be open, a quarter
+/// and no fewer than these. What goes beyond is opened for each read, which takes about twice as long.
+const LEAST_FOR_OTHERS: u64 = 1024;
 /// Where few may be open, and where the kernel's pages for them, one for each, come near the unit's MemoryMax.
 const BOUNDS: (usize, usize) = (512, 16_384);
 
@@ -22,7 +22,8 @@ static OPEN: AtomicUsize = AtomicUsize::new(0);
 /// The limit is that of the process when the first file is kept.
 fn most_open() -> usize {
     static MOST: OnceLock<usize> = OnceLock::new();
-    let share = || getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(limit, _)| limit / SHARE);
+    let left = |limit: u64| limit.saturating_sub(LEAST_FOR_OTHERS.max(limit / 4));
+    let share = || getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(limit, _)| left(limit));
     let (least, most) = BOUNDS;
     *MOST.get_or_init(|| usize::try_from(share()).unwrap_or(most).clamp(least, most))
 }
@@ -97,6 +98,16 @@ impl Attribute {
     /// There is none, or it cannot be read.
     pub fn read_whole<'p>(&mut self, page: &'p mut Page) -> io::Result<&'p [u8]> {
         self.take(page, MOST)
+    }
+
+    /// As [`Self::read`], of a file that is seldom read and not kept open.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn read_once<'p>(&self, page: &'p mut Page) -> io::Result<&'p [u8]> {
+        let space = &mut page.0[..MOST_IN_LABEL];
+        let length = File::open(&self.path)?.read_at(space, 0)?;
+        Ok(space[..length].trim_ascii())
     }
 
     fn take<'p>(&mut self, page: &'p mut Page, most: usize) -> io::Result<&'p [u8]> {

@@ -7,6 +7,8 @@
 mod attribute;
 /// The devices in a folder.
 mod devices;
+/// What is read less often than at every scrape.
+mod seldom;
 /// Devices that have the same numbers, each in a file and a family of its own.
 mod table;
 /// Labels whose values are in files.
@@ -14,6 +16,7 @@ mod texts;
 
 pub use attribute::{Attribute, Page};
 pub use devices::{Devices, Entry, list};
+pub use seldom::Seldom;
 pub use table::{Column, Columns, Row, Unit, write};
 pub use texts::Texts;
 
