@@ -1,12 +1,16 @@
 use super::ask::{Ask, Pushed, State};
+use super::folder::Kind;
 use super::pipeline::{Done, Pipeline};
-use super::sighting::{Cause, Sightings};
+use super::rule::{Rule, is_temporary};
+use super::sighting::{Cause, Eyes, Sightings};
+use hostwright_core::config::products::Form;
+use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 /// So many products are pushed at once.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// What others ask of a pipeline.
 impl Pipeline {
@@ -43,6 +47,11 @@ impl Pipeline {
     fn see_all(&mut self, inner: String, cause: Cause, ask: Ask) {
         self.see(
             move |eyes| {
+                if cause == Cause::Asked
+                    && let Some(why) = never_taken(eyes, &inner)
+                {
+                    return Ok(Sightings { refused: vec![(inner, why)], ..Sightings::default() });
+                }
                 let (finder, rule) = (&eyes.finder, &eyes.finder.rule);
                 let product = rule.product_of(&inner).map(str::to_owned);
                 let is_one =
@@ -88,11 +97,15 @@ impl Pipeline {
     fn push(&mut self, sightings: Sightings) -> Vec<Pushed> {
         let paths: BTreeSet<String> = sightings.open.iter().map(|sighting| sighting.found.path.to_string()).collect();
         let settled: Vec<_> = sightings.settled.iter().map(ToString::to_string).collect();
-        let refused = sightings.refused.clone();
+        let (refused, more) = (sightings.refused.clone(), sightings.more);
         self.looked(Ok(sightings));
         let mut pushed: Vec<_> =
             paths.iter().chain(&settled).map(|path| self.pushed(path, self.state_of(path))).collect();
         pushed.extend(refused.into_iter().map(|(path, why)| self.pushed(&path, State::Refused { why })));
+        if more {
+            let why = format!("there are more than {MOST}; push again once these are uploaded");
+            pushed.push(self.pushed("", State::Refused { why }));
+        }
         pushed
     }
 
@@ -111,7 +124,8 @@ impl Pipeline {
             return State::Failed { why };
         }
         if let Some(key) = self.queue.key_of(path) {
-            return State::Waiting { key: key.to_string() };
+            let held = self.queue.held().find(|(held, _)| &***held == path).map(|(_, why)| why.clone());
+            return State::Waiting { key: key.to_string(), held };
         }
         if let Some(why) = self.intake.refused.get(path) {
             return State::Refused { why: why.clone() };
@@ -121,12 +135,48 @@ impl Pipeline {
         }
         match self.uploader.ledger.key_of(path) {
             Some(claim) => State::Uploaded { key: claim.key.to_string() },
-            None => State::Refused { why: "it is not finished, or no product of this folder".into() },
+            None => {
+                State::Refused { why: "it is not finished, has nothing in it, or is no product of this folder".into() }
+            }
         }
     }
 }
 
-fn has_products(eyes: &super::sighting::Eyes, folder: &str) -> bool {
+/// Why nothing at a path is taken, even if somebody asks for it.
+fn never_taken(eyes: &Eyes, inner: &str) -> Option<String> {
+    if inner.is_empty() {
+        return None;
+    }
+    let (finder, rule) = (&eyes.finder, &eyes.finder.rule);
+    let product = rule.product_of(inner);
+    if product.is_none()
+        && let Some(why) = name_never_taken(rule, inner)
+    {
+        return Some(why);
+    }
+    match (finder.folder.kind(product.unwrap_or(inner)), rule.form) {
+        (Ok(Kind::Neither), _) => Some("it is neither a file nor a folder".into()),
+        (Ok(Kind::File(_)), Form::Folder) => Some("products of this folder are folders, and this is a file".into()),
+        (Err(error), _) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+            Some("it is a symbolic link or behind one, and none is followed in a watched folder".into())
+        }
+        _ => None,
+    }
+}
+
+fn name_never_taken(rule: &Rule, inner: &str) -> Option<String> {
+    let ends = inner.match_indices('/').map(|(at, _)| at).chain([inner.len()]);
+    if let Some(excluded) = ends.map(|end| &inner[..end]).find(|above| rule.is_excluded(above)) {
+        return Some(format!("{excluded:?} fits `exclude`"));
+    }
+    if let Some(name) = inner.split('/').find(|name| is_temporary(name)) {
+        return Some(format!("{name:?} is the name of what is hidden or not finished; rename it"));
+    }
+    let is_sign = rule.is_a_sign(inner);
+    is_sign.then(|| "it says that something else is finished, and is no product itself; push that".to_owned())
+}
+
+fn has_products(eyes: &Eyes, folder: &str) -> bool {
     let mut any = false;
     let _ = eyes.finder.walk(folder, &mut |_| {
         any = true;

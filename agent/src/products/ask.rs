@@ -1,6 +1,8 @@
+use hostwright_core::config::products::Product;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +40,9 @@ pub(super) struct Pushed {
 pub(super) enum State {
     Waiting {
         key: String,
+        /// For what, where that is not its turn alone.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        held: Option<String>,
     },
     Uploading {
         key: String,
@@ -56,7 +61,14 @@ pub(super) enum State {
 
 /// The way to all pipelines.
 #[derive(Clone, Debug)]
-pub(super) struct Desk(Arc<BTreeMap<String, mpsc::Sender<Ask>>>);
+pub(super) struct Desk(Arc<BTreeMap<String, Window>>);
+
+/// The way to one.
+#[derive(Debug)]
+struct Window {
+    watch: PathBuf,
+    asks: mpsc::Sender<Ask>,
+}
 
 impl Desk {
     /// Of all pipelines.
@@ -65,20 +77,38 @@ impl Desk {
     }
 
     /// One for these, with each one's box.
-    pub(super) fn open<'n>(names: impl Iterator<Item = &'n String>) -> (Self, BTreeMap<String, mpsc::Receiver<Ask>>) {
-        let (mut senders, mut receivers) = (BTreeMap::new(), BTreeMap::new());
-        for name in names {
-            let (sender, receiver) = mpsc::channel(WAITING);
-            senders.insert(name.clone(), sender);
+    pub(super) fn open(products: &BTreeMap<String, Product>) -> (Self, BTreeMap<String, mpsc::Receiver<Ask>>) {
+        let (mut windows, mut receivers) = (BTreeMap::new(), BTreeMap::new());
+        for (name, product) in products {
+            let (asks, receiver) = mpsc::channel(WAITING);
+            windows.insert(name.clone(), Window { watch: product.watch.clone(), asks });
             receivers.insert(name.clone(), receiver);
         }
-        (Self(Arc::new(senders)), receivers)
+        (Self(Arc::new(windows)), receivers)
+    }
+
+    /// A path as it is said of a pipeline's folder, where it leads into that: operators reach folders by other ways,
+    /// over links or `..`.
+    pub(super) async fn as_watched(&self, name: &str, path: &Path) -> PathBuf {
+        let Some(Window { watch, .. }) = self.0.get(name) else { return path.to_owned() };
+        if path.starts_with(watch) && !path.components().any(|part| part == Component::ParentDir) {
+            return path.to_owned();
+        }
+        let (Ok(real), Ok(watched)) = (real(path).await, tokio::fs::canonicalize(watch).await) else {
+            return path.to_owned();
+        };
+        match real.strip_prefix(&watched) {
+            Ok(inner) if inner.as_os_str().is_empty() => watch.clone(),
+            Ok(inner) => watch.join(inner),
+            Err(_) if watched.starts_with(&real) => watch.clone(),
+            Err(_) => real,
+        }
     }
 
     /// Asks a pipeline; nothing if it does not answer.
     pub(super) async fn ask<T>(&self, name: &str, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         let (answer, answered) = oneshot::channel();
-        self.0.get(name)?.try_send(ask(answer)).ok()?;
+        self.0.get(name)?.asks.try_send(ask(answer)).ok()?;
         tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
     }
 
@@ -92,5 +122,13 @@ impl Desk {
             }
         }
         None
+    }
+}
+
+/// A path without links in its folders; a link at its end is what it is.
+async fn real(path: &Path) -> io::Result<PathBuf> {
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => Ok(tokio::fs::canonicalize(folder).await?.join(name)),
+        _ => tokio::fs::canonicalize(path).await,
     }
 }

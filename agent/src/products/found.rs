@@ -70,6 +70,11 @@ impl Found {
         if self.path.is_empty() { member.to_owned() } else { format!("{}/{member}", self.path) }
     }
 
+    /// Whether it is a folder without a file.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(&self.body, Body::Folder(contents) if contents.members.is_empty())
+    }
+
     /// Its name: the last part of its path.
     pub(super) fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or_default()

@@ -211,7 +211,9 @@ impl Intake {
         let owner = Owner { product: self.product.clone(), path: found.path.clone() };
         let mut taken = None;
         for number in first..=MOST_VERSIONS {
-            let key: Arc<str> = numbered(asked, number).into();
+            let key = numbered(asked, number);
+            // Very many have their paths for keys: one text does for both.
+            let key: Arc<str> = if *key == *found.path { found.path.clone() } else { key.into() };
             check(&key).and_then(|()| check_keys(found, &key))?;
             let claim = Claim { place: self.eyes.place.clone(), key: key.clone() };
             match self.claims.take(&claim, &owner) {

@@ -1,6 +1,7 @@
 use super::claims::Claim;
 use super::folder::Fingerprint;
-use super::record::{Begun, Intent, Line, Record};
+use super::record::{Begun, Intent, Line, Record, Strewn};
+use super::strewn::Heap;
 use hostwright_core::journal::Journal;
 use hostwright_core::state::StateError;
 use jiff::Timestamp;
@@ -37,6 +38,7 @@ struct Inner {
     held: HashMap<Arc<str>, Held>,
     begun: BTreeMap<String, Begun>,
     intents: BTreeMap<String, Intent>,
+    strewn: Heap,
     last: Option<(String, Record)>,
     unsaved: Vec<Vec<u8>>,
     unsaved_bytes: usize,
@@ -57,6 +59,7 @@ impl Ledger {
             held: HashMap::new(),
             begun: BTreeMap::new(),
             intents: BTreeMap::new(),
+            strewn: Heap::default(),
             last: None,
             unsaved: Vec::new(),
             unsaved_bytes: 0,
@@ -216,6 +219,31 @@ impl Ledger {
         inner.intents.insert(path.to_owned(), intent);
     }
 
+    /// Notes objects of a folder that is not whole yet.
+    pub(super) fn strew(&self, folder: &str, strewn: &Strewn) {
+        let mut inner = self.lock();
+        let lines = inner.strewn.add(folder, strewn);
+        inner.note(&lines);
+    }
+
+    /// What is known to lie under a folder's key that is not whole.
+    pub(super) fn strewn(&self, folder: &str) -> Strewn {
+        self.lock().strewn.of(folder).cloned().unwrap_or_default()
+    }
+
+    /// All folders that are not whole, by their keys.
+    pub(super) fn all_strewn(&self) -> Vec<(String, Strewn)> {
+        self.lock().strewn.all()
+    }
+
+    /// Notes that a folder is whole, or that nothing of it is left.
+    pub(super) fn gathered(&self, folder: &str) {
+        let mut inner = self.lock();
+        if inner.strewn.remove(folder) {
+            inner.note(&[Line::Gathered(folder.to_owned())]);
+        }
+    }
+
     /// Whether there is something that [`Self::save`] has to write.
     pub(super) fn is_unsaved(&self) -> bool {
         let inner = self.lock();
@@ -274,8 +302,11 @@ impl Inner {
             Line::Confirmed { p, d, k, a, b, t } => {
                 self.intents.remove(&p);
                 let place = if b == **here { here.clone() } else { b.into() };
-                let held = Held { digest: d, key: k.into(), asked: a.map(Arc::from), place, time: t, seen: 0 };
-                self.held.insert(p.into(), held);
+                let path: Arc<str> = p.into();
+                // Very many have their paths for keys: one text does for both.
+                let key: Arc<str> = if k == *path { path.clone() } else { k.into() };
+                let held = Held { digest: d, key, asked: a.map(Arc::from), place, time: t, seen: 0 };
+                self.held.insert(path, held);
             }
             Line::Forgotten(path) => {
                 self.held.remove(path.as_str());
@@ -290,6 +321,7 @@ impl Inner {
             Line::Intent(path, intent) => {
                 self.intents.insert(path, intent);
             }
+            line @ (Line::Strewn { .. } | Line::Gathered(_)) => self.strewn.replay(line),
         }
     }
 
@@ -313,7 +345,11 @@ impl Inner {
         });
         let begun = self.begun.iter().map(|(key, begun)| Line::Begun(key.clone(), begun.clone()));
         let intents = self.intents.iter().map(|(path, intent)| Line::Intent(path.clone(), intent.clone()));
-        let lines = std::iter::once(Line::Uploaded(self.uploaded)).chain(held).chain(begun).chain(intents);
+        let lines = std::iter::once(Line::Uploaded(self.uploaded))
+            .chain(held)
+            .chain(begun)
+            .chain(intents)
+            .chain(self.strewn.lines());
         lines.map(|line| serde_json::to_vec(&line).unwrap_or_default()).collect()
     }
 }

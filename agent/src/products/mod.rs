@@ -32,6 +32,8 @@ mod intake;
 mod key;
 /// What is confirmed, durable.
 mod ledger;
+/// What folders leave in a bucket that did not become whole.
+mod leftovers;
 /// What is told of a product, and its signature.
 mod letter;
 /// What a product is made of: its last object.
@@ -62,6 +64,8 @@ mod setting;
 mod shown;
 /// Looks at paths, and what they bring.
 mod sighting;
+/// Objects of folders that are not whole.
+mod strewn;
 /// One product into a bucket.
 mod upload;
 /// The uploads of a pipeline: which begin, and what becomes of those that end.
@@ -81,7 +85,8 @@ use crate::supervisor::Context;
 use ask::{Ask, Desk};
 use claims::Claims;
 use hostwright_core::backoff::Backoff;
-use hostwright_core::config::{buckets::Bucket, products::Product};
+use hostwright_core::config::buckets::{Bucket, Encryption};
+use hostwright_core::config::products::Product;
 use operator::Operator;
 use overview::{Overviews, Row};
 use pipeline::Pipeline;
@@ -100,7 +105,12 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let claims = Arc::new(Claims::default());
     let overviews = Sender::new(Overviews::default());
-    let (desk, mut boxes) = Desk::open(products.keys());
+    let (desk, mut boxes) = Desk::open(&products);
+    let keys = products.values().filter_map(|product| {
+        let encryption = product.object.encryption.clone();
+        Some((product.bucket.clone(), encryption.filter(|one| matches!(one, Encryption::Customer(_)))?))
+    });
+    let keys: BTreeMap<_, _> = keys.collect();
     let mut settings = Vec::new();
     for (name, product) in products {
         let setting = Setting::new(&name, product, (&buckets, &desk), &context.environment)?;
@@ -118,7 +128,7 @@ pub async fn run(
         let Some(asks) = boxes.remove(&*setting.name) else { continue };
         running.spawn(keep_running((setting, row, opened), asks, claims.clone(), context.clone()));
     }
-    let mut operator = Operator::new(desk, buckets);
+    let mut operator = Operator::new(desk, buckets, keys);
     let mut changes = overviews.subscribe();
     overviews.send_modify(|_| {});
     loop {

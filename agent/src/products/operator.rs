@@ -1,8 +1,9 @@
 use super::ask::{Ask, Desk, Pushed};
-use super::verify::{Report, verify};
+use super::verify::{Place, Report, verify};
 use crate::orders::Order;
+use futures_util::future::join_all;
 use hostwright_core::bucket::Bucket;
-use hostwright_core::config::buckets;
+use hostwright_core::config::buckets::{self, Encryption};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -17,13 +18,19 @@ const MOST_REMEMBERED: usize = 16;
 pub(super) struct Operator {
     desk: Desk,
     buckets: BTreeMap<String, buckets::Bucket>,
+    /// Customers' keys by buckets.
+    keys: BTreeMap<String, Encryption>,
     verifications: BTreeMap<u64, Arc<Mutex<Report>>>,
     started: u64,
 }
 
 impl Operator {
-    pub(super) fn new(desk: Desk, buckets: BTreeMap<String, buckets::Bucket>) -> Self {
-        Self { desk, buckets, verifications: BTreeMap::new(), started: 0 }
+    pub(super) fn new(
+        desk: Desk,
+        buckets: BTreeMap<String, buckets::Bucket>,
+        keys: BTreeMap<String, Encryption>,
+    ) -> Self {
+        Self { desk, buckets, keys, verifications: BTreeMap::new(), started: 0 }
     }
 
     /// Takes an order, which is answered from a task of its own.
@@ -75,15 +82,17 @@ impl Operator {
         let deep = arguments["deep"].as_bool().unwrap_or(false);
         let (name, settings) = self.bucket(arguments["bucket"].as_str())?;
         let bucket = Bucket::open(name, settings).map_err(|error| error.to_string())?;
+        let encryption = self.keys.get(name).cloned();
         let report = Arc::new(Mutex::new(Report::default()));
         self.started += 1;
         self.verifications.insert(self.started, report.clone());
         while self.verifications.len() > MOST_REMEMBERED {
             self.verifications.pop_first();
         }
-        let place = bucket.place().to_owned();
-        tokio::spawn(async move { verify(&bucket, &prefix, deep, &report).await });
-        Ok(json!({"id": self.started, "bucket": place}))
+        let shown = bucket.place().to_owned();
+        let place = Place { bucket, encryption, deep };
+        tokio::spawn(async move { verify(&place, &prefix, &report).await });
+        Ok(json!({"id": self.started, "bucket": shown}))
     }
 
     fn bucket(&self, name: Option<&str>) -> Result<(&String, &buckets::Bucket), String> {
@@ -106,23 +115,35 @@ impl Operator {
 }
 
 async fn push(desk: &Desk, path: PathBuf, only: Option<&str>) -> Result<Value, String> {
-    let mut pushed = Vec::new();
-    let mut names = desk.names();
+    let all = desk.names();
+    let mut names = all.clone();
     names.retain(|name| only.is_none_or(|only| only == name));
     if names.is_empty() {
-        return Err(format!("there is no product {:?}", only.unwrap_or_default()));
+        return Err(format!("there is no product {:?}; there are {}", only.unwrap_or_default(), all.join(", ")));
     }
-    for name in names {
-        pushed.extend(desk.ask(&name, |answer| Ask::Push { path: path.clone(), answer }).await.unwrap_or_default());
+    let asked = names.iter().map(async |name| {
+        let path = desk.as_watched(name, &path).await;
+        (name, desk.ask(name, |answer| Ask::Push { path, answer }).await)
+    });
+    let (mut pushed, mut silent) = (Vec::new(), Vec::new());
+    for (name, answer) in join_all(asked).await {
+        match answer {
+            Some(products) => pushed.extend(products),
+            None => silent.push(name.as_str()),
+        }
     }
-    if pushed.is_empty() && tokio::fs::symlink_metadata(&path).await.is_err_and(|e| e.kind() == ErrorKind::NotFound) {
-        return Err(format!("there is nothing at {}", path.display()));
+    if !pushed.is_empty() {
+        return Ok(json!(pushed));
     }
-    if pushed.is_empty() {
-        return Err(format!(
-            "{} is no product of any folder that is watched, and there are none in it",
-            path.display()
-        ));
+    let shown = path.display();
+    if !silent.is_empty() {
+        return Err(format!("{} cannot be asked at present; see `hostwright-agent products`", silent.join(", ")));
     }
-    Ok(json!(pushed))
+    if tokio::fs::symlink_metadata(&path).await.is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+        return Err(format!("there is nothing at {shown}"));
+    }
+    Err(match only {
+        Some(only) => format!("{shown} is no product of {only}, and there are none in it"),
+        None => format!("{shown} is no product of any folder that is watched, and there are none in it"),
+    })
 }

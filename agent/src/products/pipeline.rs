@@ -187,11 +187,12 @@ impl Pipeline {
         self.gate.probing();
         let (setting, uploader, state) = (self.setting.clone(), self.uploader.clone(), self.state.clone());
         let under_way: HashSet<_> = self.uploading.keys().cloned().collect();
+        let keys: HashSet<_> = self.uploading.values().map(|one| one.key.clone()).collect();
         self.running.spawn(async move {
             let probed = Box::pin(async {
                 let bucket = Bucket::open(&setting.product.bucket, &setting.bucket)?;
                 let profile = bucket.prepare(&state).await?;
-                uploader.settle(&bucket, &under_way).await?;
+                uploader.settle(&bucket, (&under_way, &keys)).await?;
                 Ok((Arc::new(bucket), profile))
             });
             Done::Probe(probed.await.map_err(Box::new))

@@ -1,6 +1,7 @@
 use super::folder::Fingerprint;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A content that the bucket has confirmed.
@@ -38,6 +39,18 @@ pub(super) struct Intent {
     pub(super) key: String,
 }
 
+/// Objects of a folder that is not whole in the bucket: without its manifest nobody else knows whose they are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Strewn {
+    /// The product's path.
+    pub(super) path: String,
+    /// The bucket.
+    pub(super) place: String,
+    pub(super) keys: BTreeSet<String>,
+    /// Whether some are of a content that was whole before.
+    pub(super) of_earlier: bool,
+}
+
 /// One line of the journal.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Line {
@@ -59,4 +72,10 @@ pub(super) enum Line {
     /// By the product's path.
     #[serde(rename = "i")]
     Intent(String, Intent),
+    /// An object of a folder that is not whole, by the folder's key; `o` where it is of an earlier content.
+    #[serde(rename = "s")]
+    Strewn { f: String, p: String, b: String, k: String, o: bool },
+    /// A folder is whole, or nothing of it is left.
+    #[serde(rename = "g")]
+    Gathered(String),
 }

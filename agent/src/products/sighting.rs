@@ -1,6 +1,6 @@
 use super::find::{Finder, Seen};
 use super::folder::is_gone;
-use super::found::{Body, Found};
+use super::found::Found;
 use super::key::Keys;
 use super::ledger::Ledger;
 use super::writers::writers;
@@ -111,6 +111,10 @@ impl Eyes {
         let mut visit = |seen| {
             match seen {
                 Seen::Product(product) => match self.settled(&product) {
+                    // Whoever asks wants to hear of them.
+                    Some(Settled::Stays) if cause == Cause::Asked && sightings.settled.len() < at_most => {
+                        sightings.settled.extend((!product.is_empty()).then_some(product.path));
+                    }
                     Some(Settled::Stays) => {}
                     Some(Settled::Goes) if sightings.to_clear.len() < at_most => sightings.to_clear.push(product),
                     // Those beyond what can be taken are seen all the same: they are not gone.
@@ -148,8 +152,7 @@ impl Eyes {
     /// Whether the bucket has confirmed the product as it is.
     fn settled(&self, found: &Found) -> Option<Settled> {
         // A folder in which nothing is yet is no product of a producer who gives no sign.
-        let is_empty = matches!(&found.body, Body::Folder(contents) if contents.members.is_empty());
-        if is_empty && !matches!(self.finder.rule.finished, Finished::Marker(_) | Finished::Job) {
+        if found.is_empty() && !matches!(self.finder.rule.finished, Finished::Marker(_) | Finished::Job) {
             return Some(Settled::Stays);
         }
         let asked = match self.keys.template.is_of_the_moment() {

@@ -1,5 +1,5 @@
 use super::find::{Finder, Seen};
-use super::folder::Stamp;
+use super::folder::{Stamp, is_gone};
 use super::found::{Body, Found};
 use super::ledger::Ledger;
 use super::manifest::{self, Manifest, ManifestFile, Origin};
@@ -63,11 +63,22 @@ impl From<BucketError> for Outcome {
     }
 }
 
+/// A product, compared with what it was when it was found.
+enum Now {
+    Same,
+    Another,
+    Gone,
+}
+
 /// A manifest of an earlier content. Whoever sees a manifest sees what it speaks of: it goes before the first file is
 /// replaced.
 struct Cover<'u> {
     bucket: &'u Bucket,
     key: &'u str,
+    /// What it speaks of, and who is to remember that when it is gone.
+    earlier: Option<&'u Manifest>,
+    uploader: &'u Uploader,
+    entry: &'u Entry,
     is_there: Mutex<bool>,
 }
 
@@ -75,6 +86,9 @@ impl Cover<'_> {
     async fn lift(&self) -> Result<(), Outcome> {
         let mut is_there = self.is_there.lock().await;
         if *is_there {
+            if let Some(earlier) = self.earlier {
+                self.uploader.note_earlier(self.entry, earlier).await;
+            }
             self.bucket.delete(self.key).await?;
             *is_there = false;
         }
@@ -97,12 +111,20 @@ impl Uploader {
         match Box::pin(self.store(bucket, entry, progress)).await {
             Ok(confirmed) => Outcome::Confirmed(Box::new(confirmed)),
             // A change explains any failure.
-            Err(outcome) => match self.has_changed(&entry.found).await {
-                true => {
+            Err(outcome) => match self.now(&entry.found).await {
+                Now::Same => {
+                    if matches!(outcome, Outcome::Taken) {
+                        self.take_back(bucket, &entry.key).await;
+                    }
+                    outcome
+                }
+                now => {
                     self.clear_all(bucket, &entry.found).await;
+                    if matches!(now, Now::Gone) {
+                        self.take_back(bucket, &entry.key).await;
+                    }
                     Outcome::NotAsFound
                 }
-                false => outcome,
             },
         }
     }
@@ -118,7 +140,8 @@ impl Uploader {
         }
         let earlier =
             if self.manifest && entry.may_be_there { self.earlier(bucket, &manifest_key).await? } else { None };
-        let cover = Cover { bucket, key: &manifest_key, is_there: Mutex::new(earlier.is_some()) };
+        let is_there = Mutex::new(earlier.is_some());
+        let cover = Cover { bucket, key: &manifest_key, earlier: earlier.as_ref(), uploader: self, entry, is_there };
         let run = Run { bucket, entry, progress, cover: &cover };
         let mut files = Vec::with_capacity(pieces.len());
         let mut pieces = pieces.into_iter().peekable();
@@ -129,7 +152,7 @@ impl Uploader {
             files.extend(stream::iter(lot).buffered(MEMBERS_AT_ONCE).try_collect::<Vec<_>>().await?);
         }
         // Of a file that was seen when it was confirmed.
-        if matches!(found.body, Body::Folder(_)) && self.has_changed(found).await {
+        if matches!(found.body, Body::Folder(_)) && !matches!(self.now(found).await, Now::Same) {
             return Err(Outcome::NotAsFound);
         }
         let manifest = Manifest::new(&self.origin, found, &entry.key, files);
@@ -137,11 +160,13 @@ impl Uploader {
         let same = earlier.as_ref().is_some_and(|earlier| earlier.same_files(&manifest));
         if self.manifest && !(same && *cover.is_there.lock().await) {
             cover.lift().await?;
-            if let Some(earlier) = &earlier {
-                remove_leftovers(bucket, earlier, &manifest).await?;
-            }
+            self.remove_leftovers(bucket, &manifest).await?;
             self.put_manifest(bucket, &manifest_key, &manifest).await?;
         }
+        if !self.manifest {
+            self.remove_leftovers(bucket, &manifest).await?;
+        }
+        self.ledger.gathered(&entry.key);
         Ok((self.record(entry, &manifest), manifest))
     }
 
@@ -167,7 +192,13 @@ impl Uploader {
             }
             None => {
                 run.cover.lift().await?;
-                self.put(run, &piece, (&content, only_new || self.versioned)).await?
+                // What is versioned may be another's until it is known to be ours.
+                if !self.versioned {
+                    self.note_strewn(run.entry, &piece.key);
+                }
+                let etag = self.put(run, &piece, (&content, only_new || self.versioned)).await?;
+                self.note_strewn(run.entry, &piece.key);
+                etag
             }
         };
         if unchanged(folder, &piece.path, &piece.stamp).is_err() {
@@ -355,14 +386,15 @@ impl Uploader {
 
     /// The manifest that is in the bucket.
     async fn earlier(&self, bucket: &Bucket, key: &str) -> Result<Option<Manifest>, Outcome> {
-        match bucket.head(key).await {
+        let encryption = self.options.encryption.as_ref();
+        match bucket.head_encrypted(key, encryption).await {
             Ok(None) => return Ok(None),
             Ok(Some(_)) => {}
             // Whoever may write alone does not know; the manifest is replaced at the end in any case.
             Err(error) if matches!(error.reason(), Reason::Denied { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        let bytes = bucket.get(key, manifest::LARGEST).await?;
+        let bytes = bucket.get_encrypted(key, manifest::LARGEST, encryption).await?;
         Ok(Manifest::parse(&bytes).inspect_err(|error| log::warn!("{key:?} is replaced: {error}")).ok())
     }
 
@@ -376,13 +408,15 @@ impl Uploader {
         Ok(())
     }
 
-    async fn has_changed(&self, found: &Found) -> bool {
+    async fn now(&self, found: &Found) -> Now {
         let (finder, found) = (self.finder.clone(), found.clone());
         let looked = tokio::task::spawn_blocking(move || match finder.look_anyway(&found.path) {
-            Ok(Some(Seen::Product(now))) => !now.same_content(&found),
-            _ => true,
+            Ok(Some(Seen::Product(now))) if now.same_content(&found) => Now::Same,
+            Ok(Some(_)) => Now::Another,
+            Err(error) if !is_gone(&error) => Now::Another,
+            _ => Now::Gone,
         });
-        looked.await.unwrap_or(true)
+        looked.await.unwrap_or(Now::Another)
     }
 
     fn record(&self, entry: &Entry, manifest: &Manifest) -> Record {
@@ -402,7 +436,12 @@ impl Uploader {
 
     /// Settles uploads in parts that were cut off, but those of `under_way`: those whose files are still as they were go
     /// on later, the parts of the others are cleared.
-    pub(super) async fn settle(&self, bucket: &Bucket, under_way: &HashSet<Arc<str>>) -> Result<(), BucketError> {
+    pub(super) async fn settle(
+        &self,
+        bucket: &Bucket,
+        (under_way, keys): (&HashSet<Arc<str>>, &HashSet<Arc<str>>),
+    ) -> Result<(), BucketError> {
+        self.settle_strewn(bucket, keys).await;
         for (key, begun) in self.ledger.all_begun() {
             if under_way.iter().any(|product| is_of(&begun.path, product)) {
                 continue;
@@ -422,19 +461,6 @@ impl Uploader {
         }
         Ok(())
     }
-}
-
-/// Objects of an earlier content of which the new one has none.
-async fn remove_leftovers(bucket: &Bucket, earlier: &Manifest, now: &Manifest) -> Result<(), Outcome> {
-    let kept: HashSet<&str> = now.files.iter().map(|file| file.key.as_str()).collect();
-    let inside = format!("{}/", now.key);
-    for file in &earlier.files {
-        // A manifest that somebody else wrote must not make us delete what is not of this product.
-        if !kept.contains(file.key.as_str()) && file.key.starts_with(&inside) {
-            bucket.delete(&file.key).await?;
-        }
-    }
-    Ok(())
 }
 
 fn unmade(error: &std::io::Error) -> Outcome {

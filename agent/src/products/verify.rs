@@ -1,13 +1,19 @@
 use super::manifest::{self, Manifest, ManifestFile};
-use hostwright_core::bucket::{Bucket, Object};
+use futures_util::{StreamExt as _, stream};
+use hostwright_core::bucket::{Bucket, BucketError, Object, Reason};
+use hostwright_core::config::buckets::Encryption;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
 /// So many objects under a prefix are listed.
 const MOST_LISTED: usize = 1_000_000;
 /// So many findings are kept; the rest is counted.
 const MOST_FINDINGS: usize = 1000;
+/// So many objects are asked for at once.
+const AT_ONCE: usize = 16;
+const ABSENT: &str = "it is in the manifest, and not in the bucket";
 
 /// What came of comparing manifests with the objects that they speak of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,19 +34,53 @@ pub struct Report {
     pub findings: Vec<(String, String)>,
 }
 
-/// Compares all manifests under a prefix with the bucket. `deep` reads every object again.
-pub(super) async fn verify(bucket: &Bucket, prefix: &str, deep: bool, report: &Mutex<Report>) {
-    let failed = Box::pin(compare(bucket, prefix, deep, report)).await.err();
+/// Where to look, and how.
+pub(super) struct Place {
+    pub(super) bucket: Bucket,
+    /// The customer's key of what products put there, if they have one.
+    pub(super) encryption: Option<Encryption>,
+    /// Whether every object is read again.
+    pub(super) deep: bool,
+}
+
+impl Place {
+    /// What has no customer's key is refused with one: then it is asked for without.
+    async fn either<T>(
+        &self,
+        with_key: impl Future<Output = Result<T, BucketError>>,
+        without: impl Future<Output = Result<T, BucketError>>,
+    ) -> Result<T, String> {
+        let asked = match with_key.await {
+            Err(error)
+                if self.encryption.is_some()
+                    && matches!(error.reason(), Reason::Refused { .. } | Reason::Denied { .. }) =>
+            {
+                without.await
+            }
+            asked => asked,
+        };
+        asked.map_err(|error| error.to_string())
+    }
+}
+
+/// Compares all manifests under a prefix with the bucket.
+pub(super) async fn verify(place: &Place, prefix: &str, report: &Mutex<Report>) {
+    let failed = Box::pin(compare(place, prefix, report)).await.err();
     note(report, |report| (report.failed, report.ended) = (failed, true));
 }
 
-async fn compare(bucket: &Bucket, prefix: &str, deep: bool, report: &Mutex<Report>) -> Result<(), String> {
+async fn compare(place: &Place, prefix: &str, report: &Mutex<Report>) -> Result<(), String> {
+    let bucket = &place.bucket;
     let listed = bucket.list(prefix, MOST_LISTED).await.map_err(|error| error.to_string())?;
     let keys: BTreeSet<&str> = listed.iter().map(|object| object.key.as_str()).collect();
     let mut known = BTreeSet::new();
     let mut prefixes = Vec::new();
     for object in listed.iter().filter(|object| manifest::is_key(&object.key)) {
-        let bytes = bucket.get(&object.key, manifest::LARGEST).await.map_err(|error| error.to_string())?;
+        let key = object.key.as_str();
+        let bytes = {
+            let with_key = bucket.get_encrypted(key, manifest::LARGEST, place.encryption.as_ref());
+            place.either(with_key, bucket.get(key, manifest::LARGEST)).await?
+        };
         let manifest = match Manifest::parse(&bytes) {
             Ok(manifest) => manifest,
             Err(why) => {
@@ -51,10 +91,15 @@ async fn compare(bucket: &Bucket, prefix: &str, deep: bool, report: &Mutex<Repor
         note(report, |report| report.manifests += 1);
         known.insert(object.key.clone());
         prefixes.push(format!("{}/", manifest.key));
-        for file in manifest.files {
-            if !keys.contains(file.key.as_str()) && file.key.starts_with(prefix) {
-                wrong(report, &file.key, "it is in the manifest, and not in the bucket".into());
-            } else if let Some(why) = differs(bucket, &file, deep).await? {
+        let compared = stream::iter(manifest.files).map(async |file| {
+            // What was not listed needs not be asked for.
+            let is_listed = keys.contains(file.key.as_str()) || !file.key.starts_with(prefix);
+            let why = if is_listed { differs(place, &file).await } else { Ok(Some(ABSENT.into())) };
+            (file, why)
+        });
+        let mut compared = pin!(compared.buffered(AT_ONCE));
+        while let Some((file, why)) = compared.next().await {
+            if let Some(why) = why? {
                 wrong(report, &file.key, why);
             }
             note(report, |report| (report.files, report.bytes) = (report.files + 1, report.bytes + file.size));
@@ -73,17 +118,18 @@ async fn compare(bucket: &Bucket, prefix: &str, deep: bool, report: &Mutex<Repor
 }
 
 /// What is wrong with an object.
-async fn differs(bucket: &Bucket, file: &ManifestFile, deep: bool) -> Result<Option<String>, String> {
-    let Some(object) = bucket.head(&file.key).await.map_err(|error| error.to_string())? else {
-        return Ok(Some("it is in the manifest, and not in the bucket".into()));
+async fn differs(place: &Place, file: &ManifestFile) -> Result<Option<String>, String> {
+    let (bucket, key) = (&place.bucket, place.encryption.as_ref());
+    let Some(object) = place.either(bucket.head_encrypted(&file.key, key), bucket.head(&file.key)).await? else {
+        return Ok(Some(ABSENT.into()));
     };
     if let Some(why) = told(&object, file) {
         return Ok(Some(why));
     }
-    if !deep {
+    if !place.deep {
         return Ok(None);
     }
-    let sha256 = bucket.reread(&object, None).await.map_err(|error| error.to_string())?;
+    let sha256 = place.either(bucket.reread(&object, key), bucket.reread(&object, None)).await?;
     Ok((sha256 != file.sha256).then(|| format!("its content has the SHA-256 {sha256}, the manifest {}", file.sha256)))
 }
 

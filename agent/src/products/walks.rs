@@ -1,3 +1,4 @@
+use super::answers::MOST;
 use super::intake::{AT_A_TIME, Next, Offer};
 use super::pipeline::{Done, MISSING, MOST_QUEUED, Pipeline, WALK_EVERY, Walk};
 use super::sighting::{Cause, Eyes, Sightings};
@@ -9,6 +10,11 @@ const PAUSE_PER_WALK: u32 = 50;
 /// Products that were uploaded and deleted here whose keys stay theirs: another one of that key would overwrite the only
 /// copy. The latest, because memory is bounded.
 const DELETED: usize = 10_000;
+
+/// With how many waiting there is room for one more. What somebody asks for may be found by no walk.
+fn room_for(offer: &Offer) -> usize {
+    if offer.at_once { MOST_QUEUED + MOST } else { MOST_QUEUED }
+}
 
 /// The looks of a pipeline at its folder, and what they bring.
 impl Pipeline {
@@ -106,7 +112,7 @@ impl Pipeline {
             }
             if let Some(under_way) = self.uploading.get_mut(path) {
                 under_way.again |= !under_way.stamp.same_content(&offer.found.stamp);
-            } else if self.queue.len() >= MOST_QUEUED && self.queue.key_of(path).is_none() {
+            } else if self.queue.len() >= room_for(&offer) && self.queue.key_of(path).is_none() {
                 self.more = true;
                 self.give_back(&offer.found.path, &offer.key);
             } else {

@@ -3,8 +3,8 @@
 mod table;
 
 use super::agent::{duty, order};
-use super::terminal::plain;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use hostwright_core::terminal::plain;
 use serde_json::{Value, json};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -77,15 +77,26 @@ fn push(
     format: Format,
 ) -> anyhow::Result<ExitCode> {
     let path = std::path::absolute(path).with_context(|| format!("{} cannot be made absolute", path.display()))?;
-    let answer = order(socket, "products", "push", &json!({"path": path, "product": product}))?;
+    let Some(text) = path.to_str() else {
+        bail!("{} is not UTF-8, and no key can be made of it; rename it", path.display());
+    };
+    let answer = ordered(socket, "push", &json!({"path": text, "product": product}))?;
     let mut pushed: Vec<Value> = answer.as_array().cloned().unwrap_or_default();
-    let mut well = true;
+    let (mut well, mut failed) = (true, false);
     for one in &mut pushed {
+        let mut told = Value::Null;
         while wait && is_open(one) {
-            std::thread::sleep(EVERY);
-            *one = order(socket, "products", "state", &json!({"product": one["product"], "path": one["path"]}))?;
+            *one = ordered(socket, "state", &json!({"product": one["product"], "path": one["path"]}))?;
+            if is_open(one) {
+                if one["held"] != told {
+                    told = one["held"].clone();
+                    eprintln!("{}", plain(&table::held(one)));
+                }
+                std::thread::sleep(EVERY);
+            }
         }
-        well &= !matches!(one["state"].as_str(), Some("failed" | "refused"));
+        failed |= one["state"] == "failed";
+        well &= !failed && one["state"] != "refused";
         if format == Format::Table {
             println!("{}", plain(&table::pushed(one)));
         }
@@ -93,7 +104,20 @@ fn push(
     if format == Format::Json {
         println!("{}", Value::Array(pushed));
     }
+    if failed {
+        eprintln!("what failed waits here and is tried again; `hostwright-agent products` shows how it goes");
+    }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An order to the products of the agent.
+fn ordered(socket: &Path, verb: &str, arguments: &Value) -> anyhow::Result<Value> {
+    order(socket, "products", verb, arguments).map_err(|error| match error.to_string() {
+        said if said.contains("there is no duty") => {
+            anyhow::anyhow!("this agent has no duty products: its configuration has no section `products:`")
+        }
+        _ => error,
+    })
 }
 
 fn is_open(one: &Value) -> bool {
@@ -101,12 +125,19 @@ fn is_open(one: &Value) -> bool {
 }
 
 fn fetch(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
-    let answer = order(socket, "fetch", "now", &json!({})).map_err(|error| match error.to_string() {
+    let asked = order(socket, "fetch", "now", &json!({})).map_err(|error| match error.to_string() {
         said if said.contains("there is no duty") => {
             anyhow::anyhow!("nothing is fetched here: no bucket of the configuration has `fetch:`")
         }
         _ => error,
     })?;
+    let answer = loop {
+        let reached = order(socket, "fetch", "reached", &asked)?;
+        if reached["ended"] == true {
+            break reached["entries"].clone();
+        }
+        std::thread::sleep(EVERY);
+    };
     let entries = answer.as_object().context("the agent's answer is not of this version")?;
     match format {
         Format::Json => println!("{answer}"),
@@ -117,10 +148,10 @@ fn fetch(socket: &Path, format: Format) -> anyhow::Result<ExitCode> {
 }
 
 fn verify(socket: &Path, arguments: &Value, format: Format) -> anyhow::Result<ExitCode> {
-    let begun = order(socket, "products", "verify", arguments)?;
+    let begun = ordered(socket, "verify", arguments)?;
     let mut told = 0;
     let report = loop {
-        let report = order(socket, "products", "verified", &json!({"id": begun["id"]}))?;
+        let report = ordered(socket, "verified", &json!({"id": begun["id"]}))?;
         if report["ended"] == true {
             break report;
         }

@@ -1,4 +1,4 @@
-use super::super::terminal::name;
+use hostwright_core::terminal::name;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -89,6 +89,11 @@ fn bytes(number: u64) -> String {
         shown /= 1000.0;
     }
     format!("{shown:.1} TB")
+}
+
+/// For what a product waits that was pushed.
+pub(super) fn held(one: &Value) -> String {
+    format!("{}: {}: waiting: {}", words(&one["product"]), shown(&one["path"]), words(&one["held"]))
 }
 
 /// What became of a product that was pushed.

@@ -1,0 +1,88 @@
+use super::found::Body;
+use super::manifest::Manifest;
+use super::queue::Entry;
+use super::record::Strewn;
+use super::upload::{Outcome, Uploader};
+use hostwright_core::bucket::{Bucket, BucketError};
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a failed upload may take to delete what it has left; the ledger remembers the rest.
+const DELETING: Duration = Duration::from_secs(30);
+
+/// Objects of folders that did not become whole, or of contents that were replaced: without a manifest that names them
+/// they would lie there for ever.
+impl Uploader {
+    /// Notes that a file of a folder is in the bucket, or will be in a moment.
+    pub(super) fn note_strewn(&self, entry: &Entry, key: &str) {
+        if matches!(entry.found.body, Body::File) {
+            return;
+        }
+        let (path, place) = (entry.found.path.to_string(), self.origin.bucket.to_string());
+        self.ledger.strew(&entry.key, &Strewn { path, place, keys: [key.to_owned()].into(), of_earlier: false });
+    }
+
+    /// Notes what an earlier content has in the bucket, durable before its manifest goes.
+    pub(super) async fn note_earlier(&self, entry: &Entry, earlier: &Manifest) {
+        let (path, place) = (entry.found.path.to_string(), self.origin.bucket.to_string());
+        // A manifest that somebody else wrote must not make us delete what is not of this product.
+        let inside = format!("{}/", entry.key);
+        let keys: BTreeSet<_> = earlier.files.iter().map(|file| file.key.clone()).collect();
+        let keys = keys.into_iter().filter(|key| key.starts_with(&inside)).collect();
+        self.ledger.strew(&entry.key, &Strewn { path, place, keys, of_earlier: true });
+        if let Err(error) = self.ledger.save().await {
+            log::warn!("what is replaced could not be noted: {error}");
+        }
+    }
+
+    /// Deletes what lies under a folder's key of which its content has nothing.
+    pub(super) async fn remove_leftovers(&self, bucket: &Bucket, now: &Manifest) -> Result<(), Outcome> {
+        let strewn = self.ledger.strewn(&now.key);
+        if *strewn.place != *self.origin.bucket {
+            return Ok(());
+        }
+        let kept: HashSet<&str> = now.files.iter().map(|file| file.key.as_str()).collect();
+        for key in strewn.keys.iter().filter(|key| !kept.contains(key.as_str())) {
+            bucket.delete(key).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what was sent of a folder that is gone, or has to take another key.
+    pub(super) async fn take_back(&self, bucket: &Bucket, folder: &str) {
+        match tokio::time::timeout(DELETING, self.delete_strewn(bucket, folder)).await {
+            Ok(Ok(())) => {}
+            // What is not deleted now is, with the next probe.
+            Ok(Err(error)) => log::warn!("what was sent of {folder:?} stays for now: {error}"),
+            Err(_) => log::warn!("what was sent of {folder:?} stays for now: its deletion takes long"),
+        }
+    }
+
+    async fn delete_strewn(&self, bucket: &Bucket, folder: &str) -> Result<(), BucketError> {
+        let Strewn { place, keys, of_earlier, .. } = self.ledger.strewn(folder);
+        if *place == *self.origin.bucket && !of_earlier {
+            for key in &keys {
+                bucket.delete(key).await?;
+            }
+            if !keys.is_empty() {
+                log::info!("deleted what was sent of {folder:?}, which did not become whole");
+            }
+        } else if !keys.is_empty() {
+            // An earlier content was whole: some of it is worth more than none.
+            log::warn!("{folder:?} in {place} is not whole any more, and its product is gone here");
+        }
+        self.ledger.gathered(folder);
+        Ok(())
+    }
+
+    /// Deletes what earlier attempts have sent of folders that are gone, but those of `keys`, which are under way.
+    pub(super) async fn settle_strewn(&self, bucket: &Bucket, keys: &HashSet<Arc<str>>) {
+        for (folder, strewn) in self.ledger.all_strewn() {
+            let is_gone = self.finder.folder.kind(&strewn.path).is_err_and(|error| super::folder::is_gone(&error));
+            if is_gone && !keys.contains(folder.as_str()) {
+                self.take_back(bucket, &folder).await;
+            }
+        }
+    }
+}
