@@ -31,6 +31,7 @@ mod update;
 
 use crate::orders::Order;
 use crate::supervisor::Context;
+use crate::supervisor::Reporter;
 use anyhow::Context as _;
 use apply::{Work, apply};
 pub use compose::Request as ComposeRequest;
@@ -64,6 +65,9 @@ const BURST: Duration = Duration::from_millis(100);
 
 /// How often is looked at a container that is to leave its traffic.
 const DRAIN_LOOK: Duration = Duration::from_millis(200);
+
+/// A look takes milliseconds, and seconds on a busy host.
+const HUNG_AFTER: Duration = Duration::from_secs(10);
 
 /// The API version that brought a health check's `start_interval`; older engines ignore it.
 const START_INTERVAL_SINCE: (usize, usize) = (1, 44);
@@ -149,6 +153,18 @@ enum Next {
     At(Instant),
 }
 
+/// Says so when the engine lets somebody wait who only looks. It has more time than that, and may answer yet.
+async fn tell_if_hung<T>(socket: &Path, status: &Reporter) -> T {
+    tokio::time::sleep(HUNG_AFTER).await;
+    status.degraded(format!(
+        "the container engine takes connections at {} and has not answered for {} s; what runs goes on, and the agent waits \
+         for it (see systemctl status docker)",
+        socket.display(),
+        HUNG_AFTER.as_secs()
+    ));
+    std::future::pending().await
+}
+
 struct Reconciler {
     settings: Containers,
     context: Context,
@@ -203,13 +219,18 @@ impl Reconciler {
         };
         let stop = self.context.stop.clone();
         let (images, jobs) = (self.images.clone(), self.jobs.clone());
+        let (socket, status) = (self.settings.engine.clone(), self.context.status.clone());
         let look = async {
             let engine = self.engine(&project).await?;
             let mut observed = engine.snapshot(&project).await?;
             images.hold(&engine, &mut observed.images).await?;
             Ok::<_, EngineError>((engine, observed))
         };
-        let Some(looked) = stop.run_until_cancelled(look).await else { return Ok(Next::Now) };
+        let looked = tokio::select! {
+            looked = stop.run_until_cancelled(look) => looked,
+            never = tell_if_hung(&socket, &status) => never,
+        };
+        let Some(looked) = looked else { return Ok(Next::Now) };
         let (engine, observed) = looked?;
         let project = self.desired.with_checks(project, &observed.checked);
         self.backoff.reset();

@@ -4,10 +4,11 @@ use super::table::{Answer, Listen, Protocol, Route, Target};
 use super::{tcp, udp};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 /// What is behind a port, as its connections see it.
@@ -23,6 +24,8 @@ pub struct Forwarder {
     open: BTreeMap<Listen, Port>,
     failed: BTreeMap<String, String>,
     attached: Attached,
+    /// For the connections of all ports together: what they take leaves descriptors for sockets and for tables.
+    places: Arc<Semaphore>,
     /// Left by an earlier process and not yet asked for.
     left: HashMap<String, OwnedFd>,
 }
@@ -41,10 +44,11 @@ impl Drop for Port {
 }
 
 impl Forwarder {
-    /// With threads to carry connections, and the sockets that an earlier process has left.
-    pub fn new(workers: Vec<Handle>, left: HashMap<String, OwnedFd>) -> Self {
+    /// With threads to carry so many connections, and the sockets that an earlier process has left.
+    pub fn new(workers: Vec<Handle>, most: usize, left: HashMap<String, OwnedFd>) -> Self {
         let (wanted, open, failed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { workers, wanted, open, failed, attached: Attached::default(), left }
+        let places = Arc::new(Semaphore::new(most));
+        Self { workers, wanted, open, failed, attached: Attached::default(), places, left }
     }
 
     /// Makes these the routes of an owner.
@@ -94,6 +98,29 @@ impl Forwarder {
         Answer { failed: self.failed.clone(), attached: self.attached.counts() }
     }
 
+    /// Carries on a connection to one of the ports, from which `read` was read already.
+    pub fn take(&mut self, connection: std::net::TcpStream, read: Vec<u8>) -> io::Result<()> {
+        let address = connection.local_addr()?;
+        let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+        let port =
+            [address, any].into_iter().find_map(|address| self.open.get(&Listen { protocol: Protocol::Tcp, address }));
+        let port = port.ok_or_else(|| io::Error::other(format!("{address} is not held")))?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(io::Error::other)?;
+        let (targets, attached) = (port.targets.subscribe(), self.attached.clone());
+        connection.set_nonblocking(true)?;
+        connection.set_nodelay(true)?;
+        self.workers.rotate_left(1);
+        let worker = self.workers.first().ok_or_else(|| io::Error::other("there is no thread"))?;
+        worker.spawn(async move {
+            match tokio::net::TcpStream::from_std(connection) {
+                Ok(client) => tcp::carry_on(client, read, targets, attached).await,
+                Err(error) => log::warn!("a moved connection cannot be carried on: {error}"),
+            }
+            drop(place);
+        });
+        Ok(())
+    }
+
     fn open(&mut self, listen: &Listen, targets: Vec<Target>) -> io::Result<Port> {
         let socket = match self.left.remove(&listening::stored_name(listen)) {
             Some(socket) => socket,
@@ -121,10 +148,11 @@ impl Forwarder {
     fn carry_tcp(&self, listener: &TcpListener, targets: &Targets) -> io::Result<Vec<JoinHandle<()>>> {
         listener.set_nonblocking(true)?;
         let carry = |worker: &Handle| {
-            let (listener, targets, attached) = (listener.try_clone()?, targets.clone(), self.attached.clone());
+            let (listener, targets) = (listener.try_clone()?, targets.clone());
+            let (attached, places) = (self.attached.clone(), self.places.clone());
             Ok(worker.spawn(async move {
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => tcp::serve(listener, targets, attached).await,
+                    Ok(listener) => tcp::serve(listener, targets, attached, places).await,
                     Err(error) => log::error!("cannot take connections: {error}"),
                 }
             }))

@@ -26,6 +26,8 @@ mod forwarder;
 mod kernel;
 /// The descriptor store of systemd, and sockets made here.
 mod listening;
+/// Connections that the kernel carried before, and that are carried on here.
+mod moved;
 /// One connection to one target, which may be left at the border of two requests.
 mod relay;
 /// The process.

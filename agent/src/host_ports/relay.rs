@@ -244,7 +244,7 @@ fn write(to: &WriteHalf<'_>, bytes: &[u8]) -> io::Result<Step> {
 ///
 /// Asked only where a request may begin: a body, or a frame of another protocol, that looks like one is not possible
 /// there unless the client speaks before it was answered.
-fn is_request(bytes: &[u8]) -> bool {
+pub fn is_request(bytes: &[u8]) -> bool {
     const LONGEST_LINE: usize = 8 << 10;
     let head = &bytes[..bytes.len().min(LONGEST_LINE)];
     let Some(end) = memchr::memchr(b'\n', head) else { return false };

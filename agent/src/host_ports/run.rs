@@ -1,7 +1,9 @@
 use super::control;
 use super::forwarder::Forwarder;
 use super::listening;
+use super::moved;
 use super::table::Route;
+use crate::refusals::Refusals;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -17,6 +19,8 @@ use tokio::sync::Mutex;
 pub const SOCKET_NAME: &str = "ports.sock";
 const TABLE_NAME: &str = "ports.json";
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What no process has.
+const MOST_FILES: usize = 1 << 30;
 /// Nearly all of the work is the kernel's; each thread moves gigabytes a second.
 const MOST_THREADS: usize = 4;
 
@@ -52,20 +56,24 @@ async fn serve(folder: &Path) -> anyhow::Result<()> {
     if lock.try_lock().is_err() {
         anyhow::bail!("another process holds the ports of {}", folder.display());
     }
-    raise_file_limit();
+    let most = file_limit() / 8 * 3;
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let table: Arc<Path> = folder.join(TABLE_NAME).into();
-    let mut forwarder = Forwarder::new(workers()?, listening::left_with_systemd());
+    let mut forwarder = Forwarder::new(workers()?, most, listening::left_with_systemd());
     for (owner, routes) in kept(&table) {
         forwarder.set(owner, routes);
     }
     let forwarder = Arc::new(Mutex::new(forwarder));
     let _ = std::fs::remove_file(&path);
+    match moved::open(folder) {
+        Ok(socket) => drop(tokio::spawn(moved::serve(socket, forwarder.clone()))),
+        Err(error) => log::warn!("connections cannot be moved here: {error}"),
+    }
     let listener = UnixListener::bind(&path).with_context(|| format!("cannot bind the socket {}", path.display()))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let own = path.metadata()?.ino();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let (mut ticks, mut refusals) = (tokio::time::interval(LOOK_EVERY), Refusals::of("control"));
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
@@ -77,10 +85,7 @@ async fn serve(folder: &Path) -> anyhow::Result<()> {
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(tokio::spawn(control::answer(stream, forwarder.clone(), table.clone()))),
-                Err(error) => {
-                    log::warn!("cannot take a request: {error}");
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
+                Err(error) => refusals.wait_after(&error).await,
             },
         }
     }
@@ -91,12 +96,15 @@ fn kept(table: &Path) -> BTreeMap<String, Vec<Route>> {
     std::fs::read(table).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// Each connection takes two descriptors, and the usual soft limit is 1,024.
-fn raise_file_limit() {
+/// The limit of open files, as high as it may be: the usual one is 1,024, and each connection takes two, so three eighths
+/// as many connections leave a quarter.
+fn file_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised =
-        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    let limit = raised.unwrap_or_else(|error| {
         log::warn!("cannot raise the limit of open files: {error}");
-    }
+        1024
+    });
+    usize::try_from(limit).unwrap_or(usize::MAX).min(MOST_FILES)
 }

@@ -58,6 +58,13 @@ pub struct Answer {
     pub attached: BTreeMap<String, usize>,
 }
 
+impl Route {
+    /// Whether somebody takes what is new.
+    pub fn has_active(&self) -> bool {
+        self.targets.iter().any(|target| !target.draining)
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.address, self.protocol)

@@ -2,6 +2,7 @@ use super::attached::Attached;
 use super::forwarder::Targets;
 use super::relay::{End, relay};
 use super::table::Target;
+use crate::refusals::Refusals;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -19,8 +20,10 @@ const PAUSE: Duration = Duration::from_millis(25);
 const MOST: usize = 20_000;
 
 /// Takes connections for as long as there is a target; else they wait in the socket's queue.
-pub async fn serve(listener: TcpListener, mut targets: Targets, attached: Attached) {
+pub async fn serve(listener: TcpListener, mut targets: Targets, attached: Attached, places: Arc<Semaphore>) {
     let (slots, turn) = (Arc::new(Semaphore::new(MOST)), Arc::new(AtomicUsize::new(0)));
+    let name = listener.local_addr().map_or_else(|_| "ports".to_owned(), |address| format!("port {address}"));
+    let mut refusals = Refusals::of(name);
     loop {
         // The sender goes when the port is closed.
         if targets.wait_for(|targets| has_active(targets)).await.is_err() {
@@ -33,19 +36,21 @@ pub async fn serve(listener: TcpListener, mut targets: Targets, attached: Attach
         };
         match accepted {
             Ok((client, _)) => {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 let carrier = Carrier { targets: targets.clone(), attached: attached.clone(), turn: turn.clone() };
                 tokio::spawn(async move {
-                    carrier.carry(client).await;
-                    drop(slot);
+                    carrier.carry(client, Vec::new()).await;
+                    drop((slot, place));
                 });
             }
-            Err(error) => {
-                // Out of descriptors, it would fail again at once, for ever.
-                log::warn!("cannot take a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            Err(error) => refusals.wait_after(&error).await,
         }
     }
+}
+
+/// Carries on a client whose connection somebody else began; `read` has been read from it.
+pub async fn carry_on(client: TcpStream, read: Vec<u8>, targets: Targets, attached: Attached) {
+    Carrier { targets, attached, turn: Arc::default() }.carry(client, read).await;
 }
 
 fn has_active(targets: &[Target]) -> bool {
@@ -59,9 +64,8 @@ struct Carrier {
 }
 
 impl Carrier {
-    /// Carries a client from container to container until it ends.
-    async fn carry(mut self, mut client: TcpStream) {
-        let mut pending = Vec::new();
+    /// Carries a client from container to container until it ends; `pending` was read from it already.
+    async fn carry(mut self, mut client: TcpStream, mut pending: Vec<u8>) {
         loop {
             let Some((target, upstream)) = self.connect().await else { return };
             let counted = self.attached.count(&target.id);

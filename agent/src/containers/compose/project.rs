@@ -6,6 +6,7 @@ use super::service::{Said, Service};
 use super::service_file::Sources;
 use super::volume::Volume;
 use hostwright_core::config::section::Problem;
+use hostwright_core::secret::CREDENTIALS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,8 @@ impl Project {
         let (mut notes, faults) = attributes::look(&model.resources);
         notes.extend(attributes::look(&model.unshown).0);
         let mut said = Said { faults, notes };
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        // Whoever checks a file by hand is told the same.
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map_or_else(|| CREDENTIALS.into(), PathBuf::from);
         let mut sources = Sources { model, watched: Vec::new(), faults: Vec::new(), credentials };
         let members = |kind: &str| model.resources.get(kind).and_then(Tree::as_map).into_iter().flatten();
         let services = members("services")

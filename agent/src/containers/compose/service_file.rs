@@ -1,6 +1,6 @@
 use super::model::{Fault, Keys, Model, Tree, regular};
 use super::read;
-use hostwright_core::secret::Secret;
+use hostwright_core::secret::{CREDENTIALS, Secret, credential};
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ pub struct Sources<'a> {
     pub watched: Vec<PathBuf>,
     pub faults: Vec<Fault>,
     /// Where the service manager puts credentials.
-    pub credentials: Option<PathBuf>,
+    pub credentials: PathBuf,
 }
 
 impl Sources<'_> {
@@ -100,10 +100,11 @@ impl Sources<'_> {
 
     /// An external secret is a credential that the service manager hands to the agent.
     fn credential(&self, name: &str) -> Result<PathBuf, String> {
-        let path = self.credentials.as_ref().map(|folder| folder.join(name));
-        let path = path.filter(|path| !name.contains('/') && path.is_file());
-        path.ok_or_else(|| {
-            format!("there is no systemd credential {name:?}; give it to hostwright-agent.service with LoadCredential=")
+        credential(&self.credentials, name).ok_or_else(|| {
+            format!(
+                "there is no systemd credential {name:?}; put it into {CREDENTIALS}/{name} (mode 0600) and \
+                 restart the agent"
+            )
         })
     }
 }

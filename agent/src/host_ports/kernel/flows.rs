@@ -1,9 +1,9 @@
 use super::rules::MARK;
 use crate::host_ports::table::Protocol;
-use crate::netlink::{self, Netlink};
+use crate::netlink::{self, Netlink, attribute};
 use nix::sys::socket::SockProtocol;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 /// A connection, or an exchange of datagrams, that the kernel carries between a client and a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,16 +71,53 @@ fn list() -> io::Result<Vec<Flow>> {
     Ok(flows)
 }
 
-fn body(attributes: &[Vec<u8>]) -> Vec<u8> {
-    [&FAMILY[..], &attributes.concat()].concat()
+/// What the two sides of a connection agreed on when it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scales {
+    /// By how many bits the windows of the client and of the container are shifted, if at all.
+    pub windows: Option<(u8, u8)>,
+    /// Whether single segments may be acknowledged.
+    pub is_selective: bool,
 }
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-    let mut attribute = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-    attribute.extend(value);
-    attribute.resize(attribute.len().next_multiple_of(4), 0);
-    attribute
+/// A connection of TCP, with what is needed to take it over.
+pub struct Whole {
+    pub scales: Scales,
+    original: Vec<u8>,
+}
+
+/// The connection of a client to the host.
+pub fn of_segment(client: SocketAddrV4, host: SocketAddrV4) -> io::Result<Whole> {
+    let addresses = [attribute(1, &client.ip().octets()), attribute(2, &host.ip().octets())].concat();
+    let ports = [attribute(2, &client.port().to_be_bytes()), attribute(3, &host.port().to_be_bytes())].concat();
+    let protocol = [attribute(1, &[6]), ports].concat();
+    let original = [attribute(1 | NESTED, &addresses), attribute(2 | NESTED, &protocol)].concat();
+    let mut scales = None;
+    let wanted = body(&[attribute(ORIGINAL | NESTED, &original)]);
+    Netlink::new(SockProtocol::NetlinkNetFilter)
+        .ask(GET, &wanted, |answer| scales = answer.get(FAMILY.len()..).and_then(self::scales))?;
+    let scales = scales.ok_or_else(|| io::Error::other("the kernel does not track it"))?;
+    Ok(Whole { scales, original })
+}
+
+/// Makes the kernel forget one.
+pub fn forget_one(flow: &Whole) -> io::Result<()> {
+    let wanted = body(&[attribute(ORIGINAL | NESTED, &flow.original)]);
+    Netlink::new(SockProtocol::NetlinkNetFilter).order(DELETE, &wanted)
+}
+
+fn scales(attributes: &[u8]) -> Option<Scales> {
+    const WINDOWS: [u16; 2] = [2, 3];
+    const FLAGS: [u16; 2] = [4, 5];
+    let tcp = find(find(attributes, PROTOCOL_INFORMATION)?, 1)?;
+    let byte = |kind| find(tcp, kind)?.first().copied();
+    let have = |flag: u8| FLAGS.iter().all(|kind| byte(*kind).is_some_and(|flags| flags & flag != 0));
+    let windows = have(1).then(|| Some((byte(WINDOWS[0])?, byte(WINDOWS[1])?))).flatten();
+    Some(Scales { windows, is_selective: have(2) })
+}
+
+fn body(attributes: &[Vec<u8>]) -> Vec<u8> {
+    [&FAMILY[..], &attributes.concat()].concat()
 }
 
 /// The value of the first attribute of a kind.

@@ -15,18 +15,22 @@ mod command;
 mod flows;
 /// Where containers are, and by which way they answer.
 mod interfaces;
+/// Connections that are moved off a container before it is stopped.
+mod moving;
 /// What the kernel is to do with a port.
 mod rules;
 /// Whether the host's packet filter leaves room for it.
 mod survey;
 
+use super::client::socket;
 use super::table::{Protocol, Route, Target};
 use flows::Flow;
 use interfaces::Interfaces;
 pub use interfaces::direct;
+use moving::Moving;
 use rules::Rule;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use survey::Survey;
@@ -41,6 +45,7 @@ pub struct Kernel {
     /// The rules that are there, as far as known, and as nft showed them then.
     told: Option<(Vec<Rule>, serde_json::Value)>,
     surveyed: Option<Instant>,
+    moving: Moving,
     /// Why all clients come through the process that holds the ports.
     pub refusal: Option<String>,
 }
@@ -48,13 +53,24 @@ pub struct Kernel {
 impl Kernel {
     /// For an agent with this runtime folder: several on one host keep out of each other's way.
     pub fn new(runtime: &Path) -> Self {
-        Self { table: rules::table(runtime), told: None, surveyed: None, refusal: None }
+        let table = rules::table(runtime);
+        let folder = socket(runtime).with_file_name("");
+        let moving = Moving::new(&table, &folder);
+        Self { table, told: None, surveyed: None, moving, refusal: None }
     }
 
     /// Makes the rules those of the routes whose ports are held.
     pub async fn send(&mut self, routes: &[Route], not_held: &BTreeSet<String>) {
         let routes: Vec<&Route> = routes.iter().filter(|route| !not_held.contains(&route.listen.to_string())).collect();
         let rules = rules::of(&routes, &Interfaces::of_host());
+        self.send_rules(&routes, rules).await;
+        // Without rules nothing was begun that could be moved.
+        let has_rules = self.told.as_ref().is_some_and(|(told, _)| !told.is_empty());
+        let leaving = if has_rules { leaving(&routes) } else { BTreeSet::new() };
+        self.moving.set(leaving).await;
+    }
+
+    async fn send_rules(&mut self, routes: &[&Route], rules: Vec<Rule>) {
         let is_new = self.told.as_ref().is_none_or(|(told, _)| *told != rules);
         if (!is_new || self.refusal.is_some()) && self.surveyed.is_some_and(|last| last.elapsed() < SURVEY_EVERY) {
             return;
@@ -68,7 +84,7 @@ impl Kernel {
         }
         self.surveyed = Some(Instant::now());
         if is_new {
-            flows::forget(kept(&routes)).await;
+            flows::forget(kept(routes)).await;
         }
     }
 
@@ -161,6 +177,17 @@ impl Kernel {
 
 fn targets<'r>(routes: impl IntoIterator<Item = &'r Route>) -> impl Iterator<Item = &'r Target> {
     routes.into_iter().flat_map(|route| &route.targets)
+}
+
+/// The containers whose persistent connections are to go on to others.
+fn leaving(routes: &[&Route]) -> BTreeSet<Ipv4Addr> {
+    let of_tcp = routes.iter().filter(|route| route.listen.protocol == Protocol::Tcp && route.has_active());
+    let draining = of_tcp.flat_map(|route| &route.targets).filter(|target| target.draining);
+    let address = |target: &Target| match target.direct? {
+        SocketAddr::V4(address) => Some(*address.ip()),
+        SocketAddr::V6(_) => None,
+    };
+    draining.filter_map(address).collect()
 }
 
 /// Decides which of the tracked connections to our ports stay: those to a container that has the port's new ones, and

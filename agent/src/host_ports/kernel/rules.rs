@@ -1,5 +1,5 @@
 use super::interfaces::Interfaces;
-use crate::host_ports::table::{Listen, Route, Target};
+use crate::host_ports::table::{Listen, Protocol, Route, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +20,9 @@ pub struct Rule {
     targets: BTreeMap<String, SocketAddr>,
     /// Where the containers are. What comes from there would be answered without the kernel seeing it.
     interfaces: BTreeSet<String>,
+    /// Whether connections are being moved from a container to the host itself. The kernel knows none of these until they
+    /// have spoken, and must not take them for new ones meanwhile.
+    is_moving: bool,
 }
 
 /// The table's name for an agent with this runtime folder.
@@ -51,7 +54,8 @@ pub fn of(routes: &[&Route], interfaces: &Interfaces) -> Vec<Rule> {
         }
         let interfaces = all.iter().map(|(_, _, interface)| interface.clone()).collect();
         let targets = all.into_iter().map(|(id, address, _)| (id, address)).collect();
-        Some(Rule { listen: route.listen, targets, interfaces })
+        let is_moving = active.len() < route.targets.len();
+        Some(Rule { listen: route.listen, targets, interfaces, is_moving })
     };
     routes.iter().filter_map(rule).collect()
 }
@@ -95,6 +99,7 @@ fn line(rule: &Rule) -> String {
         address => format!("ip daddr {address} "),
     };
     let (protocol, port) = (rule.listen.protocol, rule.listen.address.port());
+    let begins = if rule.is_moving && protocol == Protocol::Tcp { " tcp flags & (syn | ack) == syn" } else { "" };
     let targets: Vec<&SocketAddr> = rule.targets.values().collect();
     let to = match targets.as_slice() {
         [one] => format!("dnat to {one}"),
@@ -105,7 +110,7 @@ fn line(rule: &Rule) -> String {
         }
     };
     format!(
-        "iifname != {{ {} }} {address}fib daddr type local {protocol} dport {port} ct mark set ct mark or {MARK:#x} {to}",
+        "iifname != {{ {} }} {address}fib daddr type local {protocol} dport {port}{begins} ct mark set ct mark or {MARK:#x} {to}",
         interfaces.join(", ")
     )
 }
@@ -141,7 +146,14 @@ mod tests {
     fn only_what_other_hosts_may_reach_goes_to_containers_that_can_answer_them() {
         const TO: &str = "fib daddr type local tcp dport 80 ct mark set ct mark or 0x8000000 dnat to 10.0.0.2:8080";
         let any = route("0.0.0.0:80", &[("10.0.0.2:8080", false), ("10.0.0.3:8080", true)]);
-        assert_eq!(rules(&any), format!(r#"iifname != {{ "lo", "br-1" }} {TO}"#));
+        let begins = TO.replace("dport 80", "dport 80 tcp flags & (syn | ack) == syn");
+        assert_eq!(rules(&any), format!(r#"iifname != {{ "lo", "br-1" }} {begins}"#));
+        let drained = route("0.0.0.0:80", &[("10.0.0.2:8080", false)]);
+        assert_eq!(
+            rules(&drained),
+            rules(&any).replace(" tcp flags & (syn | ack) == syn", ""),
+            "any packet begins one"
+        );
         let one = route("192.0.2.1:80", &[("10.0.0.2:8080", false)]);
         assert_eq!(rules(&one), format!(r#"iifname != {{ "lo", "br-1" }} ip daddr 192.0.2.1 {TO}"#));
         let two = route("0.0.0.0:80", &[("10.0.0.2:8080", false), ("10.0.0.3:8080", false)]);

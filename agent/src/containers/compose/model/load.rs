@@ -5,7 +5,7 @@ use super::include::Include;
 use super::interpolate::{Hidden, interpolate};
 use super::path::Path as Keys;
 use super::reset::Resets;
-use super::tree::{At, Map, Tree, Value};
+use super::tree::{At, Map, Tree, Value, is_text};
 use super::variables::Variables;
 use super::{canonical, consistency, decode, environment, merge, normalize, paths, regular, schema, unicity, validate};
 use hostwright_core::yaml;
@@ -102,6 +102,7 @@ pub struct Session {
     bytes: u64,
     copied: usize,
     environment: usize,
+    contents: BTreeMap<(&'static str, String), String>,
     /// A file that was read for the project's name alone, with its length: it is read again as what it is.
     parsed: Option<(PathBuf, u64, Vec<yaml::Node>)>,
 }
@@ -173,7 +174,7 @@ impl Session {
         normalize::normalize(&mut model, &variables);
         model.remove("name");
         let extensions = extensions(&mut model);
-        let contents = environment::contents(&model, &variables);
+        let contents = std::mem::take(&mut self.contents);
         let unshown = unshown(&model);
         let mut resources = decode::decode(&mut model)?;
         let disabled = choose_profiles(&mut resources, request, &variables);
@@ -257,6 +258,9 @@ impl Session {
         canonical::set_defaults(&mut model);
         validate::validate(&model)?;
         paths::resolve(&mut model, settings.folder)?;
+        // What is included knows variables that the whole project does not.
+        normalize::look_up_lists(&mut model, settings.variables);
+        self.contents.extend(environment::contents(&model, settings.variables));
         Ok(model)
     }
 
@@ -344,7 +348,7 @@ impl Session {
         {
             return one(Fault::bare(At::start(source), format!("Compose reads YAML 1.1; leave {directive:?} out")));
         }
-        yaml::load_stream(&text)
+        yaml::load_stream(&text, is_text)
             .map_err(|error| vec![Fault::bare(At { file: source, place: error.place }, error.message)])
     }
 }

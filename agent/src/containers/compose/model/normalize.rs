@@ -63,6 +63,17 @@ fn service(service: &mut Map, at: At, variables: &Variables) {
     dependencies(service, at);
 }
 
+/// Gives what services name in a list, without a value, that of the variable. Compose does no more at this point.
+pub fn look_up_lists(model: &mut Map, variables: &Variables) {
+    let services = model.get_mut("services").and_then(Tree::as_map_mut);
+    for service in services.into_iter().flat_map(Map::values_mut) {
+        let environment = service.as_map_mut().and_then(|service| service.get_mut("environment"));
+        if let Some(environment) = environment.filter(|environment| environment.as_list().is_some()) {
+            look_up(environment, variables, true);
+        }
+    }
+}
+
 fn build(build: &mut Map, at: At, variables: &Variables) {
     build.entry("context".into()).or_insert_with(|| Tree::text(at, "."));
     if !build.contains_key("dockerfile") && !build.contains_key("dockerfile_inline") {

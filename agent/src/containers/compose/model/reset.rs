@@ -1,45 +1,59 @@
 use super::tree::{Map, Tree, Value};
-use hostwright_core::yaml::{Node, Value as Written};
+use hostwright_core::yaml::{Node, Place, Value as Written};
+use std::collections::BTreeSet;
 
 /// What a document takes away from those before it: the paths of its `!reset` and `!override` tags.
 #[derive(Clone, Debug, Default)]
 pub struct Resets(Vec<Vec<String>>);
 
+/// The path of a node, and the places of `!reset` tags on the way to it.
+type Way = (Vec<String>, BTreeSet<Place>);
+
 impl Resets {
     /// Notes a document's tags and removes what is tagged `!reset`.
     pub fn take(node: &mut Node) -> Self {
         let mut resets = Self::default();
-        resets.look(node, &mut Vec::new());
+        resets.look(node, &mut (Vec::new(), BTreeSet::new()));
         resets
     }
 
-    fn look(&mut self, node: &mut Node, path: &mut Vec<String>) {
+    fn look(&mut self, node: &mut Node, way: &mut Way) {
         match &mut node.value {
             Written::Mapping(mapping) => mapping.entries.retain_mut(|entry| {
-                path.push(entry.key.clone());
-                let kept = self.keep(&mut entry.value, path);
-                path.pop();
+                way.0.push(entry.key.clone());
+                let kept = self.keep(&mut entry.value, way);
+                way.0.pop();
                 kept
             }),
             // Compose takes items of lists away only from the list in which the tag stands.
             Written::Sequence(items) => items.retain_mut(|item| {
-                path.push("[]".into());
-                let kept = self.keep(item, path);
-                path.pop();
+                way.0.push("[]".into());
+                let kept = self.keep(item, way);
+                way.0.pop();
                 kept
             }),
             Written::Scalar { .. } => {}
         }
     }
 
-    fn keep(&mut self, node: &mut Node, path: &mut Vec<String>) -> bool {
-        let tag = node.tag.as_deref();
-        if matches!(tag, Some("!reset" | "!override")) {
-            self.0.push(path.clone());
-            return tag == Some("!override");
+    fn keep(&mut self, node: &mut Node, way: &mut Way) -> bool {
+        match node.tag.as_deref() {
+            // As in Compose, it is gone where it stands before an alias leads to it a second time.
+            Some("!reset") => {
+                if way.1.insert(node.place) {
+                    self.0.push(way.0.clone());
+                }
+                false
+            }
+            Some("!override") => {
+                self.0.push(way.0.clone());
+                true
+            }
+            _ => {
+                self.look(node, way);
+                true
+            }
         }
-        self.look(node, path);
-        true
     }
 
     /// Removes from a model what the tags name.

@@ -175,6 +175,12 @@ impl From<&Tree> for serde_json::Value {
     }
 }
 
+/// Whether a plain scalar is a text, as keys must be; a number that is too large for any type is none.
+pub fn is_text(text: &str) -> bool {
+    let is_number = || text.starts_with(|c: char| c.is_ascii_digit()) && text.replace('_', "").parse::<f64>().is_ok();
+    matches!(resolve(text), Value::Text(_)) && !is_number()
+}
+
 /// The type of a plain scalar as Go's YAML gives it: `yes` and `on` are texts, `0644` and `0o644` are octal.
 fn resolve(text: &str) -> Value {
     match text {
@@ -253,7 +259,7 @@ pub fn print_float(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Value, print_float, resolve};
+    use super::{Value, is_text, print_float, resolve};
 
     #[test]
     fn plain_scalars_have_the_types_of_go_s_yaml() {
@@ -274,6 +280,16 @@ mod tests {
             ("~", Value::Null),
         ] {
             assert_eq!(resolve(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_are_texts_unless_go_has_another_type_for_them() {
+        for text in ["yes", "on", "<<", "80:80", "a", "2024-13-01", "1.2.3", "-", "inf"] {
+            assert!(is_text(text), "{text}");
+        }
+        for other in ["80", "1e3", "1.5", "true", "~", "", "2024-01-31", "18446744073709551615", "1e999"] {
+            assert!(!is_text(other), "{other}");
         }
     }
 
