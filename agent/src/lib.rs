@@ -35,6 +35,10 @@ pub mod orders;
 pub mod products;
 /// Protocol Buffers' wire format.
 mod protobuf;
+/// Connections that a listener could not take.
+mod refusals;
+/// What is made of files, and made anew when they change.
+mod reread;
 /// Starts duties, restarts them with backoff, drains them; knows none by name.
 pub mod supervisor;
 /// What systemd hears: READY, STATUS, RELOADING, STOPPING, WATCHDOG.

@@ -25,19 +25,27 @@ pub fn give_back_large_buffers() {
 #[derive(Debug, Default)]
 pub struct Heaps {
     things: usize,
-    /// How many there were when the heaps were last trimmed.
+    /// How many there were when the heaps were last trimmed for good.
     trimmed: usize,
+    /// How often there were as many as the time before.
+    calm: usize,
 }
 
 impl Heaps {
     /// So many more or fewer are worth some milliseconds.
     const MANY: usize = 1000;
+    /// The first time others may still be at work with what was made.
+    const WHEN: [usize; 2] = [1, 4];
 
-    /// Says how many things there are, from time to time: the heaps are trimmed when that is the same twice.
+    /// Says how many things there are, from time to time: the heaps are trimmed when that stays the same.
     pub fn hold(&mut self, things: usize) {
-        if std::mem::replace(&mut self.things, things) == things && things.abs_diff(self.trimmed) >= Self::MANY {
+        self.calm = if std::mem::replace(&mut self.things, things) == things { self.calm + 1 } else { 0 };
+        if things.abs_diff(self.trimmed) < Self::MANY || !Self::WHEN.contains(&self.calm) {
+            return;
+        }
+        trim();
+        if self.calm == Self::WHEN[1] {
             self.trimmed = things;
-            trim();
         }
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 0x001;
 const NLM_F_REQUEST_ACK: u16 = 0x005;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
 /// Flags in the number of an attribute.
@@ -39,7 +40,7 @@ impl Netlink {
 
     /// Orders something, and returns when it is done.
     pub fn order(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
-        self.exchange((kind, NLM_F_REQUEST_ACK), body, |_| {})
+        self.ask(kind, body, |_| {})
     }
 
     /// Asks for one thing and calls `each` with the body of each message of the answer.
@@ -47,11 +48,38 @@ impl Netlink {
         self.exchange((kind, NLM_F_REQUEST_ACK), body, each)
     }
 
+    /// Says something that is not answered.
+    pub fn tell(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
+        let socket = self.opened()?;
+        write(&mut self.request, (kind, NLM_F_REQUEST), (0, body));
+        sendto(socket.as_raw_fd(), &self.request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+        self.socket = Some(socket);
+        Ok(())
+    }
+
+    /// Waits for what the kernel says by itself, for a second at most, and calls `each` with the body of each message.
+    pub fn hear(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        let socket = self.opened()?;
+        self.buffer.resize(MOST_AT_ONCE, 0);
+        let heard = recv(socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty());
+        self.socket = Some(socket);
+        let mut rest = &self.buffer[..heard?];
+        while let Some((_, _, body, after)) = message(rest) {
+            rest = after;
+            each(body);
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self) -> io::Result<OwnedFd> {
+        match self.socket.take() {
+            Some(socket) => Ok(socket),
+            None => open(self.protocol),
+        }
+    }
+
     fn exchange(&mut self, what: (u16, u16), body: &[u8], each: impl FnMut(&[u8])) -> io::Result<()> {
-        let socket = match self.socket.take() {
-            Some(socket) => socket,
-            None => open(self.protocol)?,
-        };
+        let socket = self.opened()?;
         self.buffer.resize(MOST_AT_ONCE, 0);
         self.sequence = self.sequence.wrapping_add(1);
         write(&mut self.request, what, (self.sequence, body));
@@ -123,6 +151,15 @@ pub fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some((u16::from_ne_bytes([head[2], head[3]]) & NLA_TYPE_MASK, value))
     })
+}
+
+/// One to send.
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    let mut attribute = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+    attribute.extend(value);
+    attribute.resize(attribute.len().next_multiple_of(4), 0);
+    attribute
 }
 
 /// A text without the byte that ends it.

@@ -10,8 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// Connections at once, of the network and of the host itself, so that nobody outside keeps out who is on the host:
-/// operators, probes and a page or two; more is somebody's mistake or attack.
+/// Connections at once of one listener: operators, probes and a page or two; more is somebody's mistake or attack.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a connection of the network lasts. One that never ends, nor reads its answers, would keep its place.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -29,30 +28,28 @@ pub(super) enum Caller {
     Anonymous,
 }
 
-/// The connections that are being served.
+/// The connections of a listener that are being served.
 pub(super) struct Connections {
     routes: Router,
-    local: Arc<Semaphore>,
-    remote: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
 impl Connections {
     pub(super) fn new(routes: Router) -> Self {
-        let slots = || Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        Self { routes, local: slots(), remote: slots(), tasks: JoinSet::new() }
+        Self { routes, slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)), tasks: JoinSet::new() }
     }
 
     /// Serves a connection of the local socket, for as long as an order takes.
     pub(super) fn serve_local(&mut self, stream: UnixStream) {
-        if let Some(slot) = self.slot(Arc::clone(&self.local)) {
+        if let Some(slot) = self.slot() {
             self.tasks.spawn(answer(stream, self.routes.clone(), Caller::Local, slot));
         }
     }
 
     /// Serves a TCP connection after its handshake, which waits in its own task and holds back nobody else.
     pub(super) fn serve_tls(&mut self, stream: TcpStream, acceptor: TlsAcceptor) {
-        let Some(slot) = self.slot(Arc::clone(&self.remote)) else { return };
+        let Some(slot) = self.slot() else { return };
         let routes = self.routes.clone();
         self.tasks.spawn(async move {
             let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else { return };
@@ -62,12 +59,6 @@ impl Connections {
         });
     }
 
-    /// Waits a moment after a failed accept: out of descriptors, it would fail again at once, for ever.
-    pub(super) async fn refused(&self, error: &std::io::Error) {
-        log::warn!("api: cannot accept a connection: {error}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-
     /// Lets answers that are under way end.
     pub(super) async fn finish(mut self) {
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -75,9 +66,9 @@ impl Connections {
         let _ = tokio::time::timeout(Duration::from_secs(1), all).await;
     }
 
-    fn slot(&mut self, slots: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    fn slot(&mut self) -> Option<OwnedSemaphorePermit> {
         while self.tasks.try_join_next().is_some() {}
-        slots.try_acquire_owned().ok()
+        Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::Format;
 use super::agent::{duty, order};
-use super::terminal::plain;
 use crate::containers::Refused;
 use anyhow::{Context as _, bail};
 use hostwright_core::config::values::parse_duration;
 use hostwright_core::status::DutyStatus;
+use hostwright_core::terminal::plain;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

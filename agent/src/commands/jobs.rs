@@ -3,8 +3,8 @@
 use super::Format;
 use super::agent::{duty, order};
 use super::container_logs::{self, Show};
-use super::terminal::plain;
 use anyhow::{Context as _, bail};
+use hostwright_core::terminal::plain;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;

@@ -13,8 +13,6 @@ mod run;
 /// Times as operators give them.
 mod since;
 mod status;
-/// What may go to a terminal.
-mod terminal;
 
 pub use check::check;
 pub use compose::{Compose, compose};

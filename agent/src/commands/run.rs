@@ -11,10 +11,9 @@ use tokio::time::Instant;
 /// Below the unit's TimeoutStopSec (60 s), so that laggards are named before systemd kills the process.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// When the duties have started and their first work is done.
-const SETTLED: Duration = Duration::from_secs(10);
-/// Then what was needed once, such as for a reload, is let go.
-const TIDY: Duration = Duration::from_secs(600);
+/// What was needed once, to read the configuration and to start, is let go when the duties begin their work, when their
+/// first work is done, and, such as after a reload, from time to time.
+const TIDY: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(10), Duration::from_secs(600)];
 
 /// Runs the duties until SIGTERM or SIGINT. SIGHUP reads the file again and touches only what changed; a file with
 /// problems changes nothing.
@@ -32,11 +31,13 @@ pub async fn run(path: &Path) -> anyhow::Result<()> {
     supervisor.apply(environment(&config), duties(&config), GRACE).await;
     systemd::ready();
     log::info!("started with {}", path.display());
-    let mut tidy = tokio::time::interval_at(Instant::now() + SETTLED, TIDY);
+    let mut pauses = TIDY.into_iter().skip(1).chain(std::iter::repeat(TIDY[2]));
+    let mut tidy = Box::pin(tokio::time::sleep(TIDY[0]));
     loop {
         tokio::select! {
-            // Ticks and signals are cancel-safe (tokio documents it so).
-            _ = tidy.tick() => {
+            // Sleeping and signals are cancel-safe (tokio documents it so).
+            () = &mut tidy => {
+                tidy.as_mut().reset(Instant::now() + pauses.next().unwrap_or(TIDY[2]));
                 if let Err(error) = memory::give_back_unused_code() {
                     log::debug!("pages that are not used stay in memory: {error}");
                 }

@@ -1,7 +1,7 @@
-use super::terminal::plain;
 use anyhow::{Context as _, bail};
 use hostwright_core::local_api;
 use hostwright_core::status::{AgentStatus, Status};
+use hostwright_core::terminal::plain;
 use jiff::{Timestamp, Unit};
 use std::path::Path;
 use std::process::ExitCode;

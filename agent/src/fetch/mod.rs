@@ -15,6 +15,7 @@ use hostwright_core::bucket::Bucket;
 use hostwright_core::config::buckets::{self, fetch::Fetch};
 use hostwright_core::fetch::{FetchError, Fetcher, Synced};
 use overview::{Overview, Row};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,21 +75,21 @@ pub async fn run((buckets, fetches): Settings, context: Context) -> anyhow::Resu
     Ok(())
 }
 
-/// Has every entry looked at now, and answers once each has been.
+/// Has every entry looked at now (`now`), or says whether each has been (`reached`): that may take as long as downloads do.
 fn take(order: Order, ask: &watch::Sender<u64>, overview: &watch::Sender<Overview>) {
-    if order.verb != "now" {
-        let verb = order.verb.clone();
-        order.answer(Err(format!("fetching takes no order {verb:?}; it takes \"now\"")));
-        return;
+    let now = overview.borrow();
+    let answer = match order.verb.as_str() {
+        "now" => Ok(json!({"rounds": now.next_rounds()})),
+        "reached" => serde_json::from_value(order.arguments["rounds"].clone())
+            .map(|wanted| json!({"ended": now.has_reached(&wanted), "entries": now.details()}))
+            .map_err(|_| "rounds: expected what \"now\" has answered".to_owned()),
+        verb => Err(format!("fetching takes no order {verb:?}; it takes \"now\" and \"reached\"")),
+    };
+    drop(now);
+    if order.verb == "now" {
+        ask.send_modify(|number| *number += 1);
     }
-    let wanted = overview.borrow().next_rounds();
-    ask.send_modify(|number| *number += 1);
-    let mut changes = overview.subscribe();
-    tokio::spawn(async move {
-        let all = changes.wait_for(|overview| overview.has_reached(&wanted)).await;
-        let answer = all.map(|overview| overview.details());
-        order.answer(answer.map_err(|_| "fetching has ended meanwhile".into()));
-    });
+    order.answer(answer);
 }
 
 impl Keeper {

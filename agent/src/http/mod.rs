@@ -131,7 +131,16 @@ impl Client {
     pub fn said(&self, answer: &Answer) -> String {
         let text = self.shown(&String::from_utf8_lossy(&answer.body[..answer.body.len().min(LOOKED_AT)]));
         let colon = if text.is_empty() { "" } else { ": " };
-        format!("{} answered {}{colon}{text}", self.address, answer.status)
+        format!("{} answered {}{}{colon}{text}", self.address, answer.status, self.elsewhere(answer))
+    }
+
+    /// Where it says to go instead, as far as that can be shown: what it was told may be in the query.
+    fn elsewhere(&self, answer: &Answer) -> String {
+        if !answer.status.is_redirection() {
+            return String::new();
+        }
+        let place = answer.location.as_deref().and_then(|place| place.split(['?', '#']).next());
+        format!(", which leads to {}", self.shown(place.unwrap_or("nowhere")))
     }
 
     /// A text of the server as far as it can be shown.

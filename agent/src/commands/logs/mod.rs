@@ -5,7 +5,7 @@ mod verify;
 
 use super::agent::{duty, order};
 use super::since::since_when;
-use super::terminal::plain;
+use hostwright_core::terminal::plain;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

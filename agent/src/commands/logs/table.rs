@@ -1,5 +1,5 @@
-use super::super::terminal::name;
 use crate::logs::status::size;
+use hostwright_core::terminal::name;
 use serde_json::Value;
 use std::fmt::Write as _;
 
