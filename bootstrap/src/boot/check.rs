@@ -3,7 +3,7 @@ use super::network::{self, Interfaces};
 use super::userdata::{self, findings::Findings, modules::MODULES};
 use anyhow::Context as _;
 use hostwright_core::config::section::Problem;
-use hostwright_core::config::{Config, ConfigError};
+use hostwright_core::config::{Config, ConfigError, advice};
 use hostwright_core::yaml::{self, Duplicates};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -53,8 +53,9 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
             let is_valid = tell(path, &checked.findings);
             if is_valid {
                 println!("{} is valid: {}", path.display(), checked.kind);
-            } else if checked.kind == AGENT && has_keys_of_cloud_config(&String::from_utf8_lossy(&content)) {
-                eprintln!("{}: if this shall be a user-data, its first line must be #cloud-config", path.display());
+            } else if checked.kind == AGENT && !is_meant_for_the_agent(&String::from_utf8_lossy(&content)) {
+                let hint = "if this shall be a user-data, its first line must be #cloud-config, or #! for a script";
+                eprintln!("{}: {hint}", path.display());
             }
             is_valid
         }
@@ -67,12 +68,13 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     Ok(if is_valid { ExitCode::SUCCESS } else { ExitCode::from(PROBLEMS) })
 }
 
-/// Whether what was taken for an agent's configuration seems to be a user-data without its first line.
-fn has_keys_of_cloud_config(text: &str) -> bool {
+/// Whether what was taken for an agent's configuration has anything of one.
+fn is_meant_for_the_agent(text: &str) -> bool {
     let Ok(document) = yaml::load(text, Duplicates::LastWins) else { return false };
     let entries = document.root.mapping().map(|mapping| &mapping.entries[..]).unwrap_or_default();
-    let is_known = |key: &str| MODULES.iter().any(|module| module.keys.contains(&key));
-    entries.iter().any(|entry| entry.key == "hostwright" || is_known(&entry.key))
+    let is_cloud_config = |key: &str| key == "hostwright" || MODULES.iter().any(|module| module.keys.contains(&key));
+    let is_known = |key: &str| ["buckets", "products", "host", "containers", "logs", "metrics", "api"].contains(&key);
+    entries.iter().any(|entry| is_known(&entry.key)) && !entries.iter().any(|entry| is_cloud_config(&entry.key))
 }
 
 const AGENT: &str = "a configuration of the agent";
@@ -100,6 +102,9 @@ fn look(content: &[u8]) -> Checked {
     }
     if let Err(ConfigError::Invalid { problems, .. }) = Config::parse(&text, "") {
         findings.errors = problems;
+    }
+    if let Ok(document) = yaml::load(&text, Duplicates::Refuse) {
+        findings.warnings = advice(&document.root);
     }
     Checked { kind: AGENT, findings }
 }
@@ -159,16 +164,12 @@ fn tell(path: &Path, findings: &Findings) -> bool {
     let mut problems = [&findings.errors[..], &findings.ignored].concat();
     problems.sort_by_key(|problem| problem.place);
     for problem in findings.warnings.iter().chain(&findings.secrets) {
-        eprintln!("{}:{}: warning: {}", path.display(), problem.place, without_place(problem));
+        eprintln!("{}:{}", path.display(), problem.as_warning());
     }
     for problem in &problems {
-        eprintln!("{}:{}: {}", path.display(), problem.place, without_place(problem));
+        eprintln!("{}:{problem}", path.display());
     }
     problems.is_empty()
-}
-
-fn without_place(problem: &Problem) -> String {
-    if problem.path.is_empty() { problem.message.clone() } else { format!("{}: {}", problem.path, problem.message) }
 }
 
 /// `severity` is `error` (left out), `ignored` (a key that is not carried out), `warning` or `secret`.

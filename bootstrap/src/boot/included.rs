@@ -1,6 +1,6 @@
 use super::host::{Host, read_bounded};
 use super::userdata::parts::{Fetch, Include, NotFetched};
-use super::web::{self, Redirects};
+use super::web::{self, Redirects, shown};
 use hostwright_core::atomic_file;
 use hostwright_core::bucket::Bucket;
 use hostwright_core::config::Config;
@@ -104,10 +104,11 @@ impl<'a> Included<'a> {
             let key = PublicKey::from_base64(key).map_err(|error| format!("signed_by is no minisign key: {error}"))?;
             let (plain, query) =
                 include.url.split_once('?').map_or((include.url.as_str(), ""), |(url, query)| (url, query));
+            let place = shown(plain);
             let url = if query.is_empty() { format!("{plain}.minisig") } else { format!("{plain}.minisig?{query}") };
-            let signature = self.get(&url).map_err(|why| format!("its signature {plain}.minisig: {why}"))?;
+            let signature = self.get(&url).map_err(|why| format!("its signature {place}.minisig: {why}"))?;
             let signature = Signature::decode(&String::from_utf8_lossy(&signature));
-            let signature = signature.map_err(|error| format!("{plain}.minisig is no signature: {error}"))?;
+            let signature = signature.map_err(|error| format!("{place}.minisig is no signature: {error}"))?;
             key.verify(&content, &signature, false).map_err(|error| format!("its signature does not fit: {error}"))?;
         }
         Ok(content)
@@ -188,11 +189,11 @@ mod tests {
         assert!(whole.findings.errors.is_empty(), "{:?}", whole.findings.errors);
         assert_eq!((whole.config.names.hostname.as_deref(), whole.config.runcmd.len()), (Some("a"), 1));
         assert!(whole.config.agent.expect("agent").config.contains("metrics"));
+        let other = read(tree.path(), &user_data(&"0".repeat(64)), true);
+        let why = format!("{:?}", other.findings.errors);
+        assert!(why.contains("rest.yaml") && why.contains("its SHA-256 is") && other.config.runcmd.is_empty(), "{why}");
         std::fs::remove_file(bucket.join("rest.yaml")).expect("removed");
         assert!(read(tree.path(), &user_data(&digest), false).waiting.is_empty(), "it is kept");
-
-        let other = read(tree.path(), &user_data(&"0".repeat(64)), true);
-        assert!(other.findings.errors[0].message.contains("rest.yaml"), "{:?}", other.findings.errors);
     }
 
     #[test]
@@ -226,5 +227,18 @@ mod tests {
                 user_data.findings.errors
             );
         }
+    }
+
+    #[test]
+    fn a_signature_of_the_right_key_over_something_else_is_refused() {
+        // Of the key above, over the word "test".
+        const SIGNATURE: &str = "untrusted comment: signature from minisign secret key\nRUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\ntrusted comment: timestamp:1633700835\tfile:test\tprehashed\nwLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==";
+        let tree = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(tree.path().join("rest"), "#cloud-config\nruncmd: [evil]\n").expect("written");
+        std::fs::write(tree.path().join("rest.minisig"), SIGNATURE).expect("written");
+        let text = format!("#cloud-config\nhostwright:\n  from: /rest\n  signed_by: {PUBLIC}\n");
+        let user_data = read(tree.path(), &text, true);
+        let why = format!("{:?}", user_data.findings.errors);
+        assert!(user_data.config.runcmd.is_empty() && why.contains("its signature does not fit"), "{why}");
     }
 }

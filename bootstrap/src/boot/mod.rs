@@ -164,7 +164,7 @@ fn configure(
     let mut included = Included::new(host, network, &folder).of_region(region);
     let user_data = userdata::read_all(&sources, &mut included);
     if !user_data.waiting.is_empty() {
-        let places: Vec<_> = user_data.waiting.iter().map(|url| userdata::parts::shown(url)).collect();
+        let places: Vec<_> = user_data.waiting.iter().map(|url| web::shown(url)).collect();
         console.line(&format!(
             "the user-data includes {}: it waits for the network and the final stage",
             places.join(", ")

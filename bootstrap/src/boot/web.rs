@@ -30,6 +30,23 @@ pub enum Redirects {
     Followed,
 }
 
+/// A URL without what may be a signature or password in it.
+pub fn shown(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    match plain.split_once("://").map(|(scheme, rest)| (scheme, rest, rest.split('/').next().unwrap_or_default())) {
+        Some((scheme, rest, host)) if host.contains('@') => {
+            format!("{scheme}://…@{}", rest.split_once('@').map_or("", |(_, rest)| rest))
+        }
+        _ => plain.to_owned(),
+    }
+}
+
+/// Whether a user or a password is in one of the URLs of a text.
+pub fn has_login(text: &str) -> bool {
+    let authorities = text.split("://").skip(1).map(|rest| rest.split(['/', '?', '#', ' ', '\n']).next());
+    authorities.flatten().any(|authority| authority.contains('@'))
+}
+
 /// The content of an `http://` or `https://` URL.
 ///
 /// # Errors
@@ -105,4 +122,23 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{has_login, shown};
+
+    #[test]
+    fn an_address_is_shown_without_what_lets_others_in() {
+        for (url, want) in [
+            ("https://x.example.org/a?X-Amz-Signature=s", "https://x.example.org/a"),
+            ("https://ann:pw@x.example.org/a@b#f", "https://…@x.example.org/a@b"),
+            ("s3://bucket/a@b", "s3://bucket/a@b"),
+            ("/a?b", "/a"),
+        ] {
+            assert_eq!(shown(url), want);
+        }
+        assert!(has_login("deb [a=b] https://ann:pw@x.example.org/debian main"));
+        assert!(!has_login("deb https://x.example.org/debian@1 main # a@b"));
+    }
 }

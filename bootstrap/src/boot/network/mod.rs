@@ -1,14 +1,21 @@
-//! The network that a datasource describes → files of systemd-networkd.
+//! The network that a datasource describes → files of systemd-networkd, ifupdown or NetworkManager.
 //!
 //! In: network-config of version 1 or 2, or OpenStack's `network_data.json`, and the names and addresses of this
-//! machine's interfaces. Out: `.network`, `.netdev` and `.link` files, equal in effect to what cloud-init writes, and
-//! what is wrong with the description, each with line and column. They survive restarts; they are written once for the
-//! instance, and again when the description changes. What is wrong with one interface is no reason to leave out others.
+//! machine's interfaces. Out: `.network`, `.netdev` and `.link` files (or a file of interfaces(5), or connections), equal in
+//! effect to what cloud-init writes, and what is wrong with the description, each with line and column. They survive
+//! restarts; they are written once for the instance, and again when the description changes. What is wrong with one
+//! interface is no reason to leave out others.
 
 /// Addresses, prefixes and routes.
 mod address;
+/// ifupdown's file.
+mod ifupdown;
 /// This machine's interfaces.
 mod interfaces;
+/// NetworkManager's connections.
+mod keyfile;
+/// Who sets up the network of this image.
+mod manager;
 /// systemd-networkd's `.netdev` files.
 mod netdev;
 /// What netplan knows beyond cloud-init.
@@ -27,6 +34,7 @@ mod version_1;
 mod version_2;
 
 pub use interfaces::Interfaces;
+pub use manager::Manager;
 pub use networkd::File;
 pub use step::WriteNetwork;
 
@@ -50,8 +58,13 @@ pub fn is_network_config(text: &str) -> bool {
     root.get("version").is_some() && document.root.get("services").is_none()
 }
 
-/// Makes files of a description. Nothing is touched.
+/// Makes files of systemd-networkd of a description. Nothing is touched.
 pub fn render(network: &Network, interfaces: &Interfaces) -> Rendered {
+    render_for(Manager::Networkd, network, interfaces)
+}
+
+/// Makes files of a description. Nothing is touched.
+pub fn render_for(manager: Manager, network: &Network, interfaces: &Interfaces) -> Rendered {
     let problems = Problems::default();
     let text = match network {
         Network::Config(text) | Network::NetworkData(text) => text,
@@ -64,7 +77,16 @@ pub fn render(network: &Network, interfaces: &Interfaces) -> Rendered {
             Network::Config(_) => read_config(&document.root, interfaces, &mut state, &problems),
         },
     }
-    Rendered { files: networkd::files(&state, interfaces), problems: problems.into_sorted() }
+    let files = match manager {
+        Manager::Networkd => networkd::files(&state, interfaces),
+        Manager::Ifupdown => {
+            let content = ifupdown::file(&state, interfaces, &problems);
+            [networkd::names(&state, interfaces), vec![File { name: ifupdown::NAME.to_owned(), content }]].concat()
+        }
+        Manager::NetworkManager => [networkd::names(&state, interfaces), keyfile::files(&state, &problems)].concat(),
+        Manager::Wicked => Vec::new(),
+    };
+    Rendered { files, problems: problems.into_sorted() }
 }
 
 /// Keys and kinds of links of a description that nobody knows, as sentences.
@@ -89,7 +111,7 @@ fn read_config(root: &Node, interfaces: &Interfaces, state: &mut State, problems
 
 #[cfg(test)]
 mod tests {
-    use super::{Interfaces, left_out, render};
+    use super::{Interfaces, Manager, left_out, render, render_for};
     use crate::boot::datasource::Network;
 
     fn files(network: &Network) -> Vec<(String, String)> {
@@ -125,6 +147,48 @@ mod tests {
         assert!(of("10-hostwright-lan0.link").contains("PermanentMACAddress=fa:16:3e:00:00:01"));
         assert!(of("10-hostwright-v7.network").contains("Bridge=br0"));
         assert_eq!(of("10-hostwright-br0.netdev"), "[Bridge]\nSTP=no\n\n[NetDev]\nKind=bridge\nName=br0");
+    }
+
+    const BOND: &str = "version: 1\nconfig:\n- {type: physical, name: eth0, mac_address: 'fa:16:3e:00:00:01'}\n- {type: physical, name: eth1}\n- {type: bond, name: bond0, bond_interfaces: [eth0, eth1], params: {bond-mode: active-backup, bond-miimon: 100}, mtu: 9000}\n- {type: vlan, name: bond0.7, vlan_id: 7, vlan_link: bond0, subnets: [{type: dhcp4}, {type: static6, address: '2001:db8::2/64', gateway: '2001:db8::1'}]}\n- {type: bridge, name: br0, bridge_interfaces: [bond0.8], params: {bridge_stp: 'off', bridge_fd: 4}, subnets: [{type: static, address: 10.0.0.2, netmask: 255.255.0.0}]}\n- {type: nameserver, address: [9.9.9.9], search: [a.example]}\n- {type: route, destination: 10.9.0.0/16, gateway: 10.0.0.1}\n";
+
+    fn for_manager(manager: Manager) -> String {
+        let rendered = render_for(manager, &Network::Config(BOND.into()), &Interfaces::default());
+        assert!(rendered.problems.is_empty(), "{:?}", rendered.problems);
+        rendered.files.iter().map(|file| format!("{}:\n{}", file.name, file.content)).collect()
+    }
+
+    #[test]
+    fn ifupdown_gets_stanzas_for_each_kind_of_interface() {
+        let text = for_manager(Manager::Ifupdown);
+        for stanza in [
+            "10-hostwright-eth0.link:\n[Link]\nName=eth0\n\n[Match]\nPermanentMACAddress=fa:16:3e:00:00:01\n",
+            "auto eth1\niface eth1 inet manual\n    bond-master bond0\n\n",
+            "auto bond0\niface bond0 inet manual\n    mtu 9000\n    bond-slaves eth0 eth1\n    bond-miimon 100\n    bond-mode active-backup\n",
+            "auto bond0.7\niface bond0.7 inet dhcp\n    vlan-raw-device bond0\n    vlan_id 7\n",
+            "iface bond0.7 inet6 static\n    address 2001:db8::2/64\n    gateway 2001:db8::1\n",
+            "auto br0\niface br0 inet static\n    address 10.0.0.2/16\n    bridge_ports bond0.8\n    bridge_fd 4\n    bridge_stp off\n",
+            "    post-up ip -4 route add 10.9.0.0/16 via 10.0.0.1 dev $IFACE || true\n",
+        ] {
+            assert!(text.contains(stanza), "{stanza}\nis missing in\n{text}");
+        }
+        assert_eq!(text.matches("10.9.0.0/16").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn networkmanager_gets_a_connection_for_each_interface() {
+        let text = for_manager(Manager::NetworkManager);
+        let bond = text.split("hostwright-bond0.nmconnection:").nth(1).expect("a bond");
+        let uuid = bond.split("uuid=").nth(1).and_then(|rest| rest.lines().next()).expect("a UUID").to_owned();
+        for part in [
+            "type=bond\nautoconnect-priority=120\ninterface-name=bond0\n\n[ethernet]\nmtu=9000\n\n[bond]\nmiimon=100\nmode=active-backup\n".to_owned(),
+            format!("interface-name=eth1\nslave-type=bond\nmaster={uuid}\n"),
+            format!("[vlan]\nid=7\nparent={uuid}\n\n[ipv4]\nmethod=auto\nmay-fail=false\ndns=9.9.9.9;\ndns-search=a.example;\n"),
+            "[ipv6]\nmethod=manual\nmay-fail=false\naddr-gen-mode=eui64\naddress1=2001:db8::2/64\ngateway=2001:db8::1\n".to_owned(),
+            "[bridge]\nforward-delay=4\nstp=false\n\n[ipv4]\nmethod=manual\nmay-fail=false\naddress1=10.0.0.2/16\n".to_owned(),
+            "route1=10.9.0.0/16,10.0.0.1\n".to_owned(),
+        ] {
+            assert!(text.contains(&part), "{part}\nis missing in\n{text}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::state::{Dns, Kind, Link, Route, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// A file for `/etc/systemd/network`.
+/// A file of who sets up the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// `10-hostwright-eth0.network`: it sorts before the files of netplan and of the image.
@@ -21,15 +21,22 @@ pub fn files(state: &State, interfaces: &Interfaces) -> Vec<File> {
         let name = file_name(link);
         files.push(File { name: format!("10-hostwright-{name}.network"), content: network(link, state) });
         files.extend(netdev::of(link).map(|content| File { name: format!("10-hostwright-{name}.netdev"), content }));
-        files.extend(
-            renaming(link, interfaces).map(|content| File { name: format!("10-hostwright-{name}.link"), content }),
-        );
     }
+    files.extend(names(state, interfaces));
     files
 }
 
+/// The files that give interfaces their names, for udev: whoever sets up the network then finds them.
+pub fn names(state: &State, interfaces: &Interfaces) -> Vec<File> {
+    let of = |link| {
+        let content = renaming(link, interfaces)?;
+        Some(File { name: format!("10-hostwright-{}.link", file_name(link)), content })
+    };
+    state.links.iter().filter_map(of).collect()
+}
+
 /// An interface without a name is known by its address.
-fn file_name(link: &Link) -> String {
+pub fn file_name(link: &Link) -> String {
     let name = if link.name.is_empty() { link.mac.as_deref().unwrap_or(&link.id) } else { &link.name };
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect()
 }

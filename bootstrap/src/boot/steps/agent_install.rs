@@ -3,12 +3,12 @@ use super::fetch::{Buckets, fetch};
 use super::place::File;
 use super::{Action, Context, Failure, Outcome, groups};
 use crate::boot::userdata::boot_section::Fetched;
+use hostwright_core::secret::CREDENTIALS;
 use serde::Serialize;
 use std::os::unix::fs::DirBuilderExt as _;
 
 pub const PROGRAM: &str = "/usr/bin/hostwright-agent";
 pub const UNIT: &str = "hostwright-agent.service";
-const CREDENTIALS: &str = "/etc/hostwright/credentials";
 const CONFIG: &str = "/etc/hostwright/agent.yaml";
 /// Several times the program's size.
 const MAX_PROGRAM: u64 = 512 << 20;

@@ -5,6 +5,7 @@ use super::packages::apt_get;
 use super::place::File;
 use super::{Action, Context, Failure, Outcome, each};
 use crate::boot::userdata::apt::{Apt, Key, Mirror, Source};
+use crate::boot::web::has_login;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hostwright_core::atomic_file;
@@ -128,7 +129,7 @@ impl ConfigureApt {
                 for path in [LIST, own.as_str()] {
                     if let Ok(text) = std::fs::read_to_string(host.path(path)) {
                         let text = self.without_suites(&text, words);
-                        File::new(path, text.as_bytes(), 0o644).place_if_changed(context)?;
+                        File::new(path, text.as_bytes(), mode_of(&text)).place_if_changed(context)?;
                     }
                 }
                 return Ok(());
@@ -138,7 +139,7 @@ impl ConfigureApt {
         let text = self.without_suites(&text, words);
         let in_new_form = text.lines().any(|line| line.starts_with("Types:"));
         let (used, unused) = if in_new_form { (own.as_str(), LIST) } else { (LIST, own.as_str()) };
-        File::new(used, text.as_bytes(), 0o644).place_if_changed(context)?;
+        File::new(used, text.as_bytes(), mode_of(&text)).place_if_changed(context)?;
         if host.path(unused).exists() {
             let note = format!("# See {used}, which hostwright-bootstrap wrote from the user-data.\n");
             File::new(unused, note.as_bytes(), 0o644).place_if_changed(context)?;
@@ -204,7 +205,7 @@ impl ConfigureApt {
         }
         let path_of = Path::new(&path);
         let content = format!("{before}{line}\n");
-        File { path: path_of, content: content.as_bytes(), mode: 0o644, owner: (None, None) }.place(context)
+        File { path: path_of, content: content.as_bytes(), mode: mode_of(&content), owner: (None, None) }.place(context)
     }
 
     /// By cloud-init's own pattern unless another is given: `ppa:name`.
@@ -340,6 +341,11 @@ fn dearmored(text: &str) -> Option<Vec<u8>> {
         content.extend(BASE64_STANDARD.decode(packed).ok()?);
     }
     (!content.is_empty()).then_some(content)
+}
+
+/// Passwords of archives are for root alone; what others ask apt is then answered without these archives.
+fn mode_of(sources: &str) -> u32 {
+    if has_login(sources) { 0o600 } else { 0o644 }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use super::configure::{Then, execute};
 use super::packages::install_for;
 use super::place::File;
 use super::{Action, Context, Failure, Outcome};
+use crate::boot::host::Host;
 use crate::boot::userdata::boot_section::{Engine, Hardening, Port};
 use serde::Serialize;
 
@@ -19,21 +20,30 @@ impl InstallEngine {
 
 impl Action for InstallEngine {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
-        let rpm = context.host.has_rpm();
-        let (program, package, unit) = match (self.engine.is_docker, rpm) {
-            (true, false) => ("dockerd", "docker.io", "docker.service"),
-            (true, true) => ("dockerd", "docker", "docker.service"),
-            (false, _) => ("podman", "podman", "podman.socket"),
+        let (program, package, unit) = match self.engine.is_docker {
+            true => ("dockerd", docker_package(context.host), "docker.service"),
+            false => ("podman", "podman", "podman.socket"),
         };
         if let Some(settings) = &self.engine.settings {
             let file = File::new("/etc/docker/daemon.json", settings.as_bytes(), 0o644);
-            if file.place_if_changed(context)? {
-                execute(context, "engine", &Then::if_there(&["systemctl", "--no-block", "try-restart", unit]))?;
+            // One that is installed below starts with them.
+            if file.place_if_changed(context)? && context.host.program(program).is_some() {
+                execute(context, "engine", &Then::run(&["systemctl", "--no-block", "try-restart", unit]))?;
             }
         }
         install_for(context, program, &[package.to_owned()])?;
         execute(context, "engine", &Then::run(&["systemctl", "enable", "--now", unit]))?;
         Ok(Outcome::Done)
+    }
+}
+
+/// What the distribution calls Docker Engine; where it has none, Docker's own repository has it by this name.
+fn docker_package(host: &Host) -> &'static str {
+    match host.distribution().as_str() {
+        _ if !host.has_rpm() => "docker.io",
+        "fedora" => "moby-engine",
+        "amzn" | "opensuse-leap" | "opensuse-tumbleweed" | "sles" | "openEuler" | "mageia" => "docker",
+        _ => "docker-ce",
     }
 }
 
@@ -44,6 +54,9 @@ pub struct Harden {
 }
 
 const UPGRADES: &str = "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
+
+/// By which apt fetches lists, and installs what UPGRADES wants.
+const TIMERS: [&str; 2] = ["apt-daily.timer", "apt-daily-upgrade.timer"];
 
 impl Harden {
     pub fn new(hardening: &Hardening) -> Self {
@@ -63,6 +76,11 @@ impl Action for Harden {
         if *upgrades && context.host.program("apt-get").is_some() {
             install_for(context, "unattended-upgrade", &["unattended-upgrades".to_owned()])?;
             File::new("/etc/apt/apt.conf.d/20auto-upgrades", UPGRADES.as_bytes(), 0o644).place_if_changed(context)?;
+            // Images whose packages shall not change by themselves mask them.
+            for words in [["unmask", "--quiet"], ["enable", "--now"]] {
+                let words = [&["systemctl"], &words[..], &TIMERS].concat();
+                execute(context, "hardening", &Then::run(&words))?;
+            }
         } else if *upgrades {
             install_for(context, "dnf-automatic", &["dnf-automatic".to_owned()])?;
             execute(

@@ -2,6 +2,7 @@ use super::request::Request;
 use super::{Context, Failure, hex};
 use crate::boot::host::{Host, read_bounded};
 use crate::boot::userdata::boot_section::Fetched;
+use crate::boot::web::shown;
 use hostwright_core::bucket::Bucket;
 use hostwright_core::config::Config;
 use hostwright_core::config::buckets;
@@ -22,7 +23,7 @@ const MAX_SIGNATURE: u64 = 64 << 10;
 /// It cannot be had, is larger than `at_most`, or is not the right one.
 pub fn fetch(context: &Context<'_>, what: &Fetched, buckets: &Buckets, at_most: u64) -> Result<Vec<u8>, Failure> {
     let content = get(context.host, &what.from, buckets, at_most)?;
-    let place = place(&what.from);
+    let place = shown(&what.from);
     if let Some(wanted) = &what.sha256 {
         let found = hex(&Sha256::digest(&content));
         if found != *wanted {
@@ -50,11 +51,6 @@ pub fn fetch(context: &Context<'_>, what: &Fetched, buckets: &Buckets, at_most: 
 fn check(content: &[u8], key: &str, signature: &[u8]) -> Result<(), minisign_verify::Error> {
     let signature = Signature::decode(&String::from_utf8_lossy(signature))?;
     PublicKey::from_base64(key)?.verify(content, &signature, false)
-}
-
-/// Without a query, which may be a signature that lets others in.
-fn place(from: &str) -> &str {
-    from.split('?').next().unwrap_or_default()
 }
 
 fn get(host: &Host, from: &str, buckets: &Buckets, at_most: u64) -> Result<Vec<u8>, Failure> {

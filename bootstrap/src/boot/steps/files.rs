@@ -3,6 +3,7 @@ use super::request::Request;
 use super::{Action, Context, Failure, Outcome, accounts, each, hex, place};
 use crate::boot::host::read_bounded;
 use crate::boot::userdata::files::WriteFile;
+use crate::boot::web::shown;
 use hostwright_core::state::{StateError, StateFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -127,12 +128,12 @@ fn wanted<'f>(context: &Context<'_>, file: &'f WriteFile) -> Result<Cow<'f, [u8]
     let Some(source) = &file.source else { return Ok(Cow::Borrowed(&file.content)) };
     let fetched = match source.path() {
         Some(path) => read_bounded(&context.host.path(path), MAX_APPENDED)
-            .map_err(|e| Failure::io(format!("read {}", source.uri), &e)),
+            .map_err(|e| Failure::io(format!("read {}", shown(&source.uri)), &e)),
         None => Request::get(&source.uri, &source.headers, MAX_APPENDED).send(context.host),
     };
     let decoded = fetched.and_then(|content| {
         let remedy = "correct its encoding in the user-data";
-        source.encoding.decode(content).map_err(|why| Failure::new(format!("{}: {why}", source.uri), remedy))
+        source.encoding.decode(content).map_err(|why| Failure::new(format!("{}: {why}", shown(&source.uri)), remedy))
     });
     match decoded {
         Ok(content) => Ok(Cow::Owned(content)),

@@ -95,6 +95,8 @@ mod timezone;
 pub(in crate::boot) mod users;
 /// What is wrong in the user-data, as a step that fails.
 mod validity;
+/// Volumes whose key a TPM has.
+mod volume_seal;
 /// The programs that volumes need.
 mod volume_tools;
 /// `hostwright: {boot: {volumes: …}}`

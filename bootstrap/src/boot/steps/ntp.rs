@@ -117,8 +117,11 @@ impl ConfigureNtp {
         let text = if has_head { template.to_owned() } else { format!("## template: jinja\n{template}") };
         let lists = serde_json::json!({"servers": servers, "pools": pools, "peers": peers, "allow": allow});
         let rendered = template::render(&text, &lists);
-        let failed = |why: String| {
-            Failure::new(format!("the template cannot be filled in: {why}"), "correct ntp: config: template")
+        let failed = |template::Refused { place, why }| {
+            // The head that was put before it is none of its lines.
+            let line = place.line - usize::from(!has_head);
+            let why = format!("the template cannot be filled in: line {line}, column {}: {why}", place.column);
+            Failure::new(why, "correct ntp: config: template")
         };
         rendered.map(|rendered| rendered.text).map_err(failed)
     }
@@ -158,5 +161,7 @@ mod tests {
         let step = ConfigureNtp::new(&ntp);
         let filled = step.filled(ntp.own.template.as_deref().expect("template")).expect("filled");
         assert!(filled.contains("server a\nserver b\n"), "{filled:?}");
+        let told = step.filled("a\n{% if %}\n").expect_err("refused");
+        assert!(told.why.contains("filled in: line 2, column 7: "), "{told:?}");
     }
 }

@@ -45,10 +45,9 @@ pub fn plan(host: &Host, metadata: &Metadata, user_data: UserData, patience: Dur
         let name = format!("{}boothook {}", if hook.is_vendors { "vendor " } else { "" }, hook.name);
         steps.push(Step::new(&name, Script::new(&name, hook)).with_frequency(Frequency::Boot));
     }
-    let scripts = [
-        user_data.scripts_before_commands().map(script).collect(),
-        user_data.scripts_after_commands().map(script).collect(),
-    ];
+    let of = |script| self::script(script, user_data.config.commands_at_each_boot);
+    let scripts =
+        [user_data.scripts_before_commands().map(of).collect(), user_data.scripts_after_commands().map(of).collect()];
     let config = user_data.config;
     let name = SetHostName::new(&config.names, metadata, host.has_rpm());
     first(host, &config, &mut steps);
@@ -79,7 +78,7 @@ pub fn beside_cloud_init(host: &Host, user_data: &UserData, patience: Duration) 
 }
 
 /// Scripts are operators' commands: each a step of its own, by the name of its file.
-fn script(script: &UserScript) -> Step {
+fn script(script: &UserScript, at_each_boot: bool) -> Step {
     let often = match script.when {
         When::WithCommands => "",
         When::Instance => "per-instance ",
@@ -88,7 +87,9 @@ fn script(script: &UserScript) -> Step {
     };
     let name = format!("{}script {often}{}", if script.is_vendors { "vendor " } else { "" }, script.name);
     let step = Step::new(&name, Script::new(&name, script)).of_a_command();
-    if script.when == When::Boot { step.with_frequency(Frequency::Boot) } else { step }
+    let is_users = script.when == When::WithCommands && !script.is_vendors;
+    let is_for_each_boot = script.when == When::Boot || is_users && at_each_boot;
+    if is_for_each_boot { step.with_frequency(Frequency::Boot) } else { step }
 }
 
 /// Commands, and what others lie on: disks.
@@ -126,8 +127,12 @@ fn open(volume: &Volume, config: &CloudConfig) -> Step {
 
 /// Whether its key or the programs for it are elsewhere.
 fn needs_network(host: &Host, volume: &Volume) -> bool {
-    let is_keys = |from: &Fetched| !from.from.starts_with('/') && !from.from.starts_with("file:");
-    matches!(&volume.key, VolumeKey::Fetched(from) if is_keys(from)) || !missing_packages(host, volume).is_empty()
+    let is_elsewhere = |from: &Fetched| !from.from.starts_with('/') && !from.from.starts_with("file:");
+    let fetched = match &volume.key {
+        VolumeKey::Fetched(from) => Some(from),
+        VolumeKey::Tpm2 { recovery } => recovery.as_ref(),
+    };
+    fetched.is_some_and(is_elsewhere) || !missing_packages(host, volume).is_empty()
 }
 
 fn buckets(config: &CloudConfig) -> Buckets {
@@ -276,7 +281,8 @@ fn commands(config: &CloudConfig, [before, after]: [Vec<Step>; 2], steps: &mut V
     before.into_iter().for_each(&mut push);
     for (number, line) in config.runcmd.iter().enumerate() {
         let name = format!("runcmd {}", number + 1);
-        push(Step::new(&name, ShellCommand::new(&name, line)).of_a_command());
+        let step = Step::new(&name, ShellCommand::new(&name, line)).of_a_command();
+        push(if config.commands_at_each_boot { step.with_frequency(Frequency::Boot) } else { step });
     }
     after.into_iter().for_each(&mut push);
     let users = people::names(config);

@@ -1,5 +1,6 @@
 use super::Failure;
 use crate::boot::host::Host;
+use crate::boot::web::shown;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::tls::ClientTls;
 use hostwright_core::tls;
@@ -36,11 +37,8 @@ impl<'a> Request<'a> {
     /// No whole answer in all tries, or one that says no.
     pub fn send(&self, host: &Host) -> Result<Vec<u8>, Failure> {
         host.block_on(self.send_async()).map_err(|error| {
-            let whole = format!("{error:#}");
-            // A query may hold a signature.
-            let place = self.url.split('?').next().unwrap_or_default();
             Failure::new(
-                format!("{place} cannot be had: {}", whole.replace(self.url, place)),
+                format!("{} cannot be had: {error:#}", shown(self.url)),
                 "see that the address is right and can be reached from this host; the next boot tries again",
             )
         })
@@ -75,7 +73,7 @@ impl<'a> Request<'a> {
 
     /// The error with whether it is one that no further try will mend.
     async fn once(&self, client: &reqwest::Client) -> Result<Vec<u8>, (anyhow::Error, bool)> {
-        let temporary = |error: reqwest::Error| (error.into(), false);
+        let temporary = |error: reqwest::Error| (error.without_url().into(), false);
         let mut request = match &self.body {
             None => client.get(self.url),
             Some((kind, body)) => client.post(self.url).header("content-type", *kind).body(body.clone()),

@@ -3,6 +3,7 @@ use super::packages::install_for;
 use super::place::File;
 use super::{Action, Context, Failure, Outcome};
 use crate::boot::userdata::rsyslog::Rsyslog;
+use crate::boot::userdata::secrets::secret_in;
 use serde::Serialize;
 
 /// rsyslog's files, with itself where it is wanted and missing.
@@ -23,7 +24,9 @@ impl Action for ConfigureRsyslog {
             install_for(context, program, packages)?;
         }
         for (path, content) in &self.rsyslog.files {
-            File::new(path, content.as_bytes(), 0o644).place_if_changed(context)?;
+            // It is read as root, before rsyslogd becomes anybody else.
+            let mode = if secret_in(content).is_some() { 0o600 } else { 0o644 };
+            File::new(path, content.as_bytes(), mode).place_if_changed(context)?;
         }
         let own: Vec<_> = self.rsyslog.reload.iter().flatten().map(String::as_str).collect();
         let restart = ["systemctl", "--no-block", "try-restart", "rsyslog.service"];

@@ -17,6 +17,8 @@ const ECDSA: &[u8] = b"ecdsa-sha2-nistp256";
 /// Of an unencrypted key, by openssh-portable's PROTOCOL.key.
 const BLOCK: usize = 8;
 const LINE: usize = 70;
+/// More than one is needed once in four billion times; a library that refuses them all takes none.
+const TRIES: usize = 8;
 
 /// A new key of one of the kinds that cost next to nothing; none of another kind.
 ///
@@ -42,7 +44,7 @@ fn ed25519() -> io::Result<SshKey> {
 }
 
 fn ecdsa() -> io::Result<SshKey> {
-    loop {
+    for _ in 0..TRIES {
         let number = random()?;
         // One number in four billion is too large for the curve, which is asked here.
         let Ok(private) = PrivateKey::from_private_key(&ECDH_P256, &number) else { continue };
@@ -51,6 +53,7 @@ fn ecdsa() -> io::Result<SshKey> {
         let secret = [public.clone(), string(&positive(&number))].concat();
         return Ok(files("ecdsa-sha2-nistp256", &public, &secret));
     }
+    Err(io::Error::other(format!("{TRIES} random numbers in turn were refused as keys of nistp256")))
 }
 
 fn random() -> io::Result<[u8; 32]> {

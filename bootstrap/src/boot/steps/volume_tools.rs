@@ -21,7 +21,7 @@ pub fn missing_packages(host: &Host, volume: &Volume) -> Vec<String> {
         "btrfs" => need(maker, "btrfs-progs", "btrfs-progs"),
         _ => {}
     }
-    if volume.key == VolumeKey::Tpm2 {
+    if matches!(volume.key, VolumeKey::Tpm2 { .. }) {
         need(host.program("systemd-cryptenroll").is_some(), "systemd-cryptsetup", "systemd-udev");
         need(has_library(host, TPM_LIBRARY), "tpm2-tools", "tpm2-tss");
     }
@@ -47,7 +47,7 @@ mod tests {
         let volume = Volume {
             name: "data".into(),
             device: "/dev/vdb".into(),
-            key: VolumeKey::Tpm2,
+            key: VolumeKey::Tpm2 { recovery: None },
             filesystem: "xfs".into(),
             mount: None,
             owner: "root:root".into(),

@@ -2,6 +2,7 @@ use super::command::Run;
 use super::fetch::{Buckets, fetch};
 use super::packages;
 use super::storage::{device, partitions, signature};
+use super::volume_seal::Seal;
 use super::volume_tools::missing_packages;
 use super::{Action, Context, Failure, Outcome, accounts};
 use crate::boot::userdata::boot_section::{Volume, VolumeKey};
@@ -17,7 +18,6 @@ const ATTACHED: Duration = Duration::from_secs(20);
 const MAX_KEY: u64 = 8 << 20;
 const TPM_DEVICE: &str = "/dev/tpmrm0";
 const NEEDS_TPM: &str = "a volume with key: tpm2 needs a machine with a TPM 2.0; else name a key file";
-const TPM: &str = "/usr/lib/systemd/systemd-cryptsetup";
 
 /// An encrypted volume: made once on an empty device, opened and mounted at each boot, never made again over anything.
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ impl Action for OpenVolume {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let device = self.device(context)?;
         let mapped = Path::new("/dev/mapper").join(&self.volume.name);
-        if self.volume.key == VolumeKey::Tpm2 && !context.host.path(TPM_DEVICE).exists() {
+        if matches!(self.volume.key, VolumeKey::Tpm2 { .. }) && !context.host.path(TPM_DEVICE).exists() {
             return Err(Failure::new("this machine has no TPM 2.0", NEEDS_TPM));
         }
         packages::install(context, &missing_packages(context.host, &self.volume))?;
@@ -53,15 +53,8 @@ impl Action for OpenVolume {
 }
 
 impl OpenVolume {
-    fn step(&self) -> String {
-        format!("volume {}", self.volume.name)
-    }
-
     fn run(&self, context: &Context<'_>, words: &[&str], input: Option<Vec<u8>>) -> Result<(), Failure> {
-        let Some((program, arguments)) = words.split_first() else { return Ok(()) };
-        let mut command = context.host.command(program);
-        command.args(arguments);
-        Run { input, deadline: Some(DEADLINE), ..Run::new(&self.step(), command) }.succeed(context)
+        run(context, &self.volume.name, words, input)
     }
 
     fn device(&self, context: &Context<'_>) -> Result<PathBuf, Failure> {
@@ -82,7 +75,7 @@ impl OpenVolume {
     /// Nothing where the TPM has it.
     fn key(&self, context: &Context<'_>) -> Result<Option<Vec<u8>>, Failure> {
         match &self.volume.key {
-            VolumeKey::Tpm2 => Ok(None),
+            VolumeKey::Tpm2 { .. } => Ok(None),
             VolumeKey::Fetched(from) => {
                 let key = fetch(context, from, &self.buckets, MAX_KEY)?;
                 if key.is_empty() {
@@ -140,46 +133,39 @@ impl OpenVolume {
         )
     }
 
-    /// A key that nobody sees makes it, hands over to the TPM, and is taken away.
+    /// A key that nobody sees makes it, hands over to the TPM and to the recovery key, and is taken away.
     fn format_with_tpm(&self, context: &Context<'_>, device: &Path) -> Result<(), Failure> {
-        let key = self.random_key().map_err(|e| Failure::io("make a key", &e))?;
+        // First of all: a volume without the recovery key that was wanted is not made.
+        let recovery = self.recovery(context)?;
+        let mut key = vec![0; 64];
+        getrandom::fill(&mut key).map_err(|e| Failure::io("make a key", &std::io::Error::other(e)))?;
         self.format(context, device, key.clone())?;
-        let file = Path::new("/run/hostwright").join(format!("{}.key", self.volume.name));
-        let here = context.host.path(&file);
-        let path = device.display().to_string();
-        let unlock = format!("--unlock-key-file={}", file.display());
-        let written = here
-            .parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| atomic_file::replace(&here, &key, 0o600));
-        let enrolled = written.map_err(|e| Failure::io("hand over a key", &e)).and_then(|()| {
-            self.run(context, &["systemd-cryptenroll", &unlock, "--tpm2-device=auto", &path], None)?;
-            self.run(context, &["systemd-cryptenroll", &unlock, "--wipe-slot=password", &path], None)
-        });
-        let _ = std::fs::remove_file(&here); // it lies in memory and opens nothing any more
-        enrolled
-            .map_err(|failure| Failure::new(format!("the TPM does not take its key: {}", failure.why), failure.remedy))
+        Seal { context, volume: &self.volume, device }.hand_over(&key, recovery)
     }
 
-    fn random_key(&self) -> std::io::Result<Vec<u8>> {
-        let mut key = vec![0; 64];
-        getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-        Ok(key)
+    /// What opens a volume of a TPM that is gone.
+    fn recovery(&self, context: &Context<'_>) -> Result<Option<Vec<u8>>, Failure> {
+        let VolumeKey::Tpm2 { recovery: Some(from) } = &self.volume.key else { return Ok(None) };
+        let key = fetch(context, from, &self.buckets, MAX_KEY)
+            .map_err(|failure| Failure::new(format!("its recovery key: {}", failure.why), failure.remedy))?;
+        if key.is_empty() {
+            return Err(Failure::new("its recovery key is empty", "put the key into the file"));
+        }
+        Ok(Some(key))
     }
 
     fn open(&self, context: &Context<'_>, device: &Path, key: Option<&[u8]>) -> Result<(), Failure> {
         let (path, name) = (device.display().to_string(), self.volume.name.as_str());
-        let (opened, remedy) = match key {
-            Some(key) => (
-                self.run(context, &["cryptsetup", "open", "--key-file", "-", &path, name], Some(key.to_vec())),
-                "see that the key is the one with which the volume was made",
-            ),
-            None => (
-                self.run(context, &[TPM, "attach", name, &path, "none", "tpm2-device=auto,headless=true"], None),
-                "only the TPM that sealed its key opens it, with the Secure Boot settings of that day; nothing is written to it",
-            ),
+        let Some(key) = key else {
+            let sealed = Seal { context, volume: &self.volume, device };
+            return sealed.open().or_else(|failure| match self.recovery(context) {
+                Ok(Some(key)) => sealed.recover(&key),
+                Ok(None) => Err(failure),
+                Err(other) => Err(Failure::new(format!("{}; {}", failure.why, other.why), other.remedy)),
+            });
         };
-        opened.map_err(|failure| Failure::new(failure.why, remedy))
+        self.run(context, &["cryptsetup", "open", "--key-file", "-", &path, name], Some(key.to_vec()))
+            .map_err(|failure| Failure::new(failure.why, "see that the key is the one with which the volume was made"))
     }
 
     /// A file system, where there is nothing at all.
@@ -203,6 +189,14 @@ impl OpenVolume {
         let (user, group) = accounts::owner(context.host, &self.volume.owner)?;
         chown(context.host.path(place), user, group).map_err(|e| Failure::io(format!("give {text} to its owner"), &e))
     }
+}
+
+/// A program of the step of a volume.
+pub fn run(context: &Context<'_>, volume: &str, words: &[&str], input: Option<Vec<u8>>) -> Result<(), Failure> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+    let mut command = context.host.command(program);
+    command.args(arguments);
+    Run { input, deadline: Some(DEADLINE), ..Run::new(&format!("volume {volume}"), command) }.succeed(context)
 }
 
 #[cfg(test)]
@@ -236,7 +230,7 @@ mod tests {
         let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
         let context = Context { host: &host, instance_id: "i-1", folder: tree.path().to_owned(), resumed: false };
         let mut step = volume("/dev/vdb");
-        step.volume.key = VolumeKey::Tpm2;
+        step.volume.key = VolumeKey::Tpm2 { recovery: None };
         assert_eq!(Action::run(&step, &context).expect_err("refused").why, "this machine has no TPM 2.0");
     }
 

@@ -82,7 +82,10 @@ pub enum VolumeKey {
     /// A file of the host or elsewhere; all of its bytes count.
     Fetched(Fetched),
     /// The machine's own TPM.
-    Tpm2,
+    Tpm2 {
+        /// What opens it besides, as a key would.
+        recovery: Option<Fetched>,
+    },
 }
 
 /// One of `files:`.
@@ -289,7 +292,18 @@ fn file(mut section: Section<'_>) -> Option<FetchedFile> {
 fn volume(mut section: Section<'_>, name: &str) -> Option<Volume> {
     let device = section.required::<String>("device");
     let is_tpm = section.node("key").and_then(Node::text) == Some("tpm2");
-    let key = if is_tpm { Some(VolumeKey::Tpm2) } else { fetched(&mut section, "key").map(VolumeKey::Fetched) };
+    let key = match is_tpm {
+        true if section.node("recovery").is_some() => {
+            fetched(&mut section, "recovery").map(|from| VolumeKey::Tpm2 { recovery: Some(from) })
+        }
+        true => Some(VolumeKey::Tpm2 { recovery: None }),
+        false => {
+            if section.node("recovery").is_some() {
+                section.problem_with("recovery", "is for volumes with key: tpm2; a key that is a file needs no other");
+            }
+            fetched(&mut section, "key").map(VolumeKey::Fetched)
+        }
+    };
     let filesystem = section.or("filesystem", "ext4".to_owned());
     if !["ext4", "xfs", "btrfs"].contains(&filesystem.as_str()) {
         section.problem_with("filesystem", "expected ext4, xfs or btrfs");
@@ -366,7 +380,7 @@ mod tests {
     fn every_key_is_read_and_the_agent_does_not_see_them() {
         let digest = "0".repeat(64);
         let user_data = read(
-            format!("#cloud-config\nhostwright:\n  boot:\n    marker: all_is_well\n    report: {{url: 'https://x/', bucket: results}}\n    team:\n    - {{name: Andrew, user: ptty2u, state: present, public_key: 'ssh-ed25519 AAAA x', sudo: true}}\n    - {{user: gone, state: absent}}\n    volumes:\n      data: {{device: /dev/vdb, key: tpm2, mount: /data}}\n      more: {{device: vdc, key: 's3://keys/more', sha256: {digest}}}\n    files:\n    - {{path: /etc/a, from: 's3://b/a', sha256: {digest}, permissions: 0600}}\n    bundles:\n      worker: {{from: 'https://x/worker.tgz', sha256: {digest}, to: /opt/worker, run: [./install.sh, a]}}\n    engine: {{docker: {{daemon_json: '{{}}'}}}}\n    hardening: {{ssh: true, upgrades: true, firewall: {{allow: [22, 53/udp]}}}}\n  metrics: {{listen: '0.0.0.0:9100'}}\n").as_bytes(),
+            format!("#cloud-config\nhostwright:\n  boot:\n    marker: all_is_well\n    report: {{url: 'https://x/', bucket: results}}\n    team:\n    - {{name: Andrew, user: ptty2u, state: present, public_key: 'ssh-ed25519 AAAA x', sudo: true}}\n    - {{user: gone, state: absent}}\n    volumes:\n      data: {{device: /dev/vdb, key: tpm2, recovery: /etc/r, mount: /data}}\n      more: {{device: vdc, key: 's3://keys/more', sha256: {digest}}}\n    files:\n    - {{path: /etc/a, from: 's3://b/a', sha256: {digest}, permissions: 0600}}\n    bundles:\n      worker: {{from: 'https://x/worker.tgz', sha256: {digest}, to: /opt/worker, run: [./install.sh, a]}}\n    engine: {{docker: {{daemon_json: '{{}}'}}}}\n    hardening: {{ssh: true, upgrades: true, firewall: {{allow: [22, 53/udp]}}}}\n  metrics: {{listen: '0.0.0.0:9100'}}\n").as_bytes(),
         );
         assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
         assert!(user_data.findings.ignored.is_empty(), "{:?}", user_data.findings.ignored);
@@ -381,10 +395,10 @@ mod tests {
     #[test]
     fn what_is_not_verified_or_not_known_is_refused() {
         let user_data = read(
-            b"#cloud-config\nhostwright:\n  boot:\n    files: [{path: /a, from: 's3://b/a'}, {path: /b, from: 'ftp://x', sha256: short}]\n    bundles: {w: {from: /w.tgz, to: /}}\n    volumes: {v: {device: /dev/vdb, key: /k, filesystem: zfs}}\n    engine: runc\n    team: [{user: a, state: maybe}]\n    hardening: {firewall: {allow: [70000]}}\n    markr: x\n",
+            b"#cloud-config\nhostwright:\n  boot:\n    files: [{path: /a, from: 's3://b/a'}, {path: /b, from: 'ftp://x', sha256: short}]\n    bundles: {w: {from: /w.tgz, to: /}}\n    volumes: {v: {device: /dev/vdb, key: /k, filesystem: zfs}, w: {device: /dev/vdc, key: /k, recovery: /r}}\n    engine: runc\n    team: [{user: a, state: maybe}]\n    hardening: {firewall: {allow: [70000]}}\n    markr: x\n",
         );
         let told: Vec<_> = user_data.findings.errors.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 8, "{told:#?}");
+        assert_eq!(told.len(), 9, "{told:#?}");
         assert_eq!(user_data.findings.ignored.len(), 1);
     }
 }

@@ -80,6 +80,8 @@ pub struct CloudConfig {
     pub bootcmd: Vec<String>,
     /// `runcmd:`, lines for the shell.
     pub runcmd: Vec<String>,
+    /// Whether commands and scripts are for each boot, and not once for the instance.
+    pub commands_at_each_boot: bool,
     /// `timezone:`
     pub timezone: Option<String>,
     /// `final_message:`
@@ -142,6 +144,7 @@ impl CloudConfig {
             power: Power::read(&mut root, findings),
             bootcmd: commands::read("bootcmd", root.node("bootcmd"), findings),
             runcmd: commands::read("runcmd", root.node("runcmd"), findings),
+            commands_at_each_boot: commands::are_for_each_boot(root.node("cloud_final_modules"), findings),
             timezone: root.optional::<TimeZone>("timezone").map(|zone| zone.0).filter(|zone| !zone.is_empty()),
             final_message: root.optional("final_message"),
             boot: root

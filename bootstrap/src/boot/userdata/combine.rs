@@ -1,7 +1,8 @@
 use super::findings::{Findings, START};
 use super::merge::Merging;
 use super::parts::{Kind, Part, Parts, When, type_by_start};
-use super::{CloudConfig, Sources, patch, schema, secrets, template};
+use super::template::{self, Refused};
+use super::{CloudConfig, Sources, patch, schema, secrets};
 use hostwright_core::config::section::Problem;
 use hostwright_core::yaml::{self, Duplicates, Mapping, Node, Place, Value};
 
@@ -118,8 +119,12 @@ impl Combined {
     }
 
     fn error(&mut self, part: &Part, message: &str) {
+        self.error_at(place_of(part), part, message);
+    }
+
+    fn error_at(&mut self, place: Place, part: &Part, message: &str) {
         let whose = if part.name == "part-001" { String::new() } else { format!("the part {:?}: ", part.name) };
-        self.findings.error(place_of(part), "", format!("{whose}{message}"));
+        self.findings.error(place, "", format!("{whose}{message}"));
     }
 
     fn cloud_config(&mut self, part: &Part, sources: &Sources<'_>) {
@@ -191,11 +196,14 @@ impl Combined {
     fn template(&mut self, part: &Part, sources: &Sources<'_>) {
         let rendered = match template::render(&part.text, &sources.instance_data) {
             Ok(rendered) => rendered,
-            Err(why) => return self.error(part, &format!("the template cannot be rendered: {why}")),
+            Err(Refused { place, why }) => {
+                let why = format!("the template cannot be rendered: {why}");
+                return self.error_at(place_in(part, place), part, &why);
+            }
         };
-        for name in rendered.missing {
+        for (place, name) in rendered.missing {
             let message = format!("the template names {name:?}, which is not known of this instance");
-            self.findings.warning(place_of(part), "", message);
+            self.findings.warning(place_in(part, place), "", message);
         }
         let kind = match type_by_start(&rendered.text) {
             Some("text/cloud-config" | "text/cloud-config-jsonp") => Kind::CloudConfig,
@@ -279,7 +287,12 @@ pub fn empty() -> Node {
 }
 
 fn place_of(part: &Part) -> Place {
-    Place { line: part.lines_before.unwrap_or(0) + 1, column: 1 }
+    place_in(part, START)
+}
+
+/// A place of a part's text in the file.
+fn place_in(part: &Part, place: Place) -> Place {
+    Place { line: part.lines_before.unwrap_or(0) + place.line, ..place }
 }
 
 /// Letters that cloud-init leaves in the names of files.

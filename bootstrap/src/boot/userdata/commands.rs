@@ -13,6 +13,23 @@ pub fn read(key: &'static str, node: Option<&Node>, findings: &mut Findings) -> 
     items.iter().filter(|item| !item.is_null()).filter_map(|item| command(key, item, findings)).collect()
 }
 
+/// Whether `cloud_final_modules:` has `[scripts-user, always]`, by which people have their scripts run at each boot.
+pub fn are_for_each_boot(node: Option<&Node>, findings: &mut Findings) -> bool {
+    let mut found = false;
+    let items = node.map(|node| node.sequence().unwrap_or(std::slice::from_ref(node))).unwrap_or_default();
+    for item in items {
+        let words: Vec<_> = item.sequence().unwrap_or_default().iter().filter_map(Node::text).collect();
+        match (words.first().map(|name| name.replace('-', "_")).as_deref(), words.get(1)) {
+            (Some("scripts_user"), Some(&often)) => found |= often == "always",
+            _ => {
+                let why = "only [scripts-user, always] is heeded: which modules there are is the image's to say";
+                findings.not_done(item.place, "cloud_final_modules", why);
+            }
+        }
+    }
+    found
+}
+
 /// One command, as a line for `/bin/sh`.
 pub fn command(key: &str, node: &Node, findings: &mut Findings) -> Option<String> {
     if let Some(line) = node.text() {
@@ -43,6 +60,17 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::read;
+
+    #[test]
+    fn scripts_may_be_wanted_at_each_boot() {
+        let of = |modules: &str| {
+            let user_data = read(format!("#cloud-config\ncloud_final_modules:\n{modules}").as_bytes());
+            (user_data.config.commands_at_each_boot, user_data.findings.ignored.len())
+        };
+        assert_eq!(of("- [scripts-user, always]\n"), (true, 0));
+        assert_eq!(of("- [scripts_user, once-per-instance]\n"), (false, 0));
+        assert_eq!(of("- rightscale_userdata\n- [users-groups, always]\n- ['scripts-user', 'always']\n"), (true, 2));
+    }
 
     #[test]
     fn strings_stay_and_lists_are_quoted() {

@@ -66,7 +66,7 @@ pub mod rsyslog;
 /// What cloud-init's schema says of values.
 mod schema;
 /// Secrets in clear.
-mod secrets;
+pub mod secrets;
 /// `ssh_authorized_keys:` and its kin
 pub mod ssh;
 /// `## template: jinja`
@@ -162,7 +162,14 @@ pub fn render(sources: &Sources<'_>) -> Combined {
 }
 
 fn whole(sources: &Sources<'_>, fetch: &mut dyn Fetch) -> Combined {
-    let mut operators = combine::combine(&parts::collect(sources.user_data, fetch), sources);
+    let parts = parts::collect(sources.user_data, fetch);
+    let mut operators = combine::combine(&parts, sources);
+    // As of a message whose lines all begin with blanks: each of them goes on with the header before.
+    let is_of_nothing = !parts.list.is_empty() && parts.list.iter().all(|part| part.text.trim().is_empty());
+    if is_of_nothing && operators.findings.errors.is_empty() && !sources.user_data.trim_ascii().is_empty() {
+        let why = "this is a message (it has MIME-Version:) without any content: its lines must begin without blanks";
+        operators.findings.error(findings::START, "", why.to_owned());
+    }
     rest::add(&mut operators, sources, fetch);
     vendor::add(operators, sources, fetch)
 }
@@ -268,6 +275,10 @@ mod tests {
             ("#cloud-config-archive\na: b", "list"),
             ("## template: jinja\n#cloud-config\nhostname: {{ a b }}", "template"),
             ("Content-Type: multipart/mixed\nMIME-Version: 1.0\n\nx", "boundary"),
+            (
+                "  # x\n  Content-Type: multipart/mixed; boundary=\"//\"\n  MIME-Version: 1.0\n  --//\n",
+                "without blanks",
+            ),
         ] {
             let errors = read(content.as_bytes()).findings.errors;
             assert!(errors.iter().any(|error| error.message.contains(name)), "{name}: {errors:?}");

@@ -107,6 +107,11 @@ pub const MODULES: &[Module] = &[
     done("rsyslog", &["rsyslog", "rsyslog_dir", "rsyslog_filename"], "rsyslog"),
     done("runcmd", &["runcmd"], "runcmd N, a step each with its own status"),
     refused("salt_minion", &["salt_minion"], TOOL),
+    done(
+        "scripts_user",
+        &["cloud_final_modules"],
+        "[scripts-user, always] is heeded: scripts and runcmd at each boot. Which modules there are is the image's to say",
+    ),
     done("seed_random", &["random_seed"], "random seed"),
     done(
         "set_hostname",
@@ -159,7 +164,6 @@ pub const MODULES: &[Module] = &[
         "(base)",
         &[
             "cloud_config_modules",
-            "cloud_final_modules",
             "cloud_init_modules",
             "datasource",
             "datasource_list",
@@ -167,6 +171,12 @@ pub const MODULES: &[Module] = &[
             "system_info",
         ],
         ELSEWHERE,
+    ),
+    refused("(Amazon Linux)", &["repo_update", "repo_upgrade"], "say package_update and package_upgrade"),
+    refused(
+        "(CoreOS)",
+        &["coreos"],
+        "write the units by write_files, and start them by runcmd: [systemctl enable --now …]",
     ),
     refused("(network)", &["network"], "the datasource's network-config is read, not the user-data's"),
     refused("(output)", &["output"], "each step's output is kept in its instance's folder"),

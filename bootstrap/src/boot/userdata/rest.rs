@@ -1,7 +1,8 @@
 use super::combine::{Combined, combine, empty};
 use super::merge::Merging;
-use super::parts::{Fetch, Include, NotFetched, collect, shown, type_by_start};
+use super::parts::{Fetch, Include, NotFetched, collect, type_by_start};
 use super::{Sources, unpack};
+use crate::boot::web::shown;
 use hostwright_core::yaml::{self, Duplicates, Entry, Mapping, Node, Value};
 
 /// The keys of `hostwright:` that are about the rest and not the agent's.

@@ -1,5 +1,8 @@
 use super::Findings;
-use hostwright_core::yaml::Node;
+use hostwright_core::config::Config;
+use hostwright_core::secret::SecretRef;
+use hostwright_core::yaml::{self, Node};
+use std::path::Path;
 
 /// Warns of secrets that stand in clear where every process of the instance, and the cloud, can read them.
 pub fn find(root: &Node, findings: &mut Findings) {
@@ -13,6 +16,9 @@ pub fn find(root: &Node, findings: &mut Findings) {
                 findings.secret(command.place, key, in_clear(name));
             }
         }
+    }
+    if let Some(section) = root.get("hostwright") {
+        of_the_agent(section, root, findings);
     }
     let passwords = root.get("users").and_then(Node::sequence).unwrap_or_default().iter();
     for node in passwords.filter_map(|user| user.get("plain_text_passwd")).chain(root.get("password")) {
@@ -33,6 +39,37 @@ fn in_file(file: &Node, findings: &mut Findings) {
     } else {
         findings.secret(content.place, "write_files.content", in_clear(name));
     }
+}
+
+/// Secrets of the agent that are written for everybody, and a Compose file that nothing seems to bring.
+fn of_the_agent(section: &Node, root: &Node, findings: &mut Findings) {
+    let files = root.get("write_files").and_then(Node::sequence).unwrap_or_default();
+    for named in Config::secrets_of(section) {
+        let SecretRef::File(path) = &named.secret else { continue };
+        let is_it = |file: &&Node| file.get("path").and_then(Node::text).is_some_and(|text| Path::new(text) == path);
+        if let Some(file) = files.iter().find(is_it).filter(|file| is_for_everybody(file)) {
+            let why = format!(
+                "everyone on the host may read this secret of hostwright.{}: give the file permissions '0600'",
+                named.path
+            );
+            findings.secret(file.place, "write_files", why);
+        }
+    }
+    let compose = section.get("containers").and_then(|containers| containers.get("compose"));
+    let Some((node, path)) = compose.and_then(|node| Some((node, node.text()?))) else { return };
+    let folder = Path::new(path).parent().and_then(Path::to_str).unwrap_or(path);
+    // A script, a bundle or an object may bring it, and then names it, or its folder.
+    if yaml::emit(root).matches(folder).count() < 2 {
+        let message = format!("nothing in this user-data brings {path}: the image must have it");
+        findings.warning(node.place, "hostwright.containers.compose", message);
+    }
+}
+
+fn is_for_everybody(file: &Node) -> bool {
+    let mode = file.get("permissions").and_then(Node::text);
+    let mode = mode.and_then(|text| u32::from_str_radix(text.trim_start_matches("0o"), 8).ok());
+    let is_kept = file.get("content").and_then(Node::text).and_then(secret_in).is_some();
+    mode.unwrap_or(if is_kept { 0o600 } else { 0o644 }) & 0o004 != 0
 }
 
 fn in_clear(name: &str) -> String {
@@ -83,5 +120,28 @@ mod tests {
     #[test]
     fn references_are_no_secrets() {
         assert!(warnings("#cloud-config\nruncmd:\n- login --token=$TOKEN\n- passwd -l root\n- x --password-file=/run/p\nwrite_files:\n- {path: /a, content: 'token: {credential: ldp}'}\n").is_empty());
+    }
+
+    #[test]
+    fn a_secret_of_the_agent_that_everybody_may_read_and_a_compose_file_that_nothing_brings_are_told() {
+        let text = "#cloud-config\nwrite_files:\n\
+                    - {path: /etc/keys/ldp, content: abc}\n\
+                    - {path: /etc/keys/own, content: abc, permissions: '0600'}\n\
+                    hostwright:\n  containers: {compose: /srv/app/compose.yaml}\n  logs:\n    \
+                    sources: {s: {files: [/var/log/x], outputs: [p, q]}}\n    outputs:\n      \
+                    p: {loki: {url: 'https://l.example.org', bearer: {file: /etc/keys/ldp}}}\n      \
+                    q: {loki: {url: 'https://l.example.org', bearer: {file: /etc/keys/own}}}\n";
+        let findings = read(text.as_bytes()).findings;
+        let secrets: Vec<_> = findings.secrets.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            secrets,
+            [
+                "3:3: write_files: everyone on the host may read this secret of hostwright.logs.outputs.p.loki.bearer: give the file permissions '0600'"
+            ]
+        );
+        assert!(findings.warnings.iter().any(|warning| warning.message.contains("brings /srv/app/compose.yaml")));
+        let brought =
+            text.replace("hostwright:", "runcmd: [git clone https://x.example.org/app /srv/app]\nhostwright:");
+        assert!(read(brought.as_bytes()).findings.warnings.is_empty());
     }
 }

@@ -1,3 +1,4 @@
+use hostwright_core::yaml::Place;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
@@ -17,30 +18,43 @@ const MAX_BYTES: usize = 16 << 20;
 pub struct Rendered {
     /// Without the template's first line.
     pub text: String,
-    /// Variables that nobody has set.
-    pub missing: Vec<String>,
+    /// Variables that nobody has set, and where they are named first.
+    pub missing: Vec<(Place, String)>,
+}
+
+/// Why a template cannot be rendered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Where in its text.
+    pub place: Place,
+    /// Why, as a sentence.
+    pub why: String,
 }
 
 /// Renders a text that begins with `## template: jinja`, with what is known of the instance.
 ///
 /// # Errors
 /// It is no template, or uses what is not there in a way that leaves nothing to write.
-pub fn render(text: &str, instance_data: &serde_json::Value) -> Result<Rendered, String> {
+pub fn render(text: &str, instance_data: &serde_json::Value) -> Result<Rendered, Refused> {
     let template = text.trim_start();
-    let body = template.split_once('\n').map_or("", |(_, body)| body);
-    let body = &keeping_breaks_of_raw(body);
-    let environment = environment().map_err(|error| error.to_string())?;
+    let original = template.split_once('\n').map_or("", |(_, body)| body);
+    let lines_before = text[..text.len() - template.len()].matches('\n').count() + 1;
+    let body = &keeping_breaks_of_raw(original);
+    let refused = |error: &Error| Refused { place: place_of(error, body, lines_before), why: sentence(error) };
+    let environment = environment().map_err(|error| refused(&error))?;
     let root = Value::from_object(Root(known(instance_data)));
-    let mut rendered = environment.render_str(body, root).map_err(|error| sentence(&error))?;
+    let mut rendered = environment.render_str(body, root).map_err(|error| refused(&error))?;
     if rendered.len() > MAX_BYTES {
-        return Err(format!("the template yields more than {} MiB", MAX_BYTES >> 20));
+        let why = format!("the template yields more than {} MiB", MAX_BYTES >> 20);
+        return Err(Refused { place: Place { line: lines_before, column: 1 }, why });
     }
     if body.ends_with('\n') {
         rendered.push('\n');
     }
     let missing = rendered.match_indices(MISSING).map(|(at, _)| {
         let rest = &rendered[at + MISSING.len()..];
-        rest.split(char::is_whitespace).next().unwrap_or_default().to_owned()
+        let name: String = rest.chars().take_while(|c| is_of_a_name(*c)).collect();
+        (named_at(original, &name, lines_before), name)
     });
     Ok(Rendered { missing: missing.collect(), text: rendered })
 }
@@ -61,13 +75,38 @@ fn keeping_breaks_of_raw(body: &str) -> String {
     kept
 }
 
+/// Where in the file what the error is about begins.
+fn place_of(error: &Error, body: &str, lines_before: usize) -> Place {
+    let line = error.line().unwrap_or(1);
+    let start = error.range().map_or(0, |range| range.start).min(body.len());
+    let before = body.get(..start).unwrap_or_default();
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    // Of some errors only the line is known.
+    let is_in_that_line = before.matches('\n').count() + 1 == line;
+    Place { line: lines_before + line, column: if is_in_that_line { column } else { 1 } }
+}
+
+fn is_of_a_name(letter: char) -> bool {
+    letter.is_alphanumeric() || "_-".contains(letter)
+}
+
+/// Where a name stands first as a whole.
+fn named_at(body: &str, name: &str, lines_before: usize) -> Place {
+    for (number, line) in body.lines().enumerate() {
+        let is_whole = |at: &usize| {
+            let before = line[..*at].chars().next_back();
+            let behind = line[at + name.len()..].chars().next();
+            !before.is_some_and(is_of_a_name) && !behind.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        };
+        if let Some(at) = line.match_indices(name).map(|(at, _)| at).find(is_whole) {
+            return Place { line: lines_before + number + 1, column: line[..at].chars().count() + 1 };
+        }
+    }
+    Place { line: lines_before, column: 1 }
+}
+
 fn sentence(error: &Error) -> String {
-    // The line of the template's body; its first line was taken off.
-    let line = error.line().map_or_else(String::new, |line| format!("line {}: ", line + 1));
-    format!(
-        "{line}{}",
-        error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()))
-    )
+    error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()))
 }
 
 fn environment() -> Result<Environment<'static>, Error> {
@@ -229,15 +268,19 @@ impl fmt::Display for Python<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::render;
+    use super::{Refused, Rendered, render};
     use serde_json::json;
 
     fn text(template: &str) -> Result<String, String> {
+        rendered(template).map(|rendered| rendered.text).map_err(|error| format!("{} {}", error.place, error.why))
+    }
+
+    fn rendered(template: &str) -> Result<Rendered, Refused> {
         let data = json!({
             "v1": {"local-hostname": "web-1", "local_hostname": "web-1", "region": null},
             "ds": {"meta_data": {"instance-id": "i-1", "tags": ["a", "b"], "up": true}}
         });
-        render(&format!("## template: jinja\n{template}"), &data).map(|rendered| rendered.text)
+        render(&format!("## template: jinja\n{template}"), &data)
     }
 
     #[test]
@@ -260,10 +303,20 @@ mod tests {
     }
 
     #[test]
-    fn templates_that_cannot_be_rendered_are_told_with_their_line() {
-        for (template, line) in [("a\n{{ x.y.z }}", "line 3"), ("{% if %}", "line 2"), ("{{ v1.a-b }}", "line 2")] {
-            assert!(text(template).expect_err("refused").starts_with(line), "{template}: {:?}", text(template));
+    fn templates_that_cannot_be_rendered_are_told_with_their_place() {
+        for (template, place) in [
+            ("a\n  {{ x.y.z }}", "3:7 "),
+            ("a\nb: {% if %}", "3:10 "),
+            ("{{ v1.a-b }}", "2:4 "),
+            ("{% for a in b %}\nx\n", "3:1 "),
+            ("a: {{ b c }}\n", "2:9 "),
+            ("{% endfor %}", "2:4 "),
+        ] {
+            assert!(text(template).expect_err("refused").starts_with(place), "{template}: {:?}", text(template));
         }
+        let missing = rendered("a: b\nc: '{{ ds.meta_data.a_b }}', {{ b }}\n").expect("rendered").missing;
+        let told: Vec<_> = missing.iter().map(|(place, name)| format!("{place} {name}")).collect();
+        assert_eq!(told, ["3:21 a_b", "2:4 b"]);
         assert!(text("{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}").is_err());
     }
 }

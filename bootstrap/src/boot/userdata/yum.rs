@@ -36,7 +36,17 @@ impl Yum {
             );
             return None;
         };
-        let repositories = mapping.entries.iter().filter_map(|entry| repository(entry, findings)).collect();
+        let mut repositories: Vec<Repository> = Vec::new();
+        for entry in &mapping.entries {
+            let Some(repository) = repository(entry, findings) else { continue };
+            // The first of a name counts, as the file of one that was there before would.
+            if repositories.iter().any(|other| other.id == repository.id) {
+                let message = format!("another repository is called {} already: this one is left out", repository.id);
+                findings.error(entry.place, &format!("yum_repos.{}", entry.key), message);
+            } else {
+                repositories.push(repository);
+            }
+        }
         Some(Self { folder, repositories })
     }
 }
@@ -56,11 +66,15 @@ fn repository(entry: &Entry, findings: &mut Findings) -> Option<Repository> {
         findings.error(entry.place, &path, "this cannot be the name of a file".to_owned());
         return None;
     }
-    let mut settings = Vec::new();
+    let mut settings: Vec<(String, String)> = Vec::new();
     for setting in &mapping.entries {
         let key = setting.key.trim().to_ascii_lowercase().replace('-', "_");
         match value(&setting.value) {
-            Some(value) if !key.is_empty() => settings.push((key, value)),
+            // The last spelling of a key counts.
+            Some(value) if !key.is_empty() => match settings.iter_mut().find(|(known, _)| *known == key) {
+                Some(known) => known.1 = value,
+                None => settings.push((key, value)),
+            },
             _ => findings.error(setting.value.place, &path, format!("expected a value or a list of values for {key}")),
         }
     }
@@ -75,8 +89,11 @@ fn repository(entry: &Entry, findings: &mut Findings) -> Option<Repository> {
 fn value(node: &Node) -> Option<String> {
     match (node.scalar(), node.sequence()) {
         (Some(Scalar::Bool(value)), _) => Some(u8::from(value).to_string()),
-        (Some(_), _) => node.text().map(str::to_owned),
-        // A line that begins with a space goes on with the one before.
+        (Some(Scalar::Int(number)), _) => Some(number.to_string()),
+        // A line that begins with a space goes on with the one before; an empty one would end it.
+        (Some(_), _) => node
+            .text()
+            .map(|text| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n ")),
         (None, Some(items)) => items.iter().map(value).collect::<Option<Vec<_>>>().map(|items| items.join("\n ")),
         (None, None) => None,
     }
@@ -89,18 +106,28 @@ mod tests {
     #[test]
     fn repositories_need_a_place_and_keep_their_settings() {
         let user_data = read(
-            b"#cloud-config\nyum_repo_dir: /etc/y\nyum_repos:\n  my repo: {baseurl: 'http://x/', enabled: false, FailoverMethod: priority, gpgkey: [a, b], priority: 10}\n  bad: {name: x}\n",
+            b"#cloud-config\nyum_repo_dir: /etc/y\nyum_repos:\n  my repo: {baseurl: 'http://x/', enabled: false, FailoverMethod: priority, gpgkey: [a, b], Priority: 7, priority: 010, exclude: \"x*\\n  y\\n\\n\"}\n  bad: {name: x}\n  my-repo: {baseurl: z}\n",
         );
         let yum = user_data.config.yum.expect("yum");
         assert_eq!(
             (yum.repositories.len(), user_data.findings.errors.len()),
-            (1, 1),
+            (1, 2),
             "{:?}",
             user_data.findings.errors
         );
         let repository = &yum.repositories[0];
         let told: Vec<_> = repository.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(repository.id, "my-repo");
-        assert_eq!(told, ["baseurl=http://x/", "enabled=0", "failovermethod=priority", "gpgkey=a\n b", "priority=10"]);
+        assert_eq!(
+            told,
+            [
+                "baseurl=http://x/",
+                "enabled=0",
+                "failovermethod=priority",
+                "gpgkey=a\n b",
+                "priority=8",
+                "exclude=x*\n y"
+            ]
+        );
     }
 }

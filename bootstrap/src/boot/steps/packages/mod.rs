@@ -1,4 +1,4 @@
-/// With dnf or yum.
+/// With dnf, yum or tdnf.
 mod rpm;
 
 use super::command::Run;
@@ -29,7 +29,7 @@ impl InstallPackages {
 impl Action for InstallPackages {
     fn run(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
         let Packages { install, update, upgrade, reboot } = &self.packages;
-        match ["dnf", "yum"].into_iter().find(|program| context.host.program(program).is_some()) {
+        match ["dnf", "dnf5", "yum", "tdnf"].into_iter().find(|program| context.host.program(program).is_some()) {
             Some(program) if context.host.has_rpm() => rpm::install(context, program, &self.packages)?,
             _ => with_apt(context, install, *update, *upgrade)?,
         }
@@ -68,7 +68,7 @@ fn with_apt(context: &Context<'_>, install: &[Package], update: bool, upgrade: b
     }
     if context.host.program("apt-get").is_none() {
         return Err(Failure::new(
-            "there is none of apt-get, dnf and yum here",
+            "there is none of apt-get, dnf, yum and tdnf here",
             "install the packages into the image; other package managers can be used by runcmd",
         ));
     }

@@ -3,7 +3,7 @@ use super::super::{Context, Failure};
 use super::{DEADLINE, argument};
 use crate::boot::userdata::packages::{Package, Packages};
 
-/// Installs and upgrades. dnf and yum wait by themselves for others that hold their lock.
+/// Installs and upgrades; what is said is understood by dnf (4 and 5), yum and tdnf. dnf and yum wait by themselves for others that hold their lock.
 pub fn install(context: &Context<'_>, program: &str, packages: &Packages) -> Result<(), Failure> {
     if packages.update {
         run(context, program, &["makecache".to_owned()])?;
@@ -16,8 +16,19 @@ pub fn install(context: &Context<'_>, program: &str, packages: &Packages) -> Res
         return Ok(());
     }
     let mut arguments = vec!["install".to_owned()];
-    arguments.extend(missing.into_iter().map(|package| argument(package, '-')));
-    run(context, program, &arguments)
+    arguments.extend(missing.iter().map(|package| argument(package, '-')));
+    run(context, program, &arguments)?;
+    // yum of RHEL 7 is content with those of the packages that it finds.
+    let is_a_name = |package: &&&Package| !package.name.starts_with(['@', '/']) && !package.name.contains("://");
+    let absent = missing.iter().filter(|_| program == "yum").filter(is_a_name);
+    let absent: Vec<_> = absent.filter(|package| !is_there(context, package)).map(|p| argument(p, '-')).collect();
+    match &absent[..] {
+        [] => Ok(()),
+        names => Err(Failure::new(
+            format!("yum has not installed {}", names.join(", ")),
+            "correct the names, or name their repository under yum_repos",
+        )),
+    }
 }
 
 fn is_there(context: &Context<'_>, package: &Package) -> bool {
@@ -65,5 +76,8 @@ mod tests {
         install(&context, "dnf", &packages).expect("installed");
         let asked = std::fs::read_to_string(tree.path().join("asked")).expect("asked");
         assert_eq!(asked, "dnf --assumeyes makecache\ndnf --assumeyes upgrade\ndnf --assumeyes install jq vim-9.0\n");
+        place("usr/bin/yum", b"#!/bin/busybox sh\necho yum $* >> /asked\n");
+        let told = install(&context, "yum", &packages).expect_err("it installs nothing and says so to nobody");
+        assert_eq!(told.why, "yum has not installed jq, vim-9.0");
     }
 }

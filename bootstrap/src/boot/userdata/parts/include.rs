@@ -1,4 +1,5 @@
 use super::{Depth, Parts};
+use crate::boot::web::shown;
 
 /// A place whose content belongs into the user-data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,16 +74,5 @@ impl Parts {
                 }
             }
         }
-    }
-}
-
-/// A URL without what may be a signature or password in it.
-pub fn shown(url: &str) -> String {
-    let plain = url.split(['?', '#']).next().unwrap_or_default();
-    match plain.split_once("://").map(|(scheme, rest)| (scheme, rest, rest.split('/').next().unwrap_or_default())) {
-        Some((scheme, rest, host)) if host.contains('@') => {
-            format!("{scheme}://…@{}", rest.split_once('@').map_or("", |(_, rest)| rest))
-        }
-        _ => plain.to_owned(),
     }
 }

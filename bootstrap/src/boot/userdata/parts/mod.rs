@@ -15,7 +15,7 @@ mod mime;
 /// Content-Transfer-Encoding.
 mod transfer;
 
-pub use include::{Fetch, Include, NotFetched, shown};
+pub use include::{Fetch, Include, NotFetched};
 
 use super::findings::START;
 use super::unpack;
