@@ -4,7 +4,7 @@
 use hostwright_fuzz::config::section::Problems;
 use hostwright_fuzz::network::interfaces::Interfaces;
 use hostwright_fuzz::network::state::State;
-use hostwright_fuzz::network::{network_data, networkd, version_1, version_2};
+use hostwright_fuzz::network::{ifupdown, keyfile, network_data, networkd, version_1, version_2};
 use hostwright_fuzz::yaml::{Duplicates, load};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,9 +18,13 @@ fuzz_target!(|text: &str| {
             1 => version_2::read(&document.root, &interfaces, &mut state, &problems),
             _ => network_data::read(&document.root, &interfaces, &mut state, &problems),
         }
-        for file in networkd::files(&state, &interfaces) {
+        for line in ifupdown::file(&state, &interfaces, &problems).split('\n') {
+            let first = line.split(' ').next().unwrap_or_default();
+            assert!(["", "#", "auto", "iface"].contains(&first), "{line}");
+        }
+        for file in [networkd::files(&state, &interfaces), keyfile::files(&state, &problems)].concat() {
             assert!(!file.name.contains('/') && !file.name.contains('\0'));
-            let is_line = |line: &str| line.is_empty() || line.contains('=') || line.starts_with('[');
+            let is_line = |line: &str| line.is_empty() || line.contains('=') || line.starts_with(['[', '#']);
             assert!(file.content.split('\n').all(is_line), "{}", file.content);
         }
     }

@@ -10,6 +10,10 @@ pub mod values {
     pub trait FromNode: Sized {
         const EXPECTED: &'static str;
         fn from_node(node: &crate::yaml::Node) -> Result<Self, String>;
+
+        fn secrets(&self) -> Vec<crate::secret::SecretRef> {
+            Vec::new()
+        }
     }
 
     pub fn mismatch<T: FromNode>(_: &crate::yaml::Node) -> String {

@@ -15,9 +15,17 @@ pub mod metrics;
 pub mod network;
 #[path = "../../agent/src/protobuf.rs"]
 pub mod protobuf;
+#[path = "../../agent/core/src/terminal.rs"]
+pub mod terminal;
 pub mod userdata;
 #[path = "../../agent/core/src/yaml/mod.rs"]
 pub mod yaml;
+
+/// Where secrets are, of which there are none here.
+pub mod secret {
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct SecretRef;
+}
 
 /// A host of which nothing is known.
 pub mod boot {

@@ -1,2 +1,21 @@
+#[path = "../../agent/src/metrics/sample/devices_file.rs"]
+pub mod devices_file;
+#[path = "../../agent/src/metrics/sample/pcidevice/names.rs"]
+pub mod names;
+#[path = "../../agent/src/metrics/containers/podman_answer.rs"]
+pub mod podman_answer;
 #[path = "../../agent/src/metrics/sample/textfile/text_format/mod.rs"]
 pub mod text_format;
+
+/// Why a file gave nothing.
+#[derive(Debug)]
+pub enum CollectError {
+    Malformed { path: std::path::PathBuf, what: String },
+    Reading(std::io::Error),
+}
+
+impl CollectError {
+    pub fn reading(_: &std::path::Path, error: std::io::Error) -> Self {
+        Self::Reading(error)
+    }
+}

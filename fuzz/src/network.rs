@@ -2,6 +2,10 @@
 
 #[path = "../../bootstrap/src/boot/network/address.rs"]
 pub mod address;
+#[path = "../../bootstrap/src/boot/network/ifupdown.rs"]
+pub mod ifupdown;
+#[path = "../../bootstrap/src/boot/network/keyfile.rs"]
+pub mod keyfile;
 #[path = "../../bootstrap/src/boot/network/netdev.rs"]
 pub mod netdev;
 #[path = "../../bootstrap/src/boot/network/netplan.rs"]

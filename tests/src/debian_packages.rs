@@ -13,8 +13,15 @@ pub fn fetch(package: &str, folder: &Path) -> Result<()> {
     if folder.join("done").is_file() {
         return Ok(());
     }
+    fetch_for(&Machine::new()?, package, folder)
+}
+
+/// Fetches a package with what it needs and this machine's root has not, once for a folder.
+pub fn fetch_for(machine: &Machine, package: &str, folder: &Path) -> Result<()> {
+    if folder.join("done").is_file() {
+        return Ok(());
+    }
     fs::create_dir_all(folder.join("partial"))?;
-    let machine = Machine::new()?;
     let status = machine.path("/var/lib/dpkg/status");
     let fetched = Command::new("apt-get")
         .args(["--yes", "--quiet", "--no-install-recommends", "--download-only", "-o", "APT::Sandbox::User=root"])
@@ -28,13 +35,22 @@ pub fn fetch(package: &str, folder: &Path) -> Result<()> {
 
 /// Installs all packages of a folder.
 pub fn install(machine: &Machine, folder: &Path) -> Result<()> {
+    let command = ["/bin/sh", "-c", "dpkg --force-depends -i /debs/*.deb"];
+    in_container(machine, &[&format!("--bind-ro={}:/debs", folder.display())], &command)
+}
+
+/// Takes packages off the image, with their settings and data.
+pub fn purge(machine: &Machine, packages: &[&str]) -> Result<()> {
+    in_container(machine, &[], &[&["dpkg", "--force-depends", "--purge"], packages].concat())
+}
+
+fn in_container(machine: &Machine, options: &[&str], words: &[&str]) -> Result<()> {
     let mut command = Command::new("systemd-nspawn");
     command.args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--pipe", "--directory"]);
-    command.arg(machine.path("/")).arg(format!("--bind-ro={}:/debs", folder.display()));
-    command.args(["/bin/sh", "-c", "dpkg --force-depends -i /debs/*.deb"]);
+    command.arg(machine.path("/")).args(options).args(words);
     command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1").stdin(Stdio::null());
     let output = command.output()?;
-    ensure!(output.status.success(), "nothing is installed: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 

@@ -153,7 +153,8 @@ fn answer(mut stream: TcpStream, documents: &Mutex<Documents>, asked: &Mutex<Vec
     asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(question);
     let has = |wanted: &str| headers.iter().any(|header| header == &wanted.to_ascii_lowercase());
     let documents = documents.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    let is_ec2 = documents.contains_key("/latest/meta-data/instance-id");
+    // One from before there were tokens says so by a document.
+    let is_ec2 = documents.contains_key("/latest/meta-data/instance-id") && !documents.contains_key("/no-tokens");
     let is_google = documents.contains_key("/computeMetadata/v1/?recursive=true");
     let (status, content) = match (method, path) {
         ("PUT", "/latest/api/token")

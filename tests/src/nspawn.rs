@@ -83,6 +83,11 @@ impl Machine {
         self.start(&[])
     }
 
+    /// Starts systemd in it, with an interface `host0` whose other end is in the network of the thread that calls.
+    pub fn boot_with_interface(&mut self) -> Result<Boot> {
+        self.start(&["--network-veth"])
+    }
+
     fn start(&mut self, network: &[&str]) -> Result<Boot> {
         self.boots += 1;
         let log = self.path(&format!("/console-{}.log", self.boots));

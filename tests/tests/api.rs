@@ -84,6 +84,78 @@ fn whoever_is_on_the_host_is_answered_when_the_network_has_every_connection() ->
     Ok(())
 }
 
+/// Whoever asks for metrics has used up what the agent may open.
+#[test]
+fn the_status_is_answered_when_no_file_descriptor_is_left() -> Result<()> {
+    let port = Port::reserve()?;
+    let mut agent = AgentProcess::start(&format!("metrics: {{listen: \"{}\"}}\n", port.address()))?;
+    agent.wait_ready(SOON)?;
+    let descriptors = format!("/proc/{}/fd", agent.pid());
+    let open = || fs::read_dir(&descriptors).map(Iterator::count);
+    let (pid, limit) = (agent.pid().to_string(), open()? + 10);
+    let limited = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}:{limit}")]).status()?;
+    anyhow::ensure!(limited.success(), "prlimit failed");
+    let _silent: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(port.address())).collect::<Result<_, _>>()?;
+    let refused = || agent.output().matches("cannot accept a connection").count();
+    hostwright_tests::wait::eventually("a connection is refused", SOON, || refused() > 0)?;
+    assert!(agent.output().contains("LimitNOFILE="), "{}", agent.output());
+    for _ in 0..20 {
+        let status = agent.status()?;
+        assert_eq!(status["duties"]["metrics"]["state"], "ok", "{status}");
+    }
+    // Twenty times a second it is tried again.
+    assert!(refused() <= 3, "{}", agent.output());
+    assert!(open()? <= limit, "more descriptors than allowed");
+    Ok(())
+}
+
+#[test]
+fn whoever_is_on_the_host_is_answered_while_another_program_holds_the_port() -> Result<()> {
+    let other = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let agent = AgentProcess::start(&format!("api: {{listen: \"{}\"}}\n", other.local_addr()?))?;
+    hostwright_tests::wait::eventually("the socket is there", SOON, || agent.get("/livez").is_ok())?;
+    let status = agent.wait_status("it says why", SOON, |status| status["duties"]["api"]["state"] == "degraded")?;
+    let why = status["duties"]["api"]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("cannot listen on") && why.contains("api.listen"), "{status}");
+    assert_eq!(agent.get("/readyz")?.status, 503);
+    drop(other);
+    agent.wait_status("it has the port", SOON, |status| status["duties"]["api"]["state"] == "ok")?;
+    assert_eq!(agent.get("/readyz")?.status, 200);
+    Ok(())
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_without_a_restart_and_half_a_renewal_changes_nothing() -> Result<()> {
+    let (certificates, port) = (Certificates::make()?, Port::reserve()?);
+    let (server, key) = (certificates.path("server.pem"), certificates.path("server.key"));
+    let (ca, client_ca) = (certificates.path("ca.pem"), format!("{}.clients", certificates.path("ca.pem")));
+    fs::copy(&ca, &client_ca)?;
+    let mut agent = AgentProcess::start(&format!(
+        "api: {{listen: \"{}\", tls: {{certificate: {server}, key: {key}, client_ca: {client_ca}}}}}\n",
+        port.address()
+    ))?;
+    agent.wait_ready(SOON)?;
+    let get = |by: &Certificates, path: &str| {
+        let (ca, client, key) = (by.path("ca.pem"), by.path("client.pem"), by.path("client.key"));
+        let url = format!("https://{}{path}", port.address());
+        curl(&["--cacert", &ca, "--cert", &client, "--key", &key, &url])
+    };
+    assert_eq!(get(&certificates, "/v1/status")?.0, "200");
+    let renewed = Certificates::make()?;
+    fs::copy(renewed.path("server.pem"), &server)?;
+    assert_eq!(get(&certificates, "/livez")?.0, "200", "its key has not come yet");
+    let degraded = agent.wait_status("it says why", SOON, |status| status["duties"]["api"]["state"] == "degraded")?;
+    let why = degraded["duties"]["api"]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("what was read before goes on") && why.contains("server.pem"), "{why}");
+    fs::copy(renewed.path("server.key"), &key)?;
+    assert!(get(&certificates, "/livez").map_or(true, |(code, _)| code == "000"), "the old one is still shown");
+    agent.wait_status("all is well", SOON, |status| status["duties"]["api"]["state"] == "ok")?;
+    // Who may ask changes in the same way.
+    fs::copy(renewed.path("ca.pem"), &client_ca)?;
+    assert_eq!(get(&renewed, "/v1/status")?.0, "200");
+    Ok(())
+}
+
 /// A body is not waited for before it is known who asks.
 #[test]
 fn an_order_from_the_network_is_refused_before_its_body_has_come() -> Result<()> {

@@ -90,6 +90,40 @@ fn a_reboot_does_only_what_is_for_each_boot_and_another_instance_begins_anew() -
 }
 
 #[test]
+fn a_dry_run_says_what_each_step_would_do_and_changes_nothing() -> Result<()> {
+    let tree = BusyboxRoot::new(RESUMABLE)?;
+    let look = |boot: u32| -> Result<String> {
+        let before = hostwright_tests::busybox_root::snapshot_of(&tree.root())?;
+        let words = tree.words(boot)?;
+        let told = run(Command::new(&words[0]).args(&words[1..]).arg("--dry-run"))?;
+        assert_eq!(hostwright_tests::busybox_root::snapshot_of(&tree.root())?, before, "nothing is touched");
+        Ok(told)
+    };
+    let of = |told: &str, step: &str| told.lines().find(|line| line.starts_with(step)).map(str::to_owned);
+    let first = look(1)?;
+    ensure!(of(&first, "runcmd 1").context("a step")?.contains("[would be done"), "{first}");
+    tree.boot(1, None)?;
+    let second = look(2)?;
+    ensure!(!of(&second, "runcmd 1").context("a step")?.contains("[would be done"), "{second}");
+    ensure!(of(&second, "bootcmd 1").context("a step")?.contains("[would be done"), "{second}");
+    Ok(())
+}
+
+/// As people copy it to have a script run whenever an instance of EC2 starts.
+const AT_EACH_BOOT: &str = "Content-Type: multipart/mixed; boundary=\"//\"\nMIME-Version: 1.0\n\n--//\nContent-Type: text/cloud-config; charset=\"us-ascii\"\n\n#cloud-config\nusers: []\nruncmd: [echo command >> /ran]\ncloud_final_modules:\n- [scripts-user, always]\n\n--//\nContent-Type: text/x-shellscript; charset=\"us-ascii\"\nContent-Disposition: attachment; filename=\"userdata.txt\"\n\n#!/bin/sh\necho script >> /ran\n--//--\n";
+
+#[test]
+fn scripts_that_are_wanted_at_each_boot_run_at_each() -> Result<()> {
+    let tree = BusyboxRoot::new(AT_EACH_BOOT)?;
+    for boot in 1..=2 {
+        assert!(tree.boot(boot, None)?.success(), "{:#}", tree.report("i-1")?);
+        let once = "command\nscript\n";
+        assert_eq!(fs::read_to_string(tree.root().join("ran"))?, once.repeat(boot as usize));
+    }
+    Ok(())
+}
+
+#[test]
 fn a_command_that_ends_the_boot_is_given_up_after_two_tries_and_the_rest_is_done() -> Result<()> {
     let tree = BusyboxRoot::new(RESUMABLE)?;
     // Each of its boots is ended while it is at it, as by `reboot -f`.

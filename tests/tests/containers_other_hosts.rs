@@ -1,7 +1,9 @@
 //! Clients of other hosts are taken to the containers by the kernel, and by the process that holds the ports wherever
 //! that would not do.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,7 +43,7 @@ services:
 }
 
 fn ask(address: (std::net::Ipv4Addr, &Port), path: &str) -> Result<String> {
-    let answer = http::get(std::net::SocketAddr::from((address.0, address.1.number())), path)?.success()?;
+    let answer = http::get(SocketAddr::from((address.0, address.1.number())), path)?.success()?;
     // The server has a socket of IPv6, and writes clients of IPv4 so.
     Ok(answer.text().trim().trim_start_matches("[::ffff:").trim_end_matches(']').to_owned())
 }
@@ -221,5 +223,99 @@ fn a_client_that_keeps_its_udp_port_is_taken_to_the_new_container() -> Result<()
     eventually("the second one answers", LIMIT, || says("two"))?;
     host.wait_summary("1 container runs, 1 healthy")?;
     ensure!(says("two"), "after the old one has gone");
+    Ok(())
+}
+
+/// It keeps connections, takes its time for each answer, and breaks off whatever it is at when it is told to stop.
+fn abrupt(port: &Port, greeting: &str) -> String {
+    format!(
+        "
+services:
+  web:
+    image: IMAGE
+    command:
+      - /usr/bin/python3
+      - -c
+      - |
+        import socket, threading, time
+        def serve(client):
+            while client.recv(4096):
+                time.sleep(0.01)
+                client.sendall(b'HTTP/1.1 200 OK\\r\\ncontent-length: 3\\r\\n\\r\\n{greeting}')
+        listener = socket.create_server(('', 80))
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+    init: true
+    volumes: ['/usr:/usr:ro', '/lib:/lib:ro', '/lib64:/lib64:ro']
+    ports: ['{}:80']
+    healthcheck: {{test: [CMD, wget, -qO-, 'http://127.0.0.1/'], interval: 300ms, timeout: 5s, retries: 20}}
+    restart: always
+",
+        port.number()
+    )
+}
+
+/// A client that keeps its connection, and never asks a second time for what it did not get.
+struct Client(TcpStream);
+
+impl Client {
+    fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
+    fn ask(&mut self) -> Result<String> {
+        let mut answer = [0; 41];
+        self.0.write_all(b"GET / HTTP/1.1\r\nhost: other\r\n\r\n")?;
+        self.0.read_exact(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[38..]).into_owned())
+    }
+}
+
+/// Asks until it is over. The greetings in their order, and how long the slowest took.
+fn insist(address: SocketAddr, is_over: &AtomicBool) -> Result<(Vec<String>, Duration)> {
+    let (mut client, mut heard, mut slowest) = (Client::connect(address)?, Vec::new(), Duration::ZERO);
+    while !is_over.load(Ordering::Relaxed) {
+        let asked = Instant::now();
+        let greeting = client.ask().with_context(|| format!("after {heard:?}"))?;
+        slowest = slowest.max(asked.elapsed());
+        if heard.last() != Some(&greeting) {
+            heard.push(greeting);
+        }
+    }
+    Ok((heard, slowest))
+}
+
+#[test]
+fn busy_persistent_connections_go_on_to_the_new_container_although_the_old_one_breaks_off() -> Result<()> {
+    let (wire, port) = (Wire::lay()?, Port::reserve()?);
+    let engine = OwnEngine::with_packet_filter()?;
+    let docker = Docker::at(&engine.socket());
+    let mut host = Host::start(&docker, "busy", &abrupt(&port, "one"))?;
+    host.agent.wait_ready(LIMIT)?;
+    let is_tracked = || wire::run("nft", &["list", "ruleset"]).is_ok_and(|rules| rules.contains("dnat to"));
+    eventually("the kernel takes clients of other hosts", LIMIT, is_tracked)?;
+    let (is_over, address) = (AtomicBool::new(false), at(&port));
+    let all = thread::scope(|scope| -> Result<Vec<_>> {
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| wire.as_neighbour(|| insist(address, &is_over)))).collect();
+        let updates = ["two", "six"].into_iter().try_for_each(|greeting| {
+            host.write(&abrupt(&port, greeting))?;
+            let ask = || wire.as_neighbour(|| Client::connect(address)?.ask());
+            let answers = || ask().is_ok_and(|answer| answer == greeting);
+            eventually("the new one answers", LIMIT, answers)?;
+            host.wait_summary("1 container runs, 1 healthy")
+        });
+        is_over.store(true, Ordering::Relaxed);
+        let all = clients.into_iter().map(|client| client.join().expect("no panic")).collect();
+        updates.and(all)
+    })?;
+    for (heard, slowest) in all {
+        ensure!(heard == ["one", "two", "six"], "{heard:?}");
+        ensure!(slowest < Duration::from_secs(1), "one waited for {slowest:?}");
+    }
+    let rules = wire::run("iptables", &["-t", "mangle", "-S"])?;
+    ensure!(!rules.contains("hostwright"), "{rules}");
     Ok(())
 }

@@ -210,6 +210,23 @@ fn nothing_is_asked_where_nothing_points_to_a_cloud() -> Result<()> {
 }
 
 #[test]
+fn ec2_without_tokens_is_asked_only_where_the_image_allows_it() -> Result<()> {
+    let metadata =
+        documents(&[("/no-tokens", ""), ("/latest/meta-data/instance-id", "i-0old"), ("/latest/user-data", USER_DATA)]);
+    let service = MetadataService::serve("127.0.0.1:0", metadata)?;
+    let tree = Tree::new(&[("sys_vendor", "Amazon EC2\n")])?;
+    let refused = tree.boot(1, "final", Some(&service.url()))?;
+    assert!(!refused.status.success() && !tree.has("etc/app.conf"), "{}", console(&refused));
+    let asked = service.asked();
+    ensure!(asked.iter().all(|asked| asked == "PUT /latest/api/token"), "nothing but a token is asked for: {asked:?}");
+    fs::create_dir_all(tree.path("root/etc/cloud/cloud.cfg.d"))?;
+    fs::write(tree.path("root/etc/cloud/cloud.cfg.d/90_old.cfg"), "datasource: {Ec2: {allow_imdsv1: true}}\n")?;
+    let allowed = tree.boot(2, "final", Some(&service.url()))?;
+    ensure!(allowed.status.success() && tree.has("etc/app.conf"), "{}", console(&allowed));
+    Ok(())
+}
+
+#[test]
 fn services_are_found_at_their_own_addresses_inside_a_network_namespace() -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "network namespaces need root: run the tests as root");
     let thread = std::thread::spawn(|| -> Result<()> {

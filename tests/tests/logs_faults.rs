@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::cases::all_hold;
-use hostwright_tests::log_host::Host;
+use hostwright_tests::log_host::{Host, exactly_once_in_order};
 
 /// A writer that reserves its file's space, and fills it bit by bit; at the end it gives back the rest.
 fn preallocated(host: &mut Host) -> Result<()> {
@@ -69,6 +69,93 @@ fn mirrored_in_place(host: &mut Host) -> Result<()> {
 
 fn mirrored_by_appending(host: &mut Host) -> Result<()> {
     mirrored(host, &["--append"])
+}
+
+/// rsync's own way: a new file takes the place of the former one.
+fn mirrored_by_renaming(host: &mut Host) -> Result<()> {
+    mirrored(host, &[])
+}
+
+fn mirrored_with_times(host: &mut Host) -> Result<()> {
+    mirrored(host, &["--archive"])
+}
+
+fn run(host: &Host, command: &str) -> Result<()> {
+    let status = Command::new("sh").args(["-euc", command]).current_dir(host.log("")).status()?;
+    ensure!(status.success(), "{command}");
+    Ok(())
+}
+
+/// sed makes a new file of the same content, and the writer goes on in the former one, then in the new one.
+fn edited(host: &mut Host) -> Result<()> {
+    host.write("app.log", 100)?;
+    let mut agent = host.agent("app.log", "")?;
+    host.complete()?;
+    let mut writer = File::options().append(true).open(host.log("app.log"))?;
+    run(host, "sed -i s/nothing/else/ app.log")?;
+    host.write_to(&mut writer, 20)?;
+    host.complete().with_context(|| format!("written to the former: {}", agent.output()))?;
+    host.write("app.log", 20)?;
+    host.complete().with_context(|| format!("written to the new one: {}", agent.output()))?;
+    agent.terminate()?;
+    host.write("app.log", 20)?;
+    run(host, "sed -i s/nothing/else/ app.log")?;
+    host.write("app.log", 20)?;
+    agent.start_again()?;
+    host.complete().with_context(|| format!("while away: {}", agent.output()))
+}
+
+/// The same while an output is behind, and the agent is killed before it goes on: what is unread is in the new file.
+fn edited_while_unread(host: &mut Host) -> Result<()> {
+    let mut agent = host.with_backlog("log.json", "")?;
+    run(host, "sed -i s/nothing/else/ log.json")?;
+    host.write("log.json", 100)?;
+    host.wait_archived().with_context(|| agent.output())?;
+    agent.kill9()?;
+    agent.start_again()?;
+    host.write("log.json", 100)?;
+    host.receiver.start_again()?;
+    let (platform, archive) = host.wait_complete().with_context(|| agent.output())?;
+    exactly_once_in_order(&platform).with_context(|| agent.output())?;
+    ensure!(archive.duplicates() <= 100, "more than was written last before the kill: {}", agent.output());
+    Ok(())
+}
+
+/// The last lines take the log's place.
+fn cut_at_its_beginning(host: &mut Host) -> Result<()> {
+    host.write("app.log", 200)?;
+    let agent = host.agent("app.log", "")?;
+    host.complete()?;
+    for _ in 0..3 {
+        run(host, "tail -n 100 app.log > app.new && mv app.new app.log")?;
+        host.write("app.log", 50)?;
+        host.complete().with_context(|| agent.output())?;
+    }
+    Ok(())
+}
+
+/// What takes the log's place begins as that did, and is another one.
+fn replaced_by_one_that_begins_alike(host: &mut Host) -> Result<()> {
+    let banner = "a banner that each start of the program writes, without a time in it\n".repeat(60);
+    fs::write(host.log("app.log"), &banner)?;
+    host.write("app.log", 30)?;
+    let mut agent = host.agent("app.log", "")?;
+    host.complete()?;
+    for number in 0..4 {
+        fs::write(host.log("app.new"), &banner)?;
+        host.write("app.new", 30)?;
+        if number == 2 {
+            agent.terminate()?;
+        }
+        host.rename("app.new", "app.log")?;
+        if number == 2 {
+            agent.start_again()?;
+        }
+        host.complete().with_context(|| format!("{number}: {}", agent.output()))?;
+    }
+    let banners = fs::read_to_string(host.archive())?.matches("a banner").count();
+    ensure!(banners == 5 * 60, "of {} lines of banners came {banners}: {}", 5 * 60, agent.output());
+    Ok(())
 }
 
 /// Hundreds of generations, each for a millisecond or less.
@@ -216,11 +303,17 @@ fn written_at_places(host: &mut Host) -> Result<()> {
 
 type Case = (&'static str, fn(&mut Host) -> Result<()>);
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 18] = [
     ("preallocated", preallocated),
     ("preallocated, over a restart", preallocated_over_a_restart),
     ("mirrored in place", mirrored_in_place),
     ("mirrored by appending", mirrored_by_appending),
+    ("mirrored by renaming", mirrored_by_renaming),
+    ("mirrored with times", mirrored_with_times),
+    ("edited", edited),
+    ("edited while unread", edited_while_unread),
+    ("cut at its beginning", cut_at_its_beginning),
+    ("replaced by one that begins alike", replaced_by_one_that_begins_alike),
     ("rotated hundreds of times", rotated_hundreds_of_times),
     ("linked to the current", linked_to_the_current),
     ("a line in pieces", a_line_in_pieces),

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use hostwright_tests::log_host::{Host, SOON, line};
+use hostwright_tests::log_host::{Host, SOON, exactly_once_in_order, line};
 use hostwright_tests::wait::eventually;
 
 #[test]
@@ -66,6 +66,29 @@ fn a_generation_that_was_nowhere_to_be_seen_while_the_next_one_was_shipped_is_no
             host.wait_archived()
         })?;
     }
+    Ok(())
+}
+
+#[test]
+fn what_an_output_writes_is_not_read_where_a_pattern_has_it_nor_when_it_was_rotated() -> Result<()> {
+    let mut host = Host::new()?;
+    host.write("log.json", 200)?;
+    // The folder of the archive, by another way; its files are those of the pattern.
+    symlink(host.folder.path(), host.log("all"))?;
+    let pattern = host.log("all/*.ndjson*").display().to_string();
+    let mut agent = host.agent(&format!("log.json', '{pattern}"), "")?;
+    host.complete()?;
+    let rotated = host.archive().with_extension("ndjson.1");
+    fs::rename(host.archive(), &rotated)?;
+    agent.terminate()?;
+    agent.start_again()?;
+    host.write("log.json", 200)?;
+    eventually("the new lines", SOON, || host.at_platform().is_ok_and(|it| it.missing(host.written).is_empty()))?;
+    host.write("log.json", 200)?;
+    eventually("the newest lines", SOON, || host.at_platform().is_ok_and(|it| it.missing(host.written).is_empty()))?;
+    exactly_once_in_order(&host.at_platform()?)?;
+    ensure!(fs::read_to_string(&rotated)?.lines().count() == 200, "what was rotated is as it was");
+    ensure!(fs::read_to_string(host.archive())?.lines().count() == 400, "the new file has the new lines alone");
     Ok(())
 }
 

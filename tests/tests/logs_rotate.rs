@@ -2,8 +2,10 @@
 //! was cut off is gone on with.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -358,5 +360,17 @@ fn a_log_of_yesterday_is_rotated_at_the_start_to_its_own_date_and_an_empty_one_n
     let day = Command::new("date").args(["-d", "2 days ago", "+app.log-%Y-%m-%d"]).output()?;
     ensure!(names.contains(String::from_utf8(day.stdout)?.trim()), "{names:?}");
     ensure!(host.arrived()?.len() == 1, "{:?}", host.arrived()?);
+    Ok(())
+}
+
+#[test]
+fn a_log_whose_name_is_not_utf_8_is_not_rotated_which_is_told() -> Result<()> {
+    let host = Host::new()?;
+    fs::write(host.path("log").join(OsStr::from_bytes(b"app.log-caf\xe9")), line(0))?;
+    let agent = host.agent("{size: 10KiB}")?;
+    agent.wait_status("it is told", SOON, |status| {
+        status["duties"]["logs"]["why"].as_str().is_some_and(|why| why.contains("its name is not UTF-8"))
+    })?;
+    host.wait_arrived(1)?;
     Ok(())
 }

@@ -21,14 +21,19 @@ const SCRAPES: &str = "hostwright_remote_write_scrapes_total";
 
 /// A ready agent that pushes to a URL, with more of the receiver's settings.
 fn agent(url: &str, more: &str) -> Result<(AgentProcess, Port)> {
+    let (mut agent, port) = started(url, more)?;
+    agent.wait_ready(SOON)?;
+    Ok((agent, port))
+}
+
+/// It is not ready for as long as its receiver refuses it.
+fn started(url: &str, more: &str) -> Result<(AgentProcess, Port)> {
     let port = Port::reserve()?;
     let config = format!(
         "host: {{name: h1, labels: {{role: web}}}}\nmetrics:\n  listen: \"{}\"\n  remote_write: [{{url: '{url}', interval: 1s, {more}}}]\n",
         port.address()
     );
-    let mut agent = AgentProcess::start(&config)?;
-    agent.wait_ready(SOON)?;
-    Ok((agent, port))
+    Ok((AgentProcess::start(&config)?, port))
 }
 
 fn told(agent: &AgentProcess, key: &str) -> Result<Value> {
@@ -268,7 +273,7 @@ fn a_prometheus_behind_tls_client_certificates_and_a_password_is_written_to() ->
         certificates.path("client.key"),
         password.display()
     );
-    let (agent, _) = agent(&url, &more)?;
+    let (agent, _port) = started(&url, &more)?;
     agent.wait_status("the password is not taken", SOON, |status| {
         let why = status["duties"]["metrics"]["why"].as_str().unwrap_or_default();
         why.contains("401") && why.contains("see that the credentials are right") && !why.contains("wrong")

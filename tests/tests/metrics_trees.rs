@@ -167,6 +167,59 @@ fn what_only_newer_versions_understand_is_told_as_they_do() -> Result<()> {
 }
 
 #[test]
+fn a_processor_with_fast_and_slow_cores_is_told_as_the_original_does() -> Result<()> {
+    let collectors = [
+        ("cpu", "{info: true, info_flags_include: '^(aes|hybrid_cpu|rapl)$'}"),
+        ("cpufreq", "true"),
+        ("cpu_vulnerabilities", "true"),
+        ("interrupts", "true"),
+        ("loadavg", "true"),
+        ("meminfo", "true"),
+        ("pressure", "true"),
+        ("rapl", "true"),
+        ("schedstat", "true"),
+        ("softirqs", "true"),
+        ("softnet", "true"),
+        ("stat", "true"),
+        ("thermal_zone", "true"),
+        ("vmstat", "true"),
+        ("zoneinfo", "true"),
+    ];
+    same_as_recorded("hybrid", &collectors)
+}
+
+#[test]
+fn a_board_with_arm_cores_and_a_card_for_a_disk_is_told_as_the_original_does() -> Result<()> {
+    let plain = [
+        "arp",
+        "buddyinfo",
+        "cpufreq",
+        "diskstats",
+        "entropy",
+        "filefd",
+        "hwmon",
+        "loadavg",
+        "meminfo",
+        "netdev",
+        "netstat",
+        "powersupplyclass",
+        "sockstat",
+        "stat",
+        "swap",
+        "thermal_zone",
+        "watchdog",
+    ];
+    let collectors: Vec<_> = plain.map(|name| (name, "true")).into_iter().chain([("cpu", "{info: true}")]).collect();
+    same_as_recorded("arm-board", &collectors)
+}
+
+#[test]
+fn a_mainframe_with_many_disks_and_two_paths_to_one_is_told_as_the_original_does() -> Result<()> {
+    let collectors = ["cpu", "diskstats", "infiniband", "mdadm", "meminfo", "nvme", "stat"].map(|name| (name, "true"));
+    same_as_recorded("mainframe", &collectors)
+}
+
+#[test]
 fn what_only_newer_versions_understand_of_storage_is_told_as_they_do() -> Result<()> {
     let collectors = ["kernel_hung", "mdadm", "mountstats", "nfs", "nfsd", "softnet", "xfs", "zfs"];
     same_as_recorded("newer-storage", &collectors.map(|name| (name, "true")))

@@ -61,7 +61,8 @@ fn measure() -> Result<Found> {
     let mut shipper = Shipper::agent(&all_in(folder.path()), "json", &output)?;
     eventually("all files' lines arrived", PATIENCE, || sink.records() >= 3 * COUNT as u64)
         .with_context(|| shipper.said())?;
-    thread::sleep(Duration::from_secs(3));
+    // What it took to begin goes back when nothing new has come for some seconds.
+    thread::sleep(Duration::from_secs(6));
     let kilobytes_each = (resident(shipper.process())? - alone) * 1000.0 / COUNT as f64;
     // The files are known now: a start with them.
     if let Shipper::Agent(agent) = &mut shipper {

@@ -1,7 +1,11 @@
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// How many of a kind a host has.
@@ -14,14 +18,19 @@ pub struct Kind {
     /// The collectors that tell of them.
     collectors: &'static [&'static str],
     build: fn(&Path, usize) -> Result<()>,
+    /// Whether they are the kernel's own, in a namespace of the thread that makes them, and not files in a tree.
+    is_live: bool,
 }
 
-pub const KINDS: [Kind; 4] = [
-    Kind { name: "network devices", collectors: &["netdev", "netclass"], build: network_devices },
-    Kind { name: "disks", collectors: &["diskstats"], build: disks },
-    Kind { name: "mounts", collectors: &["filesystem"], build: mounts },
+const NETWORK: &[&str] = &["netdev", "netclass"];
+
+pub const KINDS: [Kind; 5] = [
+    Kind { name: "network devices of the kernel", collectors: NETWORK, build: live_devices, is_live: true },
+    Kind { name: "network devices in a tree", collectors: NETWORK, build: network_devices, is_live: false },
+    Kind { name: "disks", collectors: &["diskstats"], build: disks, is_live: false },
+    Kind { name: "mounts", collectors: &["filesystem"], build: mounts, is_live: false },
     // node_exporter has none.
-    Kind { name: "containers", collectors: &[], build: containers },
+    Kind { name: "containers", collectors: &[], build: containers, is_live: false },
 ];
 
 /// A tree of a host with so many of a kind.
@@ -41,8 +50,9 @@ impl Host {
         Ok(Self { kind, folder })
     }
 
-    pub fn tree(&self) -> &Path {
-        self.folder.path()
+    /// Where its files are, if it is not the one that this runs on.
+    pub fn tree(&self) -> Option<&Path> {
+        (!self.kind.is_live).then(|| self.folder.path())
     }
 
     pub fn collectors(&self) -> Vec<String> {
@@ -56,16 +66,34 @@ impl Host {
 
     /// The same for our agent, behind its other settings.
     pub fn settings(&self) -> String {
-        let tree = self.tree().display();
         let collectors: String = self.kind.collectors.iter().fold(String::new(), |mut all, name| {
             let _ = write!(all, ", {name}: true");
             all
         });
+        let Some(tree) = self.tree().map(Path::display) else {
+            return format!(", collectors: {{default: false{collectors}}}, containers: '/nowhere'");
+        };
         format!(
             ", roots: {{procfs: {tree}/proc, sysfs: {tree}/sys, rootfs: {tree}/root, udev: {tree}/udev}}, \
              collectors: {{default: false{collectors}}}, containers: '{tree}/docker'"
         )
     }
+}
+
+/// Pairs of devices, in a network namespace of this thread and of what it starts.
+fn live_devices(_: &Path, count: usize) -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("a network of its own takes root")?;
+    mount(Some("none"), "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    // It shows the devices of the namespace that it is mounted in.
+    mount(Some("none"), "/sys", Some("sysfs"), MsFlags::empty(), None::<&str>).context("mounting sysfs")?;
+    let mut orders = "link set lo up\n".to_owned();
+    for number in 0..count.div_ceil(2) {
+        let _ = writeln!(orders, "link add veth{number} up type veth peer name peer{number}\nlink set peer{number} up");
+    }
+    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().context("running ip")?;
+    ip.stdin.take().context("a pipe")?.write_all(orders.as_bytes())?;
+    ensure!(ip.wait()?.success(), "ip could not make {count} devices");
+    Ok(())
 }
 
 fn network_devices(tree: &Path, count: usize) -> Result<()> {

@@ -70,8 +70,31 @@ impl Keystone {
     pub fn application_credential(&self) -> Result<Pair> {
         let (token, body) = self.token(USER, PASSWORD, PROJECT)?;
         let user = text(&body["token"]["user"]["id"])?;
-        let wanted = json!({"application_credential": {"name": format!("agent-{}", fastrand::u32(..))}});
-        let made = self.call(&token, "POST", &format!("/users/{user}/application_credentials"), &wanted)?;
+        self.credential(&token, &user, Value::Null)
+    }
+
+    /// One that may use these containers of the project's account in Swift, and nothing else.
+    pub fn credential_for(&self, containers: &[&str]) -> Result<Pair> {
+        let (token, body) = self.token(USER, PASSWORD, PROJECT)?;
+        let (user, project) = (text(&body["token"]["user"]["id"])?, text(&body["token"]["project"]["id"])?);
+        let mut rules = Vec::new();
+        for container in containers {
+            for (method, inside) in
+                ["GET", "HEAD", "PUT", "POST", "DELETE"].into_iter().flat_map(|method| [(method, ""), (method, "/**")])
+            {
+                let path = format!("/v1/AUTH_{project}/{container}{inside}");
+                rules.push(json!({"service": "object-store", "method": method, "path": path}));
+            }
+        }
+        self.credential(&token, &user, Value::Array(rules))
+    }
+
+    fn credential(&self, token: &str, user: &str, rules: Value) -> Result<Pair> {
+        let mut wanted = json!({"application_credential": {"name": format!("agent-{}", fastrand::u32(..))}});
+        if !rules.is_null() {
+            wanted["application_credential"]["access_rules"] = rules;
+        }
+        let made = self.call(token, "POST", &format!("/users/{user}/application_credentials"), &wanted)?;
         let made = &made["application_credential"];
         Ok(Pair { id: text(&made["id"])?, secret: text(&made["secret"])? })
     }

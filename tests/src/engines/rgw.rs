@@ -136,7 +136,7 @@ fn configure(folder: &Path, port: &Port, monitor: &Port) -> Result<()> {
          crash dir = {path}/log\nmon cluster log file = {path}/log/cluster.log\npid file =\n\
          [mon.a]\nmon addr = v1:{monitor}\n\
          [client.rgw]\nrgw frontends = beast endpoint={}\nrgw data = {path}/rgw\nrgw enable usage log = false\n\
-         rgw user quota sync interval = 1\nrgw bucket quota ttl = 0\n",
+         rgw crypt require ssl = false\nrgw user quota sync interval = 1\nrgw bucket quota ttl = 0\n",
         port.address()
     );
     fs::write(folder.join("ceph.conf"), config)?;

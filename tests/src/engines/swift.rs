@@ -34,8 +34,23 @@ pub struct Swift {
     ports: Ports,
     folder: TempDir,
     keystone: Option<Keystone>,
+    kind: Kind,
+}
+
+/// What is not as in most of them.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    keystone: bool,
     /// What the proxy's clock is ahead, as faketime(1) takes it.
     clock: Option<&'static str>,
+    /// How many parts an object may have.
+    most_parts: u32,
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self { keystone: false, clock: None, most_parts: 1000 }
+    }
 }
 
 #[derive(Debug)]
@@ -47,27 +62,32 @@ struct Ports {
 
 impl Swift {
     pub fn start() -> Result<Self> {
-        Self::start_with(false, None)
+        Self::start_with(Kind::default())
     }
 
     /// One whose users are Keystone's: `ACCESS_KEY` is nobody there.
     pub fn start_with_keystone() -> Result<Self> {
-        Self::start_with(true, None)
+        Self::start_with(Kind { keystone: true, ..Kind::default() })
     }
 
     /// One whose clock goes wrong: `+2h`.
     pub fn start_with_clock(clock: &'static str) -> Result<Self> {
-        Self::start_with(false, Some(clock))
+        Self::start_with(Kind { clock: Some(clock), ..Kind::default() })
     }
 
-    fn start_with(keystone: bool, clock: Option<&'static str>) -> Result<Self> {
+    /// One that takes fewer parts of an object than most.
+    pub fn start_with_most_parts(most_parts: u32) -> Result<Self> {
+        Self::start_with(Kind { most_parts, ..Kind::default() })
+    }
+
+    fn start_with(kind: Kind) -> Result<Self> {
         // Not the temporary folder, which may be a tmpfs: objects keep their metadata in extended attributes.
         let folder = tempfile::tempdir_in("/var/tmp")?;
         let services = [Port::reserve()?, Port::reserve()?, Port::reserve()?];
         let ports = Ports { proxy: Port::reserve()?, memcached: Port::reserve()?, services };
-        let keystone = if keystone { Some(Keystone::start(&ports.proxy)?) } else { None };
-        configure(folder.path(), &ports, keystone.as_ref())?;
-        let mut swift = Self { servers: Vec::new(), ports, folder, keystone, clock };
+        let keystone = if kind.keystone { Some(Keystone::start(&ports.proxy)?) } else { None };
+        configure(folder.path(), &ports, (keystone.as_ref(), kind.most_parts))?;
+        let mut swift = Self { servers: Vec::new(), ports, folder, keystone, kind };
         swift.start_again()?;
         Ok(swift)
     }
@@ -114,6 +134,18 @@ impl Swift {
         self.native("PUT", bucket, b"")?.success().map(drop)
     }
 
+    /// From now on a bucket keeps what is replaced or deleted.
+    pub fn keep_versions(&self, bucket: &str) -> Result<()> {
+        self.request_with(&[("X-Versions-Enabled", "true")], "POST", bucket)?.success().map(drop)
+    }
+
+    /// How many versions of objects a bucket has, without the markers of deletions.
+    pub fn versions(&self, bucket: &str) -> Result<usize> {
+        let told = self.request_with(&[], "GET", &format!("{bucket}?versions&format=json"))?.success()?.json()?;
+        let all = told.as_array().context("a list")?;
+        Ok(all.iter().filter(|one| !one["content_type"].to_string().contains("x-deleted")).count())
+    }
+
     /// The keys of a bucket, in order (the first ten thousand).
     pub fn keys(&self, bucket: &str) -> Result<Vec<String>> {
         Ok(self.native("GET", bucket, b"")?.success()?.text().lines().map(str::to_owned).collect())
@@ -143,12 +175,21 @@ impl Swift {
         self.request([ACCESS_KEY, SECRET_KEY], method, &format!("/v1/AUTH_test/{path}"), body)
     }
 
-    fn request(&self, [user, key]: [&str; 2], method: &str, path: &str, body: &[u8]) -> Result<Response> {
-        let proxy = self.ports.proxy.address();
+    fn request_with(&self, headers: &[(&str, &str)], method: &str, path: &str) -> Result<Response> {
+        let token = self.token([ACCESS_KEY, SECRET_KEY])?;
+        let headers = [&[("X-Auth-Token", token.as_str())], headers].concat();
+        http::request(self.ports.proxy.address(), method, &format!("/v1/AUTH_test/{path}"), &headers, b"")
+    }
+
+    fn request(&self, user: [&str; 2], method: &str, path: &str, body: &[u8]) -> Result<Response> {
+        let token = self.token(user)?;
+        http::request(self.ports.proxy.address(), method, path, &[("X-Auth-Token", &*token)], body)
+    }
+
+    fn token(&self, [user, key]: [&str; 2]) -> Result<String> {
         let login = [("X-Auth-User", user), ("X-Auth-Key", key)];
-        let session = http::request(proxy, "GET", "/auth/v1.0", &login, b"")?.success()?;
-        let token = session.header("x-auth-token").context("Swift gave no token")?;
-        http::request(proxy, method, path, &[("X-Auth-Token", token)], body)
+        let session = http::request(self.ports.proxy.address(), "GET", "/auth/v1.0", &login, b"")?.success()?;
+        Ok(session.header("x-auth-token").context("Swift gave no token")?.to_owned())
     }
 
     fn memcached(&self) -> Result<Server> {
@@ -163,7 +204,7 @@ impl Swift {
 
     fn server(&self, name: &str) -> Result<Server> {
         let mut command = Command::new(PYTHON);
-        if let Some(clock) = self.clock.filter(|_| name == "proxy") {
+        if let Some(clock) = self.kind.clock.filter(|_| name == "proxy") {
             command = Command::new("faketime");
             command.args(["-f", clock, PYTHON]);
         }
@@ -179,7 +220,7 @@ impl Drop for Swift {
     }
 }
 
-fn configure(folder: &Path, ports: &Ports, keystone: Option<&Keystone>) -> Result<()> {
+fn configure(folder: &Path, ports: &Ports, special: (Option<&Keystone>, u32)) -> Result<()> {
     fs::create_dir_all(folder.join("data/d1"))?;
     fs::write(
         folder.join("swift.conf"),
@@ -195,7 +236,7 @@ fn configure(folder: &Path, ports: &Ports, keystone: Option<&Keystone>) -> Resul
         );
         fs::write(folder.join(format!("{service}-server.conf")), config)?;
     }
-    fs::write(folder.join("proxy-server.conf"), proxy_config(folder, ports, keystone))?;
+    fs::write(folder.join("proxy-server.conf"), proxy_config(folder, ports, special))?;
     build_rings(folder, ports)
 }
 
@@ -212,7 +253,7 @@ fn defaults(folder: &Path, port: &Port) -> String {
     )
 }
 
-fn proxy_config(folder: &Path, ports: &Ports, keystone: Option<&Keystone>) -> String {
+fn proxy_config(folder: &Path, ports: &Ports, (keystone, most_parts): (Option<&Keystone>, u32)) -> String {
     // In any other order the signatures of Keystone's users are refused.
     let auth = if keystone.is_some() { "authtoken s3api s3token keystoneauth" } else { "s3api tempauth" };
     let pipeline = format!(
@@ -230,7 +271,11 @@ fn proxy_config(folder: &Path, ports: &Ports, keystone: Option<&Keystone>) -> St
         config.push_str(&format!("[filter:{filter}]\n{made_by}\n"));
         config.push_str(&match filter {
             "memcache" => format!("memcache_servers = {}\n", ports.memcached.address()),
-            "s3api" => format!("location = {REGION}\ns3_acl = false\ndns_compliant_bucket_names = true\n"),
+            "s3api" => format!(
+                "location = {REGION}\ns3_acl = false\ndns_compliant_bucket_names = true\n\
+                 max_upload_part_num = {most_parts}\n"
+            ),
+            "slo" => format!("max_manifest_segments = {most_parts}\n"),
             "tempauth" => {
                 format!("user_test_tester = {SECRET_KEY} .admin\nuser_other_writer = {OTHER_SECRET_KEY} .admin\n")
             }
@@ -239,8 +284,8 @@ fn proxy_config(folder: &Path, ports: &Ports, keystone: Option<&Keystone>) -> St
                 format!(
                     "auth_uri = {url}/v3\nwww_authenticate_uri = {url}\nauth_url = {url}\nauth_type = password\n\
                      project_domain_id = default\nproject_name = service\nuser_domain_id = default\n\
-                     username = {}\npassword = {}\ndelay_auth_decision = {}\ninclude_service_catalog = false\n\
-                     http_timeout = 30\nsecret_cache_duration = 60\n",
+                     username = {}\npassword = {}\ndelay_auth_decision = {}\ninclude_service_catalog = true\n\
+                     http_timeout = 30\nsecret_cache_duration = 60\nservice_type = object-store\n",
                     keystone::SERVICE_USER,
                     keystone::SERVICE_PASSWORD,
                     filter == "authtoken",

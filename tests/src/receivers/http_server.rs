@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::socket::{MsgFlags, recv};
 
 use super::listening::Listening;
 
@@ -78,12 +80,19 @@ pub struct HttpServer {
 
 struct Shared {
     handler: Box<Handler>,
+    /// Longer bodies are dropped unread.
+    most: usize,
     faults: Mutex<VecDeque<Fault>>,
 }
 
 impl HttpServer {
     pub fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Result<Self> {
-        let shared = Arc::new(Shared { handler: Box::new(handler), faults: Mutex::default() });
+        Self::start_dropping(usize::MAX, handler)
+    }
+
+    /// One that drops bodies of more than `most` bytes, as fast as the kernel can: nothing but their length is known.
+    pub fn start_dropping(most: usize, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Result<Self> {
+        let shared = Arc::new(Shared { handler: Box::new(handler), most, faults: Mutex::default() });
         let serving = shared.clone();
         let listening = Listening::start(move |connection, stopped| {
             if let Err(error) = serving.serve(connection, stopped) {
@@ -126,7 +135,7 @@ impl HttpServer {
 impl Shared {
     fn serve(&self, connection: &TcpStream, stopped: &AtomicBool) -> Result<()> {
         let mut reader = BufReader::with_capacity(1 << 16, connection);
-        while let Some(request) = read_request(&mut reader)? {
+        while let Some(request) = read_request(&mut reader, self.most)? {
             let fault = lock(&self.faults).pop_front();
             let reply = match fault {
                 None => (self.handler)(&request),
@@ -158,7 +167,7 @@ fn is_closed(connection: &TcpStream) -> bool {
 }
 
 /// None when the client has closed.
-fn read_request(reader: &mut BufReader<&TcpStream>) -> Result<Option<Request>> {
+fn read_request(reader: &mut BufReader<&TcpStream>, most: usize) -> Result<Option<Request>> {
     let mut line = String::new();
     match reader.read_line(&mut line) {
         Ok(0) => return Ok(None),
@@ -186,20 +195,44 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Result<Option<Request>> {
     let query = query.map(|(name, value)| (name.to_owned(), unescaped(value))).collect();
     let mut request = Request { method, path: path.to_owned(), query, headers, body: Vec::new(), encoded_length: 0 };
     ensure!(request.header("host").is_some_and(|host| !host.is_empty()), "a request without Host (RFC 9112, 3.2)");
-    let body = read_body(reader, &request)?;
-    request.encoded_length = body.len();
+    let length = body_length(&request)?;
+    if request.header("expect").is_some_and(|expected| expected.eq_ignore_ascii_case("100-continue")) {
+        // Whoever asks waits for it (RFC 9110, 10.1.1).
+        let mut client = *reader.get_ref();
+        client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    request.encoded_length = length;
+    if length > most {
+        drop_body(reader, length)?;
+        return Ok(Some(request));
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).context("the body was cut")?;
     request.body = decoded(body, request.header("content-encoding"))?;
     Ok(Some(request))
 }
 
-fn read_body(reader: &mut BufReader<&TcpStream>, request: &Request) -> Result<Vec<u8>> {
+fn body_length(request: &Request) -> Result<usize> {
     let Some(length) = request.header("content-length") else {
         ensure!(request.header("transfer-encoding").is_none(), "a body in chunks is not expected: its length is known");
-        return Ok(Vec::new());
+        return Ok(0);
     };
-    let mut body = vec![0; length.parse().with_context(|| format!("Content-Length: {length}"))?];
-    reader.read_exact(&mut body).context("the body was cut")?;
-    Ok(body)
+    length.parse().with_context(|| format!("Content-Length: {length}"))
+}
+
+/// What the kernel has of it is not copied (MSG_TRUNC of tcp(7)).
+fn drop_body(reader: &mut BufReader<&TcpStream>, length: usize) -> Result<()> {
+    let at_hand = reader.buffer().len().min(length);
+    reader.consume(at_hand);
+    let (mut left, mut nowhere) = (length - at_hand, vec![0; 1 << 20]);
+    while left > 0 {
+        let most = left.min(nowhere.len());
+        let connection = reader.get_ref().as_raw_fd();
+        let dropped = recv(connection, &mut nowhere[..most], MsgFlags::MSG_TRUNC)?;
+        ensure!(dropped > 0, "the body was cut");
+        left -= dropped;
+    }
+    Ok(())
 }
 
 fn decoded(body: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>> {

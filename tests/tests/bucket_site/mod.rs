@@ -87,6 +87,11 @@ impl Site {
         Ok(self.bucket.content(self.file(bytes)?, bytes.len() as u64, &ObjectOptions::default()).await?)
     }
 
+    /// As the bucket wants it under these options.
+    pub async fn content_under(&self, size: u64, options: &ObjectOptions) -> Result<Content> {
+        Ok(self.bucket.content(self.file(&random(size)?)?, size, options).await?)
+    }
+
     async fn read(&self, size: u64, proof: Proof) -> Result<(Content, Vec<u8>)> {
         let bytes = random(size)?;
         Ok((Content::read_for(self.file(&bytes)?, size, proof).await?, bytes))

@@ -1,13 +1,18 @@
 //! A fake: a store in memory that does with checksums, tokens and errors what AWS documents of S3, because no store that
 //! runs here checks CRC64NVME of parts. It checks no signatures. What it is told to fail, it fails.
 
+/// Uploads in parts.
+mod uploads;
+/// Requests and answers.
+mod wire;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crc_fast::{CrcAlgorithm, checksum};
@@ -15,6 +20,8 @@ use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
 use crate::receivers::http_server::unescaped;
+use uploads::{Upload, complete, create, list_parts, list_uploads, upload_part};
+use wire::{Answer, Request, between, error, plain, read, xml};
 
 const SMALLEST_PART: usize = 5 << 20;
 const CRC64: &str = "x-amz-checksum-crc64nvme";
@@ -64,29 +71,6 @@ struct Stored {
     headers: Vec<(String, String)>,
     crc64: Option<String>,
     tags: String,
-}
-
-#[derive(Debug, Default)]
-struct Upload {
-    key: String,
-    by_crc64: bool,
-    headers: Vec<(String, String)>,
-    parts: BTreeMap<u32, Stored>,
-}
-
-struct Request {
-    method: String,
-    key: String,
-    query: BTreeMap<String, String>,
-    headers: BTreeMap<String, String>,
-    body: Vec<u8>,
-}
-
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
-    raw: Option<Vec<u8>>,
 }
 
 impl AwsLike {
@@ -182,62 +166,6 @@ fn serve(client: &TcpStream, state: &Mutex<State>) {
         let body: &[u8] = if length.is_some() { &bytes } else { &[] };
         if { client }.write_all(head.as_bytes()).and_then(|()| { client }.write_all(body)).is_err() {
             return;
-        }
-    }
-}
-
-fn read(reader: &mut BufReader<&TcpStream>, mut client: &TcpStream) -> Result<Option<Request>> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        match line.trim_end() {
-            "" => break,
-            line => lines.push(line.to_owned()),
-        }
-    }
-    let mut first = lines.first().context("a request")?.split(' ');
-    let (method, target) = (first.next().context("a method")?.to_owned(), first.next().context("a path")?);
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let query = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(n, v)| (n.to_owned(), unescaped(v)));
-    let headers = lines[1..].iter().filter_map(|line| line.split_once(':'));
-    let headers: BTreeMap<_, _> =
-        headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-    if headers.contains_key("expect") {
-        client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-    }
-    let length = headers.get("content-length").map_or(Ok(0), |length| length.parse())?;
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    Ok(Some(Request { method, key: unescaped(key), query: query.collect(), headers, body }))
-}
-
-impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
-    }
-
-    fn operation(&self) -> &'static str {
-        let asks = |name: &str| self.query.contains_key(name);
-        match (self.method.as_str(), self.key.is_empty()) {
-            ("PUT", _) if asks("partNumber") => "UploadPart",
-            ("PUT", _) => "PutObject",
-            ("POST", _) if asks("uploads") => "CreateMultipartUpload",
-            ("POST", _) if asks("uploadId") => "CompleteMultipartUpload",
-            ("POST", _) => "DeleteObjects",
-            ("DELETE", _) if asks("uploadId") => "AbortMultipartUpload",
-            ("DELETE", _) => "DeleteObject",
-            ("HEAD", _) => "HeadObject",
-            (_, true) if asks("uploads") => "ListMultipartUploads",
-            (_, true) if asks("object-lock") => "GetObjectLockConfiguration",
-            (_, true) => "ListObjectsV2",
-            _ if asks("uploadId") => "ListParts",
-            _ if asks("tagging") => "GetObjectTagging",
-            _ => "GetObject",
         }
     }
 }
@@ -353,98 +281,6 @@ fn put_object(request: &Request, state: &mut State) -> Answer {
     plain(200, headers)
 }
 
-fn create(request: &Request, state: &mut State) -> Answer {
-    let (key, by_crc64) = (request.key.clone(), request.header("x-amz-checksum-algorithm") == Some("CRC64NVME"));
-    if by_crc64 && request.header("x-amz-checksum-type") != Some("FULL_OBJECT") {
-        return error(400, "InvalidRequest");
-    }
-    state.begun += 1;
-    let id = format!("upload-{}", state.begun);
-    let headers = stored(Vec::new(), &request.headers, state.kms).headers;
-    let text = format!(
-        "<InitiateMultipartUploadResult><Key>{key}</Key><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
-    );
-    state.uploads.insert(id, Upload { key, by_crc64, headers, ..Upload::default() });
-    xml(&text)
-}
-
-fn upload_part(request: &Request, state: &mut State) -> Answer {
-    let kms = state.kms;
-    let Some(upload) = state.uploads.get_mut(&request.query["uploadId"]) else { return error(404, "NoSuchUpload") };
-    if request.header(CRC64).is_some() != upload.by_crc64 {
-        // "Checksum Type mismatch occurred".
-        return error(400, "InvalidRequest");
-    }
-    if let Err(refusal) = checked(request) {
-        return refusal;
-    }
-    let part = stored(request.body.clone(), &request.headers, kms);
-    let mut headers = vec![("etag".to_owned(), format!("\"{}\"", part.etag))];
-    headers.extend(part.headers.iter().filter(|(name, _)| name.starts_with("x-amz-server")).cloned());
-    headers.extend(part.crc64.clone().filter(|_| upload.by_crc64).map(|crc64| (CRC64.to_owned(), crc64)));
-    upload.parts.insert(request.query["partNumber"].parse().unwrap_or_default(), part);
-    plain(200, headers)
-}
-
-fn complete(request: &Request, state: &mut State) -> Answer {
-    let id = &request.query["uploadId"];
-    let Some(upload) = state.uploads.get(id) else { return error(404, "NoSuchUpload") };
-    let body = String::from_utf8_lossy(&request.body);
-    let (mut bytes, mut md5s) = (Vec::new(), Vec::new());
-    let told = between(&body, "Part");
-    for (index, part) in told.iter().enumerate() {
-        let only = |name: &str| between(part, name).pop().unwrap_or_default();
-        let held = upload.parts.get(&only("PartNumber").parse().unwrap_or_default());
-        let etag = only("ETag").replace("&quot;", "").replace('"', "");
-        let Some(held) = held.filter(|held| held.etag == etag) else { return error(400, "InvalidPart") };
-        if upload.by_crc64 && Some(only("ChecksumCRC64NVME")) != held.crc64 {
-            return error(400, "InvalidPart");
-        }
-        if held.bytes.len() < SMALLEST_PART && index + 1 < told.len() {
-            return error(400, "EntityTooSmall");
-        }
-        md5s.extend(Md5::digest(&held.bytes));
-        bytes.extend(&held.bytes);
-    }
-    let crc64 = crc64_of(&bytes);
-    if upload.by_crc64 && request.header(CRC64).is_some_and(|told| told != crc64) {
-        return error(400, "BadDigest");
-    }
-    if request.header("if-none-match") == Some("*") && state.objects.contains_key(&upload.key) {
-        return error(412, "PreconditionFailed");
-    }
-    let Some(upload) = state.uploads.remove(id) else { return error(404, "NoSuchUpload") };
-    let etag = format!("{}-{}", hex(&Md5::digest(&md5s)), told.len());
-    let told_crc64 = upload.by_crc64.then(|| crc64.clone());
-    let object = Stored { bytes, etag: etag.clone(), headers: upload.headers, crc64: told_crc64, tags: String::new() };
-    state.objects.insert(upload.key, object);
-    xml(&format!(
-        "<CompleteMultipartUploadResult><ETag>\"{etag}\"</ETag><ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME></CompleteMultipartUploadResult>"
-    ))
-}
-
-fn list_parts(request: &Request, state: &State) -> Answer {
-    let Some(upload) = state.uploads.get(&request.query["uploadId"]) else { return error(404, "NoSuchUpload") };
-    let parts = upload.parts.iter().map(|(number, part)| {
-        let crc64 = part.crc64.as_ref().filter(|_| upload.by_crc64);
-        let crc64 = crc64.map(|crc64| format!("<ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME>")).unwrap_or_default();
-        let (etag, size) = (&part.etag, part.bytes.len());
-        format!("<Part><PartNumber>{number}</PartNumber><ETag>\"{etag}\"</ETag><Size>{size}</Size>{crc64}</Part>")
-    });
-    xml(&format!("<ListPartsResult><IsTruncated>false</IsTruncated>{}</ListPartsResult>", parts.collect::<String>()))
-}
-
-fn list_uploads(request: &Request, state: &State) -> Answer {
-    let prefix = request.query.get("prefix").cloned().unwrap_or_default();
-    let all = state.uploads.iter().filter(|(_, upload)| upload.key.starts_with(&prefix));
-    let now = jiff::Timestamp::now();
-    let all = all.map(|(id, upload)| {
-        let key = &upload.key;
-        format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{now}</Initiated></Upload>")
-    });
-    xml(&format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", all.collect::<String>()))
-}
-
 fn list(request: &Request, state: &State) -> Answer {
     let prefix = request.query.get("prefix").cloned().unwrap_or_default();
     let all = state.objects.iter().filter(|(key, _)| key.starts_with(&prefix));
@@ -474,28 +310,4 @@ fn tell(request: &Request, object: &Stored) -> Answer {
         headers.push(("content-length".into(), object.bytes.len().to_string()));
     }
     Answer { raw: Some(object.bytes.clone()), ..plain(200, headers) }
-}
-
-/// What stands between all pairs of tags of this name.
-fn between(text: &str, name: &str) -> Vec<String> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let pieces = text.split(&open).skip(1);
-    pieces.filter_map(|piece| piece.split_once(&close)).map(|(inner, _)| inner.to_owned()).collect()
-}
-
-fn plain(status: u16, headers: Vec<(String, String)>) -> Answer {
-    Answer { status, headers, body: String::new(), raw: None }
-}
-
-fn xml(body: &str) -> Answer {
-    let headers = vec![("content-type".to_owned(), "application/xml".to_owned())];
-    Answer { status: 200, headers, body: format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{body}"), raw: None }
-}
-
-fn error(status: u16, code: &str) -> Answer {
-    let mut answer = xml(&format!("<Error><Code>{code}</Code><Message>as it was told</Message></Error>"));
-    if status == 301 {
-        answer.headers.push(("x-amz-bucket-region".into(), "eu-west-3".into()));
-    }
-    Answer { status, ..answer }
 }

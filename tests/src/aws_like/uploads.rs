@@ -1,0 +1,106 @@
+use std::collections::BTreeMap;
+
+use md5::{Digest as _, Md5};
+
+use super::wire::{Answer, Request, between, error, plain, xml};
+use super::{CRC64, SMALLEST_PART, State, Stored, checked, crc64_of, hex, stored};
+
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    pub(super) key: String,
+    pub(super) by_crc64: bool,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) parts: BTreeMap<u32, Stored>,
+}
+
+pub(super) fn create(request: &Request, state: &mut State) -> Answer {
+    let (key, by_crc64) = (request.key.clone(), request.header("x-amz-checksum-algorithm") == Some("CRC64NVME"));
+    if by_crc64 && request.header("x-amz-checksum-type") != Some("FULL_OBJECT") {
+        return error(400, "InvalidRequest");
+    }
+    state.begun += 1;
+    let id = format!("upload-{}", state.begun);
+    let headers = stored(Vec::new(), &request.headers, state.kms).headers;
+    let text = format!(
+        "<InitiateMultipartUploadResult><Key>{key}</Key><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+    );
+    state.uploads.insert(id, Upload { key, by_crc64, headers, ..Upload::default() });
+    xml(&text)
+}
+
+pub(super) fn upload_part(request: &Request, state: &mut State) -> Answer {
+    let kms = state.kms;
+    let Some(upload) = state.uploads.get_mut(&request.query["uploadId"]) else { return error(404, "NoSuchUpload") };
+    if request.header(CRC64).is_some() != upload.by_crc64 {
+        // "Checksum Type mismatch occurred".
+        return error(400, "InvalidRequest");
+    }
+    if let Err(refusal) = checked(request) {
+        return refusal;
+    }
+    let part = stored(request.body.clone(), &request.headers, kms);
+    let mut headers = vec![("etag".to_owned(), format!("\"{}\"", part.etag))];
+    headers.extend(part.headers.iter().filter(|(name, _)| name.starts_with("x-amz-server")).cloned());
+    headers.extend(part.crc64.clone().filter(|_| upload.by_crc64).map(|crc64| (CRC64.to_owned(), crc64)));
+    upload.parts.insert(request.query["partNumber"].parse().unwrap_or_default(), part);
+    plain(200, headers)
+}
+
+pub(super) fn complete(request: &Request, state: &mut State) -> Answer {
+    let id = &request.query["uploadId"];
+    let Some(upload) = state.uploads.get(id) else { return error(404, "NoSuchUpload") };
+    let body = String::from_utf8_lossy(&request.body);
+    let (mut bytes, mut md5s) = (Vec::new(), Vec::new());
+    let told = between(&body, "Part");
+    for (index, part) in told.iter().enumerate() {
+        let only = |name: &str| between(part, name).pop().unwrap_or_default();
+        let held = upload.parts.get(&only("PartNumber").parse().unwrap_or_default());
+        let etag = only("ETag").replace("&quot;", "").replace('"', "");
+        let Some(held) = held.filter(|held| held.etag == etag) else { return error(400, "InvalidPart") };
+        if upload.by_crc64 && Some(only("ChecksumCRC64NVME")) != held.crc64 {
+            return error(400, "InvalidPart");
+        }
+        if held.bytes.len() < SMALLEST_PART && index + 1 < told.len() {
+            return error(400, "EntityTooSmall");
+        }
+        md5s.extend(Md5::digest(&held.bytes));
+        bytes.extend(&held.bytes);
+    }
+    let crc64 = crc64_of(&bytes);
+    if upload.by_crc64 && request.header(CRC64).is_some_and(|told| told != crc64) {
+        return error(400, "BadDigest");
+    }
+    if request.header("if-none-match") == Some("*") && state.objects.contains_key(&upload.key) {
+        return error(412, "PreconditionFailed");
+    }
+    let Some(upload) = state.uploads.remove(id) else { return error(404, "NoSuchUpload") };
+    let etag = format!("{}-{}", hex(&Md5::digest(&md5s)), told.len());
+    let told_crc64 = upload.by_crc64.then(|| crc64.clone());
+    let object = Stored { bytes, etag: etag.clone(), headers: upload.headers, crc64: told_crc64, tags: String::new() };
+    state.objects.insert(upload.key, object);
+    xml(&format!(
+        "<CompleteMultipartUploadResult><ETag>\"{etag}\"</ETag><ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME></CompleteMultipartUploadResult>"
+    ))
+}
+
+pub(super) fn list_parts(request: &Request, state: &State) -> Answer {
+    let Some(upload) = state.uploads.get(&request.query["uploadId"]) else { return error(404, "NoSuchUpload") };
+    let parts = upload.parts.iter().map(|(number, part)| {
+        let crc64 = part.crc64.as_ref().filter(|_| upload.by_crc64);
+        let crc64 = crc64.map(|crc64| format!("<ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME>")).unwrap_or_default();
+        let (etag, size) = (&part.etag, part.bytes.len());
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>\"{etag}\"</ETag><Size>{size}</Size>{crc64}</Part>")
+    });
+    xml(&format!("<ListPartsResult><IsTruncated>false</IsTruncated>{}</ListPartsResult>", parts.collect::<String>()))
+}
+
+pub(super) fn list_uploads(request: &Request, state: &State) -> Answer {
+    let prefix = request.query.get("prefix").cloned().unwrap_or_default();
+    let all = state.uploads.iter().filter(|(_, upload)| upload.key.starts_with(&prefix));
+    let now = jiff::Timestamp::now();
+    let all = all.map(|(id, upload)| {
+        let key = &upload.key;
+        format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{now}</Initiated></Upload>")
+    });
+    xml(&format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", all.collect::<String>()))
+}
