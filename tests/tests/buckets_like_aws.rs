@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use bucket_site::{open, reason_of, runtime};
 use hostwright_core::bucket::{Bucket, Content, Profile, Put, Reason};
 use hostwright_core::config::buckets::{Encryption, ObjectOptions};
-use hostwright_tests::aws_like::AwsLike;
 use hostwright_tests::aws_like::Mishap::{Damaged, DoneAnd, ErrorInBody, Refused};
+use hostwright_tests::aws_like::{AwsLike, Etags};
 use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
@@ -230,6 +230,92 @@ fn a_bucket_of_another_region_is_said_and_where_it_is() -> Result<()> {
         ensure!(elsewhere.is_permanent() && elsewhere.concerns_bucket(), "{elsewhere}");
         let told = elsewhere.to_string();
         ensure!(told.contains("it is in eu-west-3") && told.contains("set `endpoint` and `region`"), "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_storage_class_and_an_acl_are_told_and_a_class_that_is_not_taken_is_said() -> Result<()> {
+    runtime()?.block_on(async {
+        let site = Site::start(None)?;
+        site.prepare().await?;
+        let options = ObjectOptions {
+            storage_class: Some("GLACIER_IR".into()),
+            acl: Some("bucket-owner-full-control".into()),
+            ..ObjectOptions::default()
+        };
+        for (key, size) in [("small", 1000), ("large", 20 * MIB)] {
+            let bytes = random(size);
+            let content = site.content(&bytes, &options).await?;
+            let put = Put { options: &options, ..Put::new(key, &content) };
+            let upload = site.bucket.begin(put).await?;
+            site.bucket.put(put, upload.as_deref()).await?;
+            site.holds(key, &bytes)?;
+        }
+        for (name, value) in [("x-amz-storage-class", "GLACIER_IR"), ("x-amz-acl", "bucket-owner-full-control")] {
+            let told = site.store.told(name);
+            let of = |operation: &str| told.iter().filter(|head| head.starts_with(operation)).count();
+            ensure!((of("PutObject"), of("CreateMultipartUpload"), told.len()) == (1, 1, 2), "{told:?}");
+            ensure!(told.iter().all(|head| head.contains(value)), "{told:?}");
+        }
+        site.store.has_one_class();
+        let content = site.content(&random(1000), &options).await?;
+        let put = Put { options: &options, ..Put::new("other", &content) };
+        let refused = reason_of(site.bucket.put(put, None).await)?;
+        ensure!(refused.is_permanent() && refused.to_string().contains("the storage class GLACIER_IR"), "{refused}");
+        ensure!(site.store.object("other").is_none(), "it lies there in another class");
+        Ok(())
+    })
+}
+
+/// A thousand are told at a time; here it is three.
+#[test]
+fn parts_and_uploads_that_are_told_a_page_at_a_time_are_all_known() -> Result<()> {
+    runtime()?.block_on(async {
+        let site = Site::start(None)?;
+        site.prepare().await?;
+        site.store.tells_at_a_time(3);
+        let large = random(60 * MIB);
+        let content = site.content(&large, &ObjectOptions::default()).await?;
+        let put = Put::new("large", &content);
+        let upload = site.bucket.begin(put).await?.context("an upload")?;
+        site.store.fail("CompleteMultipartUpload", &BUSY);
+        reason_of(site.bucket.put(put, Some(&upload)).await)?;
+        for number in 0..7 {
+            let key = format!("large-{}", number % 3);
+            site.bucket.begin(Put { key: &key, ..put }).await?;
+        }
+        let all = site.bucket.unfinished("large", jiff::Timestamp::MAX).await?;
+        ensure!(all.len() == 8, "{all:?}");
+        for one in all.iter().filter(|one| one.key != "large") {
+            site.bucket.abort(&one.key, &one.upload).await?;
+        }
+        site.store.requests();
+        let again = site.content(&large, &ObjectOptions::default()).await?;
+        site.bucket.resume(Put::new("large", &again), &upload).await?;
+        let requests = site.store.requests();
+        let of = |operation: &str| requests.iter().filter(|request| request.starts_with(operation)).count();
+        ensure!((of("ListParts"), of("UploadPart")) == (4, 0), "{requests:?}");
+        site.holds("large", &large)
+    })
+}
+
+/// Gateways before other stores tell what is no MD5, or leave the quotes away.
+#[test]
+fn etags_of_any_form_are_compared_only_where_they_are_md5s() -> Result<()> {
+    runtime()?.block_on(async {
+        for etags in [Etags::Unquoted, Etags::OfOnePart] {
+            let site = Site::start(None)?;
+            site.store.tells_etags(etags);
+            let profile = site.prepare().await?;
+            ensure!(profile.etag_is_md5 == (etags == Etags::Unquoted), "{etags:?}: {profile:?}");
+            for (key, size) in [("empty", 0), ("small", 1000), ("middle", 3 * MIB), ("large", 20 * MIB)] {
+                let bytes = random(size);
+                site.store(key, &bytes).await.with_context(|| format!("{key}, {etags:?}"))?;
+                // Once more over itself.
+                site.store(key, &bytes).await.with_context(|| format!("{key} again, {etags:?}"))?;
+            }
+        }
         Ok(())
     })
 }

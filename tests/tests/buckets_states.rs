@@ -86,6 +86,42 @@ fn a_bucket_of_cephs_gateway_that_is_locked_or_encrypted_by_its_customer_keeps_i
     folders_under_a_customers_key(&site)
 }
 
+/// Small objects and such in parts, under options that this store has and under such that it has not.
+async fn classes_and_acls(site: &Site, (class, unknown): (&str, &str)) -> Result<()> {
+    site.prepare().await?;
+    let of = |class: &str, acl: &str| ObjectOptions {
+        storage_class: Some(class.to_owned()),
+        acl: Some(acl.to_owned()),
+        ..ObjectOptions::default()
+    };
+    for (size, key) in [(1000, "small"), (20 * MIB, "large")] {
+        let options = of(class, "public-read");
+        let content = site.content_under(size, &options).await?;
+        site.store(Put { options: &options, ..Put::new(key, &content) }).await.with_context(|| key)?;
+        let head = site.front()?.endpoint() + "/products/" + key;
+        let told = curl(&["--head", &head])?;
+        ensure!(told.status == 200, "{key}: whoever has no keys is told {}", told.status);
+        ensure!(told.header("x-amz-storage-class") == Some(class), "{key}: {:?}", told.headers);
+        let private = of(class, "private");
+        site.store(Put { options: &private, ..Put::new(key, &content) }).await?;
+        ensure!(curl(&["--head", &head])?.status == 403, "{key} is private");
+        let refused = of(unknown, "private");
+        let refusal = site.store(Put { options: &refused, ..Put::new("unknown", &content) }).await;
+        let refusal = refusal.err().context("it is taken")?.to_string();
+        ensure!(refusal.contains("InvalidArgument") && refusal.contains("`object`"), "{refusal}");
+        ensure!(site.bucket.head("unknown").await?.is_none(), "an object of a class that is not lies there");
+    }
+    site.nothing_unfinished().await
+}
+
+#[test]
+fn a_gateway_with_a_second_storage_class_stores_objects_in_it_under_the_acl_that_is_asked_for() -> Result<()> {
+    let store = Rgw::start_with_storage_class("COLD")?;
+    create_bucket(&store.endpoint(), RGW)?;
+    let site = Site::s3(&store.endpoint(), RGW, false)?;
+    runtime()?.block_on(classes_and_acls(&site, ("COLD", "FROZEN")))
+}
+
 /// The manifest is under the key too: it is read by who has lost his state, and by who verifies.
 fn folders_under_a_customers_key(site: &Site) -> Result<()> {
     let product = format!(

@@ -4,9 +4,11 @@
 /// A folder that is watched by a real agent.
 mod product_site;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hostwright_tests::certificates::Certificates;
@@ -21,6 +23,9 @@ use product_site::{LIMIT, Site, produce};
 
 /// Four parts of 6 MiB.
 const LARGE: u64 = 20 << 20;
+
+/// Far less than the minute of the slowest pace.
+const SOON: Duration = Duration::from_secs(30);
 
 /// A site before a store in which requests can be made to stand still.
 struct Stage {
@@ -91,7 +96,7 @@ fn a_folder_that_is_renamed_while_it_is_uploaded_is_there_under_its_new_name_alo
     hold.wait(LIMIT)?;
     eventually("the small files", LIMIT, || Ok(stage.swift.keys("images")?.len() == 6).and_then(must))?;
     // What was noted of them is written within a moment.
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(600));
     stage.site.agent.kill9()?;
     drop(hold);
     fs::remove_dir_all(stage.site.path("in/third"))?;
@@ -124,6 +129,42 @@ fn a_folder_that_loses_and_gains_files_while_it_is_uploaded_is_there_as_it_is_in
     drop(hold);
     stage.site.wait_uploaded(2)?;
     eventually("no file of before is left", LIMIT, || stage.holds_alone("run", &files))
+}
+
+/// Whoever makes the bucket again waits for no restart and for no slow pace: what is tried is one small question.
+#[test]
+fn a_bucket_that_is_deleted_and_made_again_while_the_agent_restarts_gets_all_that_waits() -> Result<()> {
+    let mut stage = Stage::set("quiet: 300ms")?;
+    produce(&stage.site.path("in/first.tif"), LARGE)?;
+    stage.site.wait_uploaded(1)?;
+    let mut wanted = Vec::new();
+    for (round, moment) in [Moment::Before, Moment::After].into_iter().enumerate() {
+        let hold = stage.front.hold(&["partNumber=2"], moment);
+        let large = format!("large{round}.tif");
+        wanted.push((large.clone(), produce(&stage.site.path("in").join(large), LARGE)?));
+        hold.wait(LIMIT)?;
+        stage.site.agent.kill9()?;
+        drop(hold);
+        stage.swift.delete_bucket("images")?;
+        let small = format!("small{round}.tif");
+        wanted.push((small.clone(), produce(&stage.site.path("in").join(small), 1000)?));
+        stage.site.agent.start_again()?;
+        stage.site.wait_why("no such bucket")?;
+        let asked = Cell::new(0);
+        eventually("it is asked again", LIMIT, || {
+            let lines = stage.front.requests();
+            asked.set(asked.get() + lines.iter().filter(|line| line.contains("list-type=2")).count());
+            must(asked.get() >= 4)
+        })?;
+        stage.swift.create_bucket("images")?;
+        for (key, content) in &wanted[wanted.len() - 2..] {
+            let is_there = || must(stage.swift.object("images", key)?.as_ref() == Some(content));
+            eventually("it is there", SOON, is_there).with_context(|| stage.site.agent.output())?;
+        }
+    }
+    let others = stage.swift.keys("images+segments")?.into_iter().filter(|part| !part.starts_with("large1.tif/"));
+    ensure!(others.count() == 0, "parts are left");
+    Ok(())
 }
 
 /// What has arrived is not sent again, however often the way there breaks.

@@ -90,6 +90,64 @@ fn killed_at_each_stage_of_an_upload_the_product_is_whole_and_there_once() -> Re
     Ok(())
 }
 
+/// Killed when a folder's object or its manifest has just arrived, and the folder goes before the agent is back: either
+/// all of it stays, with its manifest, or nothing.
+#[test]
+fn killed_as_a_folders_object_arrives_nothing_is_left_that_nobody_knows_of() -> Result<()> {
+    let swift = Swift::start()?;
+    swift.create_bucket("images")?;
+    let front = Front::start(&swift.endpoint(), None)?;
+    let buckets = format!("b: {{endpoint: '{}', bucket: images, credentials: {{env_prefix: TEST}}}}", front.endpoint());
+    let mut site = Site::start(&buckets, "p: {watch: FOLDER/in, bucket: b, product: folder, finished: renamed}")?;
+    site.agent.wait_ready(LIMIT)?;
+    for (name, words) in [("first", "/a%20b"), ("second", "/z"), ("whole", "_manifest.json")] {
+        let hold = front.hold(&["PUT ", words], Moment::After);
+        let made = site.path("making");
+        fs::create_dir(&made)?;
+        for file in ["a b", "z"] {
+            produce(&made.join(file), 1000)?;
+        }
+        fs::rename(made, site.path("in").join(name))?;
+        hold.wait(LIMIT).with_context(|| name)?;
+        site.agent.kill9()?;
+        drop(hold);
+        ensure!(swift.keys("images")?.iter().any(|key| key.starts_with(name)), "{name}");
+        fs::remove_dir_all(site.path("in").join(name))?;
+        site.agent.start_again()?;
+        site.agent.wait_ready(LIMIT)?;
+        let wanted: &[&str] = match name {
+            "whole" => &["whole/_manifest.json", "whole/a b", "whole/z"],
+            _ => &[],
+        };
+        let settled = || {
+            let keys = swift.keys("images")?;
+            ensure!(keys == wanted, "{name}: {keys:?}");
+            Ok(())
+        };
+        eventually("all or nothing of it", LIMIT, settled)?;
+        // What is to be deleted is deleted before the first upload.
+        produce_folder(&site, "probe")?;
+        site.wait("it is there", |p| p["waiting"] == 0 && p["uploaded"] != 0)?;
+        eventually("it is there", LIMIT, || must(swift.keys("images")?.contains(&"probe/_manifest.json".to_owned())))?;
+        let keys: Vec<_> = swift.keys("images")?.into_iter().filter(|key| !key.starts_with("probe")).collect();
+        ensure!(keys == wanted, "{name}, later: {keys:?}");
+        fs::remove_dir_all(site.path("in/probe"))?;
+        for key in ["probe/_manifest.json", "probe/a"] {
+            swift.delete_object("images", key)?;
+        }
+    }
+    let (text, well) = site.products(&["verify", "--deep", ""])?;
+    ensure!(well && text.contains("2 files of 1 manifests"), "{text}");
+    Ok(())
+}
+
+fn produce_folder(site: &Site, name: &str) -> Result<()> {
+    let made = site.path("making");
+    fs::create_dir(&made)?;
+    produce(&made.join("a"), 1000)?;
+    Ok(fs::rename(made, site.path("in").join(name))?)
+}
+
 fn must(holds: bool) -> Result<()> {
     ensure!(holds, "not yet");
     Ok(())

@@ -1,5 +1,5 @@
 use super::ask::{Ask, Pushed, State};
-use super::folder::Kind;
+use super::folder::{Kind, is_gone};
 use super::pipeline::{Done, Pipeline};
 use super::rule::{Rule, is_temporary};
 use super::sighting::{Cause, Eyes, Sightings};
@@ -22,8 +22,8 @@ impl Pipeline {
                     let _ = answer.send(Vec::new());
                 }
             },
-            Ask::Clear { folder, answer } => match self.inside(&folder) {
-                Some(inner) => self.see_all(inner, Cause::Look, Ask::Clear { folder, answer }),
+            Ask::Clear { path, answer } => match self.inside(&path) {
+                Some(inner) => self.see_all(inner, Cause::Look, Ask::Clear { path, answer }),
                 None => {
                     let _ = answer.send(Ok(()));
                 }
@@ -53,7 +53,10 @@ impl Pipeline {
                     return Ok(Sightings { refused: vec![(inner, why)], ..Sightings::default() });
                 }
                 let (finder, rule) = (&eyes.finder, &eyes.finder.rule);
+                let is_folder = || matches!(finder.folder.kind(&inner), Ok(Kind::Folder(_)));
                 let product = rule.product_of(&inner).map(str::to_owned);
+                // A folder that has the name of a file may have products in it.
+                let product = product.filter(|_| rule.form == Form::Folder || !is_folder());
                 let is_one =
                     cause == Cause::Asked && !inner.is_empty() && matches!(finder.look_anyway(&inner), Ok(Some(_)));
                 match product {
@@ -78,16 +81,16 @@ impl Pipeline {
                 };
                 let _ = answer.send(pushed);
             }
-            Ask::Clear { folder, answer } => {
+            Ask::Clear { path, answer } => {
                 let _ = answer.send(match result {
                     Ok(sightings) => {
                         let open = open(&sightings);
                         self.looked(Ok(sightings));
                         open.map_or(Ok(()), Err)
                     }
-                    // What is not there has nothing open in it.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                    Err(error) => Err(format!("{} cannot be looked at: {error}", folder.display())),
+                    // What is not there, or is a file of another kind, has nothing open in it.
+                    Err(error) if is_gone(&error) => Ok(()),
+                    Err(error) => Err(format!("{} cannot be looked at: {error}", path.display())),
                 });
             }
             Ask::State { .. } => {}
@@ -99,6 +102,7 @@ impl Pipeline {
         let settled: Vec<_> = sightings.settled.iter().map(ToString::to_string).collect();
         let (refused, more) = (sightings.refused.clone(), sightings.more);
         self.looked(Ok(sightings));
+        self.gate.hurry();
         let mut pushed: Vec<_> =
             paths.iter().chain(&settled).map(|path| self.pushed(path, self.state_of(path))).collect();
         pushed.extend(refused.into_iter().map(|(path, why)| self.pushed(&path, State::Refused { why })));

@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) enum Ask {
     /// To upload what is at a path of the host, or in it, now.
     Push { path: PathBuf, answer: oneshot::Sender<Vec<Pushed>> },
-    /// Whether every product in a folder of the host is confirmed; if not, what is open.
-    Clear { folder: PathBuf, answer: oneshot::Sender<Result<(), String>> },
+    /// Whether every product at a path of the host, or in it, is confirmed; if not, what is open.
+    Clear { path: PathBuf, answer: oneshot::Sender<Result<(), String>> },
     /// How a product is.
     State { path: String, answer: oneshot::Sender<State> },
 }
@@ -112,16 +112,32 @@ impl Desk {
         tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
     }
 
-    /// Why a product of `folder` has to wait for products of others, if it has.
+    /// Why a product in `folder`, or that is it, has to wait for products of others there, if it has.
     pub(super) async fn in_front(&self, names: &[String], folder: &Path) -> Option<String> {
         for name in names {
-            match self.ask(name, |answer| Ask::Clear { folder: folder.to_owned(), answer }).await {
+            match self.ask(name, |answer| Ask::Clear { path: folder.to_owned(), answer }).await {
                 Some(Ok(())) => {}
                 Some(Err(why)) => return Some(format!("it waits for {name}: {why}")),
                 None => return Some(format!("it waits for {name}, which does not answer")),
             }
         }
         None
+    }
+
+    /// Whether another product folder than `done` watches a path that it has not uploaded.
+    pub(super) async fn is_wanted(&self, done: &str, path: &Path) -> bool {
+        let meets = |window: &Window| path.starts_with(&window.watch) || window.watch.starts_with(path);
+        for (name, _) in self.0.iter().filter(|(name, window)| *name != done && meets(window)) {
+            match self.ask(name, |answer| Ask::Clear { path: path.to_owned(), answer }).await {
+                Some(Ok(())) => {}
+                Some(Err(why)) => {
+                    log::debug!("{} is uploaded, and stays for {name}: {why}", path.display());
+                    return true;
+                }
+                None => return true,
+            }
+        }
+        false
     }
 }
 

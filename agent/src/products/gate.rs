@@ -3,7 +3,7 @@ use hostwright_core::bucket::{Bucket, BucketError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The pace at which what somebody has to change first is tried again.
+/// The slowest pace. What uploads are refused for until somebody changes it is tried again at this one.
 const SLOW: Duration = Duration::from_secs(60);
 
 /// Whether a bucket is used at present. After a failure that concerns the whole bucket nothing is sent until a probe
@@ -60,6 +60,13 @@ impl Gate {
         }
     }
 
+    /// Somebody has put something right, maybe: it is probed at once.
+    pub(super) fn hurry(&mut self) {
+        if let State::Held { until } = &mut self.state {
+            *until = Instant::now();
+        }
+    }
+
     /// A probe is under way.
     pub(super) fn probing(&mut self) {
         self.state = State::Probing;
@@ -94,8 +101,10 @@ impl Gate {
     }
 
     fn hold(&mut self, error: &BucketError, of_upload: bool) {
-        // What was just put right (keys that were changed, say) need not wait for the slow pace.
-        let delay = if error.is_permanent() && self.trouble.is_some() { SLOW } else { self.backoff.next_delay() };
+        // What was just put right (keys that were changed, a bucket that was made) need not wait for the slow pace: a probe
+        // is one small question, an upload is not.
+        let is_slow = of_upload && error.is_permanent() && self.trouble.is_some();
+        let delay = if is_slow { SLOW } else { self.backoff.next_delay() };
         self.state = State::Held { until: Instant::now() + delay };
         let of_upload = of_upload || self.trouble.as_ref().is_some_and(|trouble| trouble.of_upload);
         self.trouble = Some(Trouble { why: error.to_string(), of_upload });

@@ -219,11 +219,20 @@ impl Ledger {
         inner.intents.insert(path.to_owned(), intent);
     }
 
-    /// Notes objects of a folder that is not whole yet.
-    pub(super) fn strew(&self, folder: &str, strewn: &Strewn) {
-        let mut inner = self.lock();
-        let lines = inner.strewn.add(folder, strewn);
-        inner.note(&lines);
+    /// Notes objects of a folder that is not whole yet, durably, before the first of them is sent.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) async fn strew(self: &Arc<Self>, folder: &str, strewn: &Strewn) -> Result<(), StateError> {
+        {
+            let mut inner = self.lock();
+            let lines = inner.strewn.add(folder, strewn);
+            if lines.is_empty() {
+                return Ok(());
+            }
+            inner.note(&lines);
+        }
+        self.save().await
     }
 
     /// What is known to lie under a folder's key that is not whole.

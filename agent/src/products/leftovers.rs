@@ -1,9 +1,9 @@
 use super::found::Body;
-use super::manifest::Manifest;
+use super::manifest::{self, Manifest};
 use super::queue::Entry;
 use super::record::Strewn;
 use super::upload::{Outcome, Uploader};
-use hostwright_core::bucket::{Bucket, BucketError};
+use hostwright_core::bucket::{Bucket, BucketError, Reason};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +14,27 @@ const DELETING: Duration = Duration::from_secs(30);
 /// Objects of folders that did not become whole, or of contents that were replaced: without a manifest that names them
 /// they would lie there for ever.
 impl Uploader {
-    /// Notes that a file of a folder is in the bucket, or will be in a moment.
-    pub(super) fn note_strewn(&self, entry: &Entry, key: &str) {
-        if matches!(entry.found.body, Body::File) {
-            return;
+    /// Notes that files of a folder are in the bucket, or will be in a moment.
+    pub(super) async fn note_strewn(&self, entry: &Entry, keys: impl Iterator<Item = String>) {
+        if matches!(entry.found.body, Body::Folder(_)) {
+            self.strew(entry, keys.collect(), false).await;
         }
+    }
+
+    async fn strew(&self, entry: &Entry, keys: BTreeSet<String>, of_earlier: bool) {
         let (path, place) = (entry.found.path.to_string(), self.origin.bucket.to_string());
-        self.ledger.strew(&entry.key, &Strewn { path, place, keys: [key.to_owned()].into(), of_earlier: false });
+        if let Err(error) = self.ledger.strew(&entry.key, &Strewn { path, place, keys, of_earlier }).await {
+            // Objects that a crash would leave behind are a lesser evil than products that stay.
+            log::warn!("what is sent of {:?} could not be noted: {error}", entry.found.path);
+        }
     }
 
     /// Notes what an earlier content has in the bucket, durable before its manifest goes.
     pub(super) async fn note_earlier(&self, entry: &Entry, earlier: &Manifest) {
-        let (path, place) = (entry.found.path.to_string(), self.origin.bucket.to_string());
         // A manifest that somebody else wrote must not make us delete what is not of this product.
         let inside = format!("{}/", entry.key);
-        let keys: BTreeSet<_> = earlier.files.iter().map(|file| file.key.clone()).collect();
-        let keys = keys.into_iter().filter(|key| key.starts_with(&inside)).collect();
-        self.ledger.strew(&entry.key, &Strewn { path, place, keys, of_earlier: true });
-        if let Err(error) = self.ledger.save().await {
-            log::warn!("what is replaced could not be noted: {error}");
-        }
+        let keys = earlier.files.iter().map(|file| file.key.clone());
+        self.strew(entry, keys.filter(|key| key.starts_with(&inside)).collect(), true).await;
     }
 
     /// Deletes what lies under a folder's key of which its content has nothing.
@@ -61,6 +62,11 @@ impl Uploader {
 
     async fn delete_strewn(&self, bucket: &Bucket, folder: &str) -> Result<(), BucketError> {
         let Strewn { place, keys, of_earlier, .. } = self.ledger.strewn(folder);
+        // Its manifest is the last to arrive and the first to go: with it, all of it is there.
+        if *place == *self.origin.bucket && self.manifest && self.has_manifest(bucket, folder).await? {
+            self.ledger.gathered(folder);
+            return Ok(());
+        }
         if *place == *self.origin.bucket && !of_earlier {
             for key in &keys {
                 bucket.delete(key).await?;
@@ -74,6 +80,15 @@ impl Uploader {
         }
         self.ledger.gathered(folder);
         Ok(())
+    }
+
+    async fn has_manifest(&self, bucket: &Bucket, folder: &str) -> Result<bool, BucketError> {
+        match bucket.head_encrypted(&manifest::key_of_folder(folder), self.options.encryption.as_ref()).await {
+            Ok(object) => Ok(object.is_some()),
+            // Whoever may write alone does not know.
+            Err(error) if matches!(error.reason(), Reason::Denied { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Deletes what earlier attempts have sent of folders that are gone, but those of `keys`, which are under way.

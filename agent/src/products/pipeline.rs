@@ -33,6 +33,8 @@ pub(super) const WALK_EVERY: Duration = Duration::from_secs(30);
 pub(super) const MISSING: Duration = Duration::from_secs(2);
 /// What a crash in between takes is found again in the bucket by size and SHA-256, so that nothing is sent twice.
 const SAVE_EVERY: Duration = Duration::from_millis(200);
+/// How soon what others have not uploaded yet is looked at again.
+const WANTED: Duration = Duration::from_secs(3);
 /// How soon a product that waits for others is looked at again.
 const HELD: Duration = Duration::from_secs(1);
 
@@ -99,10 +101,14 @@ pub(super) enum Done {
     Walked(Box<Walk>),
     /// With what somebody asked.
     Answer(Box<(io::Result<Sightings>, Ask)>),
-    Cleared(Vec<(Found, Result<(), String>)>),
+    /// And whether some stay for now, because others have not uploaded them: a walk finds them again.
+    Cleared(Vec<Cleared>, bool),
     Saved(Result<(), StateError>),
     Nothing,
 }
+
+/// A local product, and what is in the way of its end.
+type Cleared = (Found, Result<(), String>);
 
 /// A walk of everything.
 #[derive(Debug)]
@@ -222,7 +228,7 @@ impl Pipeline {
             Done::Looked(result) => self.looked(result),
             Done::Walked(walk) => self.walked(*walk),
             Done::Answer(answer) => self.answer(answer.0, answer.1),
-            Done::Cleared(results) => self.cleared(results),
+            Done::Cleared(results, some_stay) => self.cleared(results, some_stay),
             Done::Nothing => {}
             Done::Saved(result) => {
                 self.saving = false;
@@ -241,21 +247,31 @@ impl Pipeline {
         }
         self.clearing = true;
         let products = std::mem::take(&mut self.to_clear);
-        let (eyes, afterwards) = (self.intake.eyes.clone(), self.setting.product.afterwards.clone());
+        let (eyes, setting) = (self.intake.eyes.clone(), self.setting.clone());
         self.running.spawn(async move {
             // Where the state cannot be written (a full disk, say) the bucket's word is enough: space comes first.
             let _ = eyes.ledger.save().await;
+            let (all, mut free) = (products.len(), Vec::with_capacity(products.len()));
+            for found in products {
+                if !setting.desk.is_wanted(&setting.name, &setting.product.watch.join(&*found.path)).await {
+                    free.push(found);
+                }
+            }
+            let some_stay = free.len() < all;
             let clear = move |found: Found| {
-                let result = after::clear(&eyes.finder, &found, &afterwards);
+                let result = after::clear(&eyes.finder, &found, &setting.product.afterwards);
                 (found, result)
             };
-            let cleared = tokio::task::spawn_blocking(move || products.into_iter().map(clear).collect());
-            Done::Cleared(cleared.await.unwrap_or_default())
+            let cleared = tokio::task::spawn_blocking(move || free.into_iter().map(clear).collect::<Vec<_>>());
+            Done::Cleared(cleared.await.unwrap_or_default(), some_stay)
         });
     }
 
-    fn cleared(&mut self, results: Vec<(Found, Result<(), String>)>) {
+    fn cleared(&mut self, results: Vec<Cleared>, some_stay: bool) {
         self.clearing = false;
+        if some_stay {
+            self.walk_at = self.walk_at.min(Instant::now() + WANTED);
+        }
         for (found, result) in results {
             match result {
                 Ok(()) => self.intake.refused.remove(&*found.path),

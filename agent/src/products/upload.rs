@@ -70,6 +70,19 @@ enum Now {
     Gone,
 }
 
+/// An object that has a file's content.
+struct Stored {
+    etag: Option<String>,
+    /// Whether somebody else had stored it.
+    was_there: bool,
+}
+
+impl From<Object> for Stored {
+    fn from(object: Object) -> Self {
+        Self { etag: object.etag, was_there: false }
+    }
+}
+
 /// A manifest of an earlier content. Whoever sees a manifest sees what it speaks of: it goes before the first file is
 /// replaced.
 struct Cover<'u> {
@@ -147,8 +160,12 @@ impl Uploader {
         let mut pieces = pieces.into_iter().peekable();
         while pieces.peek().is_some() {
             // What is to be done takes more memory than what is known of it, and there may be very many.
-            let lot = pieces.by_ref().take(LOT).map(|piece| self.piece(run, piece).boxed());
-            let lot: Vec<BoxFuture<'_, _>> = lot.collect();
+            let lot: Vec<_> = pieces.by_ref().take(LOT).collect();
+            if !entry.may_be_there && !self.versioned {
+                // All of them are sent: noted at once, they wait for the disk once.
+                self.note_strewn(entry, lot.iter().map(|piece| piece.key.clone())).await;
+            }
+            let lot: Vec<BoxFuture<'_, _>> = lot.into_iter().map(|piece| self.piece(run, piece).boxed()).collect();
             files.extend(stream::iter(lot).buffered(MEMBERS_AT_ONCE).try_collect::<Vec<_>>().await?);
         }
         // Of a file that was seen when it was confirmed.
@@ -192,13 +209,16 @@ impl Uploader {
             }
             None => {
                 run.cover.lift().await?;
+                let key = || std::iter::once(piece.key.clone());
                 // What is versioned may be another's until it is known to be ours.
                 if !self.versioned {
-                    self.note_strewn(run.entry, &piece.key);
+                    self.note_strewn(run.entry, key()).await;
                 }
-                let etag = self.put(run, &piece, (&content, only_new || self.versioned)).await?;
-                self.note_strewn(run.entry, &piece.key);
-                etag
+                let stored = self.put(run, &piece, (&content, only_new || self.versioned)).await?;
+                if self.versioned && !stored.was_there {
+                    self.note_strewn(run.entry, key()).await;
+                }
+                stored.etag
             }
         };
         if unchanged(folder, &piece.path, &piece.stamp).is_err() {
@@ -245,19 +265,19 @@ impl Uploader {
     }
 
     /// One request carries it.
-    async fn put_single(&self, run: Run<'_>, put: Put<'_>) -> Result<Option<String>, Outcome> {
+    async fn put_single(&self, run: Run<'_>, put: Put<'_>) -> Result<Stored, Outcome> {
         let refused = match Box::pin(run.bucket.put(put, None)).await {
-            Ok(stored) => return Ok(stored.etag),
+            Ok(object) => return Ok(object.into()),
             Err(error) if put.only_new && matches!(error.reason(), Reason::Exists) => error,
             Err(error) => return Err(error.into()),
         };
         match self.same(run, put.key, put.content).await {
-            Ok(Some(object)) => Ok(object.etag),
+            Ok(Some(object)) => Ok(Stored { etag: object.etag, was_there: true }),
             Ok(None) if self.versioned => Err(Outcome::Taken),
             Err(error) if self.versioned => Err(error.into()),
             _ => {
                 log::debug!("{refused}: it is another one, and is replaced");
-                Ok(Box::pin(run.bucket.put(Put { only_new: false, ..put }, None)).await?.etag)
+                Ok(Box::pin(run.bucket.put(Put { only_new: false, ..put }, None)).await?.into())
             }
         }
     }
@@ -267,7 +287,7 @@ impl Uploader {
         run: Run<'_>,
         piece: &Piece<'_>,
         (content, only_new): (&Content, bool),
-    ) -> Result<Option<String>, Outcome> {
+    ) -> Result<Stored, Outcome> {
         let put = Put {
             only_new,
             metadata: &self.metadata,
@@ -278,7 +298,7 @@ impl Uploader {
         if let Some(earlier) = self.ledger.begun(&piece.key)
             && let Some(stored) = self.go_on(run, put, (&earlier, &piece.stamp)).await?
         {
-            return Ok(stored.etag);
+            return Ok(stored);
         }
         if content.parts() == 1 {
             return self.put_single(run, put).await;
@@ -295,7 +315,7 @@ impl Uploader {
         let upload = run.bucket.begin(put).await?.unwrap_or_default();
         self.note(&piece.key, Begun { upload: upload.clone(), ..begun }).await;
         let stored = Box::pin(run.bucket.put(put, Some(&*upload).filter(|upload| !upload.is_empty()))).await;
-        Ok(self.completed(run, put, (&upload, stored)).await?.etag)
+        self.completed(run, put, (&upload, stored)).await
     }
 
     /// Goes on with an upload that was cut off, if it is of this very content; else clears its parts.
@@ -304,7 +324,7 @@ impl Uploader {
         run: Run<'_>,
         put: Put<'_>,
         (earlier, stamp): (&Begun, &Stamp),
-    ) -> Result<Option<Object>, Outcome> {
+    ) -> Result<Option<Stored>, Outcome> {
         let same_content = match earlier.sha256.is_empty() {
             // Each part that is there is compared before it counts.
             true => earlier.fingerprint == stamp.fingerprint,
@@ -320,7 +340,7 @@ impl Uploader {
                 self.ledger.ended(put.key);
                 // The last request of a process that was killed may have completed it a moment ago; replaced by the same,
                 // its parts would stay with some stores.
-                Ok(self.same(run, put.key, put.content).await.ok().flatten())
+                Ok(self.same(run, put.key, put.content).await.ok().flatten().map(Stored::from))
             }
             // Where it failed, the parts stay for another attempt.
             stored => Ok(Some(self.completed(run, put, (&earlier.upload, stored)).await?)),
@@ -333,16 +353,17 @@ impl Uploader {
         run: Run<'_>,
         put: Put<'_>,
         (upload, stored): (&str, Result<Object, BucketError>),
-    ) -> Result<Object, Outcome> {
+    ) -> Result<Stored, Outcome> {
         match stored {
-            Ok(stored) => {
+            Ok(object) => {
                 self.ledger.ended(put.key);
-                Ok(stored)
+                Ok(object.into())
             }
             // Somebody was quicker.
             Err(error) if put.only_new && matches!(error.reason(), Reason::Exists) => {
                 self.clear(run.bucket, put.key, upload).await?;
-                self.same(run, put.key, put.content).await?.ok_or(Outcome::Taken)
+                let there = self.same(run, put.key, put.content).await?.ok_or(Outcome::Taken)?;
+                Ok(Stored { etag: there.etag, was_there: true })
             }
             Err(error) => Err(error.into()),
         }

@@ -1,3 +1,4 @@
+use super::found::{Body, Found};
 use super::key::numbered;
 use super::pipeline::{Done, Pipeline, UnderWay};
 use super::queue::Entry;
@@ -39,7 +40,7 @@ impl Pipeline {
             self.uploading.insert(path, under_way);
             let (uploader, outbox, setting) = (self.uploader.clone(), self.outbox.clone(), self.setting.clone());
             self.running.spawn(Box::pin(async move {
-                let folder = setting.product.watch.join(&*entry.found.path);
+                let folder = setting.product.watch.join(folder_of(&entry.found));
                 if let Some(why) = setting.desk.in_front(&setting.product.after, &folder).await {
                     return Done::Held(Box::new(entry), why);
                 }
@@ -108,6 +109,15 @@ impl Pipeline {
         if again {
             self.look(vec![(path.to_string(), Cause::Look)]);
         }
+    }
+}
+
+/// Where the products lie that go before this one: in its folder, and of a folder directly in the watched one in itself.
+fn folder_of(found: &Found) -> &str {
+    match found.path.rsplit_once('/') {
+        Some((folder, _)) => folder,
+        None if matches!(found.body, Body::Folder(_)) => &found.path,
+        None => "",
     }
 }
 

@@ -41,6 +41,16 @@ pub enum Mishap {
     Damaged,
 }
 
+/// How a store tells ETags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Etags {
+    #[default]
+    Quoted,
+    Unquoted,
+    /// As one of an object in parts, although one request carried it.
+    OfOnePart,
+}
+
 /// The store.
 #[derive(Debug)]
 pub struct AwsLike {
@@ -59,6 +69,12 @@ struct State {
     token: Option<String>,
     /// Whether the bucket has a default of SSE-KMS.
     kms: bool,
+    /// Whether storage classes are taken and forgotten.
+    one_class: bool,
+    /// So many parts, or uploads, are told at a time.
+    page: Option<usize>,
+    /// How ETags are told.
+    etags: Etags,
     requests: Vec<String>,
     heads: Vec<String>,
 }
@@ -111,6 +127,20 @@ impl AwsLike {
     /// From now on objects are encrypted under a key of a key management service: their ETags are no MD5s.
     pub fn encrypts(&self) {
         locked(&self.state).kms = true;
+    }
+
+    /// From now on all objects are of one storage class, whatever it is told.
+    pub fn has_one_class(&self) {
+        locked(&self.state).one_class = true;
+    }
+
+    /// From now on it tells so many parts, or uploads, at a time.
+    pub fn tells_at_a_time(&self, page: usize) {
+        locked(&self.state).page = Some(page);
+    }
+
+    pub fn tells_etags(&self, etags: Etags) {
+        locked(&self.state).etags = etags;
     }
 
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
@@ -226,7 +256,7 @@ fn done(operation: &str, request: &Request, state: &mut State) -> Answer {
         }
         "GetObjectTagging" => state.objects.get(&request.key).map_or_else(|| error(404, "NoSuchKey"), tagging),
         "HeadObject" | "GetObject" => match state.objects.get(&request.key) {
-            Some(stored) => tell(request, stored),
+            Some(stored) => tell(request, stored, (state.etags, state.one_class)),
             None => error(404, "NoSuchKey"),
         },
         _ => error(404, "ObjectLockConfigurationNotFoundError"),
@@ -253,7 +283,8 @@ fn hex(bytes: &[u8]) -> String {
 
 fn stored(bytes: Vec<u8>, headers: &BTreeMap<String, String>, kms: bool) -> Stored {
     let mut etag = hex(&Md5::digest(&bytes));
-    let is_told = |name: &str| name.starts_with("x-amz-meta-") || name == "content-type";
+    let is_told =
+        |name: &str| name.starts_with("x-amz-meta-") || ["content-type", "x-amz-storage-class"].contains(&name);
     let mut told: Vec<_> = headers.iter().filter(|(n, _)| is_told(n)).map(|(n, v)| (n.clone(), v.clone())).collect();
     if kms {
         etag = hex(&Md5::digest(&etag));
@@ -273,7 +304,7 @@ fn put_object(request: &Request, state: &mut State) -> Answer {
         return error(412, "PreconditionFailed");
     }
     let stored = stored(request.body.clone(), &request.headers, state.kms);
-    let mut headers = vec![("etag".to_owned(), format!("\"{}\"", stored.etag))];
+    let mut headers = vec![("etag".to_owned(), told_etag(&stored.etag, state.etags))];
     headers.extend(stored.crc64.clone().map(|crc64| (CRC64.to_owned(), crc64)));
     headers.extend(request.header(SHA256).map(|sha256| (SHA256.to_owned(), sha256.to_owned())));
     headers.extend(stored.headers.iter().filter(|(name, _)| name.starts_with("x-amz-server")).cloned());
@@ -298,9 +329,18 @@ fn tagging(object: &Stored) -> Answer {
     xml(&format!("<Tagging><TagSet>{}</TagSet></Tagging>", tags.collect::<String>()))
 }
 
-fn tell(request: &Request, object: &Stored) -> Answer {
+fn told_etag(etag: &str, etags: Etags) -> String {
+    match etags {
+        Etags::Unquoted => etag.to_owned(),
+        Etags::OfOnePart if !etag.contains('-') => format!("\"{}-1\"", hex(&Md5::digest(etag))),
+        _ => format!("\"{etag}\""),
+    }
+}
+
+fn tell(request: &Request, object: &Stored, (etags, one_class): (Etags, bool)) -> Answer {
     let mut headers = object.headers.clone();
-    headers.push(("etag".into(), format!("\"{}\"", object.etag)));
+    headers.retain(|(name, value)| name != "x-amz-storage-class" || !one_class && value != "STANDARD");
+    headers.push(("etag".into(), told_etag(&object.etag, etags)));
     if request.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
         && let Some(crc64) = &object.crc64
     {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use md5::{Digest as _, Md5};
 
 use super::wire::{Answer, Request, between, error, plain, xml};
-use super::{CRC64, SMALLEST_PART, State, Stored, checked, crc64_of, hex, stored};
+use super::{CRC64, SMALLEST_PART, State, Stored, checked, crc64_of, hex, stored, told_etag};
 
 #[derive(Debug, Default)]
 pub(super) struct Upload {
@@ -29,7 +29,7 @@ pub(super) fn create(request: &Request, state: &mut State) -> Answer {
 }
 
 pub(super) fn upload_part(request: &Request, state: &mut State) -> Answer {
-    let kms = state.kms;
+    let (kms, etags) = (state.kms, state.etags);
     let Some(upload) = state.uploads.get_mut(&request.query["uploadId"]) else { return error(404, "NoSuchUpload") };
     if request.header(CRC64).is_some() != upload.by_crc64 {
         // "Checksum Type mismatch occurred".
@@ -39,7 +39,7 @@ pub(super) fn upload_part(request: &Request, state: &mut State) -> Answer {
         return refusal;
     }
     let part = stored(request.body.clone(), &request.headers, kms);
-    let mut headers = vec![("etag".to_owned(), format!("\"{}\"", part.etag))];
+    let mut headers = vec![("etag".to_owned(), told_etag(&part.etag, etags))];
     headers.extend(part.headers.iter().filter(|(name, _)| name.starts_with("x-amz-server")).cloned());
     headers.extend(part.crc64.clone().filter(|_| upload.by_crc64).map(|crc64| (CRC64.to_owned(), crc64)));
     upload.parts.insert(request.query["partNumber"].parse().unwrap_or_default(), part);
@@ -56,7 +56,9 @@ pub(super) fn complete(request: &Request, state: &mut State) -> Answer {
         let only = |name: &str| between(part, name).pop().unwrap_or_default();
         let held = upload.parts.get(&only("PartNumber").parse().unwrap_or_default());
         let etag = only("ETag").replace("&quot;", "").replace('"', "");
-        let Some(held) = held.filter(|held| held.etag == etag) else { return error(400, "InvalidPart") };
+        let Some(held) = held.filter(|held| told_etag(&held.etag, state.etags).replace('"', "") == etag) else {
+            return error(400, "InvalidPart");
+        };
         if upload.by_crc64 && Some(only("ChecksumCRC64NVME")) != held.crc64 {
             return error(400, "InvalidPart");
         }
@@ -85,22 +87,47 @@ pub(super) fn complete(request: &Request, state: &mut State) -> Answer {
 
 pub(super) fn list_parts(request: &Request, state: &State) -> Answer {
     let Some(upload) = state.uploads.get(&request.query["uploadId"]) else { return error(404, "NoSuchUpload") };
-    let parts = upload.parts.iter().map(|(number, part)| {
+    let after = request.query.get("part-number-marker").and_then(|after| after.parse().ok()).unwrap_or(0);
+    let all: Vec<_> = upload.parts.range(after + 1..).collect();
+    let (told, next) = page_of(&all, state);
+    let next = next.map(|(number, _)| format!("<NextPartNumberMarker>{number}</NextPartNumberMarker>"));
+    let (truncated, next) = (next.is_some(), next.unwrap_or_default());
+    let parts = told.iter().map(|(number, part)| {
         let crc64 = part.crc64.as_ref().filter(|_| upload.by_crc64);
         let crc64 = crc64.map(|crc64| format!("<ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME>")).unwrap_or_default();
-        let (etag, size) = (&part.etag, part.bytes.len());
-        format!("<Part><PartNumber>{number}</PartNumber><ETag>\"{etag}\"</ETag><Size>{size}</Size>{crc64}</Part>")
+        let (etag, size) = (told_etag(&part.etag, state.etags), part.bytes.len());
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag><Size>{size}</Size>{crc64}</Part>")
     });
-    xml(&format!("<ListPartsResult><IsTruncated>false</IsTruncated>{}</ListPartsResult>", parts.collect::<String>()))
+    let parts: String = parts.collect();
+    xml(&format!("<ListPartsResult><IsTruncated>{truncated}</IsTruncated>{next}{parts}</ListPartsResult>"))
 }
 
 pub(super) fn list_uploads(request: &Request, state: &State) -> Answer {
     let prefix = request.query.get("prefix").cloned().unwrap_or_default();
+    let marker = |name: &str| request.query.get(name).cloned().unwrap_or_default();
+    let after = (marker("key-marker"), marker("upload-id-marker"));
     let all = state.uploads.iter().filter(|(_, upload)| upload.key.starts_with(&prefix));
+    let mut all: Vec<_> = all.filter(|(id, upload)| (&upload.key, *id) > (&after.0, &after.1)).collect();
+    all.sort_by_key(|(id, upload)| (&upload.key, *id));
+    let (told, next) = page_of(&all, state);
+    let next = next.map(|(id, upload)| {
+        let key = &upload.key;
+        format!("<NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>")
+    });
+    let (truncated, next) = (next.is_some(), next.unwrap_or_default());
     let now = jiff::Timestamp::now();
-    let all = all.map(|(id, upload)| {
+    let all = told.iter().map(|(id, upload)| {
         let key = &upload.key;
         format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{now}</Initiated></Upload>")
     });
-    xml(&format!("<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>", all.collect::<String>()))
+    let all: String = all.collect();
+    xml(&format!(
+        "<ListMultipartUploadsResult><IsTruncated>{truncated}</IsTruncated>{next}{all}</ListMultipartUploadsResult>"
+    ))
+}
+
+/// What is told at a time, and the last of it where there is more.
+fn page_of<'a, T>(all: &'a [T], state: &State) -> (&'a [T], Option<&'a T>) {
+    let told = &all[..all.len().min(state.page.unwrap_or(1000))];
+    (told, told.last().filter(|_| told.len() < all.len()))
 }

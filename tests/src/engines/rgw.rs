@@ -31,16 +31,26 @@ pub struct Rgw {
 impl Rgw {
     /// The OSD does not come up each time: then another cluster is made.
     pub fn start() -> Result<Self> {
-        Self::start_once().or_else(|_| Self::start_once())
+        Self::start_once(None).or_else(|_| Self::start_once(None))
     }
 
-    fn start_once() -> Result<Self> {
+    /// One that has this storage class beside the default.
+    pub fn start_with_storage_class(class: &str) -> Result<Self> {
+        Self::start_once(Some(class)).or_else(|_| Self::start_once(Some(class)))
+    }
+
+    fn start_once(class: Option<&str>) -> Result<Self> {
         let folder = tempfile::tempdir_in("/var/tmp")?;
         let (port, monitor) = (Port::reserve()?, Port::reserve()?);
         configure(folder.path(), &port, &monitor)?;
         let mut rgw = Self { servers: Vec::new(), port, _monitor: monitor, folder };
         rgw.start_cluster()?;
         rgw.start_gateway()?;
+        if let Some(class) = class {
+            rgw.add_storage_class(class)?;
+        }
+        let keys = ["--access-key", ACCESS_KEY, "--secret-key", SECRET_KEY];
+        rgw.admin(&[&["user", "create", "--uid", USER, "--display-name", USER][..], &keys].concat())?;
         Ok(rgw)
     }
 
@@ -80,18 +90,19 @@ impl Rgw {
         let address = self.port.address();
         gateway.wait_until("the gateway answers", START_TIMEOUT, || http::get(address, "/")?.success())?;
         self.servers.push(gateway);
-        self.admin(&[
-            "user",
-            "create",
-            "--uid",
-            USER,
-            "--display-name",
-            USER,
-            "--access-key",
-            ACCESS_KEY,
-            "--secret-key",
-            SECRET_KEY,
-        ])
+        Ok(())
+    }
+
+    /// What there is of zones is made by the first gateway, and read when one starts.
+    fn add_storage_class(&mut self, class: &str) -> Result<()> {
+        let placement = ["--placement-id", "default-placement", "--storage-class", class];
+        self.admin(&[&["zonegroup", "placement", "add", "--rgw-zonegroup", "default"][..], &placement].concat())?;
+        let pool = ["--data-pool", "default.rgw.class.data"];
+        self.admin(&[&["zone", "placement", "add", "--rgw-zone", "default"][..], &placement, &pool].concat())?;
+        if let Some(mut gateway) = self.servers.pop() {
+            gateway.kill_group()?;
+        }
+        self.start_gateway()
     }
 
     fn admin(&self, arguments: &[&str]) -> Result<()> {

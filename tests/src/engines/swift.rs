@@ -134,6 +134,24 @@ impl Swift {
         self.native("PUT", bucket, b"")?.success().map(drop)
     }
 
+    pub fn delete_object(&self, bucket: &str, key: &str) -> Result<()> {
+        self.native("DELETE", &format!("{bucket}/{key}"), b"")?.success().map(drop)
+    }
+
+    /// Deletes a bucket with all that is in it, and with the segments of what was in it.
+    pub fn delete_bucket(&self, bucket: &str) -> Result<()> {
+        for container in [bucket.to_owned(), format!("{bucket}+segments")] {
+            for key in self.keys(&container).unwrap_or_default() {
+                self.delete_object(&container, &key)?;
+            }
+            let gone = self.native("DELETE", &container, b"")?;
+            if gone.status != 404 {
+                gone.success()?;
+            }
+        }
+        Ok(())
+    }
+
     /// From now on a bucket keeps what is replaced or deleted.
     pub fn keep_versions(&self, bucket: &str) -> Result<()> {
         self.request_with(&[("X-Versions-Enabled", "true")], "POST", bucket)?.success().map(drop)

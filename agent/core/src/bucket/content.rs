@@ -361,7 +361,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, FEWEST_PARTS, MIB, MOST_PARTS, Proof, SMALLEST_PART, part_size};
+    use super::{Content, FEWEST_PARTS, LARGEST_PART, MIB, MOST_PARTS, Proof, SMALLEST_PART, part_size};
     use std::io::Write;
 
     #[test]
@@ -373,6 +373,13 @@ mod tests {
                 assert!(size.div_ceil(part) <= u64::from(most) && part.is_multiple_of(MIB), "{size}, {most}: {part}");
             }
         }
+        // What AWS takes, up to its largest object: 10,000 parts of 5 GiB.
+        for size in [1 << 40, 5 << 40, u64::from(MOST_PARTS) * LARGEST_PART] {
+            let part = part_size(size, MOST_PARTS);
+            assert!(size.div_ceil(part) <= u64::from(MOST_PARTS) && (SMALLEST_PART..=LARGEST_PART).contains(&part));
+        }
+        assert_eq!((part_size(1 << 40, MOST_PARTS), part_size(1 << 40, FEWEST_PARTS)), (105 * MIB, 1049 * MIB));
+        assert_eq!(part_size(5 << 40, MOST_PARTS), 525 * MIB);
         // 5 TiB, S3's largest object for long: more than a thousand of the largest part.
         assert_eq!((5_u64 << 40).div_ceil(part_size(5 << 40, FEWEST_PARTS)), 1024);
         assert_eq!(part_size(60_000 * MIB, MOST_PARTS), SMALLEST_PART, "small enough for memory");

@@ -114,7 +114,9 @@ pub enum Reason {
         code: String,
     },
     /// The store does not take the request.
-    #[error("the store does not take the request ({code}); see that the endpoint is that of an S3 API")]
+    #[error(
+        "the store does not take the request ({code}); see that the endpoint is that of an S3 API, and that `object` asks for nothing that the store has not"
+    )]
     Refused {
         /// Status, code and message.
         code: String,

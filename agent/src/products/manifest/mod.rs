@@ -33,8 +33,13 @@ pub(in crate::products) struct Origin {
 pub(in crate::products) fn key_of(found: &Found, key: &str) -> String {
     match found.body {
         Body::File => format!("{key}{BEHIND_FILE}"),
-        Body::Folder(_) => format!("{key}{IN_FOLDER}"),
+        Body::Folder(_) => key_of_folder(key),
     }
+}
+
+/// The key of the manifest of a folder.
+pub(in crate::products) fn key_of_folder(key: &str) -> String {
+    format!("{key}{IN_FOLDER}")
 }
 
 /// Whether a key is that of a manifest.
