@@ -1,4 +1,3 @@
-use super::datasource::Network;
 use super::network::{self, Interfaces};
 use super::userdata::{self, findings::Findings, modules::MODULES};
 use anyhow::Context as _;
@@ -95,7 +94,7 @@ fn look(content: &[u8]) -> Checked {
     }
     let text = String::from_utf8_lossy(content);
     let mut findings = Findings::default();
-    if let Some(description) = described_network(&text) {
+    if let Some(description) = network::described(&text) {
         // Names of interfaces are this machine's only on the machine itself.
         findings.errors = network::render(&description, &Interfaces::default()).problems;
         return Checked { kind: "a description of the network", findings };
@@ -120,15 +119,6 @@ fn without_instance(mut findings: Findings) -> Findings {
         |message: &str| message.ends_with("is not known of this instance") && !message.contains("\"v1.");
     findings.warnings.retain(|problem| !is_of_an_instance(&problem.message));
     findings
-}
-
-fn described_network(text: &str) -> Option<Network> {
-    if network::is_network_config(text) {
-        return Some(Network::Config(text.to_owned()));
-    }
-    let root = yaml::load(text, Duplicates::LastWins).ok()?.root;
-    let is_network_data = root.get("links").is_some() && root.get("networks").is_some();
-    is_network_data.then(|| Network::NetworkData(text.to_owned()))
 }
 
 /// A user-data says so in its first line, or tries to (`# cloud-config`), or is packed.

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 /// `hostwright-bootstrap render`
 #[derive(clap::Args, Debug)]
 pub struct RenderArguments {
-    /// A user-data of any format, or a network-config.
+    /// A user-data of any format, a network-config or a network_data.json.
     pub file: PathBuf,
     /// The cloud's vendor-data, which fills up what the user-data leaves open.
     #[arg(long, value_name = "FILE")]
@@ -47,8 +47,10 @@ pub fn render(arguments: &RenderArguments) -> anyhow::Result<ExitCode> {
         |path: &PathBuf| read_bounded(path, MAX_BYTES).with_context(|| format!("cannot read {}", path.display()));
     let user_data = read(&arguments.file)?;
     let text = String::from_utf8_lossy(&user_data);
-    if userdata::parts::type_by_start(&text).is_none() && network::is_network_config(&text) {
-        return Ok(render_network(arguments, text.into_owned()));
+    if userdata::parts::type_by_start(&text).is_none()
+        && let Some(description) = network::described(&text)
+    {
+        return Ok(render_network(arguments, &description));
     }
     let vendor_data: Vec<Bytes> =
         arguments.vendor_data.iter().map(|path| read(path).map(Bytes)).collect::<Result<_, _>>()?;
@@ -85,10 +87,10 @@ pub fn render(arguments: &RenderArguments) -> anyhow::Result<ExitCode> {
     Ok(if rendered.findings.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
 }
 
-/// The files of systemd-networkd that a network-config comes to on this machine.
-fn render_network(arguments: &RenderArguments, text: String) -> ExitCode {
+/// The files of systemd-networkd that a description of the network comes to on this machine.
+fn render_network(arguments: &RenderArguments, description: &Network) -> ExitCode {
     let interfaces = Host::new("/".into(), "/proc".into(), "/sys".into()).map(|host| Interfaces::read(&host));
-    let rendered = network::render(&Network::Config(text), &interfaces.unwrap_or_default());
+    let rendered = network::render(description, &interfaces.unwrap_or_default());
     for problem in &rendered.problems {
         eprintln!("{}:{problem}", arguments.file.display());
     }

@@ -282,3 +282,49 @@ fn raw_digest<D: Digest>(file: &File, offset: u64, length: u64, interrupted: &At
     }
     Ok(digest.finalize().to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Object;
+    use super::{Partial, Verified};
+    use bytes::Bytes;
+
+    const SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const MD5: &str = "900150983cd24fb0d6963f7d28e17f72";
+    const OTHER: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+    /// What `abc` is taken for, and whether what had arrived is still there.
+    async fn verified(noted: Option<&str>, wanted: Option<&str>, etag: &str) -> (Option<Verified>, bool) {
+        let folder = tempfile::tempdir().expect("folder");
+        let [etag, sha256] = [Some(etag), noted].map(|text| text.map(str::to_owned));
+        let object = Object { key: "k".to_owned(), size: 3, etag, sha256 };
+        let mut partial = Partial::open(&folder.path().join("k"), &object).expect("opened");
+        partial.append(Bytes::from_static(b"abc")).await.expect("written");
+        let verified = partial.verify(&object, wanted).await.ok();
+        (verified, partial.path.exists())
+    }
+
+    #[tokio::test]
+    async fn what_arrived_is_taken_only_if_its_checksum_is_the_one_told() {
+        let upper = SHA256.to_uppercase();
+        for (noted, wanted, etag, by) in [
+            (Some(SHA256), None, OTHER, Verified::Sha256),
+            (None, Some(SHA256), MD5, Verified::Sha256),
+            (None, Some(upper.as_str()), MD5, Verified::Sha256),
+            // What was asked for counts before what the uploader noted.
+            (Some(OTHER), Some(SHA256), MD5, Verified::Sha256),
+            (None, None, MD5, Verified::Md5),
+            (None, None, "unknown", Verified::SizeAlone),
+        ] {
+            assert_eq!(verified(noted, wanted, etag).await, (Some(by), true), "{noted:?} {wanted:?} {etag}");
+        }
+        for (noted, wanted, etag) in [
+            (Some(OTHER), None, MD5),
+            (None, Some(OTHER), MD5),
+            (Some(SHA256), Some(OTHER), MD5),
+            (None, None, &OTHER[..32]),
+        ] {
+            assert_eq!(verified(noted, wanted, etag).await, (None, false), "{noted:?} {wanted:?} {etag}");
+        }
+    }
+}

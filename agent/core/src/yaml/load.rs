@@ -195,6 +195,13 @@ impl Loader {
             Event::DocumentStart(_) if matches!(self.stream, Stream::OneDocument) && !self.roots.is_empty() => {
                 return Err(error(at, "a second document begins here; only one is read".into()));
             }
+            // Inside of brackets the parser takes the mark of a block for a text.
+            Event::Scalar(text, ScalarStyle::Plain, ..) if text.starts_with(['|', '>']) => {
+                let sign = &text[..1];
+                let why =
+                    format!("this is not YAML: inside of brackets no text can begin with {sign}: put it in quotes");
+                return Err(error(at, why));
+            }
             Event::Scalar(text, style, anchor, tag) => self.scalar(scalar(&text, style, tag, at), anchor)?,
             Event::Alias(anchor) => self.alias(anchor, at)?,
             Event::SequenceStart(anchor, tag) => self.begin(Value::Sequence(Vec::new()), anchor, tag, at)?,
@@ -403,6 +410,15 @@ mod tests {
     #[test]
     fn an_alias_of_its_own_parent_is_refused() {
         assert!(refused("a: &a [*a]").contains("alias"));
+    }
+
+    #[test]
+    fn the_mark_of_a_block_inside_of_brackets_is_refused() {
+        for (text, place) in [("a: {b: |\n  x\n}\n", "line 1, column 8: "), ("[a, >x]\n", "line 1, column 5: ")] {
+            let told = refused(text);
+            assert!(told.starts_with(place) && told.contains("put it in quotes"), "{told}");
+        }
+        load("[a|b, '|', \"> \"]\nx: |\n  y\n".split_once('\n').expect("two").0, Duplicates::Refuse).expect("loads");
     }
 
     #[test]

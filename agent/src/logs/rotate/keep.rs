@@ -60,3 +60,33 @@ fn force(generation: &Generation) -> io::Result<()> {
     fs::remove_file(&generation.path)?;
     sync_parent(&generation.path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::delete;
+    use crate::logs::rotate::generations::list;
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    #[test]
+    fn a_generation_that_changed_since_it_was_looked_at_stays() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (log, rotated) = (folder.path().join("app.log"), folder.path().join("app.log.1"));
+        let logs = BTreeSet::from([log.clone()]);
+        let found = || {
+            fs::write(&rotated, "one\n").expect("written");
+            list(folder.path(), &logs, false).expect("listed").remove(&log).expect("generations").remove(0)
+        };
+        let generation = found();
+        fs::write(&rotated, "one\ntwo\n").expect("written");
+        assert!(delete(&generation).is_err());
+        // Another file of the same size by its name.
+        let generation = found();
+        fs::write(folder.path().join("new"), "two\n").expect("written");
+        fs::rename(folder.path().join("new"), &rotated).expect("renamed");
+        assert!(delete(&generation).is_err());
+        assert_eq!(fs::read_to_string(&rotated).expect("still there"), "two\n");
+        delete(&found()).expect("deleted");
+        assert!(!rotated.exists());
+    }
+}

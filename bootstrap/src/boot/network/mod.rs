@@ -51,11 +51,24 @@ pub struct Rendered {
     pub problems: Vec<Problem>,
 }
 
-/// Whether a text is a network-config, by its keys.
-pub fn is_network_config(text: &str) -> bool {
-    let Ok(document) = yaml::load(text, Duplicates::LastWins) else { return false };
+/// What a text describes, by its keys: a network-config, whether it says of which version or not, or OpenStack's
+/// `network_data.json`.
+pub fn described(text: &str) -> Option<Network> {
+    let document = yaml::load(text, Duplicates::LastWins).ok()?;
+    let has = |node: &Node, key: &str| node.get(key).is_some();
+    if has(&document.root, "links") && has(&document.root, "networks") {
+        return Some(Network::NetworkData(text.to_owned()));
+    }
     let root = document.root.get("network").unwrap_or(&document.root);
-    root.get("version").is_some() && document.root.get("services").is_none()
+    let is_config = has(root, "version") && !has(&document.root, "services")
+        || is_disabled(root)
+        || ["ethernets", "bonds", "bridges", "vlans", "wifis"].iter().any(|key| has(root, key));
+    is_config.then(|| Network::Config(text.to_owned()))
+}
+
+/// `config: disabled` leaves the network as the image has it.
+fn is_disabled(root: &Node) -> bool {
+    root.get("config").and_then(Node::text) == Some("disabled")
 }
 
 /// Makes files of systemd-networkd of a description. Nothing is touched.
@@ -98,20 +111,23 @@ pub fn left_out(network: &Network) -> Vec<String> {
 
 fn read_config(root: &Node, interfaces: &Interfaces, state: &mut State, problems: &Problems) {
     let root = root.get("network").unwrap_or(root);
-    // `config: disabled` leaves the network as the image has it.
-    if root.get("config").and_then(Node::text) == Some("disabled") || root.is_null() {
+    if is_disabled(root) || root.is_null() {
         return;
     }
     match root.get("version").map(Node::scalar) {
         Some(Some(Scalar::Int(1))) => version_1::read(root, state, problems),
         Some(Some(Scalar::Int(2))) => version_2::read(root, interfaces, state, problems),
-        _ => problems.note(root.place, "version", "expected the version of a network-config: 1 or 2".to_owned()),
+        _ => problems.note(
+            root.place,
+            "version",
+            "expected the version of a network-config: version: 1 or version: 2".to_owned(),
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Interfaces, Manager, left_out, render, render_for};
+    use super::{Interfaces, Manager, described, left_out, render, render_for};
     use crate::boot::datasource::Network;
 
     fn files(network: &Network) -> Vec<(String, String)> {
@@ -147,6 +163,28 @@ mod tests {
         assert!(of("10-hostwright-lan0.link").contains("PermanentMACAddress=fa:16:3e:00:00:01"));
         assert!(of("10-hostwright-v7.network").contains("Bridge=br0"));
         assert_eq!(of("10-hostwright-br0.netdev"), "[Bridge]\nSTP=no\n\n[NetDev]\nKind=bridge\nName=br0");
+    }
+
+    #[test]
+    fn what_a_file_describes_is_seen_by_its_keys() {
+        let is_config = |text: &str| matches!(described(text), Some(Network::Config(_)));
+        assert!(is_config("network: {config: disabled}") && is_config("config: disabled") && is_config("version: 1"));
+        assert!(is_config("bonds: {b: {}}") && is_config("network: {ethernets: {}}"));
+        assert!(matches!(described("{\"links\": [], \"networks\": []}"), Some(Network::NetworkData(_))));
+        assert!(described("services: {}\nversion: '3'").is_none() && described("metrics: {}").is_none());
+        let problems =
+            render(&Network::Config("ethernets: {eth0: {dhcp4: true}}".into()), &Interfaces::default()).problems;
+        assert!(problems[0].message.contains("version: 2"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_device_that_is_made_is_known_by_its_name() {
+        let text = "version: 2\nethernets: {a: {match: {macaddress: 'fa:16:3e:00:00:02'}}}\nbonds: {b: {interfaces: [a], macaddress: 'fa:16:3e:00:00:09'}}\n";
+        let files = files(&Network::Config(text.into()));
+        let of = |name: &str| &files.iter().find(|(file, _)| file == name).expect(name).1;
+        assert!(of("10-hostwright-b.network").starts_with("[Link]\nMACAddress=fa:16:3e:00:00:09\n\n[Match]\nName=b\n"));
+        assert!(of("10-hostwright-b.netdev").contains("MACAddress=fa:16:3e:00:00:09"));
+        assert!(of("10-hostwright-a.network").contains("[Match]\nMACAddress=fa:16:3e:00:00:02"));
     }
 
     const BOND: &str = "version: 1\nconfig:\n- {type: physical, name: eth0, mac_address: 'fa:16:3e:00:00:01'}\n- {type: physical, name: eth1}\n- {type: bond, name: bond0, bond_interfaces: [eth0, eth1], params: {bond-mode: active-backup, bond-miimon: 100}, mtu: 9000}\n- {type: vlan, name: bond0.7, vlan_id: 7, vlan_link: bond0, subnets: [{type: dhcp4}, {type: static6, address: '2001:db8::2/64', gateway: '2001:db8::1'}]}\n- {type: bridge, name: br0, bridge_interfaces: [bond0.8], params: {bridge_stp: 'off', bridge_fd: 4}, subnets: [{type: static, address: 10.0.0.2, netmask: 255.255.0.0}]}\n- {type: nameserver, address: [9.9.9.9], search: [a.example]}\n- {type: route, destination: 10.9.0.0/16, gateway: 10.0.0.1}\n";

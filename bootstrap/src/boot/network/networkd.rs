@@ -112,11 +112,15 @@ fn network(link: &Link, state: &State) -> String {
     if !link.name.is_empty() {
         sections.add("Match", "Name", &link.name);
     }
-    for (key, value) in [("MACAddress", &link.mac), ("Driver", &link.driver)] {
-        // What networkd makes itself has the address that it gives.
-        if let Some(value) = value.as_ref().filter(|_| link.kind == Kind::Physical || key == "MACAddress") {
-            sections.add("Match", key, value);
+    match (&link.kind, &link.mac) {
+        (Kind::Physical, _) => {
+            for (key, value) in [("MACAddress", &link.mac), ("Driver", &link.driver)] {
+                value.iter().for_each(|value| sections.add("Match", key, value));
+            }
         }
+        // What networkd makes itself is known by its name: a bond may take a member's address.
+        (_, Some(mac)) => sections.add("Link", "MACAddress", mac),
+        _ => {}
     }
     if let Some(mtu) = &link.mtu {
         sections.add("Link", "MTUBytes", mtu);

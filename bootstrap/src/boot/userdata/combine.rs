@@ -1,4 +1,6 @@
+use super::files::WriteFile;
 use super::findings::{Findings, START};
+use super::heat::Heat;
 use super::merge::Merging;
 use super::parts::{Kind, Part, Parts, When, type_by_start};
 use super::template::{self, Refused};
@@ -46,6 +48,8 @@ pub struct Combined {
     pub scripts: Vec<Script>,
     /// In the order of parts.
     pub boothooks: Vec<Script>,
+    /// Files that a part is.
+    pub files: Vec<WriteFile>,
     /// What is wrong with the parts.
     pub findings: Findings,
     /// Places that only the network reaches.
@@ -60,6 +64,7 @@ pub fn combine(parts: &Parts, sources: &Sources<'_>) -> Combined {
         document: empty(),
         scripts: Vec::new(),
         boothooks: Vec::new(),
+        files: Vec::new(),
         findings: Findings::default(),
         waiting: parts.waiting.clone(),
         documents: 0,
@@ -77,6 +82,7 @@ pub fn combine(parts: &Parts, sources: &Sources<'_>) -> Combined {
         combined.document = empty();
         combined.scripts.clear();
         combined.boothooks.clear();
+        combined.files.clear();
     }
     combined
 }
@@ -90,6 +96,9 @@ fn shown_comment(text: &str) -> String {
 
 impl Combined {
     fn part(&mut self, part: &Part, sources: &Sources<'_>) {
+        if let Some(heat) = Heat::of(part) {
+            return self.heat(heat, part);
+        }
         match &part.kind {
             Kind::CloudConfig => self.cloud_config(part, sources),
             Kind::JsonPatch => match patch::apply(&self.document, &part.text) {
@@ -114,6 +123,22 @@ impl Combined {
                 let message =
                     format!("the part {:?} is of the type {kind:?}, which nobody knows: it is passed over", part.name);
                 self.findings.warning(place_of(part), "", message);
+            }
+        }
+    }
+
+    fn heat(&mut self, heat: Heat, part: &Part) {
+        match heat {
+            Heat::Needless => {}
+            Heat::File(file) => self.files.push(file),
+            Heat::Script(file) => {
+                self.files.push(file);
+                self.script(part, When::WithCommands);
+            }
+            Heat::NoScript(file) => {
+                self.files.push(file);
+                let message = "Heat runs this only if it begins with #!: say user_data_format: RAW in its template";
+                self.findings.warning(place_of(part), "", message.to_owned());
             }
         }
     }
@@ -256,9 +281,10 @@ impl Combined {
 
     /// Reads what the parts came to. With one document its findings are those of the part already.
     pub fn read(self) -> super::UserData {
-        let Self { document, scripts, boothooks, mut findings, waiting, documents } = self;
+        let Self { document, scripts, boothooks, files, mut findings, waiting, documents } = self;
         let mut of_the_whole = Findings::default();
-        let config = CloudConfig::read(&document, &mut of_the_whole);
+        let mut config = CloudConfig::read(&document, &mut of_the_whole);
+        config.files.extend(files);
         if documents != 1 {
             let is_new = |problem: &Problem| !findings.errors.iter().any(|known| known.path == problem.path);
             let fresh: Vec<_> = of_the_whole.errors.into_iter().filter(is_new).collect();
@@ -296,7 +322,7 @@ fn place_in(part: &Part, place: Place) -> Place {
 }
 
 /// Letters that cloud-init leaves in the names of files.
-fn file_name(name: &str) -> String {
+pub fn file_name(name: &str) -> String {
     let name: String = name.replace('/', "_");
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.()".contains(*c)).collect();
     if name.trim_matches('.').is_empty() { "script".to_owned() } else { name }

@@ -29,6 +29,8 @@ pub mod findings;
 pub mod groups;
 /// `growpart:` and `resize_rootfs:`
 pub mod growth;
+/// What OpenStack's Heat puts around a user-data.
+mod heat;
 /// `locale:` and `keyboard:`
 pub mod locale;
 /// Documents merged as cloud-init merges them.

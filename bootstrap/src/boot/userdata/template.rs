@@ -1,7 +1,9 @@
 use hostwright_core::yaml::Place;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind, from_args};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +44,9 @@ pub fn render(text: &str, instance_data: &serde_json::Value) -> Result<Rendered,
     let body = &keeping_breaks_of_raw(original);
     let refused = |error: &Error| Refused { place: place_of(error, body, lines_before), why: sentence(error) };
     let environment = environment().map_err(|error| refused(&error))?;
-    let root = Value::from_object(Root(known(instance_data)));
+    let mut variables = known(instance_data);
+    variables.insert("RAND_SEED".to_owned(), Value::from(seed(instance_data)));
+    let root = Value::from_object(Root(variables));
     let mut rendered = environment.render_str(body, root).map_err(|error| refused(&error))?;
     if rendered.len() > MAX_BYTES {
         let why = format!("the template yields more than {} MiB", MAX_BYTES >> 20);
@@ -114,7 +118,22 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).build()?);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    minijinja_contrib::add_to_environment(&mut environment);
+    environment.add_filter("random", |state: &mut State<'_, '_>, value: &Value| {
+        // `range(60)` is no list yet.
+        let list = match value.kind() {
+            ValueKind::Iterable => value.try_iter()?.collect(),
+            _ => value.clone(),
+        };
+        minijinja_contrib::filters::random(state, &list)
+    });
+    environment.set_unknown_method_callback(|state, value, method, args| {
+        let missing = |error: &Error| error.kind() == ErrorKind::UnknownMethod;
+        match unknown_method_callback(state, value, method, args) {
+            Err(error) if missing(&error) => method_of_text(value, method, args).unwrap_or(Err(error)),
+            done => done,
+        }
+    });
     environment.set_formatter(|out, _, value| match value.is_undefined() {
         true => Err(Error::from(ErrorKind::UndefinedError)),
         false => write!(out, "{}", Python { value, is_nested: false }).map_err(Error::from),
@@ -130,6 +149,61 @@ fn environment() -> Result<Environment<'static>, Error> {
     Ok(environment)
 }
 
+/// What the language has by these names, where no variable has the name.
+const FUNCTIONS: [&str; 12] = [
+    "range",
+    "dict",
+    "namespace",
+    "debug",
+    "loop",
+    "self",
+    "super",
+    "caller",
+    "cycler",
+    "joiner",
+    "lipsum",
+    "randrange",
+];
+
+/// Methods of Python's strings that the library lacks.
+fn method_of_text(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+    let text = value.as_str()?;
+    let one = || from_args::<(&str,)>(args).map(|(word,)| word);
+    let done = match method {
+        "rsplit" => split_from_the_end(text, args),
+        "zfill" => from_args(args).map(|(width,): (usize,)| {
+            let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+'])));
+            let width = width.min(1000).saturating_sub(sign.len());
+            Value::from(format!("{sign}{digits:0>width$}"))
+        }),
+        "removeprefix" => one().map(|prefix| Value::from(text.strip_prefix(prefix).unwrap_or(text))),
+        "removesuffix" => one().map(|suffix| Value::from(text.strip_suffix(suffix).unwrap_or(text))),
+        _ => return None,
+    };
+    Some(done)
+}
+
+fn split_from_the_end(text: &str, args: &[Value]) -> Result<Value, Error> {
+    let (separator, most): (Option<&str>, Option<i64>) = from_args(args)?;
+    let most = most.and_then(|most| usize::try_from(most).ok()).map_or(usize::MAX, |most| most.saturating_add(1));
+    let mut pieces: Vec<String> = match separator {
+        Some("") => return Err(Error::new(ErrorKind::InvalidOperation, "the separator is empty")),
+        Some(separator) => text.rsplitn(most, separator).map(str::to_owned).collect(),
+        None => text.split_whitespace().rev().map(str::to_owned).collect(),
+    };
+    pieces.reverse();
+    Ok(Value::from(pieces))
+}
+
+/// What `random` begins with: the same for an instance at each of its boots, so that a boot that goes on after a cut
+/// renders what the first one did, and no step takes the text for changed.
+fn seed(instance_data: &serde_json::Value) -> u64 {
+    let id = ["/v1/instance_id", "/v1/instance-id"].iter().find_map(|path| instance_data.pointer(path)?.as_str());
+    let digest = Sha256::digest(id.unwrap_or_default());
+    // Of nought the generator makes nought for ever.
+    digest.iter().take(8).fold(0_u64, |seed, byte| seed << 8 | u64::from(*byte)).max(1)
+}
+
 /// The variables; a name that is not among them stands for itself in the text.
 #[derive(Debug)]
 struct Root(BTreeMap<String, Value>);
@@ -138,7 +212,7 @@ impl Object for Root {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let key = key.as_str()?;
         // Functions of the language are found after the variables.
-        let is_function = ["range", "dict", "namespace", "debug", "loop", "self", "super", "caller"].contains(&key);
+        let is_function = FUNCTIONS.contains(&key);
         self.0.get(key).cloned().or_else(|| (!is_function).then(|| missing(key)))
     }
 
@@ -300,6 +374,35 @@ mod tests {
         ] {
             assert_eq!(text(template).as_deref(), Ok(expected), "{template}");
         }
+    }
+
+    #[test]
+    fn methods_of_pythons_strings_are_there() {
+        for (template, expected) in [
+            (
+                "{{ 'a.b.c'.rsplit('.', 1)[0] }} {{ 'a b  c'.rsplit()|length }} {{ 'a.b'.rsplit('.') }}",
+                "a.b 3 ['a', 'b']",
+            ),
+            ("{{ '7'.zfill(3) }} {{ '-7'.zfill(4) }} {{ 'abc'.zfill(2) }}", "007 -007 abc"),
+            ("{{ 'vm-1'.removeprefix('vm-') }} {{ 'a.tf'.removesuffix('.tf') }}", "1 a"),
+        ] {
+            assert_eq!(text(template).as_deref(), Ok(expected), "{template}");
+        }
+        assert!(text("{{ 'a'.rsplit('') }}").is_err() && text("{{ 'a'.nope() }}").is_err());
+    }
+
+    #[test]
+    fn chance_is_the_same_at_each_boot_of_an_instance_and_another_for_others() {
+        let of = |id: &str| {
+            let data = json!({"v1": {"instance_id": id}});
+            let rendered = render("## template: jinja\n{{ range(9999)|random }} {{ range(9999)|random }}", &data);
+            rendered.expect("rendered").text
+        };
+        assert_eq!(of("i-1"), of("i-1"));
+        assert_ne!(of("i-1"), of("i-2"));
+        let text = of("i-1");
+        let (one, other) = text.split_once(' ').expect("two numbers");
+        assert_ne!(one, other);
     }
 
     #[test]

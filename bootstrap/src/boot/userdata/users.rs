@@ -221,6 +221,9 @@ fn entries(node: &Node, findings: &mut Findings) -> Vec<Entry> {
     }
     // Without a name it is the default user.
     let name = if node.get("name").is_none() { Some("default") } else { None };
+    if name.is_some() {
+        findings.tolerated(node.place, "users", "a user without a name is the default user: say name: default");
+    }
     let whole = findings.whole(node, "users", |section, findings| user(section, name, findings));
     whole.map(of_keys).into_iter().collect()
 }

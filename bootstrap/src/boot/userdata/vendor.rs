@@ -33,6 +33,7 @@ fn take_over(whole: &mut Combined, vendors: Combined, key: &str) {
         scripts.into_iter().map(|script| super::Script { is_vendors: true, ..script }).collect()
     };
     whole.take_scripts(own(vendors.scripts), own(vendors.boothooks));
+    whole.files.extend(vendors.files);
     whole.waiting.extend(vendors.waiting);
     // The operator did not write it: its faults are no reason to call the operator's wishes wrong.
     let findings = vendors.findings;

@@ -123,7 +123,7 @@ const FILE_SYSTEM: &[Key] = &[
     ("label", Text),
     ("filesystem", Text),
     ("device", Text),
-    ("partition", OneOf(&[Int, Text])),
+    ("partition", Text),
     ("overwrite", Flag),
     ("replace_fs", Text),
     ("extra_opts", OneOf(&[TEXTS, Text])),
