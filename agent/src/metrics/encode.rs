@@ -123,6 +123,8 @@ fn escape(value: &[u8], out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub struct Encoder {
     out: Vec<u8>,
+    /// How much space the next text starts with.
+    expected: usize,
     /// On every sample: the host's labels.
     host: Labels,
 }
@@ -130,11 +132,14 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder that puts the host's labels on every sample.
     pub fn new(host: Labels) -> Self {
-        Self { out: Vec::new(), host }
+        Self { host, ..Self::default() }
     }
 
     /// Opens a family: its header is written with its first sample, since one without samples is not shown.
     pub fn family<'a>(&'a mut self, family: &'a Family) -> Samples<'a> {
+        if self.out.capacity() == 0 {
+            self.out.reserve(self.expected);
+        }
         Samples { encoder: self, family, begun: false }
     }
 
@@ -184,10 +189,10 @@ impl Encoder {
         self.out.truncate(mark);
     }
 
-    /// The text; the next one starts with as much space as this one took.
+    /// The text; the next one starts with as much space as this one took, which it gets when this one may be gone.
     pub fn take(&mut self) -> Vec<u8> {
-        let next = Vec::with_capacity(self.out.len() + self.out.len() / 8);
-        std::mem::replace(&mut self.out, next)
+        self.expected = self.out.len() + self.out.len() / 8;
+        std::mem::take(&mut self.out)
     }
 }
 

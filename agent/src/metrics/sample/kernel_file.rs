@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 /// Kernel files of a host with thousands of devices have a few megabytes; what goes beyond is not one of them.
 const MOST: usize = 64 << 20;
 const FIRST: usize = 4096;
+/// So much must be free behind what a file holds; most hold a number or a few lines.
+const ROOM: usize = 256;
 
 /// A file of procfs or sysfs that is opened once and read again from its start at every scrape, into the same buffer.
 #[derive(Debug)]
@@ -33,7 +35,10 @@ impl KernelFile {
             _ => self.open_and_fill(),
         };
         match length {
-            Ok(length) => Ok(Text { path: &self.path, bytes: &self.buffer[..length] }),
+            Ok(length) => {
+                tighten(&mut self.buffer, length);
+                Ok(Text { path: &self.path, bytes: &self.buffer[..length] })
+            }
             Err(source) => Err(CollectError::reading(&self.path, source)),
         }
     }
@@ -87,11 +92,20 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Gives back what a buffer has beyond this length with some space for what changes: there is one for each file.
+fn tighten(buffer: &mut Vec<u8>, length: usize) {
+    let fits = length + length / 4 + 2 * ROOM;
+    if buffer.len() > 2 * fits {
+        buffer.truncate(fits);
+        buffer.shrink_to_fit();
+    }
+}
+
 /// Reads to the end; a short read is not yet the end of a kernel file.
 fn fill(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let mut length = 0;
     loop {
-        if buffer.len() - length < FIRST / 2 {
+        if buffer.len() - length < ROOM {
             if buffer.len() >= MOST {
                 return Err(io::Error::other(format!("it is larger than {} MiB", MOST >> 20)));
             }
@@ -99,6 +113,11 @@ fn fill(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
         }
         match file.read_at(&mut buffer[length..], length as u64) {
             Ok(0) => return Ok(length),
+            // Of a setting under /proc/sys there is no second part.
+            Ok(read) if length + read == buffer.len() && buffer.len() < FIRST => {
+                length = 0;
+                buffer.resize(FIRST, 0);
+            }
             Ok(read) => length += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -160,9 +179,10 @@ mod tests {
         let path = folder.path().join("stat");
         let mut file = KernelFile::new(&path);
         assert!(matches!(file.read(), Err(CollectError::NoData { .. })));
-        for length in [10, 100_000, 0, 5000] {
+        for length in [10, 100_000, 0, 5000, 1, 2000, 300, 511, 512, 513, 700] {
             std::fs::write(&path, vec![b'x'; length]).expect("written");
             assert_eq!(file.read().expect("readable").bytes.len(), length);
+            assert!(file.buffer.len() <= 3 * length + 1024, "{} bytes are kept for {length}", file.buffer.len());
         }
     }
 

@@ -28,13 +28,17 @@ fn most_open() -> usize {
     *MOST.get_or_init(|| usize::try_from(share()).unwrap_or(most).clamp(least, most))
 }
 
-/// Where attributes are read into, one after the other.
-#[derive(Debug)]
-pub struct Page(Box<[u8; MOST]>);
+/// Where attributes are read into, one after the other. Most collectors read words and numbers, or nothing on this host:
+/// it is as large as what was asked for so far.
+#[derive(Debug, Default)]
+pub struct Page(Vec<u8>);
 
-impl Default for Page {
-    fn default() -> Self {
-        Self(Box::new([0; MOST]))
+impl Page {
+    fn space(&mut self, most: usize) -> &mut [u8] {
+        if self.0.len() < most {
+            self.0.resize(most, 0);
+        }
+        &mut self.0[..most]
     }
 }
 
@@ -105,13 +109,13 @@ impl Attribute {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn read_once<'p>(&self, page: &'p mut Page) -> io::Result<&'p [u8]> {
-        let space = &mut page.0[..MOST_IN_LABEL];
+        let space = page.space(MOST_IN_LABEL);
         let length = File::open(&self.path)?.read_at(space, 0)?;
         Ok(space[..length].trim_ascii())
     }
 
     fn take<'p>(&mut self, page: &'p mut Page, most: usize) -> io::Result<&'p [u8]> {
-        let space = &mut page.0[..most];
+        let space = page.space(most);
         if let Some(Kept(file)) = &self.file {
             match file.read_at(space, 0) {
                 Ok(length) => return Ok(&space[..length]),
