@@ -12,11 +12,16 @@ use std::path::PathBuf;
 
 /// After major, minor and name. Kernels before 5.5 and before 4.18 have only the first 15 and 11.
 const FIELDS: usize = 17;
+/// A line with fewer is of a partition on kernels before 2.6.25, which count something else of it.
+const FEWEST_FIELDS: usize = 11;
 /// The kernel's unit in this file, whatever the device's own sectors are.
 const SECTOR: u64 = 512;
 
-/// What the original wants to find of a queue beside `rotational`.
-const QUEUE_FILES: [&str; 33] = [
+/// Texts that the original wants to find of a queue beside `rotational`.
+const QUEUE_TEXTS: [&str; 3] = ["scheduler", "write_cache", "zoned"];
+
+/// Numbers that it wants to find.
+const QUEUE_NUMBERS: [&str; 30] = [
     "add_random",
     "chunk_sectors",
     "dax",
@@ -44,12 +49,9 @@ const QUEUE_FILES: [&str; 33] = [
     "physical_block_size",
     "read_ahead_kb",
     "rq_affinity",
-    "scheduler",
     "wbt_lat_usec",
-    "write_cache",
     "write_same_max_bytes",
     "write_zeroes_max_bytes",
-    "zoned",
 ];
 
 #[derive(Clone, Copy)]
@@ -182,8 +184,12 @@ impl Places {
     fn rotates(&self, name: &[u8]) -> bool {
         let queue = self.block.join(OsStr::from_bytes(name)).join("queue");
         let mut page = Page::default();
-        let mut says = |file: &str| Some(Attribute::new(queue.join(file)).read(&mut page).ok()? == b"1");
-        says("rotational") == Some(true) && QUEUE_FILES.iter().all(|file| says(file).is_some())
+        let mut has =
+            |file: &str, fits: fn(&[u8]) -> bool| Attribute::new(queue.join(file)).read(&mut page).is_ok_and(fits);
+        let is_number = |text: &[u8]| number(text.strip_prefix(b"-").unwrap_or(text)).is_some();
+        has("rotational", |text| text == b"1")
+            && QUEUE_NUMBERS.iter().all(|file| has(file, is_number))
+            && QUEUE_TEXTS.iter().all(|file| has(file, |_| true))
     }
 }
 
@@ -257,6 +263,10 @@ impl Collector for Diskstats {
             }
             let disk = self.rows.row("device", name);
             disk.read(numbers, words.map(number)).ok_or_else(malformed)?;
+            if disk.present < FEWEST_FIELDS {
+                self.rows.forget();
+                continue;
+            }
             disk.refresh(name, &self.places, &self.ata);
         }
         self.write(scrape);
@@ -299,8 +309,17 @@ impl Diskstats {
 
 #[cfg(test)]
 mod tests {
-    use super::Diskstats;
-    use crate::metrics::sample::testing::{assert_has, captured, samples};
+    use super::{Diskstats, Places, QUEUE_NUMBERS, QUEUE_TEXTS};
+    use crate::metrics::sample::testing::{assert_has, captured, samples, tree};
+
+    #[test]
+    fn a_partition_of_which_old_kernels_count_something_else_is_left_out() {
+        let lines = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n8 1 sda1x 1 2 3 4\n8 16 sdb 1 2 3 4 5 6 7 8 9 10 11\n";
+        let (_folder, roots) = tree(&[("proc/diskstats", lines)]);
+        let lines = samples(&mut Diskstats::new(&roots, &Default::default()), &roots);
+        assert_eq!(lines.len(), 2 * (11 + 1), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("sda1x")), "{lines:?}");
+    }
 
     #[test]
     fn every_field_of_a_disk_is_taken_in_its_unit() {
@@ -334,5 +353,24 @@ mod tests {
             ],
         );
         assert!(!lines.iter().any(|line| line.contains("discard") || line.contains("flush")));
+    }
+
+    #[test]
+    fn a_disk_turns_where_all_of_its_queue_is_understood() {
+        let path = |name: &&str| format!("sys/block/sda/queue/{name}");
+        let files: Vec<_> = QUEUE_NUMBERS.iter().chain(&QUEUE_TEXTS).chain(&["rotational"]).map(path).collect();
+        let texts: Vec<_> = files.iter().map(|path| (path.as_str(), "1\n")).collect();
+        let (_folder, roots) = tree(&texts);
+        let places = Places { udev: roots.udev.clone(), block: roots.sysfs.join("block") };
+        assert!(places.rotates(b"sda"));
+        for (file, text, turns) in [
+            ("zoned", "none\n", true),
+            ("io_poll_delay", "-1\n", true),
+            ("nr_requests", "\n", false),
+            ("nr_requests", "many\n", false),
+        ] {
+            std::fs::write(roots.sysfs.join("block/sda/queue").join(file), text).expect("written");
+            assert_eq!(places.rotates(b"sda"), turns, "{file}: {text}");
+        }
     }
 }

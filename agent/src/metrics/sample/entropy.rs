@@ -25,9 +25,15 @@ impl Collector for Entropy {
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         for (file, family) in &mut self.files {
-            let text = file.read()?;
-            let bits = number(text.bytes.trim_ascii()).ok_or_else(|| text.malformed("a number", text.bytes))?;
-            scrape.out.family(family).put(bits);
+            let bits = file
+                .read()
+                .and_then(|text| number(text.bytes.trim_ascii()).ok_or_else(|| text.malformed("a number", text.bytes)));
+            match bits {
+                Ok(bits) => scrape.out.family(family).put(bits),
+                Err(error) => {
+                    scrape.failed.get_or_insert(error);
+                }
+            }
         }
         Ok(())
     }
@@ -36,7 +42,13 @@ impl Collector for Entropy {
 #[cfg(test)]
 mod tests {
     use super::Entropy;
-    use crate::metrics::sample::testing::{captured, samples};
+    use crate::metrics::sample::testing::{captured, samples, tree};
+
+    #[test]
+    fn one_is_told_without_the_other() {
+        let (_folder, roots) = tree(&[("proc/sys/kernel/random/entropy_avail", "7\n")]);
+        assert_eq!(samples(&mut Entropy::new(&roots), &roots), ["node_entropy_available_bits 7"]);
+    }
 
     #[test]
     fn available_bits_and_the_pools_size_are_taken() {

@@ -27,7 +27,7 @@ impl Mdraids {
         Self(Folder::new(folder))
     }
 
-    /// Gives each array with its name.
+    /// Gives each array with its name. One that is not understood costs no other.
     pub fn read(&mut self, mut give: impl FnMut(&[u8], Raid)) -> Result<(), CollectError> {
         let found = self.0.refresh(|name, path| {
             let file = |file: &str| KernelFile::new(path.join("md").join(file));
@@ -37,14 +37,16 @@ impl Mdraids {
         if let Err(error @ CollectError::Read { .. }) = found {
             return Err(error);
         }
+        let mut read = Ok(());
         for (name, files) in self.0.iter_mut() {
             match files.read() {
+                Ok(raid) => give(name, raid),
                 // It was stopped meanwhile.
                 Err(CollectError::NoData { .. }) => {}
-                raid => give(name, raid?),
+                Err(error) => read = read.and(Err(error)),
             }
         }
-        Ok(())
+        read
     }
 }
 
@@ -100,5 +102,20 @@ mod tests {
         assert_eq!(raids(&mut mdraids), want);
         std::fs::remove_dir_all(roots.sysfs.join("block/md0")).expect("removed");
         assert_eq!(raids(&mut mdraids), want[1..]);
+    }
+
+    #[test]
+    fn an_array_that_is_not_understood_is_told_of_and_costs_no_other() {
+        let of = |array: &str, disks: &'static str| {
+            let file = |name: &str| format!("sys/block/{array}/md/{name}");
+            [(file("level"), "raid1\n"), (file("raid_disks"), disks), (file("degraded"), "0\n")]
+        };
+        let files = [of("md0", "x\n"), of("md1", "2\n"), of("md2", "3\n")].concat();
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+        let (_folder, roots) = tree(&files);
+        let mut disks = Vec::new();
+        let read = Mdraids::new(roots.sysfs.join("block")).read(|_, raid| disks.push(raid.disks));
+        assert!(read.is_err_and(|error| error.to_string().contains("md0/md/raid_disks")));
+        assert_eq!(disks, [Some(2), Some(3)]);
     }
 }

@@ -61,9 +61,13 @@ pub fn parse(text: Text<'_>, mut give: impl FnMut(&[u8], Array)) -> Result<(), C
         // The lines below are indented, and those on top of them tell the rest.
         let below = [(); 3].map(|()| lines.next_if(|line| line.starts_with(b" ")).unwrap_or_default());
         let mut words = words(line);
-        let (Some(name), Some(_), Some(state)) = (words.next(), words.next(), words.next()) else {
+        let (Some(name), Some(b":"), Some(state)) = (words.next(), words.next(), words.next()) else {
             return Err(malformed());
         };
+        // The kernel ends with what is unused: a text that ends with an array is cut off.
+        if below[0].is_empty() && lines.peek().is_none() {
+            return Err(malformed());
+        }
         let mut array = disks_and_blocks(line, below[0]).ok_or_else(malformed)?;
         array.activity = match state {
             b"active" => Activity::Active,
@@ -218,7 +222,10 @@ mod tests {
 
     #[test]
     fn what_is_no_array_is_refused() {
-        for text in ["md0\n", "md0 : active raid1 sda[0]\n      many blocks [1/1] [U]\n"] {
+        let of_blocks = "md0 : active raid1 sda[0]\n      many blocks [1/1] [U]\n";
+        for text in
+            ["md0\n", of_blocks, "noise and more of it\nunused devices: <none>\n", "md0 : active raid1 sda[0]\n"]
+        {
             assert!(arrays(text).is_err(), "{text}");
         }
         assert!(arrays(&format!("{RAID5}\n{STATUS}\n      [=>] recovery = much\n")).is_err());

@@ -153,13 +153,15 @@ impl Pool {
         let entries = std::fs::read_dir(&self.path).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_of_a_dataset(path)).collect();
         files.sort_unstable();
+        let mut read = Ok(());
         for path in files {
-            match reader.read(&path) {
-                Err(CollectError::NoData { .. }) => {}
-                text => read_dataset(name, text?, grid)?,
-            }
+            let one = match reader.read(&path) {
+                Err(CollectError::NoData { .. }) => continue,
+                text => text.and_then(|text| read_dataset(name, text, grid)),
+            };
+            read = read.and(one);
         }
-        Ok(())
+        read
     }
 
     fn write_state(&mut self, samples: &mut Samples<'_>) -> Result<(), CollectError> {
@@ -212,21 +214,25 @@ impl Collector for Zfs {
         // Pools are folders beside the files.
         let files = FILES.map(|(_, file)| file.as_bytes());
         self.pools.refresh(|name, path| (!files.contains(&name) && path.is_dir()).then(|| Pool::new(name, path)))?;
+        // Each file that is not understood costs itself alone.
+        let mut read = Ok(());
         for file in &mut self.files {
-            if let Err(error) = file.collect(scrape.out) {
-                scrape.failed = Some(error);
-            }
+            read = read.and(file.collect(scrape.out));
         }
         self.io.begin();
         self.datasets.begin();
         for (name, pool) in self.pools.iter_mut() {
-            pool.read_io(name, &mut self.io)?;
-            pool.read_datasets(name, &mut self.reader, &mut self.datasets)?;
+            read = read.and(pool.read_io(name, &mut self.io));
+            read = read.and(pool.read_datasets(name, &mut self.reader, &mut self.datasets));
         }
         self.io.write(scrape.out);
         self.datasets.write(scrape.out);
         let mut samples = scrape.out.family(&self.state);
-        self.pools.iter_mut().try_for_each(|(_, pool)| pool.write_state(&mut samples))
+        for (_, pool) in self.pools.iter_mut() {
+            read = read.and(pool.write_state(&mut samples));
+        }
+        scrape.failed = read.err();
+        Ok(())
     }
 }
 
@@ -300,8 +306,18 @@ mod tests {
             assert_eq!(samples(&mut zfs, &roots).len(), 3, "other files are told");
         }
         for (path, text) in [("io", IO.replace(" 5\n", "\n")), ("objset-1", "writes 4 1\n".to_owned())] {
-            let (_folder, roots) = tree(&[(&format!("proc/spl/kstat/zfs/tank/{path}"), &text)]);
-            assert!(matches!(collect(&mut Zfs::new(&roots), &roots), Err(CollectError::Malformed { .. })), "{text}");
+            let bad = format!("proc/spl/kstat/zfs/tank/{path}");
+            let of_all = ("proc/spl/kstat/zfs/arcstats", ARC);
+            let others = [of_all, ("proc/spl/kstat/zfs/tank/objset-2", OBJSET), ("proc/spl/kstat/zfs/two/io", IO)];
+            let (_folder, roots) = tree(&[&others[..], &[(&bad, &text)]].concat());
+            let mut zfs = Zfs::new(&roots);
+            let lines = samples(&mut zfs, &roots);
+            let other = [
+                "node_zfs_arc_hits 8772612",
+                r#"node_zfs_zpool_dataset_writes{dataset="tank/my data",zpool="tank"} 12"#,
+                r#"node_zfs_zpool_nread{zpool="two"} 1884160"#,
+            ];
+            assert_has(&lines, &other);
         }
         let (_folder, roots) = tree(&[]);
         assert!(matches!(collect(&mut Zfs::new(&roots), &roots), Err(CollectError::NoData { .. })));
