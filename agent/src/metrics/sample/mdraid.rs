@@ -52,8 +52,8 @@ impl Mdraids {
 
 impl Files {
     fn read(&mut self) -> Result<Raid, CollectError> {
-        // During a reshape the count before it follows in parentheses.
-        let disks = first_number(&mut self.disks)?;
+        // During a reshape the count before it follows in parentheses. What is no number is none, as in the original.
+        let disks = words(self.disks.read()?.bytes).next().and_then(number);
         let level = self.level.read()?;
         let degraded =
             if REDUNDANT.contains(&level.bytes.trim_ascii()) { first_number(&mut self.degraded)? } else { None };
@@ -106,16 +106,16 @@ mod tests {
 
     #[test]
     fn an_array_that_is_not_understood_is_told_of_and_costs_no_other() {
-        let of = |array: &str, disks: &'static str| {
+        let of = |array: &str, disks: &'static str, degraded: &'static str| {
             let file = |name: &str| format!("sys/block/{array}/md/{name}");
-            [(file("level"), "raid1\n"), (file("raid_disks"), disks), (file("degraded"), "0\n")]
+            [(file("level"), "raid1\n"), (file("raid_disks"), disks), (file("degraded"), degraded)]
         };
-        let files = [of("md0", "x\n"), of("md1", "2\n"), of("md2", "3\n")].concat();
+        let files = [of("md0", "2\n", "x\n"), of("md1", "x\n", "1\n"), of("md2", "3\n", "0\n")].concat();
         let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
         let (_folder, roots) = tree(&files);
-        let mut disks = Vec::new();
-        let read = Mdraids::new(roots.sysfs.join("block")).read(|_, raid| disks.push(raid.disks));
-        assert!(read.is_err_and(|error| error.to_string().contains("md0/md/raid_disks")));
-        assert_eq!(disks, [Some(2), Some(3)]);
+        let mut told = Vec::new();
+        let read = Mdraids::new(roots.sysfs.join("block")).read(|_, raid| told.push(raid));
+        assert!(read.is_err_and(|error| error.to_string().contains("md0/md/degraded")));
+        assert_eq!(told, [Raid { disks: None, degraded: 1 }, Raid { disks: Some(3), degraded: 0 }]);
     }
 }
