@@ -49,23 +49,31 @@ pub fn analyze(arguments: &AnalyzeArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// No boot takes so long to come to its first step, in seconds.
+const LONG: f64 = 3600.0;
+
 /// When the machine started, if the report is of this run of it; else when the first step did.
 fn started(host: &Host, report: &Report) -> Timestamp {
     let up = jiff::SignedDuration::from_secs_f64(host.uptime());
     let machine = Timestamp::now().checked_sub(up).unwrap_or(report.written);
     let first = report.steps.iter().filter(|step| step.boot == Some(report.boot)).filter_map(|step| step.started).min();
     match first {
-        Some(first) if machine <= first && first.duration_since(machine).as_secs() < 3600 => machine,
+        Some(first) if machine <= first && first.duration_since(machine).as_secs_f64() < LONG => machine,
         Some(first) => first,
         None => report.written,
     }
 }
 
 fn bars(report: &Report, started: Timestamp) -> Vec<Bar<'_>> {
-    let of_this_boot = report.steps.iter().filter(|step| step.boot == Some(report.boot));
-    let mut bars: Vec<_> = of_this_boot
-        .filter_map(|step| Some(Bar { step, from: step.started?.duration_since(started).as_secs_f64().max(0.0) }))
-        .collect();
+    let of_this_boot = || report.steps.iter().filter(|step| step.boot == Some(report.boot));
+    let first = of_this_boot().filter_map(|step| step.uptime).min_by(f64::total_cmp).unwrap_or(0.0);
+    // Steps of a machine that has been up for long are not shown as a boot's.
+    let zero = if first < LONG { 0.0 } else { first };
+    let from = |step: &StepReport| match step.uptime {
+        Some(uptime) => Some(uptime - zero),
+        None => Some(step.started?.duration_since(started).as_secs_f64().max(0.0)),
+    };
+    let mut bars: Vec<_> = of_this_boot().filter_map(|step| Some(Bar { step, from: from(step)? })).collect();
     bars.sort_by(|a, b| a.from.total_cmp(&b.from));
     bars
 }
@@ -162,6 +170,7 @@ mod tests {
             stage: Stage::Early,
             boot: Some(boot),
             started: Timestamp::from_second(at).ok(),
+            uptime: None,
             seconds,
             outcome: "done".into(),
             why: String::new(),
@@ -175,6 +184,14 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].contains("1.00 s") && lines[1].contains(" a ") && lines[2].contains("b<"), "{text}");
         assert!(text.contains("the last one ended at 2.50 s; 1 were"), "{text}");
+        // The clock was set back by years between the two.
+        for (uptime, began) in [([2.0, 3.5], ["2.00 s", "3.50 s"]), ([7200.0, 7201.5], ["0.00 s", "1.50 s"])] {
+            let mut report = report.clone();
+            report.steps.iter_mut().zip(uptime.into_iter().map(Some)).for_each(|(step, uptime)| step.uptime = uptime);
+            let text = table(&report, &super::bars(&report, Timestamp::from_second(10).expect("time")));
+            let lines: Vec<_> = text.lines().collect();
+            assert!(lines[1].contains(began[0]) && lines[1].contains("b<") && lines[2].contains(began[1]), "{text}");
+        }
         let nothing = Report::without_steps("none".into(), Stage::Final, vec!["x".into()], Verdict::Failed);
         assert_eq!(table(&nothing, &[]), "no step belongs to this boot: x\n");
         let svg = waterfall(&report, &bars);

@@ -40,6 +40,9 @@ pub struct StepReport {
     pub boot: Option<u64>,
     /// When it began.
     pub started: Option<Timestamp>,
+    /// Seconds since the machine started until then, whatever was done to the clock meanwhile.
+    #[serde(default)]
+    pub uptime: Option<f64>,
     /// How long it took.
     pub seconds: f64,
     /// How it ended; "waiting" for one whose turn has not come.
@@ -137,6 +140,7 @@ fn of_step(step: &Step, journal: &Journal) -> StepReport {
             stage,
             boot: None,
             started: None,
+            uptime: None,
             seconds: 0.0,
             outcome: "waiting".into(),
             why,
@@ -148,6 +152,7 @@ fn of_step(step: &Step, journal: &Journal) -> StepReport {
         stage,
         boot: Some(record.boot).filter(|_| record.state != State::Running),
         started: Some(record.started),
+        uptime: record.uptime,
         seconds: record.seconds,
         outcome: record.state.name().to_owned(),
         why: record.why.clone(),

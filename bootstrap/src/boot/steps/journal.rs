@@ -24,6 +24,9 @@ pub struct Record {
     pub boot: u64,
     /// When it began.
     pub started: Timestamp,
+    /// Seconds since the machine started until then: what NTP does to the clock in the middle of a boot is no part of it.
+    #[serde(default)]
+    pub uptime: Option<f64>,
     /// How long it took.
     pub seconds: f64,
     /// How it ended.
@@ -239,6 +242,7 @@ mod tests {
             input: "x".into(),
             boot,
             started: Timestamp::UNIX_EPOCH,
+            uptime: None,
             seconds: 0.5,
             state,
             cuts: 0,

@@ -3,10 +3,11 @@ use super::order::Part;
 use super::{Context, Failure, Frequency, Outcome, Stage, Step, interrupted_accounts, order};
 use crate::boot::console::Console;
 use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Which steps are asked for.
@@ -167,6 +168,7 @@ fn begin(step: &Step, steps: &[Step], asked: Asked, journal: &Journal) -> Begin 
         input: step.input.clone(),
         boot: journal.boot(),
         started: Timestamp::now(),
+        uptime: uptime(),
         seconds: 0.0,
         state: State::Running,
         cuts: cuts(step, journal),
@@ -178,6 +180,11 @@ fn begin(step: &Step, steps: &[Step], asked: Asked, journal: &Journal) -> Begin 
         None if turn == Turn::GivenUp => Begin::NotNow(Box::new(given_up(record))),
         None => Begin::Now(Box::new(record), turn != Turn::First),
     }
+}
+
+fn uptime() -> Option<f64> {
+    let since_start = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
+    Some(Duration::from(since_start).as_secs_f64())
 }
 
 /// What would become of a step, in a word or two.
@@ -394,6 +401,7 @@ mod tests {
                 input: steps[0].input.clone(),
                 boot: journal.boot(),
                 started: jiff::Timestamp::UNIX_EPOCH,
+                uptime: None,
                 seconds: 0.0,
                 state: State::Running,
                 cuts,
