@@ -23,8 +23,10 @@ const CLEARING: Duration = Duration::from_secs(10);
 const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 /// Files of one folder under way at once.
 const MEMBERS_AT_ONCE: usize = 8;
-/// So many are got ready at a time.
+/// So many are noted at a time.
 const LOT: usize = 1000;
+/// And so many are got ready, of each of the folders under way.
+const READY: usize = 64;
 
 /// Uploads the products of one folder.
 #[derive(Clone, Debug)]
@@ -159,14 +161,18 @@ impl Uploader {
         let mut files = Vec::with_capacity(pieces.len());
         let mut pieces = pieces.into_iter().peekable();
         while pieces.peek().is_some() {
-            // What is to be done takes more memory than what is known of it, and there may be very many.
             let lot: Vec<_> = pieces.by_ref().take(LOT).collect();
             if !entry.may_be_there && !self.versioned {
                 // All of them are sent: noted at once, they wait for the disk once.
                 self.note_strewn(entry, lot.iter().map(|piece| piece.key.clone())).await;
             }
-            let lot: Vec<BoxFuture<'_, _>> = lot.into_iter().map(|piece| self.piece(run, piece).boxed()).collect();
-            files.extend(stream::iter(lot).buffered(MEMBERS_AT_ONCE).try_collect::<Vec<_>>().await?);
+            let mut lot = lot.into_iter().peekable();
+            while lot.peek().is_some() {
+                // What is to be done takes more memory than what is known of it, and there may be very many.
+                let ready = lot.by_ref().take(READY).map(|piece| self.piece(run, piece).boxed());
+                let ready: Vec<BoxFuture<'_, _>> = ready.collect();
+                files.extend(stream::iter(ready).buffered(MEMBERS_AT_ONCE).try_collect::<Vec<_>>().await?);
+            }
         }
         // Of a file that was seen when it was confirmed.
         if matches!(found.body, Body::Folder(_)) && !matches!(self.now(found).await, Now::Same) {

@@ -1,5 +1,6 @@
-//! Uploading to a bucket beside rclone: the same files, the same store (s3s-fs, which takes far more than Swift), parts
-//! of 6 MiB, four files and four parts at once, checksums on; beside them what the store itself can take.
+//! Uploading to a bucket beside rclone: the same files, the same store (s3s-fs, the one that limits least of those that run
+//! here: files of 1 MiB by curl took 3 CPU seconds for a GB of it and 7 of Ceph's gateway), parts of 6 MiB, four files and
+//! four parts at once, checksums on; beside them what the store itself can take.
 
 use anyhow::{Context as _, Result, ensure};
 use hostwright_tests::engines::{S3sFs, s3s};

@@ -69,6 +69,7 @@ struct State {
     token: Option<String>,
     /// Whether the bucket has a default of SSE-KMS.
     kms: bool,
+    denied: Vec<&'static str>,
     /// Whether storage classes are taken and forgotten.
     one_class: bool,
     /// So many parts, or uploads, are told at a time.
@@ -132,6 +133,11 @@ impl AwsLike {
     /// From now on all objects are of one storage class, whatever it is told.
     pub fn has_one_class(&self) {
         locked(&self.state).one_class = true;
+    }
+
+    /// From now on nobody has the right to these operations.
+    pub fn deny(&self, operations: &[&'static str]) {
+        locked(&self.state).denied = operations.to_vec();
     }
 
     /// From now on it tells so many parts, or uploads, at a time.
@@ -208,6 +214,9 @@ fn answer(request: &Request, state: &Mutex<State>) -> Answer {
     state.heads.push(format!("{operation}{}", headers.concat()));
     if state.token.as_deref().is_some_and(|token| request.header(TOKEN) != Some(token)) {
         return error(400, "ExpiredToken");
+    }
+    if state.denied.contains(&operation) {
+        return error(403, "AccessDenied");
     }
     let at = state.mishaps.iter().position(|(of, _)| *of == operation);
     match at.map(|at| state.mishaps.remove(at).1) {
