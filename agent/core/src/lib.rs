@@ -10,6 +10,8 @@ pub mod bucket;
 pub mod config;
 /// Objects of buckets that are kept as files of this host.
 pub mod fetch;
+/// Bytes as hexadecimal digits.
+pub mod hex;
 /// Durable records that are appended.
 pub mod journal;
 /// A client of the agent's local socket.

@@ -1,31 +1,16 @@
 use super::Object;
-use super::buffer::{Buffer, READ};
 use super::check::{Check, Checking, Proof, joined};
 use super::error::Reason;
-use super::memory::Memory;
-use super::sums::{Sums, checksums, read_through};
-use bytes::Bytes;
+use super::memory::{Memory, SMALL};
+use super::part_size::{FEWEST_PARTS, part_size};
+use super::piece::read_through;
+use super::sums::{Sums, checksums};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-
-const MIB: u64 = 1 << 20;
-/// Up to here one request carries the whole object.
-const SINGLE_AT_MOST: u64 = 16 * MIB;
-/// Four of them are in memory at once.
-const SMALLEST_PART: u64 = 6 * MIB;
-/// OpenStack Swift takes no more parts unless it is told to (`max_upload_part_num`); what is not known of a store is this.
-pub(super) const FEWEST_PARTS: u32 = 1000;
-/// What AWS takes, and most stores like it.
-pub(super) const MOST_PARTS: u32 = 10_000;
-/// No S3 API takes a larger part; files beyond `FEWEST_PARTS` of them need a store that takes 10,000 parts.
-const LARGEST_PART: u64 = 5 << 30;
-
-/// What of this size is kept in memory between its checksums and its way: read once, and many at once are few bytes.
-pub(super) const SMALL: u64 = MIB / 4;
 
 /// An open file with its checksums, read once: what is sent is checked against them by the store and by us.
 ///
@@ -276,66 +261,10 @@ impl Content {
     }
 }
 
-/// The sizes of parts of a content: a function of its size and of how many parts the store takes, so that a later process
-/// finds the same.
-pub(super) fn part_size(size: u64, most_parts: u32) -> u64 {
-    if size <= SINGLE_AT_MOST {
-        return SINGLE_AT_MOST;
-    }
-    let parts = most_parts.clamp(1, MOST_PARTS);
-    let part = size.div_ceil(u64::from(parts)).next_multiple_of(MIB);
-    part.clamp(SMALLEST_PART, LARGEST_PART)
-}
-
-/// Those that a content may have that was stored by us.
-pub(super) fn own_part_sizes(size: u64) -> [u64; 2] {
-    [part_size(size, MOST_PARTS), part_size(size, FEWEST_PARTS)]
-}
-
-/// The sizes of parts that other tools use, and the one that divides a content evenly.
-pub(super) fn part_sizes_of_others(size: u64, number: u64) -> impl Iterator<Item = u64> {
-    let usual = [5, 6, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 256, 512, 1024].into_iter().map(|size| size * MIB);
-    let even = size.div_ceil(number.max(1)).max(1);
-    usual.chain([even.next_multiple_of(MIB), even])
-}
-
 /// The SHA-256 of a whole file, whatever its size.
 pub(super) fn sha256_of(file: &File, interrupted: &AtomicBool) -> io::Result<String> {
     let size = file.metadata()?.len();
     Ok(checksums(file, size, (u64::MAX / 2, Proof::Sha256), interrupted)?.sha256_text)
-}
-
-/// Reads at most a buffer full, and at least one byte.
-pub(super) fn read_piece<'b>(
-    file: &File,
-    buffer: &'b mut [u8],
-    offset: u64,
-    left: u64,
-    interrupted: &AtomicBool,
-) -> io::Result<&'b [u8]> {
-    if interrupted.load(Ordering::Relaxed) {
-        return Err(io::ErrorKind::Interrupted.into());
-    }
-    let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-    match file.read_at(&mut buffer[..most], offset)? {
-        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read")),
-        read => Ok(&buffer[..read]),
-    }
-}
-
-/// As [`read_piece`], for a body that is sent.
-pub(super) fn read_bytes(file: &File, offset: u64, left: u64) -> io::Result<Bytes> {
-    let going_on = AtomicBool::new(false);
-    // A whole buffer is too much for what a limit lets through.
-    if left < READ as u64 / 4 {
-        let mut few = vec![0; usize::try_from(left).unwrap_or(READ)];
-        let read = read_piece(file, &mut few, offset, left, &going_on)?.len();
-        few.truncate(read);
-        return Ok(few.into());
-    }
-    let mut buffer = Buffer::new();
-    let read = read_piece(file, buffer.space(), offset, left, &going_on)?.len();
-    Ok(buffer.into_bytes(read))
 }
 
 /// Runs work that blocks on a thread for such; when the future is dropped, the work is told to end.
@@ -353,37 +282,10 @@ pub(super) async fn interruptible<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&interrupted)).await.map_err(io::Error::other)?
 }
 
-/// Lowercase hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(DIGITS[usize::from(half)])).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Content, FEWEST_PARTS, LARGEST_PART, MIB, MOST_PARTS, Proof, SMALLEST_PART, part_size};
+    use super::{Content, Proof};
     use std::io::Write;
-
-    #[test]
-    fn parts_are_so_large_that_a_thousand_suffice() {
-        assert_eq!(part_size(16 * MIB + 1, FEWEST_PARTS), SMALLEST_PART);
-        for size in [8_000 * MIB, 8_000 * MIB + 1, 123_456_789_012, 4 << 40] {
-            for most in [FEWEST_PARTS, 1500, MOST_PARTS] {
-                let part = part_size(size, most);
-                assert!(size.div_ceil(part) <= u64::from(most) && part.is_multiple_of(MIB), "{size}, {most}: {part}");
-            }
-        }
-        // What AWS takes, up to its largest object: 10,000 parts of 5 GiB.
-        for size in [1 << 40, 5 << 40, u64::from(MOST_PARTS) * LARGEST_PART] {
-            let part = part_size(size, MOST_PARTS);
-            assert!(size.div_ceil(part) <= u64::from(MOST_PARTS) && (SMALLEST_PART..=LARGEST_PART).contains(&part));
-        }
-        assert_eq!((part_size(1 << 40, MOST_PARTS), part_size(1 << 40, FEWEST_PARTS)), (105 * MIB, 1049 * MIB));
-        assert_eq!(part_size(5 << 40, MOST_PARTS), 525 * MIB);
-        // 5 TiB, S3's largest object for long: more than a thousand of the largest part.
-        assert_eq!((5_u64 << 40).div_ceil(part_size(5 << 40, FEWEST_PARTS)), 1024);
-        assert_eq!(part_size(60_000 * MIB, MOST_PARTS), SMALLEST_PART, "small enough for memory");
-    }
 
     async fn content(size: usize) -> Content {
         let mut file = tempfile::tempfile().expect("temporary file");
@@ -397,7 +299,7 @@ mod tests {
         assert_eq!(empty.etag().as_deref(), Some("d41d8cd98f00b204e9800998ecf8427e"));
         assert_eq!(empty.sha256(), Some("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
         let large = content(20 << 20).await;
-        assert_eq!((large.parts(), large.part(3).1), (4, 2 * MIB));
+        assert_eq!((large.parts(), large.part(3).1), (4, 2 << 20));
         assert!(large.etag().is_some_and(|etag| etag.ends_with("-4")), "{large:?}");
         for (size, small) in [(1 << 18, true), ((1 << 18) + 1, false)] {
             let (with, file) = (content(size).await, tempfile::tempfile().expect("temporary file"));

@@ -1,9 +1,12 @@
-use super::content::{hex, interruptible, own_part_sizes, part_sizes_of_others, read_bytes, read_piece};
+use super::content::interruptible;
 use super::error::Reason;
 use super::limiter::Limiter;
+use super::part_size::{own_part_sizes, part_sizes_of_others};
+use super::piece::{read_bytes, read_piece};
 use super::put::Progress;
 use super::{Object, http};
 use crate::atomic_file::sync_parent;
+use crate::hex::hex;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use md5::Md5;

@@ -1,8 +1,9 @@
 use super::buffer::READ;
-use super::content::{Content, read_bytes};
+use super::content::Content;
 use super::error::Reason;
 use super::limiter::Limiter;
 use super::memory::Memory;
+use super::piece::read_bytes;
 use super::put::Progress;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};

@@ -1,9 +1,11 @@
-use super::content::{interruptible, read_piece, sha256_of};
+use super::content::{interruptible, sha256_of};
 use super::download::Incoming;
 use super::error::Reason;
+use super::piece::read_piece;
 use super::sums::Sums;
 use super::{Object, Put};
 use crate::atomic_file::sync_parent;
+use crate::hex::hex;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -196,7 +198,7 @@ fn stay_inside(root: &Path, folder: &Path) -> io::Result<()> {
 /// The same for the same key: what a killed process left is overwritten by the next attempt.
 fn temporary_for(path: &Path) -> PathBuf {
     let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    path.with_file_name(format!("{TEMPORARY}{}.tmp", super::content::hex(&digest[..12])))
+    path.with_file_name(format!("{TEMPORARY}{}.tmp", hex(&digest[..12])))
 }
 
 /// Copies and fsyncs; gives the SHA-256 of what was written.

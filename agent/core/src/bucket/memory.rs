@@ -1,11 +1,14 @@
 use super::buffer::{Buffer, READ, ROOM_OF_WHOLE, Room};
-use super::content::{SMALL, read_piece};
+use super::piece::read_piece;
 use bytes::Bytes;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+/// What of this size is kept in memory between its checksums and its way: read once, and many at once are few bytes.
+pub(super) const SMALL: u64 = 1 << 18;
 
 /// Bytes of a file that are in memory. Clones hold the same.
 #[derive(Clone, Debug)]

@@ -24,8 +24,12 @@ mod http;
 mod limiter;
 /// Parts of files in memory.
 mod memory;
+/// How large the parts of a content are.
+mod part_size;
 /// Large contents, read while they are sent.
 mod parts;
+/// A piece of a file, as much as is read at once.
+mod piece;
 /// What a bucket was found to do.
 mod profile;
 /// What is to be stored.
@@ -210,10 +214,10 @@ impl Bucket {
     /// # Errors
     /// The file cannot be read or has fewer bytes.
     pub async fn content(&self, file: File, size: u64, options: &ObjectOptions) -> io::Result<Content> {
-        let most_parts = self.profile().map_or(content::FEWEST_PARTS, |profile| profile.most_parts);
-        let in_parts = content::part_size(size, most_parts) < size;
+        let most_parts = self.profile().map_or(part_size::FEWEST_PARTS, |profile| profile.most_parts);
+        let in_parts = part_size::part_size(size, most_parts) < size;
         let while_sent = match &self.store {
-            Store::Folder(_) => size > content::SMALL,
+            Store::Folder(_) => size > memory::SMALL,
             Store::S3(s3) => in_parts && s3.tells_md5(options),
             Store::Swift(_) => in_parts,
         };

@@ -4,7 +4,8 @@ use super::content::interruptible;
 use super::error::Reason;
 use super::file_body::FileRange;
 use super::memory::Memory;
-use super::sums::{Sums, read_through};
+use super::piece::read_through;
+use super::sums::Sums;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -142,7 +143,7 @@ async fn check_of(memory: &Memory, proof: Proof) -> Result<Option<Check>, Reason
 mod tests {
     use super::*;
     use crate::bucket::buffer::Room;
-    use crate::bucket::content::part_size;
+    use crate::bucket::part_size::part_size;
     use md5::Md5;
     use std::fs::File;
     use std::io::{Seek as _, Write as _};

@@ -1,9 +1,9 @@
-use super::content::hex;
 use super::download::{Download, Downloaded, Incoming, Partial};
 use super::error::{BucketError, Reason};
 use super::{Bucket, Object, Store};
 use crate::backoff::Backoff;
 use crate::config::buckets::Encryption;
+use crate::hex::hex;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 use std::time::Duration;

@@ -1,12 +1,11 @@
-use super::buffer::Buffer;
 use super::check::{Check, Checking, Proof};
-use super::content::{hex, read_piece};
+use super::piece::read_through;
+use crate::hex::hex;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::sync_channel;
 
@@ -93,21 +92,4 @@ fn checksums_of_parts(
         let sha256 = whole.join().map_err(|_| io::Error::other("a checksum could not be computed"))?;
         Ok(Sums::new(checks, sha256))
     })
-}
-
-/// Reads a range of a file, a piece at a time.
-pub(super) fn read_through(
-    file: &File,
-    range: Range<u64>,
-    interrupted: &AtomicBool,
-    mut each: impl FnMut(Bytes) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut offset = range.start;
-    while offset < range.end {
-        let mut buffer = Buffer::new();
-        let read = read_piece(file, buffer.space(), offset, range.end - offset, interrupted)?.len();
-        offset += read as u64;
-        each(buffer.into_bytes(read))?;
-    }
-    Ok(())
 }

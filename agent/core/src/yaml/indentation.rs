@@ -1,4 +1,5 @@
-use super::{LoadError, Place};
+use super::Place;
+use super::document::LoadError;
 use std::collections::HashMap;
 
 /// Columns by which lines were moved to the right.

@@ -1,7 +1,6 @@
+use super::document::{Duplicates, LoadError, Warning, error};
+use super::{Entry, Mapping, Node, Value};
 use std::collections::HashSet;
-
-use super::load::error;
-use super::{Duplicates, Entry, LoadError, Mapping, Node, Value, Warning};
 
 /// A key that stands there already.
 pub(super) fn replace(

@@ -1,3 +1,4 @@
+use super::document::{Document, Duplicates, LoadError, Warning, error};
 use super::indentation::{Shifts, Tabs, mend, original};
 use super::keys::{merge, replace};
 use super::scan_error::told;
@@ -12,43 +13,6 @@ const MAX_DEPTH: usize = 100;
 const MAX_NODES: usize = 100_000;
 /// Bytes of text after alias expansion, and of the document itself.
 const MAX_BYTES: usize = 16 << 20;
-
-/// What to do with a key that stands twice in one mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duplicates {
-    /// An error, as YAML 1.2 wants.
-    Refuse,
-    /// The last one counts and a warning is given, as cloud-init does.
-    LastWins,
-}
-
-/// A loaded document.
-#[derive(Clone, Debug)]
-pub struct Document {
-    /// Its root; a null scalar for an empty document.
-    pub root: Node,
-    /// What was odd but taken.
-    pub warnings: Vec<Warning>,
-}
-
-/// Something odd in the document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// Where.
-    pub place: Place,
-    /// What, as a sentence.
-    pub message: String,
-}
-
-/// Why a document could not be loaded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {}, column {}: {message}", place.line, place.column)]
-pub struct LoadError {
-    /// Where.
-    pub place: Place,
-    /// What, as a sentence.
-    pub message: String,
-}
 
 /// Loads the one document in `text`.
 ///
@@ -345,10 +309,6 @@ fn null(place: Place) -> Node {
 
 fn place(mark: &Marker) -> Place {
     Place { line: mark.line(), column: mark.col() + 1 }
-}
-
-pub(super) fn error(place: Place, message: String) -> LoadError {
-    LoadError { place, message }
 }
 
 fn scan_error(text: &str, source: &ScanError, shifts: &Shifts) -> LoadError {

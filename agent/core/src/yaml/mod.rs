@@ -5,6 +5,8 @@
 //! builds the tree from its events under limits on size, depth and alias expansion, and merges `<<` keys
 //! (<https://yaml.org/type/merge.html>).
 
+/// What was loaded, or why it was not.
+mod document;
 /// A node as text.
 mod emit;
 /// Lines that begin further left than YAML 1.2 allows.
@@ -22,8 +24,9 @@ mod scalar;
 /// What is no YAML, in an operator's words.
 mod scan_error;
 
+pub use document::{Document, Duplicates, LoadError, Warning};
 pub use emit::emit;
 pub use json::to_json;
-pub use load::{Document, Duplicates, LoadError, Warning, load, load_stream};
+pub use load::{load, load_stream};
 pub use node::{Entry, Mapping, Node, Place, Value};
 pub use scalar::Scalar;

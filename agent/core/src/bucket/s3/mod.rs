@@ -21,7 +21,6 @@ mod single;
 /// Whether what was stored is whole.
 mod verify;
 
-use super::content::hex;
 use super::download::Incoming;
 use super::error::Reason;
 use super::file_body::{FileRange, Patience};
@@ -31,6 +30,7 @@ use super::profile::Profile;
 use super::read::as_told;
 use super::{Object, Put};
 use crate::config::buckets::{Encryption, ObjectOptions, S3Bucket};
+use crate::hex::hex;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;

@@ -1,10 +1,10 @@
 use super::answers::{Listed, Segment, parsed};
 use super::{Swift, about, expect, insert, strange};
-use crate::bucket::content::hex;
 use crate::bucket::error::Reason;
 use crate::bucket::http::encoded;
 use crate::bucket::parts::{self, Part};
 use crate::bucket::{Object, Put, Unfinished};
+use crate::hex::hex;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;

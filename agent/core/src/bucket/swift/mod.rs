@@ -11,7 +11,6 @@ mod probe;
 /// Tokens.
 mod session;
 
-use super::content::hex;
 use super::download::Incoming;
 use super::error::Reason;
 use super::file_body::Patience;
@@ -23,6 +22,7 @@ use super::read::as_told;
 use super::{Object, Put};
 use crate::backoff::Backoff;
 use crate::config::buckets::SwiftBucket;
+use crate::hex::hex;
 use answers::{Listed, Report, parsed};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response};

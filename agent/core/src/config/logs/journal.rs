@@ -1,4 +1,4 @@
-use super::source::Spooled;
+use super::spooled::Spooled;
 use crate::config::section::Section;
 use crate::config::values::{AbsolutePath, FromNode, mismatch};
 use crate::yaml::Node;

@@ -22,6 +22,8 @@ pub mod pattern;
 pub mod rotate;
 /// Where lines come from.
 pub mod source;
+/// Lines of no file, until outputs have them.
+mod spooled;
 /// Where a line says when it happened.
 pub mod time;
 

@@ -2,6 +2,7 @@ use super::containers::Containers;
 use super::journal::Journal;
 use super::listener::Listener;
 use super::rotate::Rotate;
+pub use super::spooled::Spooled;
 use super::{Encoding, Filter, Multiline, Parse, When};
 use crate::config::section::Section;
 use crate::config::values::{ByteSize, FromNode, Names, mismatch};
@@ -80,13 +81,6 @@ pub struct Files {
     pub pin: ByteSize,
     /// How we rotate them, if nobody else does.
     pub rotate: Option<Rotate>,
-}
-
-/// How lines that come from no file are kept until every output has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spooled {
-    /// So many bytes on disk, at most.
-    pub limit: ByteSize,
 }
 
 struct FilePattern(String);
@@ -220,16 +214,6 @@ impl Kind {
             Some(Self::Containers(_)) if !matches!(parse, Parse::Docker(_)) => Parse::Docker(Box::new(parse)),
             _ => parse,
         }
-    }
-}
-
-impl Spooled {
-    fn read(section: &mut Section<'_>) -> Self {
-        let limit = section.or("spool", ByteSize(256 << 20));
-        if limit.0 < 4 << 20 {
-            section.problem_with("spool", "at least 4MiB: it is kept in segments, of which one is being written");
-        }
-        Self { limit }
     }
 }
 
