@@ -13,6 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::binary;
+use crate::wait::eventually;
+
+/// Within it a boot comes to any of its steps.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The tree; it goes with this value.
 #[derive(Debug)]
@@ -88,6 +92,15 @@ impl BusyboxRoot {
             child.kill()?;
         }
         ended(child).map(|(status, _)| status)
+    }
+
+    /// Runs `boot` until `has_come`; then everything that it started is killed at once.
+    pub fn boot_until(&self, number: u32, what: &str, has_come: impl Fn() -> bool) -> Result<ExitStatus> {
+        let mut child = self.command(number)?.spawn()?;
+        let came = eventually(what, LIMIT, has_come);
+        child.kill()?;
+        let status = ended(child)?.0;
+        came.map(|()| status)
     }
 
     /// Runs `boot` to its end; its status and what it wrote to the console.

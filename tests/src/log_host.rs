@@ -97,6 +97,19 @@ impl Host {
         exactly_once_in_order(&archive).context("archive")
     }
 
+    /// Waits until the positions of these outputs at the end of a file are durable.
+    pub fn wait_stored(&self, agent: &AgentProcess, name: &str, outputs: &[&str]) -> Result<()> {
+        let at = format!("\"offset\":{},", fs::metadata(self.log(name))?.len());
+        let is_stored = |output: &&str| {
+            let journals = fs::read_dir(agent.state_folder().join("logs")).into_iter().flatten().flatten();
+            let own =
+                journals.filter(|file| file.file_name().to_string_lossy().starts_with(&format!("positions-{output}")));
+            own.filter_map(|file| fs::read(file.path()).ok())
+                .any(|journal| String::from_utf8_lossy(&journal).contains(&at))
+        };
+        eventually("the positions are durable", SOON, || outputs.iter().all(is_stored))
+    }
+
     pub fn wait_archived(&self) -> Result<()> {
         eventually("the archive is complete", SOON, || {
             self.at_archive().is_ok_and(|arrived| arrived.missing(self.written).is_empty())

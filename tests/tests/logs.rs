@@ -142,8 +142,7 @@ fn a_rotation_during_a_restart_is_found_although_the_output_was_never_up() -> Re
     eventually("the other output has it", SOON, || {
         host.at_archive().map(|arrived| arrived.missing(200).is_empty()).unwrap_or(false)
     })?;
-    // Positions are durable within a second.
-    std::thread::sleep(Duration::from_millis(1500));
+    host.wait_stored(&agent, "log.json", &["archive"])?;
     agent.kill9()?;
     host.write("log.json", 50)?;
     host.rename("log.json", "log.json.2026-11-20")?;
@@ -405,7 +404,7 @@ fn a_full_disk_keeps_lines_and_their_positions_moving() -> Result<()> {
         host.write("log.json", 200)?;
         host.wait_complete()?;
     }
-    std::thread::sleep(Duration::from_millis(1500));
+    host.wait_stored(&agent, "log.json", &["platform", "archive"])?;
     agent.kill9()?;
     agent.start_again()?;
     host.write("log.json", 100)?;

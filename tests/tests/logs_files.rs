@@ -174,7 +174,7 @@ fn a_link_that_is_switched_has_its_former_target_drained_first() -> Result<()> {
     let start = Instant::now();
     host.write("real/3", 1)?;
     host.complete()?;
-    ensure!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+    ensure!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
     Ok(())
 }
 

@@ -77,7 +77,7 @@ impl Running {
 
     /// Ends it when it has written everything.
     fn end(mut self, host: &Host, signal: Option<Signal>) -> Result<()> {
-        let until = Instant::now() + Duration::from_secs(3);
+        let until = Instant::now() + Duration::from_secs(10);
         while !has_last(host)? && Instant::now() < until {
             thread::sleep(Duration::from_millis(10));
         }

@@ -19,12 +19,13 @@ use product_site::{LIMIT, Site, produce, swift_bucket};
 #[test]
 fn a_growing_file_is_uploaded_once_and_whole() -> Result<()> {
     let swift = Swift::start()?;
-    let product = "p: {watch: FOLDER/in, bucket: b, key: '{label:role}/{path}', quiet: 1s}";
+    let product = "p: {watch: FOLDER/in, bucket: b, key: '{label:role}/{path}', quiet: 3s}";
     let site = Site::start(&swift_bucket(&swift, "images")?, product)?;
     let path = site.path("in/video.mp4");
     let mut whole = Vec::new();
-    // A producer that opens the file for each piece: the agent must see it change. Its pace is what is tested.
-    for piece in 0..12_u8 {
+    // A producer that opens the file for each piece: the agent must see it change. Its pace is what is tested: longer
+    // than the quiet time in all, and far below it between two pieces, also where others keep the processors busy.
+    for piece in 0..16_u8 {
         let bytes = vec![piece; 300_000];
         File::options().create(true).append(true).open(&path)?.write_all(&bytes)?;
         whole.extend(bytes);

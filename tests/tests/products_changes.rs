@@ -7,6 +7,7 @@ mod product_site;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -79,6 +80,13 @@ impl Stage {
     }
 }
 
+/// What stands in the files of a folder.
+fn read_all(folder: &Path) -> Result<String> {
+    let files = fs::read_dir(folder)?.flatten().filter(|entry| entry.path().is_file());
+    let texts = files.map(|file| Ok(String::from_utf8_lossy(&fs::read(file.path())?).into_owned()));
+    texts.collect()
+}
+
 #[test]
 fn a_folder_that_is_renamed_while_it_is_uploaded_is_there_under_its_new_name_alone() -> Result<()> {
     let mut stage = Stage::set("product: folder, finished: renamed")?;
@@ -96,7 +104,10 @@ fn a_folder_that_is_renamed_while_it_is_uploaded_is_there_under_its_new_name_alo
     hold.wait(LIMIT)?;
     eventually("the small files", LIMIT, || Ok(stage.swift.keys("images")?.len() == 6).and_then(must))?;
     // What was noted of them is written within a moment.
-    std::thread::sleep(Duration::from_millis(600));
+    eventually("the notes are durable", LIMIT, || {
+        let notes = read_all(&stage.site.agent.state_folder().join("products"))?;
+        must(["third/a", "third/b"].iter().all(|key| notes.contains(key)))
+    })?;
     stage.site.agent.kill9()?;
     drop(hold);
     fs::remove_dir_all(stage.site.path("in/third"))?;
