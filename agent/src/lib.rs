@@ -39,16 +39,17 @@ mod protobuf;
 mod refusals;
 /// What is made of files, and made anew when they change.
 mod reread;
+/// The folder of sockets.
+mod runtime_folder;
 /// Starts duties, restarts them with backoff, drains them; knows none by name.
 pub mod supervisor;
 /// What systemd hears: READY, STATUS, RELOADING, STOPPING, WATCHDOG.
 pub mod systemd;
 
+pub use runtime_folder::RUNTIME_DIRECTORY;
+
 use hostwright_core::config::Config;
 use supervisor::Duty;
-
-/// Where sockets are unless systemd says otherwise.
-pub const RUNTIME_DIRECTORY: &str = "/run/hostwright";
 
 /// The duties that a configuration asks for.
 ///

@@ -93,7 +93,7 @@ fn environment(config: &Config) -> Environment {
         host_name,
         host: config.host.clone(),
         state: folder("STATE_DIRECTORY", "/var/lib/hostwright/agent"),
-        runtime: folder("RUNTIME_DIRECTORY", crate::RUNTIME_DIRECTORY),
+        runtime: folder("RUNTIME_DIRECTORY", crate::runtime_folder::RUNTIME_DIRECTORY),
     }
 }
 

@@ -2,6 +2,7 @@ use super::compose::{self, Loaded, Project};
 use super::report::shortened;
 use hostwright_core::config::ConfigError;
 use hostwright_core::config::containers::Containers;
+use hostwright_core::hex::hex;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -91,7 +92,7 @@ impl Desired {
     /// What tells this version of the files from another, also across a restart.
     pub fn version(&self) -> String {
         let text = format!("{:?}", self.stamps);
-        Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(text.as_bytes()))
     }
 
     /// Returns when one of the files has changed. Cancel-safe: it only looks.

@@ -1,4 +1,5 @@
 use super::compose::{Network, Project, Service, Source, Volume};
+use hostwright_core::hex::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -42,5 +43,5 @@ pub fn volume(volume: &Volume) -> String {
 fn of(model: &impl Serialize) -> String {
     // These models have text keys and finite numbers alone, so they always serialise.
     let json = serde_json::to_vec(model).unwrap_or_default();
-    Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(&json))
 }

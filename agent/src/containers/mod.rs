@@ -55,6 +55,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use update::held_ports;
 use update::switchboard::Switchboard;
 use update::traffic;
 pub(crate) use update::versions::Refused;
@@ -284,7 +285,7 @@ impl Reconciler {
             };
             let places = all_places(project, observed, recent);
             let attached = self.switchboard.send(project, (observed, &places)).await;
-            let held = places.iter().filter(|place| traffic::is_held(project, &project.services[place.service]));
+            let held = places.iter().filter(|place| held_ports::is_held(project, &project.services[place.service]));
             let draining: Vec<String> = held.filter_map(traffic::draining).map(|old| old.id.clone()).collect();
             let busy = self.memory.busy(draining.iter().map(String::as_str), attached.as_ref());
             (busy, !draining.is_empty())

@@ -2,8 +2,8 @@ use super::compose::{Project, Restart, Service};
 use super::memory::Memory;
 use super::observed::{Container, Health, Observed, State};
 use super::plan::Plan;
+use super::update::held_ports;
 use super::update::order::order;
-use super::update::traffic;
 use super::update::versions::Refused;
 use crate::measures::Measures;
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ impl Round<'_> {
             let containers = self.observed.all_of(name).map(one).collect::<Vec<_>>();
             row["containers"] = json!(containers);
             if !service.ports.is_empty() {
-                row["ports"] = json!(traffic::label(service));
+                row["ports"] = json!(held_ports::label(service));
             }
             if let Some(exchange) = self.plan.exchanges.get(name) {
                 row["exchange"] = json!(exchange);

@@ -1,4 +1,4 @@
-use super::relay::Exchange;
+use super::exchange::Exchange;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
 use std::io;

@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(5);
 /// The folder and socket of the process for an agent with this runtime folder.
 pub fn socket(runtime: &Path) -> PathBuf {
     let service = Path::new(SERVICE);
-    if runtime == Path::new(crate::RUNTIME_DIRECTORY) && service.is_dir() {
+    if runtime == Path::new(crate::runtime_folder::RUNTIME_DIRECTORY) && service.is_dir() {
         return service.join(SOCKET_NAME);
     }
     runtime.join(SOCKET_NAME)

@@ -1,6 +1,6 @@
 use super::attached::Attached;
 use super::listening;
-use super::table::{Answer, Listen, Protocol, Route, Target};
+use super::table::{Answer, Listen, Protocol, Route, Target, Targets};
 use super::{tcp, udp};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -10,9 +10,6 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-
-/// What is behind a port, as its connections see it.
-pub type Targets = watch::Receiver<Vec<Target>>;
 
 /// The ports that are held, and their tasks.
 #[derive(Debug)]

@@ -20,6 +20,8 @@ mod bulk;
 mod client;
 /// The local socket that takes tables.
 mod control;
+/// Whose turn it is to speak.
+mod exchange;
 /// The sockets and what is behind them.
 mod forwarder;
 /// The kernel's own way, for clients of other hosts.

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use tokio::sync::watch;
 
 /// A port of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Target {
     #[serde(default)]
     pub draining: bool,
 }
+
+/// What is behind a port, as its connections see it.
+pub type Targets = watch::Receiver<Vec<Target>>;
 
 /// A port with what is behind it. While nothing is, connections wait.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

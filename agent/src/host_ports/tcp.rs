@@ -1,7 +1,6 @@
 use super::attached::Attached;
-use super::forwarder::Targets;
 use super::relay::{End, relay};
-use super::table::Target;
+use super::table::{Target, Targets};
 use crate::refusals::Refusals;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

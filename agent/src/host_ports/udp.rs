@@ -1,6 +1,5 @@
 use super::attached::{Attached, Counted};
-use super::forwarder::Targets;
-use super::table::Target;
+use super::table::{Target, Targets};
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

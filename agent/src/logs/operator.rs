@@ -1,4 +1,4 @@
-use super::output::shipping::{Resend, What};
+use super::output::resend::{Resend, What};
 use super::output::{Origin, probe};
 use crate::orders::Order;
 use hostwright_core::config::logs::Output;

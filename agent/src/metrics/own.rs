@@ -1,7 +1,8 @@
 use super::encode::{Encoder, Family, Labels};
 use super::handled::{Handled, Requests};
 use super::measured::Measured;
-use super::push::{self, RemoteWrite};
+use super::push::samples::RemoteWrite;
+use super::push::watch::Watch;
 use super::sample::{KernelFile, lines, number, words};
 use crate::supervisor::Statuses;
 use nix::unistd::{SysconfVar, sysconf};
@@ -34,7 +35,7 @@ pub struct Own {
 impl Own {
     /// What the agent says of itself while the supervisor tells it how the duties are, `receivers` how it goes with
     /// those of remote_write, and `handled` what became of requests.
-    pub fn new(statuses: watch::Receiver<Statuses>, receivers: push::Watch, handled: Arc<Handled>) -> Self {
+    pub fn new(statuses: watch::Receiver<Statuses>, receivers: Watch, handled: Arc<Handled>) -> Self {
         Self {
             statuses,
             build: Family::gauge(
@@ -236,7 +237,7 @@ fn open_files() -> Option<u64> {
 mod tests {
     use super::{Own, numbers_of_stat};
     use crate::metrics::encode::Encoder;
-    use crate::metrics::push::Watch;
+    use crate::metrics::push::watch::Watch;
     use crate::supervisor::Statuses;
     use hostwright_core::status::{DutyStatus, Status};
     use jiff::Timestamp;

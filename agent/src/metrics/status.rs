@@ -1,5 +1,5 @@
 use super::discovery::Discovery;
-use super::push;
+use super::push::watch::Watch;
 use super::scraper::Report;
 use super::serve::Web;
 use crate::supervisor::Reporter;
@@ -24,7 +24,7 @@ pub struct Told {
     /// How the scrapes go.
     pub reports: watch::Receiver<Option<Report>>,
     /// How it goes with those that samples are sent to.
-    pub receivers: push::Watch,
+    pub receivers: Watch,
     /// How a Prometheus finds this host.
     pub discovery: Arc<Discovery>,
 }

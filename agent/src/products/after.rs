@@ -1,3 +1,4 @@
+use super::deletion::{before_deletion, hidden};
 use super::find::{Finder, Seen};
 use super::folder::{Kind, is_gone};
 use super::found::{Body, Found};
@@ -7,8 +8,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a folder is called while it is deleted: hidden, so that half of it is never taken for a product.
-const DELETING: &str = ".hostwright-uploaded";
 /// A product that was moved away takes the first free name with a number.
 const MOST_OF_A_NAME: u32 = 10_000;
 
@@ -59,19 +58,6 @@ fn delete(finder: &Finder, found: &Found) -> io::Result<()> {
             finish(finder, &hidden)
         }
     }
-}
-
-fn hidden(path: &str) -> String {
-    let (above, name) = path.rsplit_once('/').map_or(("", path), |(above, name)| (above, name));
-    let slash = if above.is_empty() { "" } else { "/" };
-    format!("{above}{slash}.{name}{DELETING}")
-}
-
-/// The path that a folder had before its deletion began.
-pub(super) fn before_deletion(hidden: &str) -> Option<String> {
-    let (above, name) = hidden.rsplit_once('/').map_or(("", hidden), |(above, name)| (above, name));
-    let name = name.strip_prefix('.')?.strip_suffix(DELETING)?;
-    Some(if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") })
 }
 
 /// Ends the deletion of a folder: all goes that was uploaded. What was excluded, and links, stay under the folder's name.

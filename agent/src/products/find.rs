@@ -1,4 +1,4 @@
-use super::after::before_deletion;
+use super::deletion::before_deletion;
 use super::folder::{Folder, Kind, Stamp};
 use super::found::{Contents, Found, Member};
 use super::rule::{JOB_FILE, Rule};

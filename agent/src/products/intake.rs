@@ -1,6 +1,7 @@
 use super::claims::{Claim, Claims, Owner};
 use super::found::Found;
 use super::key::{check, numbered};
+use super::offer::Offer;
 use super::piece::check_keys;
 use super::rule::Spoken;
 use super::sighting::{Cause, Eyes, Sighting, Sightings};
@@ -33,18 +34,6 @@ pub(super) struct Intake {
     /// Why paths are not taken; of each walk anew.
     pub(super) refused: BTreeMap<String, String>,
     walked_before: bool,
-}
-
-/// A finished product with its keys.
-#[derive(Debug)]
-pub(super) struct Offer {
-    pub(super) found: Found,
-    pub(super) key: Arc<str>,
-    pub(super) asked: Arc<str>,
-    /// Whether an object with its content may be in the bucket already.
-    pub(super) may_be_there: bool,
-    /// Whether an operator asked for it.
-    pub(super) at_once: bool,
 }
 
 /// What is to be looked at after something happened.

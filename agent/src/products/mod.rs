@@ -18,6 +18,8 @@ mod ask;
 mod claims;
 /// Notices on their way, durable.
 mod courier;
+/// What folders are called while they are deleted.
+mod deletion;
 /// Products among what is in a folder.
 mod find;
 /// A watched folder, in which links are never followed.
@@ -40,6 +42,8 @@ mod letter;
 mod manifest;
 /// Whom a confirmed product is told, and how.
 mod notice;
+/// A finished product with its keys.
+mod offer;
 /// Who has a file open for writing, as far as `/proc` tells.
 mod open_files;
 /// What operators order.

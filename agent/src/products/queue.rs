@@ -1,5 +1,5 @@
 use super::found::Found;
-use super::intake::Offer;
+use super::offer::Offer;
 use hostwright_core::backoff::Backoff;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -206,7 +206,7 @@ mod tests {
     use super::Queue;
     use crate::products::folder::{Fingerprint, Stamp};
     use crate::products::found::Found;
-    use crate::products::intake::Offer;
+    use crate::products::offer::Offer;
     use std::time::{Duration, Instant};
 
     fn offer(path: &str, size: u64) -> Offer {

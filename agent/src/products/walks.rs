@@ -1,5 +1,6 @@
 use super::answers::MOST;
-use super::intake::{AT_A_TIME, Next, Offer};
+use super::intake::{AT_A_TIME, Next};
+use super::offer::Offer;
 use super::pipeline::{Done, MISSING, MOST_QUEUED, Pipeline, WALK_EVERY, Walk};
 use super::sighting::{Cause, Eyes, Sightings};
 use std::io;

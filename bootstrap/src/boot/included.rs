@@ -5,6 +5,7 @@ use hostwright_core::atomic_file;
 use hostwright_core::bucket::Bucket;
 use hostwright_core::config::Config;
 use hostwright_core::config::buckets::Bucket as BucketConfig;
+use hostwright_core::hex::hex;
 use hostwright_core::yaml::{Mapping, Node, Value};
 use minisign_verify::{PublicKey, Signature};
 use serde_json::json;
@@ -44,7 +45,7 @@ impl<'a> Included<'a> {
         // What one key has signed is not what another one must have signed.
         let key = include.signed_by.as_deref().unwrap_or_default();
         let name = if key.is_empty() { include.url.clone() } else { format!("{}\n{key}", include.url) };
-        self.folder.join(super::steps::hex(&Sha256::digest(name)))
+        self.folder.join(hex(&Sha256::digest(name)))
     }
 
     fn keep(&self, include: &Include, content: &[u8]) -> std::io::Result<()> {
@@ -95,7 +96,7 @@ impl<'a> Included<'a> {
 
     fn verified(&self, include: &Include, content: Vec<u8>) -> Result<Vec<u8>, String> {
         if let Some(expected) = &include.sha256 {
-            let found = super::steps::hex(&Sha256::digest(&content));
+            let found = hex(&Sha256::digest(&content));
             if found != *expected {
                 return Err(format!("its SHA-256 is {found}, not {expected}"));
             }
@@ -130,7 +131,7 @@ impl Fetch for Included<'_> {
         let kept = read_bounded(&self.kept(include), MAX_BYTES);
         if let Ok(content) = kept
             && (include.sha256.is_none()
-                || super::steps::hex(&Sha256::digest(&content)) == *include.sha256.as_deref().unwrap_or_default())
+                || hex(&Sha256::digest(&content)) == *include.sha256.as_deref().unwrap_or_default())
         {
             return Ok(content);
         }
@@ -175,7 +176,7 @@ mod tests {
         std::fs::create_dir(&bucket).expect("folder");
         let rest = "#cloud-config\nhostname: b\nruncmd: [rest]\nhostwright: {metrics: {listen: '127.0.0.1:9100'}}\n";
         std::fs::write(bucket.join("rest.yaml"), rest).expect("written");
-        let digest = crate::boot::steps::hex(&<sha2::Sha256 as sha2::Digest>::digest(rest));
+        let digest = hostwright_core::hex::hex(&<sha2::Sha256 as sha2::Digest>::digest(rest));
         let user_data = |digest: &str| {
             format!(
                 "#cloud-config\nhostname: a\nhostwright:\n  from: s3://own/rest.yaml\n  sha256: {digest}\n  buckets: {{own: 'file://{}'}}\n",

@@ -3,6 +3,7 @@ use super::host::Host;
 use super::steps::journal::Journal;
 use anyhow::Context as _;
 use hostwright_core::atomic_file;
+use hostwright_core::hex::hex;
 use hostwright_core::state::StateFile;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -126,7 +127,7 @@ fn folder_name(id: &str) -> String {
     // Names of files have 255 bytes at most; `lock` and `instance.json` stand beside them.
     if name.len() > 200 || matches!(name.as_str(), "lock" | "instance.json") {
         let digest = <sha2::Sha256 as sha2::Digest>::digest(id);
-        name = format!("%sha256-{}", super::steps::hex(&digest));
+        name = format!("%sha256-{}", hex(&digest));
     }
     name
 }

@@ -2,8 +2,9 @@
 
 use super::accel::{self, AccelChoice, Accelerator};
 use super::console::{self, Console, Verdict};
+use super::file::{self, PlannedFile};
 use super::name::{InstanceName, new_instance_id};
-use super::plan::{Kernel, Order, Plan, PlannedFile, file, plan};
+use super::plan::{Kernel, Order, Plan, plan};
 use super::process::{all_qemu_of, has_ended};
 use super::qemu::{self, QEMU, QEMU_IMG, SWTPM};
 use super::qmp::Qmp;

@@ -5,6 +5,7 @@
 
 mod accel;
 mod console;
+mod file;
 mod forward;
 mod local;
 mod name;

@@ -1,28 +1,11 @@
 //! What a local VM takes: files and two command lines, decided without touching anything.
 
 use super::accel::Accelerator;
+use super::file::{self, PlannedFile};
 use super::forward::Forward;
 use super::name::InstanceName;
 use super::seed;
 use serde_json::json;
-
-/// The names of the files in an instance's folder.
-pub mod file {
-    /// The VM's own disk: what it changed of the image.
-    pub const DISK: &str = "disk.qcow2";
-    /// Everything that the VM wrote on its serial console.
-    pub const CONSOLE: &str = "console.log";
-    /// QEMU's process id; QEMU removes it when it ends by itself.
-    pub const PID: &str = "qemu.pid";
-    /// What QEMU itself complains about.
-    pub const QEMU_LOG: &str = "qemu.log";
-    /// QEMU's control socket (QMP).
-    pub const QMP: &str = "qmp.sock";
-    /// What the emulated TPM remembers.
-    pub const TPM: &str = "tpm";
-    /// Where QEMU reaches the emulated TPM.
-    pub const TPM_SOCKET: &str = "tpm.sock";
-}
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -75,20 +58,6 @@ pub struct Plan {
     pub swtpm: Option<Vec<String>>,
     /// Arguments of QEMU, which is started in the instance's folder and detaches itself.
     pub qemu: Vec<String>,
-}
-
-/// A file in the instance's folder.
-pub struct PlannedFile {
-    /// Relative to the instance's folder.
-    pub path: String,
-    /// May hold secrets.
-    pub content: Vec<u8>,
-}
-
-impl std::fmt::Debug for PlannedFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({} bytes)", self.path, self.content.len())
-    }
 }
 
 /// Plans a VM in `folder`, an absolute path.

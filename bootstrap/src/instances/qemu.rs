@@ -1,6 +1,6 @@
 //! QEMU's programs: started, waited for, and their complaints made readable.
 
-use super::plan::file;
+use super::file;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use std::io;

@@ -1,7 +1,7 @@
 //! QEMU's control socket (QMP). QEMU serves one client at a time, so every connection is short.
 
+use super::file;
 use super::forward::{Forward, parse_usernet};
-use super::plan::file;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! The NoCloud seed: the folder that QEMU shows to the VM as a FAT disk labelled `cidata`.
 
+use super::file::PlannedFile;
 use super::name::InstanceName;
-use super::plan::PlannedFile;
 
 /// The seed's folder inside the instance's folder.
 pub const FOLDER: &str = "seed";

@@ -1,7 +1,7 @@
 //! The state folder: a folder for each local instance, and what it tells of its VM.
 
+use super::file;
 use super::name::InstanceName;
-use super::plan::file;
 use super::process::is_qemu_of;
 use super::record::Record;
 use anyhow::{Context as _, bail};

@@ -1,5 +1,6 @@
 use super::model::{Fault, Keys, Model, Tree, regular};
 use super::read;
+use hostwright_core::hex::hex;
 use hostwright_core::secret::{CREDENTIALS, Secret, credential};
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
@@ -28,11 +29,7 @@ pub struct ServiceFile {
 }
 
 fn hashed<S: Serializer>(content: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex(content.expose().as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    serializer.serialize_str(&hex(&Sha256::digest(content.expose().as_bytes())))
 }
 
 /// What the files of services are read with.
@@ -121,7 +118,7 @@ impl ServiceFile {
     /// Where it lies on the host, under a name that its content and rights decide.
     pub fn path(&self, folder: &Path) -> PathBuf {
         let rights = format!("{:?} {:?} {:?} ", self.uid, self.gid, self.mode);
-        folder.join(hex(&[rights.as_bytes(), self.content.expose().as_bytes()].concat()))
+        folder.join(hex(&Sha256::digest([rights.as_bytes(), self.content.expose().as_bytes()].concat())))
     }
 
     /// Writes it there if it is not there yet: whole, or not at all.

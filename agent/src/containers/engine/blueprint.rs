@@ -4,7 +4,7 @@ use super::body;
 use crate::containers::compose::Project;
 use crate::containers::hash;
 use crate::containers::observed::Settings;
-use crate::containers::update::traffic;
+use crate::containers::update::held_ports;
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, EndpointSettings, HostConfig, RestartPolicy, RestartPolicyNameEnum,
 };
@@ -30,11 +30,11 @@ impl Blueprint {
     pub fn of(project: &Project, name: &str, image_id: &str) -> Self {
         let service = &project.services[name];
         let mut body = body::container(project, name, image_id);
-        if traffic::is_held(project, service) {
+        if held_ports::is_held(project, service) {
             if let Some(host) = &mut body.host_config {
                 host.port_bindings = None;
             }
-            body.labels.get_or_insert_default().insert(traffic::LABEL.into(), traffic::label(service));
+            body.labels.get_or_insert_default().insert(held_ports::LABEL.into(), held_ports::label(service));
         }
         Self {
             hash: hash::service(project, service),

@@ -3,7 +3,7 @@
 use super::{Engine, EngineError, blueprint, body};
 use crate::containers::compose::Project;
 use crate::containers::observed::{Container, Found, Health, Observed, State};
-use crate::containers::update::traffic;
+use crate::containers::update::held_ports;
 use crate::host_ports;
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings, HealthConfig,
@@ -157,7 +157,7 @@ fn container(found: ContainerInspectResponse) -> Option<Container> {
         image: config.image.unwrap_or_default(),
         image_id: found.image.unwrap_or_default(),
         addresses: addresses(&networks),
-        direct: labels.get(traffic::LABEL).and_then(|_| host_ports::direct(state.pid?, &ends(&networks))),
+        direct: labels.get(held_ports::LABEL).and_then(|_| host_ports::direct(state.pid?, &ends(&networks))),
         has_host_ports: host.port_bindings.as_ref().is_some_and(|ports| ports.values().any(is_fixed)),
         settings: blueprint::settings_of(&host),
         patience: patience(config.healthcheck.as_ref()),

@@ -5,13 +5,15 @@
 //! what they were made from, so that after a crash at any moment the next round goes on. What survives a restart is
 //! which version was good and which was refused (`versions`).
 
+/// Which published ports the agent holds itself.
+pub mod held_ports;
 /// Which of the two comes first, and why.
 pub mod order;
 /// The places of a service's containers, and how far each is.
 pub mod place;
 /// Tells the process that holds the ports.
 pub mod switchboard;
-/// Which published ports the agent holds itself, and who is behind them.
+/// Who is behind the ports that the agent holds.
 pub mod traffic;
 /// Whether a new container is good.
 pub mod trial;

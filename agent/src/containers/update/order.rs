@@ -1,4 +1,4 @@
-use super::traffic;
+use super::held_ports;
 use crate::containers::compose::{Attachment, Order, Pace, Project, Service, Source};
 use crate::containers::observed::Container;
 
@@ -12,7 +12,8 @@ const OF_DATABASES: [&str; 3] = ["/var/lib", "/data", "/bitnami"];
 /// where databases keep their files.
 pub fn order(project: &Project, name: &str, old: Option<&Container>, pace: &Pace) -> (Order, &'static str) {
     let service = &project.services[name];
-    if old.is_some_and(|old| old.has_host_ports) || (has_fixed_ports(service) && !traffic::is_held(project, service)) {
+    if old.is_some_and(|old| old.has_host_ports) || (has_fixed_ports(service) && !held_ports::is_held(project, service))
+    {
         return (Order::StopFirst, "the engine itself publishes its ports");
     }
     if has_fixed_address(service) {

@@ -27,7 +27,7 @@ pub struct Rule {
 
 /// The table's name for an agent with this runtime folder.
 pub fn table(runtime: &Path) -> String {
-    if runtime == Path::new(crate::RUNTIME_DIRECTORY) {
+    if runtime == Path::new(crate::runtime_folder::RUNTIME_DIRECTORY) {
         return TABLE.to_owned();
     }
     // FNV-1a.
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_hosts_own_agent_has_the_table_that_the_package_removes() {
-        assert_eq!(table(Path::new(crate::RUNTIME_DIRECTORY)), "hostwright");
+        assert_eq!(table(Path::new(crate::runtime_folder::RUNTIME_DIRECTORY)), "hostwright");
         assert_ne!(table(Path::new("/tmp/a")), table(Path::new("/tmp/b")));
     }
 }

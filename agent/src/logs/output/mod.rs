@@ -24,6 +24,8 @@ pub mod probe;
 mod replay;
 /// Platforms that answer each batch.
 mod request;
+/// Orders to send something again.
+pub mod resend;
 /// Reads, sends, settles, stores: the loop of one output.
 pub mod shipping;
 /// Where lines of a time begin.

@@ -1,3 +1,4 @@
+use crate::logs::source::family::UNFINISHED;
 use crate::logs::source::family::family;
 use crate::logs::source::followed::FollowedFile;
 use crate::logs::source::identity::Key;
@@ -10,8 +11,6 @@ use std::time::{Duration, SystemTime};
 
 /// What a generation's name may end with: plain or compressed by us.
 pub(super) const ENDINGS: [&str; 3] = ["", ".gz", ".zst"];
-/// What is being written under this ending is complete when it loses it. Sources leave such names out.
-pub const UNFINISHED: &str = ".hostwright-tmp";
 /// A rotated file is compressed when it was quiet for so long: its writer may have it open for a while.
 const QUIET: Duration = Duration::from_secs(10);
 

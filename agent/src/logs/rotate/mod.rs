@@ -26,8 +26,6 @@ pub mod report;
 /// How a writer learns that its file has another name.
 mod tell;
 
-pub use generations::UNFINISHED;
-
 use super::source::Source;
 use super::source::discover::Files;
 use super::source::followed::FollowedFile;

@@ -1,3 +1,6 @@
+/// What is being written under this ending is complete when it loses it. Sources leave such names out.
+pub const UNFINISHED: &str = ".hostwright-tmp";
+
 /// The name that a rotated file had while it was written, as far as its name tells: a date anywhere (`app-20261120.log`,
 /// `log.json.2026-11-20`) or a number at the end (`app.log.1`). Files of one family are generations of one log.
 pub fn family(name: &str) -> String {

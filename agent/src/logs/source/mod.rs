@@ -77,10 +77,10 @@ mod watcher;
 mod wide;
 
 use crate::logs::record::Recipe;
-use crate::logs::rotate::UNFINISHED;
 use crate::logs::rotate::report::Rotation;
-use crate::logs::status::Counters;
+use crate::logs::status::counters::Counters;
 use containers::Containers;
+use family::UNFINISHED;
 use hindrances::Hindrances;
 use hostwright_core::config::logs as config;
 use hostwright_core::config::logs::Parse;

@@ -4,13 +4,12 @@
 //! a restart but what positions tell.
 
 /// What was shipped, and how fast.
-mod counters;
+pub mod counters;
 /// When unread lines will be lost.
 mod forecast;
 /// How outputs are.
 mod health;
 
-pub use counters::Counters;
 pub use health::{Health, Hindrance};
 
 use super::source::Source;

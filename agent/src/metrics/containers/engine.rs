@@ -1,16 +1,9 @@
+use super::facts::{Facts, compose_labels, written};
 use super::podman::Podman;
 use crate::docker_root::{self, Description};
-use jiff::Timestamp;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
-
-/// Compose's labels, as cAdvisor writes them.
-const COMPOSE: [(&str, &str); 3] = [
-    ("container_label_com_docker_compose_container_number", "com.docker.compose.container-number"),
-    ("container_label_com_docker_compose_project", "com.docker.compose.project"),
-    ("container_label_com_docker_compose_service", "com.docker.compose.service"),
-];
 
 /// An engine's folder with an entry for each of its containers.
 pub enum Engine {
@@ -18,20 +11,6 @@ pub enum Engine {
     Docker(PathBuf),
     /// One of Podman's storage.
     Podman(Box<Podman>),
-}
-
-/// What an engine keeps of a container.
-#[derive(Debug, Default, PartialEq)]
-pub struct Facts {
-    pub name: String,
-    pub image: String,
-    /// Labels of metrics.
-    pub labels: Vec<(&'static str, String)>,
-    /// The first process, of one that runs.
-    pub process: Option<u32>,
-    pub started: Option<Timestamp>,
-    /// The process may be in its control groups a little later.
-    pub may_come: bool,
 }
 
 impl Engine {
@@ -72,16 +51,6 @@ impl Engine {
             Self::Podman(podman) => podman.facts(id),
         }
     }
-}
-
-/// When a file was last written.
-pub fn written(path: &Path) -> Option<SystemTime> {
-    path.metadata().and_then(|file| file.modified()).ok()
-}
-
-/// Compose's labels, as labels of metrics.
-pub fn compose_labels<'l>(label: impl Fn(&str) -> Option<&'l str>) -> Vec<(&'static str, String)> {
-    COMPOSE.iter().filter_map(|(name, given)| Some((*name, label(given)?.to_owned()))).collect()
 }
 
 fn of_docker(description: &Description) -> Facts {

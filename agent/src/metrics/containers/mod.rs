@@ -10,6 +10,8 @@ mod cgroup;
 mod devices;
 /// Where containers are known from.
 mod engine;
+/// What engines keep of a container.
+mod facts;
 /// What is told of each container.
 mod families;
 /// Podman's storage.

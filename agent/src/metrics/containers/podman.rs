@@ -1,4 +1,4 @@
-use super::engine::{Facts, written};
+use super::facts::{Facts, written};
 use super::podman_labels::Labels;
 use crate::docker_root::read;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-use super::engine::compose_labels;
+use super::facts::compose_labels;
 use super::podman_answer;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

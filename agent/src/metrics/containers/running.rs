@@ -1,6 +1,6 @@
 use super::cgroup::{Groups, Place};
 use super::devices::Devices;
-use super::engine::Facts;
+use super::facts::Facts;
 use super::usage::{Limits, Source, Usage, VERSION_1, VERSION_2};
 use crate::metrics::encode::Labels;
 use crate::metrics::sample::{Attribute, Page, Reader, Roots, Seldom, number, words};

@@ -22,12 +22,9 @@ mod queue;
 /// How it goes with a receiver.
 mod report;
 /// `hostwright_remote_write_*`.
-mod samples;
+pub mod samples;
 /// How it goes with all of them.
-mod watch;
-
-pub use samples::RemoteWrite;
-pub use watch::Watch;
+pub mod watch;
 
 use super::scraper::Scraper;
 use crate::supervisor::Context;
@@ -44,6 +41,7 @@ use tokio::sync::watch::Sender;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use watch::Watch;
 
 /// The folder of the buffers in the duty's state.
 const FOLDER: &str = "remote_write";

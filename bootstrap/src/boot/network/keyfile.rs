@@ -2,6 +2,7 @@ use super::ifupdown::{dns, shared_routes};
 use super::networkd::{File, file_name};
 use super::state::{Kind, Link, Route, State};
 use hostwright_core::config::section::Problems;
+use hostwright_core::hex::hex;
 use hostwright_core::yaml::Place;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -58,7 +59,7 @@ fn uuid(name: &str) -> String {
     // A UUID made of a name (version 8: by a rule of one's own).
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&bytes);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 

@@ -24,6 +24,8 @@ mod netplan;
 mod network_data;
 /// systemd-networkd's `.network` and `.link` files.
 mod networkd;
+/// systemd-networkd's sections.
+mod sections;
 /// What is wanted of the network.
 mod state;
 /// The files written.

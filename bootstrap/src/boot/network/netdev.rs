@@ -1,4 +1,4 @@
-use super::networkd::Sections;
+use super::sections::Sections;
 use super::state::{Kind, Link};
 use std::collections::BTreeMap;
 

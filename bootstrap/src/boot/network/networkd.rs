@@ -1,9 +1,8 @@
 use super::address::contains;
 use super::interfaces::Interfaces;
 use super::netdev;
-use super::state::{Dns, Kind, Link, Route, State};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use super::sections::Sections;
+use super::state::{Dns, Kind, Link, State};
 
 /// A file of who sets up the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,72 +38,6 @@ pub fn names(state: &State, interfaces: &Interfaces) -> Vec<File> {
 pub fn file_name(link: &Link) -> String {
     let name = if link.name.is_empty() { link.mac.as_deref().unwrap_or(&link.id) } else { &link.name };
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect()
-}
-
-/// Sections with their lines: sorted, each once. Of some there are several.
-#[derive(Default)]
-pub struct Sections {
-    single: BTreeMap<&'static str, BTreeSet<String>>,
-    /// With further lines of each.
-    addresses: BTreeMap<String, Vec<String>>,
-    /// By where they come from: a gateway, everybody's, the interface's own.
-    routes: BTreeMap<String, BTreeSet<String>>,
-    rules: Vec<Vec<String>>,
-}
-
-impl Sections {
-    /// Adds a line.
-    pub fn add(&mut self, section: &'static str, key: &str, value: &str) {
-        self.line(section, &format!("{key}={value}"));
-    }
-
-    /// Adds a line that is whole already.
-    pub fn line(&mut self, section: &'static str, line: &str) {
-        self.single.entry(section).or_default().insert(one_line(line));
-    }
-
-    fn route(&mut self, id: String, route: &Route) {
-        let lines = self.routes.entry(id).or_default();
-        lines.insert(format!("Destination={}", route.destination));
-        lines.extend(route.gateway.iter().map(|gateway| format!("Gateway={gateway}")));
-        lines.extend(route.metric.iter().map(|metric| format!("Metric={metric}")));
-        lines.extend(route.on_link.then(|| "GatewayOnLink=yes".to_owned()));
-        lines.extend(route.further.iter().map(|line| one_line(line)));
-    }
-
-    fn dns(&mut self, dns: &Dns) {
-        for (key, values) in [("DNS", &dns.servers), ("Domains", &dns.search)] {
-            if !values.is_empty() {
-                self.add("Network", key, &values.join(" "));
-            }
-        }
-    }
-
-    /// The file.
-    pub fn text(self) -> String {
-        let mut out = String::new();
-        for (address, lines) in self.addresses {
-            let _ = write!(out, "[Address]\nAddress={address}\n");
-            lines.iter().for_each(|line| out.push_str(&format!("{}\n", one_line(line))));
-            out.push('\n');
-        }
-        for (section, lines) in self.single {
-            let _ = write!(out, "[{section}]\n{}\n\n", lines.into_iter().collect::<Vec<_>>().join("\n"));
-        }
-        for lines in self.routes.into_values() {
-            let _ = write!(out, "[Route]\n{}\n\n", lines.into_iter().collect::<Vec<_>>().join("\n"));
-        }
-        for lines in self.rules {
-            let lines: Vec<_> = lines.iter().map(|line| one_line(line)).collect();
-            let _ = write!(out, "[RoutingPolicyRule]\n{}\n\n", lines.join("\n"));
-        }
-        out
-    }
-}
-
-/// A line break would begin a line of its own.
-fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
 }
 
 fn network(link: &Link, state: &State) -> String {

@@ -135,14 +135,31 @@ pub struct Route {
 
 impl State {
     /// The interface of this id, made where there is none yet: bonds and bridges name members that may come later.
-    pub fn member(&mut self, id: &str) {
+    fn member(&mut self, id: &str) {
         if !self.links.iter().any(|link| link.id == id) {
             self.links.push(Link { id: id.to_owned(), name: id.to_owned(), ..Link::default() });
         }
     }
 
-    /// Takes in an interface; what stood for it as a member before is replaced in its place.
+    /// Takes in an interface with its members, in the order in which cloud-init comes to know them.
     pub fn put(&mut self, link: Link) {
+        let members = match &link.kind {
+            Kind::Bond { members, .. } | Kind::Bridge { members, .. } | Kind::Virtual { members, .. } => {
+                members.clone()
+            }
+            _ => Vec::new(),
+        };
+        if matches!(link.kind, Kind::Bond { .. }) {
+            self.put_alone(link);
+            members.iter().for_each(|member| self.member(member));
+        } else {
+            members.iter().for_each(|member| self.member(member));
+            self.put_alone(link);
+        }
+    }
+
+    /// What stood for it as a member before is replaced in its place.
+    fn put_alone(&mut self, link: Link) {
         match self.links.iter_mut().find(|other| other.id == link.id) {
             Some(other) => *other = link,
             None => self.links.push(link),

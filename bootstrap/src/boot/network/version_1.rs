@@ -71,19 +71,7 @@ fn interface(item: &Node, state: &mut State, problems: &Problems) {
         kind,
         ..Link::default()
     };
-    if let Kind::Bond { members, .. } | Kind::Bridge { members, .. } = &link.kind {
-        let members = members.clone();
-        // In the order in which cloud-init comes to know them.
-        if matches!(link.kind, Kind::Bond { .. }) {
-            state.put(link);
-            members.iter().for_each(|member| state.member(member));
-        } else {
-            members.iter().for_each(|member| state.member(member));
-            state.put(link);
-        }
-    } else {
-        state.put(link);
-    }
+    state.put(link);
 }
 
 /// Tells of keys that nobody knows, of an interface and its subnets.

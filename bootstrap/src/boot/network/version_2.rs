@@ -21,7 +21,7 @@ pub fn read(root: &Node, interfaces: &Interfaces, state: &mut State, problems: &
                 }
                 for device in entries(&entry.value) {
                     let link = link(key, device, interfaces, problems);
-                    put(link, state);
+                    state.put(link);
                 }
             }
             key @ ("wifis" | "modems" | "virtual-ethernets" | "nm-devices" | "openvswitch") => {
@@ -41,20 +41,6 @@ pub fn read(root: &Node, interfaces: &Interfaces, state: &mut State, problems: &
 
 fn entries(node: &Node) -> &[Entry] {
     node.mapping().map(|mapping| &mapping.entries[..]).unwrap_or_default()
-}
-
-fn put(link: Link, state: &mut State) {
-    let members = match &link.kind {
-        Kind::Bond { members, .. } | Kind::Bridge { members, .. } | Kind::Virtual { members, .. } => members.clone(),
-        _ => Vec::new(),
-    };
-    if matches!(link.kind, Kind::Bond { .. }) {
-        state.put(link);
-        members.iter().for_each(|member| state.member(member));
-    } else {
-        members.iter().for_each(|member| state.member(member));
-        state.put(link);
-    }
 }
 
 fn link(section: &str, device: &Entry, interfaces: &Interfaces, problems: &Problems) -> Link {

@@ -130,11 +130,11 @@ pub fn systemctl(context: &Context<'_>, step: &str, arguments: &[&str]) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::super::hex;
     use super::super::{Action as _, Context, Outcome};
     use super::{InstallConfiguration, InstallProgram, InstallUnit};
     use crate::boot::host::Host;
     use crate::boot::userdata::boot_section::Fetched;
+    use hostwright_core::hex::hex;
     use sha2::{Digest as _, Sha256};
 
     #[test]

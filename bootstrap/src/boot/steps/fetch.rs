@@ -1,11 +1,12 @@
 use super::request::Request;
-use super::{Context, Failure, hex};
+use super::{Context, Failure};
 use crate::boot::host::{Host, read_bounded};
 use crate::boot::userdata::boot_section::Fetched;
 use crate::boot::web::shown;
 use hostwright_core::bucket::Bucket;
 use hostwright_core::config::Config;
 use hostwright_core::config::buckets;
+use hostwright_core::hex::hex;
 use minisign_verify::{PublicKey, Signature};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;

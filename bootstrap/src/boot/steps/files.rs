@@ -1,9 +1,10 @@
 use super::folder::Folder;
 use super::request::Request;
-use super::{Action, Context, Failure, Outcome, accounts, each, hex, place};
+use super::{Action, Context, Failure, Outcome, accounts, each, place};
 use crate::boot::host::read_bounded;
 use crate::boot::userdata::files::WriteFile;
 use crate::boot::web::shown;
+use hostwright_core::hex::hex;
 use hostwright_core::state::{StateError, StateFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

@@ -95,6 +95,8 @@ mod timezone;
 pub(in crate::boot) mod users;
 /// What is wrong in the user-data, as a step that fails.
 mod validity;
+/// A program of the step of a volume.
+mod volume_command;
 /// Volumes whose key a TPM has.
 mod volume_seal;
 /// The programs that volumes need.
@@ -103,6 +105,7 @@ mod volume_tools;
 mod volumes;
 
 use super::host::Host;
+use hostwright_core::hex::hex;
 use order::Part;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -265,9 +268,4 @@ pub fn each<T>(
         format!("failed {} of {}: {}", failures.len(), items.len(), told.join("; ")),
         first.remedy.clone(),
     ))
-}
-
-/// In hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-use super::volumes::run;
+use super::volume_command::run;
 use super::{Context, Failure};
 use crate::boot::userdata::boot_section::Volume;
 use hostwright_core::atomic_file;

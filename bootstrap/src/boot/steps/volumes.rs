@@ -1,7 +1,7 @@
-use super::command::Run;
 use super::fetch::{Buckets, fetch};
 use super::packages;
 use super::storage::{device, partitions, signature};
+use super::volume_command::run;
 use super::volume_seal::Seal;
 use super::volume_tools::missing_packages;
 use super::{Action, Context, Failure, Outcome, accounts};
@@ -12,7 +12,6 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(300);
 /// A volume is attached a moment after the machine starts.
 const ATTACHED: Duration = Duration::from_secs(20);
 const MAX_KEY: u64 = 8 << 20;
@@ -189,14 +188,6 @@ impl OpenVolume {
         let (user, group) = accounts::owner(context.host, &self.volume.owner)?;
         chown(context.host.path(place), user, group).map_err(|e| Failure::io(format!("give {text} to its owner"), &e))
     }
-}
-
-/// A program of the step of a volume.
-pub fn run(context: &Context<'_>, volume: &str, words: &[&str], input: Option<Vec<u8>>) -> Result<(), Failure> {
-    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
-    let mut command = context.host.command(program);
-    command.args(arguments);
-    Run { input, deadline: Some(DEADLINE), ..Run::new(&format!("volume {volume}"), command) }.succeed(context)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 use super::findings::{Findings, NOT_DONE};
-use super::old_apt;
 use super::values::{Flag, Text};
 use hostwright_core::config::section::Section;
-use hostwright_core::yaml::{Node, Scalar};
+use hostwright_core::yaml::Node;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -75,20 +74,6 @@ pub struct Source {
 }
 
 impl Apt {
-    /// Reads the top-level keys.
-    pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Option<Self> {
-        let pipelining = root.node("apt_pipelining").and_then(|node| pipelining(node, findings));
-        let before = old_apt::read(root, findings);
-        let apt = match root.node("apt") {
-            Some(node) => findings.whole(node, "apt", apt),
-            None => before,
-        };
-        match (apt, pipelining) {
-            (None, None) => None,
-            (apt, pipelining) => Some(Self { pipelining, ..apt.unwrap_or_default() }),
-        }
-    }
-
     /// Whether the distribution's own lists are written anew.
     pub fn changes_lists(&self) -> bool {
         let said = !self.primary.is_empty() || !self.security.is_empty();
@@ -96,19 +81,8 @@ impl Apt {
     }
 }
 
-fn pipelining(node: &Node, findings: &mut Findings) -> Option<u8> {
-    match (node.scalar(), node.text().unwrap_or_default().trim().to_ascii_lowercase().as_str()) {
-        (Some(Scalar::Bool(false)), _) | (_, "false") => Some(0),
-        (_, "os" | "none" | "unchanged") => None,
-        (_, digit @ ("0" | "1" | "2" | "3" | "4" | "5")) => digit.parse().ok(),
-        _ => {
-            findings.tolerated(node.place, "apt_pipelining", "expected os, false or 0 to 5; apt stays as it is");
-            None
-        }
-    }
-}
-
-fn apt(mut section: Section<'_>, findings: &mut Findings) -> Option<Apt> {
+/// Reads `apt:`.
+pub(super) fn apt(mut section: Section<'_>, findings: &mut Findings) -> Option<Apt> {
     let proxies = [("http", "proxy"), ("http", "http_proxy"), ("ftp", "ftp_proxy"), ("https", "https_proxy")];
     let text = |text: Option<Text>| text.map(|text| text.0).filter(|text| !text.trim().is_empty());
     let proxies = proxies.map(|(name, key)| text(section.optional(key)).map(|url| (name, url)));

@@ -1,5 +1,6 @@
 use super::agent::{self, Agent};
 use super::apt::Apt;
+use super::apt_keys;
 use super::boot_section::{self, BootSection};
 use super::certificates::Certificates;
 use super::disks::Disks;
@@ -127,7 +128,7 @@ impl CloudConfig {
             ssh: Ssh::read(&mut root, findings),
             files: root.node("write_files").map(|node| files::read(node, findings)).unwrap_or_default(),
             packages: Packages::read(&mut root, findings),
-            apt: Apt::read(&mut root, findings),
+            apt: apt_keys::read(&mut root, findings),
             yum: Yum::read(&mut root, findings),
             disks: Disks::read(&mut root, findings),
             mounts: Mounts::read(&mut root, findings),

@@ -9,6 +9,8 @@
 pub mod agent;
 /// `apt:`
 pub mod apt;
+/// The keys of the top level that are about `apt`.
+mod apt_keys;
 /// `hostwright: {boot: …}`
 pub mod boot_section;
 /// `ca_certs:`

@@ -1,8 +1,8 @@
 use super::dotenv::{self, Format};
 use super::fault::{Checked, Fault};
 use super::interpolate::read_bool;
-use super::load::Session;
 use super::path::Path as Keys;
+use super::session::Session;
 use super::tree::{Map, Tree, Value};
 use super::validate::{items, members};
 use super::variables::Variables;

@@ -1,9 +1,9 @@
 use super::fault::{Checked, Fault, one};
-use super::load::{Base, Session};
 use super::merge;
 use super::path::Path as Keys;
 use super::paths;
 use super::reset::Resets;
+use super::session::{Base, Session};
 use super::tree::{At, Map, Tree, Value};
 use super::variables::Variables;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 use super::dotenv::{self, Format};
 use super::fault::{Checked, Fault, one};
-use super::load::{Session, Settings};
 use super::path::Path as Keys;
 use super::paths;
+use super::session::{Session, Settings};
 use super::tree::{At, Map, Tree, Value};
 use super::validate::items;
 use super::variables::Variables;

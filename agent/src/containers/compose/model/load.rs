@@ -5,6 +5,7 @@ use super::include::Include;
 use super::interpolate::{Hidden, interpolate};
 use super::path::Path as Keys;
 use super::reset::Resets;
+use super::session::{Base, Session, Settings};
 use super::tree::{At, Map, Tree, Value, is_text};
 use super::variables::Variables;
 use super::{canonical, consistency, decode, environment, merge, normalize, paths, regular, schema, unicity, validate};
@@ -16,11 +17,6 @@ use std::path::{Path, PathBuf};
 const MAX_FILES: usize = 256;
 /// Of one file, and of all of them.
 const MAX_BYTES: u64 = 4 << 20;
-/// Values that services take from those that they extend: a large one times many services is no real project.
-const MAX_COPIED: usize = 100_000;
-/// Of what all services take from their `env_file`s.
-const MAX_ENVIRONMENT: usize = 8 << 20;
-
 /// What a model is made from.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -91,71 +87,7 @@ pub fn load(request: &Request, variables: Variables) -> Loaded {
     Loaded { sources, watched, notes, faults, hidden, model }
 }
 
-/// What one loading reads.
-#[derive(Debug, Default)]
-pub struct Session {
-    sources: Vec<PathBuf>,
-    watched: Vec<PathBuf>,
-    notes: Vec<Fault>,
-    faults: Vec<Fault>,
-    hidden: Vec<Hidden>,
-    bytes: u64,
-    copied: usize,
-    environment: usize,
-    contents: BTreeMap<(&'static str, String), String>,
-    /// A file that was read for the project's name alone, with its length: it is read again as what it is.
-    parsed: Option<(PathBuf, u64, Vec<yaml::Node>)>,
-}
-
-/// What files are loaded with.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings<'a> {
-    pub files: &'a [PathBuf],
-    pub folder: &'a Path,
-    pub variables: &'a Variables,
-    /// What asked for them.
-    pub asked: At,
-}
-
-/// A file whose services are extended.
-#[derive(Debug)]
-pub struct Base<'a> {
-    pub path: &'a Path,
-    pub at: At,
-    pub variables: &'a Variables,
-}
-
 impl Session {
-    /// Counts what a service takes from another.
-    pub fn copy(&mut self, base: &Tree, at: At) -> Checked<()> {
-        self.copied += base.count();
-        if self.copied > MAX_COPIED {
-            return one(Fault::bare(at, format!("services extend others by more than {MAX_COPIED} values in all")));
-        }
-        Ok(())
-    }
-
-    /// Counts what a service takes from files.
-    pub fn take(&mut self, entries: &BTreeMap<String, String>, at: At) -> Checked<()> {
-        self.environment += entries.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        if self.environment > MAX_ENVIRONMENT {
-            let most = MAX_ENVIRONMENT >> 20;
-            return one(Fault::bare(at, format!("env_file: all services take more than {most} MiB from files")));
-        }
-        Ok(())
-    }
-
-    pub fn note(&mut self, fault: Fault) {
-        self.notes.push(fault);
-    }
-
-    /// Notes a file whose change calls for loading again.
-    pub fn watch(&mut self, path: PathBuf) {
-        if !self.watched.contains(&path) {
-            self.watched.push(path);
-        }
-    }
-
     fn load(&mut self, request: &Request, mut variables: Variables) -> Checked<Model> {
         let start = At::start(0);
         let Some(first) = request.files.first() else { return one(Fault::bare(start, "no Compose file is given")) };

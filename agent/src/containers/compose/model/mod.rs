@@ -26,6 +26,7 @@ mod print;
 pub mod regular;
 mod reset;
 mod schema;
+mod session;
 mod shape;
 mod shellwords;
 mod template;

@@ -1,6 +1,7 @@
 //! <https://docs.docker.com/reference/cli/docker/login/#credential-stores>
 
-use super::{Login, helper};
+use super::helper;
+use super::login::Login;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hostwright_core::secret::Secret;
@@ -10,9 +11,6 @@ use std::path::Path;
 
 /// Far more than the logins of all registries take.
 const LONGEST: u64 = 1 << 20;
-/// The user's name that stands for "the password is an identity token".
-const TOKEN_USER: &str = "<token>";
-
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct DockerConfig {
@@ -76,24 +74,14 @@ impl Entry {
             return Ok(Login::IdentityToken(Secret::new(self.identitytoken.clone())));
         }
         if self.auth.is_empty() {
-            return Ok(login_of(&self.username, &self.password));
+            return Ok(Login::of(&self.username, &self.password));
         }
         let decoded = STANDARD.decode(self.auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
         let (name, password) = pair.ok_or_else(|| {
             format!("the login for {host} in {} cannot be read; run docker login again", path.display())
         })?;
-        Ok(login_of(name, password.trim_end_matches('\0')))
-    }
-}
-
-/// A login of a name and a password, where either may say that it is something else.
-pub(super) fn login_of(name: &str, password: &str) -> Login {
-    let secret = || Secret::new(password.to_owned());
-    match name {
-        "" => Login::Nobody,
-        TOKEN_USER => Login::IdentityToken(secret()),
-        _ => Login::User { name: name.to_owned(), password: secret() },
+        Ok(Login::of(name, password.trim_end_matches('\0')))
     }
 }
 

@@ -1,7 +1,6 @@
 //! <https://github.com/docker/docker-credential-helpers>: the registry goes in on standard input, JSON comes out.
 
-use super::Login;
-use super::docker_config::login_of;
+use super::login::Login;
 use serde::Deserialize;
 use std::process::Stdio;
 use std::time::Duration;
@@ -57,7 +56,7 @@ async fn talk(program: &str, key: &str) -> Result<Login, String> {
     if status.success() {
         let given: Given = serde_json::from_str(&text)
             .map_err(|_| format!("what {program} gave for {key} is no login; see what `{program} get` prints"))?;
-        return Ok(login_of(&given.username, &given.secret));
+        return Ok(Login::of(&given.username, &given.secret));
     }
     if text.contains(NOT_FOUND) {
         return Ok(Login::Nobody);

@@ -9,25 +9,16 @@ mod docker_config;
 mod ecr;
 /// Programs that keep logins: docker-credential-….
 mod helper;
+/// Who asks.
+mod login;
+
+pub use login::Login;
 
 use super::reference::Reference;
 use ecr::Ecr;
 use hostwright_core::config::containers::images::{Images as Settings, Login as Configured};
-use hostwright_core::secret::Secret;
 use std::path::PathBuf;
 use tokio::sync::Mutex;
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Login {
-    Nobody,
-    User {
-        name: String,
-        password: Secret,
-    },
-    /// An OAuth 2 refresh token, which some helpers give in place of a password.
-    IdentityToken(Secret),
-}
 
 /// All logins, found when they are needed.
 #[derive(Debug)]

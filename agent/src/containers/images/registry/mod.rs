@@ -12,6 +12,7 @@ use super::credentials::Login;
 use super::reference::{Reference, is_digest};
 use auth::{Challenge, Token};
 use hostwright_core::config::tls::ClientTls;
+use hostwright_core::hex::hex;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LINK, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
@@ -263,8 +264,7 @@ impl Registry {
 
 /// `sha256:…` of bytes.
 pub fn digest_of(bytes: &[u8]) -> String {
-    let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{digits}")
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
 /// The query of `</v2/team/app/tags/list?last=x&n=1000>; rel="next"`.

@@ -1,9 +1,9 @@
 //! Sigstore bundles: <https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto>, as JSON.
 
-use super::keyless::entry::hexadecimal;
 use super::keyless::{Entry, Material};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hostwright_core::hex::hex;
 use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::Value;
@@ -173,7 +173,7 @@ impl WrittenEntry {
             body: STANDARD.decode(self.canonicalized_body).ok()?,
             time: number(&self.integrated_time)?,
             index: number(&self.log_index)?,
-            log: hexadecimal(&STANDARD.decode(self.log_id.key_id).ok()?),
+            log: hex(&STANDARD.decode(self.log_id.key_id).ok()?),
             promise: match self.inclusion_promise {
                 Some(promise) => Some(STANDARD.decode(promise.signed_entry_timestamp).ok()?),
                 None => None,

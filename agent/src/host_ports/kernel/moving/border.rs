@@ -1,5 +1,5 @@
 use super::segment::Segment;
-use crate::host_ports::relay::is_request;
+use crate::host_ports::exchange::is_request;
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};

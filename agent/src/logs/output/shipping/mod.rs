@@ -19,6 +19,7 @@ use super::lanes::{Lanes, Read};
 use super::outgoing::Outgoing;
 use super::replay::Replay;
 use super::request;
+use crate::logs::output::resend::Resend;
 use crate::logs::positions::{Position, Positions};
 use crate::logs::source::Source;
 use crate::logs::source::cursor::{Cursor, PIECE, new_content};
@@ -28,7 +29,6 @@ use crate::logs::source::heritage::Inherited;
 use crate::logs::source::identity::Digest;
 use crate::logs::source::ledger::Ledger;
 use crate::logs::status::{Health, Hindrance};
-pub use resend::{Resend, Resent, What};
 
 use ending::Ending;
 use hostwright_core::config::logs::output::Output;

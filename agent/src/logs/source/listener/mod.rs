@@ -9,6 +9,8 @@ mod frames;
 /// Messages of RFC 3164 and their relatives.
 mod legacy;
 /// A message made a line of ours.
+mod line;
+/// What is in a message, and what it is read with.
 mod message;
 /// Sockets that are listened on.
 mod socket;

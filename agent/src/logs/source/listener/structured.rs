@@ -1,5 +1,6 @@
-use super::message::{Message, unescaped, without_mark};
+use super::message::{Message, without_mark};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Reads what follows `<PRI>1 ` (RFC 5424, 6).
 pub(super) fn read(text: &str) -> Option<Message<'_>> {
@@ -72,4 +73,20 @@ fn add(parameters: &mut Map<String, Value>, name: &str, value: Value) {
         Some(Value::Array(all)) => all.push(value),
         Some(one) => *one = Value::Array(vec![one.take(), value]),
     }
+}
+
+/// A parameter's value without its escapes (RFC 5424, 6.3.3).
+fn unescaped(value: &str) -> Cow<'_, str> {
+    if !value.contains('\\') {
+        return Cow::Borrowed(value);
+    }
+    let mut out = String::with_capacity(value.len());
+    let mut chars = value.chars().peekable();
+    while let Some(c) = chars.next() {
+        match chars.peek() {
+            Some('"' | '\\' | ']') if c == '\\' => out.extend(chars.next()),
+            _ => out.push(c),
+        }
+    }
+    Cow::Owned(out)
 }

@@ -4,6 +4,7 @@ use super::Signed;
 use super::certificate::Certificate;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hostwright_core::hex::hex;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
@@ -118,10 +119,5 @@ fn is_hash(hash: &Value, content: &[u8]) -> bool {
         Some("sha512") => Sha512::digest(content).to_vec(),
         _ => return false,
     };
-    hash["value"].as_str() == Some(hexadecimal(&digest).as_str())
-}
-
-/// Lower-case digits.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash["value"].as_str() == Some(hex(&digest).as_str())
 }

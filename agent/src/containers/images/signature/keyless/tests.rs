@@ -95,7 +95,7 @@ impl Sigstore {
 
     /// What the log promises of an entry.
     fn entry(&self, body: &Value, time: i64) -> Entry {
-        let log = super::entry::hexadecimal(&Sha256::digest(self.log.subject_public_key_info()));
+        let log = hostwright_core::hex::hex(&Sha256::digest(self.log.subject_public_key_info()));
         let mut entry = Entry { body: body.to_string().into(), time, index: 7, log, promise: None };
         entry.promise = Some(self.log.sign(&entry.promised()).expect("signed"));
         entry
@@ -130,7 +130,7 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
 }
 
 fn sha256(content: &[u8]) -> Value {
-    json!({"algorithm": "sha256", "value": super::entry::hexadecimal(&Sha256::digest(content))})
+    json!({"algorithm": "sha256", "value": hostwright_core::hex::hex(&Sha256::digest(content))})
 }
 
 fn logged(content: &[u8], signature: &[u8], certificate: &CertificateDer<'_>) -> Value {

@@ -2,11 +2,12 @@
 //! <https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_trustroot.proto> as JSON.
 
 use super::certificate::Certificate;
-use super::entry::{Entry, hexadecimal};
+use super::entry::Entry;
 use crate::containers::images::signature::Key;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hostwright_core::config::containers::images::identity::Trust;
+use hostwright_core::hex::hex;
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -236,7 +237,7 @@ fn said(error: &webpki::Error, time: Timestamp) -> String {
 
 impl Log {
     fn of(key: Key, valid: Span) -> Self {
-        Self { id: hexadecimal(&Sha256::digest(key.der())), key, valid }
+        Self { id: hex(&Sha256::digest(key.der())), key, valid }
     }
 }
 

@@ -1,0 +1,2 @@
+/// Where sockets are unless systemd says otherwise.
+pub const RUNTIME_DIRECTORY: &str = "/run/hostwright";
