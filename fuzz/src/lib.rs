@@ -9,6 +9,8 @@ pub mod bucket;
 pub mod compose;
 pub mod config;
 pub mod datasource;
+#[path = "../../agent/core/src/hex.rs"]
+pub mod hex;
 pub mod http;
 pub mod logs;
 pub mod metrics;

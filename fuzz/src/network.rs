@@ -14,6 +14,8 @@ pub mod netplan;
 pub mod network_data;
 #[path = "../../bootstrap/src/boot/network/networkd.rs"]
 pub mod networkd;
+#[path = "../../bootstrap/src/boot/network/sections.rs"]
+pub mod sections;
 #[path = "../../bootstrap/src/boot/network/state.rs"]
 pub mod state;
 #[path = "../../bootstrap/src/boot/network/version_1.rs"]

@@ -2,6 +2,8 @@
 mod frames;
 #[path = "../../../../agent/src/logs/source/listener/legacy.rs"]
 mod legacy;
+#[path = "../../../../agent/src/logs/source/listener/line.rs"]
+mod line;
 #[path = "../../../../agent/src/logs/source/listener/message.rs"]
 mod message;
 #[path = "../../../../agent/src/logs/source/listener/structured.rs"]
