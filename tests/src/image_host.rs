@@ -44,6 +44,14 @@ impl<'d> ImageHost<'d> {
         Ok(Self { agent: AgentProcess::start_with_env(&config, &env)?, docker, folder, project })
     }
 
+    /// Has the service run another image.
+    pub fn write(&self, image: &str) -> Result<()> {
+        let file = self.folder.path().join("compose.yaml");
+        let text = fs::read_to_string(&file)?;
+        let old = text.split('\'').nth(1).context("no image")?;
+        Ok(fs::write(&file, text.replace(old, image))?)
+    }
+
     pub fn running_image(&self) -> Result<String> {
         let container = self.docker.inspect(&format!("{}-app-1", self.project.name()))?;
         ensure!(container["State"]["Running"] == true, "it does not run");
@@ -76,7 +84,7 @@ impl<'d> ImageHost<'d> {
 }
 
 /// An image of its own kind; its id.
-pub fn image(docker: &Docker, name: &str, content: &str) -> Result<String> {
+pub fn image(docker: &Docker, name: &str, content: impl AsRef<[u8]>) -> Result<String> {
     let tree = tempfile::tempdir()?;
     fs::create_dir(tree.path().join("bin"))?;
     fs::copy("/bin/busybox", tree.path().join("bin/busybox"))?;

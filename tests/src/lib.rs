@@ -54,6 +54,8 @@ pub mod receivers;
 pub mod scenario;
 /// A child process with its log, stopped on drop.
 pub mod server;
+/// What is between a server and its client and has little bandwidth.
+pub mod throttle;
 /// A guest that boots in seconds, to try `up` with.
 pub mod tiny_guest;
 /// The logs duty under torture.

@@ -6,6 +6,7 @@ use std::process::{Command, id};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -35,27 +36,41 @@ pub struct OwnEngine {
 impl OwnEngine {
     /// In a network of its own, so without published ports.
     pub fn without_network() -> Result<Self> {
-        Self::start(Network::None)
+        Self::start(Network::None, None)
     }
 
     /// On the host's network, with a bridge of its own; the host reaches the containers.
     pub fn with_network() -> Result<Self> {
+        Self::start(Self::bridge()?, None)
+    }
+
+    /// The same, with its data on a disk of so many MiB.
+    pub fn with_small_disk(mebibytes: u32) -> Result<Self> {
+        Self::start(Self::bridge()?, Some(mebibytes))
+    }
+
+    fn bridge() -> Result<Network> {
         let bridge = format!("hwt{}", id() % 1_000_000);
         // A subnet that is a test's alone, out of 10.128.0.0/9.
         let subnet = format!("10.{}.{}.1/24", 128 + id() % 100, id() / 100 % 250);
         ip(&["link", "add", &bridge, "type", "bridge"])?;
         ip(&["address", "add", &subnet, "dev", &bridge])?;
         ip(&["link", "set", &bridge, "up"])?;
-        Self::start(Network::Bridge(bridge))
+        Ok(Network::Bridge(bridge))
     }
 
     /// On the network of the calling thread, which no other engine uses (`Wire`), with a packet filter of its own.
     pub fn with_packet_filter() -> Result<Self> {
-        Self::start(Network::Whole)
+        Self::start(Network::Whole, None)
     }
 
-    fn start(network: Network) -> Result<Self> {
+    fn start(network: Network, mebibytes: Option<u32>) -> Result<Self> {
         let mut own = Self { folder: tempfile::tempdir()?, network, live_restore: false, server: None };
+        if let Some(mebibytes) = mebibytes {
+            let (data, size) = (own.path("data"), format!("size={mebibytes}m"));
+            fs::create_dir(&data)?;
+            mount(Some("tmpfs"), &data, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))?;
+        }
         own.start_again()?;
         Ok(own)
     }

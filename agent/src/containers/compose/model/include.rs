@@ -4,7 +4,7 @@ use super::path::Path as Keys;
 use super::paths;
 use super::session::{Session, Settings};
 use super::tree::{At, Map, Tree, Value};
-use super::validate::items;
+use super::validate::{items, members};
 use super::variables::Variables;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -75,8 +75,24 @@ impl Include<'_> {
         // As Compose does: relative paths begin beside a project folder that is not there.
         let begin = folder.parent().filter(|_| !folder.is_dir()).unwrap_or(&folder);
         let settings = Settings { files: &files, folder: begin, variables: &variables, asked: entry.at };
-        session.model(&settings, self.chain)
+        let model = session.model(&settings, self.chain)?;
+        refuse_filled(&model, &variables)?;
+        Ok(model)
     }
+}
+
+/// Compose fills in a config from the environment when it has read what is included, and then finds it filled in twice.
+fn refuse_filled(model: &Map, variables: &Variables) -> Checked<()> {
+    for (name, config) in members(model, "configs") {
+        if let Some(variable) = config.get_text("environment").filter(|variable| variables.get(variable).is_some()) {
+            let keys = Keys::of(&format!("configs.{name}.environment"));
+            let message = format!(
+                "Docker Compose takes no config from the environment out of an included file; write content: \"${{{variable}}}\""
+            );
+            return one(Fault::new(config.at, &keys, message));
+        }
+    }
+    Ok(())
 }
 
 fn fault(at: At, message: impl Into<String>) -> Fault {
