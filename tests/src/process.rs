@@ -24,6 +24,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct AgentProcess {
     server: Server,
     env: Vec<(String, String)>,
+    /// Capabilities that it does not have, as setpriv(1) names them.
+    lacks: &'static str,
     folder: TempDir,
 }
 
@@ -35,13 +37,18 @@ impl AgentProcess {
 
     /// The same, with variables for what the configuration refers to.
     pub fn start_with_env(config: &str, env: &[(&str, &str)]) -> Result<Self> {
+        Self::start_as(config, env, "")
+    }
+
+    /// The same without these capabilities, as setpriv(1) takes them away (`-dac_override,-chown`).
+    pub fn start_as(config: &str, env: &[(&str, &str)], lacks: &'static str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::create_dir(folder.path().join("state"))?;
         fs::create_dir(folder.path().join("run"))?;
         fs::write(folder.path().join("agent.yaml"), config)?;
         let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let server = launch(folder.path(), &env)?;
-        Ok(Self { server, env, folder })
+        let server = launch(folder.path(), &env, lacks)?;
+        Ok(Self { server, env, lacks, folder })
     }
 
     /// Starts it once more with the same folders, after it has ended.
@@ -49,7 +56,7 @@ impl AgentProcess {
         if !self.server.has_ended()? {
             bail!("the agent still runs: kill9 or terminate it first");
         }
-        self.server = launch(self.folder.path(), &self.env)?;
+        self.server = launch(self.folder.path(), &self.env, self.lacks)?;
         Ok(())
     }
 
@@ -132,8 +139,13 @@ impl AgentProcess {
     }
 }
 
-fn launch(folder: &Path, env: &[(String, String)]) -> Result<Server> {
+fn launch(folder: &Path, env: &[(String, String)], lacks: &str) -> Result<Server> {
     let mut command = Command::new(binary("hostwright-agent")?);
+    if !lacks.is_empty() {
+        command = Command::new("setpriv");
+        command.arg(format!("--bounding-set={lacks}")).arg(format!("--inh-caps={lacks}"));
+        command.arg(binary("hostwright-agent")?);
+    }
     command.arg("run").arg("--config").arg(folder.join("agent.yaml"));
     // As systemd would set them, and nothing of a systemd above the tests.
     command.env("STATE_DIRECTORY", folder.join("state")).env("RUNTIME_DIRECTORY", folder.join("run"));

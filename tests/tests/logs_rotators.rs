@@ -28,7 +28,7 @@ const fn rotator(name: &'static str, start: &'static str, files: &'static str) -
 
 const SVLOGD: &str = "printf 's4096\\nn500\\n' >config; exec svlogd -l 1000 .";
 
-const ROTATORS: [Rotator; 9] = [
+const ROTATORS: [Rotator; 11] = [
     rotator("svlogd", SVLOGD, "current"),
     rotator("svlogd, all", SVLOGD, "@*,current"),
     rotator("multilog", "exec multilog s4096 n500 .", "current"),
@@ -37,11 +37,13 @@ const ROTATORS: [Rotator; 9] = [
     rotator("s6-log, all", "exec s6-log s4096 n500 .", "*"),
     rotator("rotatelogs, seconds", "exec rotatelogs app.%Y-%m-%d-%H_%M_%S.log 1", "app.*.log"),
     rotator("rotatelogs, size", "exec rotatelogs app.log 4K", "app.log.*"),
+    rotator("rotatelogs, link alone", "exec rotatelogs -L current app.%Y-%m-%d-%H_%M_%S.log 1", "current"),
+    rotator("rotatelogs, link and size", "exec rotatelogs -L current app.log 4K", "current"),
     rotator("cronolog", "exec cronolog --symlink=current app.%Y-%m-%d-%H_%M_%S.log", "app.*.log"),
 ];
 
-/// The same with a program that compresses each piece. A piece that came, went and was compressed before it was looked at
-/// is read when it is found: after what was written since, and again if a killed program compresses it once more.
+/// The same with a program that compresses each piece: one that came, went and was compressed before it was looked at is read
+/// when it is found, and again if a killed program compresses it once more.
 const COMPRESSING: [Rotator; 3] = [
     rotator("svlogd, gzip", "printf 's4096\\nn500\\n!gzip\\n' >config; exec svlogd -l 1000 .", "current"),
     rotator("multilog, gzip", "exec multilog s4096 n500 '!gzip' .", "current"),

@@ -102,12 +102,97 @@ fn none(_: &Host, _: usize) -> Result<()> {
     Ok(())
 }
 
+/// Its compressor is slower than what is written meanwhile, and gives the file a new time, as Java's and Go's do.
+fn compress_late(host: &Host, from: &str, to: &str) -> Result<()> {
+    let more = "touch -d '1 second' .late && gzip <\"$1\" >.part && touch -r .late .part && mv .part \"$2\" && rm \"$1\" .late";
+    let mut command = Command::new("sh");
+    command.args(["-euc", more, "sh", from, to]).current_dir(host.log(""));
+    ensure!(command.status()?.success(), "{more}");
+    Ok(())
+}
+
+/// The last one stays plain, and the one before is compressed when the next comes.
+fn kubelet(host: &Host, number: usize) -> Result<()> {
+    fs::rename(host.log("app.log"), host.log(&format!("app.log.20261120-10111{number}")))?;
+    match number.checked_sub(1) {
+        None => Ok(()),
+        Some(before) => {
+            let before = format!("app.log.20261120-10111{before}");
+            compress_late(host, &before, &format!("{before}.gz"))
+        }
+    }
+}
+
+fn logback_days(host: &Host, number: usize) -> Result<()> {
+    if let Some(before) = number.checked_sub(1) {
+        let before = format!("app.2026-11-1{before}.log");
+        compress_late(host, &before, &format!("{before}.gz"))?;
+    }
+    Ok(fs::rename(host.log("app.log"), host.log(&format!("app.2026-11-1{number}.log")))?)
+}
+
+fn multilog_compressing(host: &Host, number: usize) -> Result<()> {
+    if let Some(before) = number.checked_sub(1) {
+        let label = format!("@400000006740ab{before}c1a2b3c4d");
+        compress_late(host, &format!("{label}.u"), &format!("{label}.s"))?;
+    }
+    Ok(fs::rename(host.log("current"), host.log(&format!("@400000006740ab{number}c1a2b3c4d.u")))?)
+}
+
+/// The lowest number is the newest, and does not tell its log.
+fn log4j2_index_min(host: &Host, _: usize) -> Result<()> {
+    for number in (1..9).rev() {
+        if host.log(&format!("app-{number}.log")).exists() {
+            host.rename(&format!("app-{number}.log"), &format!("app-{}.log", number + 1))?;
+        }
+    }
+    host.rename("app.log", "app-1.log")
+}
+
+fn gaps(host: &Host, _: usize) -> Result<()> {
+    for number in (1..40).rev() {
+        if host.log(&format!("app.log.{number}")).exists() {
+            host.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 3))?;
+        }
+    }
+    host.rename("app.log", "app.log.1")
+}
+
+fn journald(host: &Host, number: usize) -> Result<()> {
+    host.rename("app.log", &format!("app@000616{number:02}b2c3d4e5f-{number:016x}.log"))
+}
+
+/// The link leads to the next one.
+fn switch(host: &Host, number: usize, target: fn(usize) -> String) -> Result<()> {
+    let next = host.log(".next");
+    std::os::unix::fs::symlink(target(number), &next)?;
+    Ok(fs::rename(next, host.log("current"))?)
+}
+
+fn switched_link(host: &Host, number: usize) -> Result<()> {
+    File::create(host.log(&link_target(number + 1)))?;
+    switch(host, number + 1, link_target)
+}
+
+fn link_target(number: usize) -> String {
+    format!("app.17951000{number:02}.log")
+}
+
+fn folder_target(number: usize) -> String {
+    format!("2026-11-{:02}", number + 10)
+}
+
+fn switched_folder(host: &Host, number: usize) -> Result<()> {
+    fs::create_dir_all(host.log(&folder_target(number + 1)))?;
+    switch(host, number + 1, folder_target)
+}
+
 /// Of a program that writes to `app.log`.
 const fn app(name: &'static str, files: &'static str, rotate: fn(&Host, usize) -> Result<()>) -> Scheme {
     Scheme { name, files, log: |_| "app.log".into(), rotate }
 }
 
-const SCHEMES: [Scheme; 12] = [
+const SCHEMES: [Scheme; 20] = [
     app("logback, fixed window", "app.log", logback_fixed_window),
     app("logback, size and time", "app.log", logback_size_and_time),
     app("log4j2, dated folder", "app.log", log4j2_dated_folder),
@@ -119,6 +204,19 @@ const SCHEMES: [Scheme; 12] = [
     app("python", "app.log", python_timed),
     app("copytruncate", "app.log", copytruncate_cascade),
     Scheme { name: "multilog", files: "current", log: |_| "current".into(), rotate: multilog },
+    app("kubelet", "app.log", kubelet),
+    app("logback, days, late", "app.log", logback_days),
+    app("log4j2, index min", "app.log", log4j2_index_min),
+    app("gaps", "app.log", gaps),
+    app("journald", "app.log", journald),
+    Scheme { name: "multilog, late", files: "current", log: |_| "current".into(), rotate: multilog_compressing },
+    Scheme { name: "link", files: "current", log: |_| "current".into(), rotate: switched_link },
+    Scheme {
+        name: "folder link",
+        files: "current/app.log",
+        log: |_| "current/app.log".into(),
+        rotate: switched_folder,
+    },
     Scheme {
         name: "cronolog",
         files: "app.*.log",
@@ -129,6 +227,14 @@ const SCHEMES: [Scheme; 12] = [
 
 fn rotated_while_away_and_while_running(scheme: &Scheme) -> Result<()> {
     let mut host = Host::new()?;
+    match scheme.name {
+        "link" => switch(&host, 0, link_target)?,
+        "folder link" => {
+            fs::create_dir(host.log(&folder_target(0)))?;
+            switch(&host, 0, folder_target)?;
+        }
+        _ => {}
+    }
     host.write(&(scheme.log)(0), 500)?;
     let mut agent = host.agent(scheme.files, "")?;
     host.complete()?;

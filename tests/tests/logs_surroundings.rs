@@ -2,6 +2,7 @@
 //! that name the same file.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::Command;
 use std::time::Duration;
 
@@ -108,13 +109,59 @@ fn two_sources_over_one_file(host: &mut Host) -> Result<()> {
     complete(host, agent.output())
 }
 
+/// Files and then their folder become unreadable for an agent that may not read everything, and readable again.
+fn permission_that_is_lost(host: &mut Host) -> Result<()> {
+    const STRANGER: u32 = 61_001;
+    fs::create_dir(host.log("a"))?;
+    host.write("a/app.log", 100)?;
+    let config = host.config("a/app.log", "");
+    let mut agent = AgentProcess::start_as(&config, &[], "-dac_override,-dac_read_search")?;
+    host.complete()?;
+    for is_away in [false, true] {
+        for what in ["a/app.log", "a"] {
+            let context = || format!("{what}, away: {is_away}");
+            let path = host.log(what);
+            let mode = |mode: u32| fs::set_permissions(&path, fs::Permissions::from_mode(mode));
+            chown(&path, Some(STRANGER), Some(STRANGER))?;
+            if is_away {
+                agent.terminate()?;
+            }
+            mode(0)?;
+            host.write("a/app.log", 50)?;
+            // What comes after it cannot be read either.
+            host.rename("a/app.log", &format!("a/app.log.{}", host.written))?;
+            host.write("a/app.log", 50)?;
+            let new = host.log("a/app.log");
+            chown(&new, Some(STRANGER), Some(STRANGER))?;
+            fs::set_permissions(&new, fs::Permissions::from_mode(0))?;
+            if is_away {
+                agent.start_again()?;
+            }
+            let is_told = |why: &str| why.contains("Permission denied") && why.contains("let the agent read it");
+            agent
+                .wait_status("it is told", SOON, |status| status["duties"]["logs"]["why"].as_str().is_some_and(is_told))
+                .with_context(context)?;
+            for name in fs::read_dir(host.log("a"))? {
+                fs::set_permissions(name?.path(), fs::Permissions::from_mode(0o644))?;
+            }
+            mode(if what == "a" { 0o755 } else { 0o644 })?;
+            host.complete().with_context(|| format!("{}: {}", context(), agent.output()))?;
+            agent
+                .wait_status("it is well", SOON, |status| status["duties"]["logs"]["state"] == "ok")
+                .with_context(context)?;
+        }
+    }
+    Ok(())
+}
+
 type Case = (&'static str, fn(&mut Host) -> Result<()>);
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     ("folders that come later", folders_that_come_later),
     ("descriptors that run out", descriptors_that_run_out),
     ("a clock that is set back", a_clock_that_is_set_back),
     ("two sources over one file", two_sources_over_one_file),
+    ("permission that is lost", permission_that_is_lost),
 ];
 
 #[test]

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 
 use super::listening::Listening;
 
@@ -30,6 +30,7 @@ pub struct Request {
 /// What it is answered.
 #[derive(Debug)]
 pub struct Reply {
+    /// With `Self::RESET` there is no answer: the connection is reset.
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -49,6 +50,8 @@ pub enum Fault {
 }
 
 impl Reply {
+    pub const RESET: u16 = 0;
+
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into() }
     }
@@ -152,6 +155,11 @@ impl Shared {
                     return Ok(());
                 }
             };
+            if reply.status == Reply::RESET {
+                let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+                setsockopt(connection, sockopt::Linger, &at_once)?;
+                return Ok(());
+            }
             write_reply(connection, &reply)?;
         }
         Ok(())

@@ -55,7 +55,12 @@ async fn deliver(mut open: request::Platform, bytes: Vec<u8>, item: Item, facts:
             Some(one) if one.refused => Err(format!("the platform refuses it: {}", one.why)),
             Some(one) => Err(format!("the platform does not take it now: {}", one.why)),
         },
-        Err(Undelivered::Again { why, .. } | Undelivered::TooLarge(why) | Undelivered::Refused(why)) => Err(why),
+        Err(
+            Undelivered::Again { why, .. }
+            | Undelivered::Unanswered { why, .. }
+            | Undelivered::TooLarge(why)
+            | Undelivered::Refused(why),
+        ) => Err(why),
         Err(Undelivered::Forbidden { why, remedy, .. }) => Err(format!("{why}; {remedy}")),
     }
 }

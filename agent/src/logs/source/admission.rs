@@ -1,7 +1,7 @@
 use super::Source;
 use super::compressed::Compressed;
 use super::entry::LINGER;
-use super::family::{family, is_complete_label, is_compressed, plain_name};
+use super::family::{family, is_complete_label, is_compressed, plain_name, unprocessed};
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
 use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW, modified};
@@ -98,6 +98,11 @@ enum Judgement {
 fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: &Search) -> Judgement {
     if following.products.contains(&*candidate.path) {
         return Judgement::Never;
+    }
+    // It is there already, and what it was made of is not gone yet.
+    let unprocessed = unprocessed(&candidate.name.to_string_lossy());
+    if unprocessed.is_some_and(|name| candidate.path.with_file_name(name).exists()) {
+        return Judgement::Later;
     }
     let source = &following.source;
     let base = family_path(&candidate.home);

@@ -154,7 +154,7 @@ impl<'k> Home<'k> {
             match self.judge(&entry, near == self.folder, gone) {
                 Moved::Proven(origin) => {
                     is_proven = true;
-                    shapes.insert(shape(&entry), origin);
+                    shapes.insert(shape(&entry.file_name()), origin);
                     found.push(self.found(&entry, origin));
                 }
                 Moved::Perhaps => later.push(entry),
@@ -165,7 +165,9 @@ impl<'k> Home<'k> {
             let log = family_path(&self.folder.join(entry.file_name()));
             if near != self.folder && self.is_log(&log) {
                 found.push(self.found(entry, &log));
-            } else if let Some(origin) = shapes.get(&shape(entry)).filter(|_| !shape(entry).is_empty()) {
+            } else if let Some(origin) =
+                shapes.get(&shape(&entry.file_name())).filter(|_| !shape(&entry.file_name()).is_empty())
+            {
                 found.push(self.found(entry, origin));
             }
         }
@@ -262,8 +264,7 @@ fn candidate(found: &Found) -> Option<Candidate> {
 }
 
 /// A name without its numbers, and without what else counts or tells a time (`@400000006740…`).
-fn shape(entry: &DirEntry) -> String {
-    let name = entry.file_name();
+pub(super) fn shape(name: &OsStr) -> String {
     let name = name.to_string_lossy();
     let counts = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit()) && word.len() >= 8;
     let words = plain_name(&name).split_inclusive(|c: char| !c.is_alphanumeric());

@@ -8,12 +8,27 @@ use super::heritage::Heritage;
 use super::identity::{Attributes, Key};
 use super::pins::Pins;
 use super::search::Search;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 /// So many new files at once are named in the log.
 const FEW: usize = 20;
+
+/// The families whose new files all tell their day, but for the one being written, and for pins: those come before what was
+/// never seen.
+fn dated(new: &[(Candidate, Found)], pins: &Path) -> HashSet<Arc<Path>> {
+    let is_rotated =
+        |(candidate, found): &&(Candidate, Found)| *found.family != *found.path && *candidate.folder != *pins;
+    let rotated = || new.iter().filter(is_rotated);
+    let mut families: HashSet<_> = rotated().map(|(_, found)| found.family.clone()).collect();
+    for (candidate, found) in rotated() {
+        if family::day(&candidate.name.to_string_lossy()).is_none() {
+            families.remove(&found.family);
+        }
+    }
+    families
+}
 
 impl Following {
     /// Follows the files that are new, the older generations of a log first.
@@ -50,11 +65,16 @@ impl Following {
         // A compressed one is born later than it was written.
         let is_plain = new.iter().all(|(_, found)| matches!(found.opened, Opened::Plain(_)));
         let written = |of: &Attributes| of.born.filter(|_| is_plain).map_or(of.modified, |born| born.min(of.modified));
-        // The file that has no date or number is the one being written, whatever the times say.
+        let dated = dated(&new, &self.pins.folder);
+        // The file that has no date or number is the one being written, whatever the times say. A label or a day in a name
+        // tells more than times do: what compresses may take its time for it, while the next one is written.
         new.sort_by_cached_key(|(candidate, found)| {
+            let name = candidate.name.to_string_lossy();
             let is_written = *found.family == *found.path;
-            let number = std::cmp::Reverse(family::number(&candidate.name.to_string_lossy()));
-            (is_written, written(&found.attributes), number, candidate.path.clone())
+            let named = family::order_of_labels(&name).map(ToOwned::to_owned);
+            let day = dated.contains(&found.family).then(|| family::day(&name)).flatten();
+            let number = std::cmp::Reverse(family::number(&name));
+            (is_written, named, day, written(&found.attributes), number, candidate.path.clone())
         });
         let is_many = new.len() > FEW;
         if is_many {

@@ -31,6 +31,11 @@ fn label(name: &str) -> Option<(&str, &str)> {
     (is_label && matches!(ending, ".s" | ".u" | ".t")).then_some((label, ending))
 }
 
+/// What tells the order of the generations of these programs: the labels, and after all of them the one that has none yet.
+pub fn order_of_labels(name: &str) -> Option<&str> {
+    label(name).map(|(label, _)| label).or((name == PREVIOUS).then_some("~"))
+}
+
 /// Whether it is the name of a generation of these programs that is as it stays.
 pub fn is_complete_label(name: &str) -> bool {
     label(name).is_some_and(|(_, ending)| ending == ".s")
@@ -44,6 +49,11 @@ pub fn is_unfinished(name: &str) -> bool {
 /// The name of what a program makes of a generation of this name.
 pub fn processed(name: &str) -> Option<String> {
     label(name).filter(|(_, ending)| *ending == ".u").map(|(label, _)| format!("@{label}.s"))
+}
+
+/// The name of what such a generation was made of.
+pub fn unprocessed(name: &str) -> Option<String> {
+    label(name).filter(|(_, ending)| *ending == ".s").map(|(label, _)| format!("@{label}.u"))
 }
 
 /// The number of a numbered generation: the higher, the older. Times of files do not tell when several were rotated within
@@ -101,6 +111,37 @@ fn stands_apart(name: &[u8], start: usize, end: usize) -> bool {
     !is_word(start.checked_sub(1).and_then(|before| name.get(before))) && !is_word(name.get(end))
 }
 
+/// The day that a name tells, and the minute and second if it does (`app-2026-11-20.log`, `2026-11-20_10-11`), as a number
+/// that grows with it. Where what follows the day may count generations, it is left out.
+pub fn day(name: &str) -> Option<u64> {
+    let name = plain_name(name);
+    let (start, end) = stamp(name)?;
+    let stamp = &name.as_bytes()[start..end];
+    if stamp.iter().filter(|byte| byte.is_ascii_digit()).count() < 8 || !is_date(stamp) {
+        return None;
+    }
+    let mut digits = stamp.iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
+    let number =
+        |digits: &[u8]| digits.iter().filter(|b| b.is_ascii_digit()).fold(0, |n, b| n * 10 + u64::from(b - b'0'));
+    let behind = digits.nth(7)?.0 + 1;
+    let (day, rest) = stamp.split_at(behind);
+    // Hour and minute stand apart, or all three together.
+    let mut parts = rest.split(|byte| !byte.is_ascii_digit()).filter(|part| !part.is_empty());
+    let time: Vec<u64> = parts.by_ref().take_while(|part| part.len() == 2).map(number).collect();
+    let at = |hour, minute, second| hour * 10_000 + minute * 100 + second;
+    let together =
+        rest.split(|byte| !byte.is_ascii_digit()).find(|part| !part.is_empty()).filter(|part| part.len() == 6);
+    let time = match (together.map(number), &time[..]) {
+        (Some(time), _) if time / 10_000 < 24 && time / 100 % 100 < 60 && time % 100 < 61 => time,
+        // That counts something.
+        (Some(_), _) => return None,
+        (None, &[hour @ 0..24, minute @ 0..60]) => at(hour, minute, 0),
+        (None, &[hour @ 0..24, minute @ 0..60, second @ 0..61]) => at(hour, minute, second),
+        _ => 0,
+    };
+    Some(number(day) * 1_000_000 + time)
+}
+
 /// Whether it begins with a day: other digits among letters are part of an id, such as a container's.
 fn is_date(stamp: &[u8]) -> bool {
     let digits: Vec<u8> = stamp.iter().filter(|byte| byte.is_ascii_digit()).copied().collect();
@@ -111,7 +152,32 @@ fn is_date(stamp: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{family, number};
+    use super::{day, family, number, order_of_labels};
+
+    #[test]
+    fn a_day_in_a_name_tells_its_place() {
+        for (name, expected) in [
+            ("app-2026-11-20.log", Some(20_261_120_000_000)),
+            ("app.log-20261120.gz", Some(20_261_120_000_000)),
+            ("app.log.2026-11-20_10-11", Some(20_261_120_101_100)),
+            ("app.log.2026-11-20T10_11_12.gz", Some(20_261_120_101_112)),
+            ("app.2026-11-20.3.log", Some(20_261_120_000_000)),
+            ("app.log.2026-11-20-0065", Some(20_261_120_000_000)),
+            ("app.log.2026-11-20-03", Some(20_261_120_000_000)),
+            ("0.log.20261120-101112.gz", Some(20_261_120_101_112)),
+            ("app.20261120101112.log", Some(20_261_120_101_112)),
+            ("app.log.20261120-000160", None),
+            ("app-11-20-2026-3.log", None),
+            ("app.log.1", None),
+            ("app.1795100000.log", None),
+            ("app.log", None),
+        ] {
+            assert_eq!(day(name), expected, "{name}");
+        }
+        let mut names = ["previous", "@400000006b025333009b7abd.u", "@400000006b025333009b7abc.s"];
+        names.sort_by_key(|name| order_of_labels(name));
+        assert_eq!(names, ["@400000006b025333009b7abc.s", "@400000006b025333009b7abd.u", "previous"]);
+    }
 
     #[test]
     fn generations_of_one_log_have_one_family() {

@@ -153,6 +153,8 @@ impl Following {
         self.list_again(search, &mut round);
         let before = (self.files.len(), search.next_sequence);
         self.rename(&mut round);
+        let unseen = self.renamed_unseen(&round.candidates, search);
+        round.candidates.extend(unseen);
         self.follow_suspects(search);
         self.take_in(std::mem::take(&mut round.candidates), search);
         let settled = self.settle();
@@ -297,6 +299,7 @@ impl Following {
             }
             return self.look(sequence, round);
         }
+        round.candidates.extend(self.between(&path, search));
         round.candidates.push(Candidate {
             home: self.home_of(&path, search).map_or_else(|| path.clone(), Into::into),
             path,

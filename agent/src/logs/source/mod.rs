@@ -67,6 +67,8 @@ mod search;
 mod settling;
 /// What comes from no file, in files.
 pub mod spool;
+/// Files that a link led to between two looks.
+mod switched;
 /// Files whose content was replaced, and copies of what was in them.
 mod truncation;
 /// Logs that are nowhere after a restart.

@@ -5,6 +5,7 @@ use super::known::Known;
 use crate::logs::positions::Position;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,28 +55,35 @@ pub fn tell_of_vanished<'f>(source: &Source, files: impl Iterator<Item = &'f Arc
 
 /// What there is of logs in their folders, each of which is listed once.
 #[derive(Default)]
-struct Generations(HashMap<PathBuf, HashMap<PathBuf, Vec<PathBuf>>>);
+struct Generations(HashMap<PathBuf, Option<HashMap<PathBuf, Vec<PathBuf>>>>);
 
 impl Generations {
-    /// Whether a rotated file that is not followed, since it was read, has the content.
+    /// Whether a rotated file that is not followed, since it was read, has the content, or may have it: what cannot be read
+    /// is told by itself.
     fn has(&mut self, log: &Path, position: &Position) -> bool {
         let Some(folder) = log.parent() else { return false };
         let families = match self.0.get(folder) {
             Some(families) => families,
             None => self.0.entry(folder.to_owned()).or_insert_with(|| families_in(folder)),
         };
+        let Some(families) = families else { return true };
         let mut paths = families.get(log).into_iter().flatten();
-        paths.any(|path| {
-            let opened = || Opened::of(File::open(path).ok()?).ok();
-            opened().is_some_and(|opened| position.begins(&opened))
+        paths.any(|path| match File::open(path) {
+            Ok(file) => Opened::of(file).is_ok_and(|opened| position.begins(&opened)),
+            Err(error) => error.kind() == ErrorKind::PermissionDenied,
         })
     }
 }
 
-fn families_in(folder: &Path) -> HashMap<PathBuf, Vec<PathBuf>> {
+/// None if they are not for us to read.
+fn families_in(folder: &Path) -> Option<HashMap<PathBuf, Vec<PathBuf>>> {
     let mut families: HashMap<_, Vec<_>> = HashMap::new();
-    for entry in folder.read_dir().into_iter().flatten().filter_map(Result::ok) {
+    let entries = match folder.read_dir() {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+        entries => entries.into_iter().flatten(),
+    };
+    for entry in entries.filter_map(Result::ok) {
         families.entry(family_path(&entry.path())).or_default().push(entry.path());
     }
-    families
+    Some(families)
 }

@@ -1,4 +1,5 @@
 use super::batch::{Batch, Selection};
+use super::unanswered::{Remedy, Unheard};
 use super::{NotTaken, Platform, Undelivered};
 use crate::logs::output::Origin;
 use crate::logs::status::{Health, Hindrance};
@@ -10,6 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::sleep;
+
+#[cfg(test)]
+mod tests;
 
 /// The first and the longest wait before the same is sent again.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -57,6 +61,7 @@ struct Settling<'b> {
     /// Indices of items, with what the platform said.
     refused: Vec<(usize, String)>,
     doubt: Doubt,
+    unheard: Unheard,
     backoff: Backoff,
 }
 
@@ -74,7 +79,15 @@ struct Doubt {
 impl<'b> Settling<'b> {
     fn new(batch: &'b Batch) -> Self {
         let portions = VecDeque::from([(0..batch.items.len()).collect()]);
-        Self { batch, portions, refused: Vec::new(), doubt: Doubt::default(), backoff: Backoff::new(AGAIN.0, AGAIN.1) }
+        let (doubt, unheard) = (Doubt::default(), Unheard::default());
+        Self { batch, portions, refused: Vec::new(), doubt, unheard, backoff: Backoff::new(AGAIN.0, AGAIN.1) }
+    }
+
+    /// Sends what was not taken as a whole in two portions.
+    fn halve(&mut self, indices: &[usize]) {
+        let (first, second) = indices.split_at(indices.len() / 2);
+        self.portions.push_front(second.to_vec());
+        self.portions.push_front(first.to_vec());
     }
 }
 
@@ -161,6 +174,13 @@ impl Courier {
                     way.portions.push_front(indices[taken.min(indices.len())..].to_vec());
                     self.wait(&mut way, why, after).await;
                 }
+                Err(Undelivered::Unanswered { why, taken }) => {
+                    if taken > 0 {
+                        way.unheard.answered();
+                    }
+                    let left = indices[taken.min(indices.len())..].to_vec();
+                    self.unanswered((platform, &mut way), left, why).await;
+                }
                 Err(undelivered) => {
                     let Some((why, after)) = self.part(&mut way, indices, undelivered) else { continue };
                     if self.takes_another(platform, &mut way).await {
@@ -175,6 +195,7 @@ impl Courier {
     }
 
     async fn took(&mut self, way: &mut Settling<'_>, indices: Vec<usize>, not_taken: Vec<NotTaken>) {
+        way.unheard.answered();
         if not_taken.len() < indices.len() {
             way.doubt = Doubt::NONE;
         }
@@ -219,15 +240,70 @@ impl Courier {
                     return None;
                 }
                 _ => {
-                    let (first, second) = indices.split_at(indices.len() / 2);
-                    way.portions.push_front(second.to_vec());
-                    way.portions.push_front(first.to_vec());
+                    way.halve(&indices);
                     return None;
                 }
             },
         };
         way.portions.push_front(indices);
         Some(held)
+    }
+
+    /// Sends again what nobody answered, in smaller portions after a while. A record alone is given up only where others are
+    /// taken at the same time: when nothing is, the way is broken, and all waits.
+    async fn unanswered(
+        &mut self,
+        (platform, way): (&mut impl Deliver, &mut Settling<'_>),
+        left: Vec<usize>,
+        why: String,
+    ) {
+        match (way.unheard.remedy(left.len()), &left[..]) {
+            (_, []) => {}
+            (Remedy::Part, _) => way.halve(&left),
+            (Remedy::TryAnother, [index]) => {
+                let index = *index;
+                way.portions.push_front(left);
+                let is_taken = self.takes_a_later(platform, way).await;
+                if is_taken {
+                    way.backoff.reset();
+                    way.doubt = Doubt::NONE;
+                }
+                if way.unheard.witness(is_taken) {
+                    way.portions.pop_front();
+                    let why = way.unheard.why(&why);
+                    self.health.refused(&self.output, &why);
+                    way.refused.push((index, why));
+                    return way.unheard.answered();
+                }
+                self.wait(way, why, None).await;
+            }
+            _ => {
+                way.portions.push_front(left);
+                self.wait(way, why, None).await;
+            }
+        }
+    }
+
+    /// Whether the platform takes one that comes after the first that waits; if there is none, the last one that it took.
+    async fn takes_a_later(&mut self, platform: &mut impl Deliver, way: &mut Settling<'_>) -> bool {
+        let waiting: usize = way.portions.iter().map(Vec::len).sum();
+        let mut place = 1;
+        for _ in 0..TRIED {
+            if place >= waiting {
+                break;
+            }
+            if self.takes(platform, way, place).await {
+                return true;
+            }
+            place *= 2;
+        }
+        match &self.taken {
+            Some(taken) if place >= waiting => {
+                let known = Selection { batch: taken, indices: &[0] };
+                platform.deliver(known).await.is_ok_and(|not_taken| not_taken.is_empty())
+            }
+            _ => false,
+        }
     }
 
     /// Whether the platform takes another record than what it does not take: then that is for what is in it. One that waits
@@ -280,165 +356,5 @@ impl Courier {
             self.health.hindered(Hindrance::Connection, &self.output, why);
         }
         again
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Courier, Deliver};
-    use crate::logs::output::Origin;
-    use crate::logs::output::request::batch::{Batch, Item, Selection};
-    use crate::logs::output::request::{NotTaken, Undelivered};
-    use hostwright_core::config::logs::output::Platform;
-    use std::collections::VecDeque;
-    use std::path::Path;
-
-    type Answer = Result<Vec<NotTaken>, Undelivered>;
-    type Script = Box<dyn Fn(&[usize]) -> Answer + Send>;
-
-    /// A platform that answers as told and notes what it took.
-    struct Scripted {
-        answers: VecDeque<Script>,
-        seen: Vec<Vec<usize>>,
-    }
-
-    impl Deliver for Scripted {
-        async fn deliver(&mut self, items: Selection<'_>) -> Answer {
-            self.seen.push(items.indices.to_vec());
-            match self.answers.len() {
-                0 => Ok(Vec::new()),
-                1 => self.answers[0](items.indices),
-                _ => self.answers.pop_front().map_or_else(|| Ok(Vec::new()), |answer| answer(items.indices)),
-            }
-        }
-    }
-
-    fn batch(count: usize) -> Batch {
-        let item =
-            |index| Item { is_dated: true, end: index + 1, time: 0, content: 0, offset: index as u64, length: 1 };
-        Batch { bytes: vec![b'x'; count].into(), items: (0..count).map(item).collect(), groups: Vec::new() }
-    }
-
-    fn courier() -> Courier {
-        tokio::time::pause();
-        let origin = Origin { host: String::new(), labels: Default::default() };
-        Courier::new(Platform::File("/x".into()), origin.into(), ("es", Default::default()), Path::new("/x"))
-    }
-
-    async fn settled(count: usize, answers: Vec<Script>) -> (Vec<(usize, String)>, Vec<Vec<usize>>) {
-        let mut platform = Scripted { answers: answers.into(), seen: Vec::new() };
-        let refused = courier().settle(&mut platform, &batch(count)).await;
-        (refused, platform.seen)
-    }
-
-    fn not_taken(index: usize, refused: bool) -> NotTaken {
-        NotTaken { index, refused, why: "so".into() }
-    }
-
-    #[tokio::test]
-    async fn what_was_not_taken_is_sent_again_alone_and_what_was_refused_is_not() {
-        let (refused, seen) = settled(
-            4,
-            vec![
-                Box::new(|_| Ok(vec![not_taken(1, false), not_taken(2, true), not_taken(3, false)])),
-                Box::new(|_| Ok(vec![not_taken(1, false)])),
-                Box::new(|_| Ok(Vec::new())),
-            ],
-        )
-        .await;
-        assert_eq!(refused, [(2, "so".to_owned())]);
-        assert_eq!(seen, [vec![0, 1, 2, 3], vec![1, 3], vec![3]]);
-    }
-
-    #[tokio::test]
-    async fn trouble_sends_the_same_again_but_for_what_was_acknowledged() {
-        let again = |taken| Err(Undelivered::Again { why: "down".into(), after: None, taken });
-        let (refused, seen) =
-            settled(3, vec![Box::new(move |_| again(0)), Box::new(move |_| again(2)), Box::new(|_| Ok(Vec::new()))])
-                .await;
-        assert!(refused.is_empty());
-        assert_eq!(seen, [vec![0, 1, 2], vec![0, 1, 2], vec![2]]);
-    }
-
-    #[tokio::test]
-    async fn the_one_record_that_a_platform_refuses_is_found_by_halving() {
-        let refuse = |indices: &[usize]| match indices.contains(&5) {
-            true => Err(Undelivered::Refused("bad".into())),
-            false => Ok(Vec::new()),
-        };
-        let (refused, seen) = settled(8, vec![Box::new(refuse)]).await;
-        assert_eq!(refused, [(5, "bad".to_owned())]);
-        let taken: Vec<_> = seen.iter().filter(|portion| !portion.contains(&5)).flatten().copied().collect();
-        assert_eq!(taken, [0, 1, 2, 3, 4, 6, 7], "in order");
-    }
-
-    #[tokio::test]
-    async fn a_platform_that_refuses_everything_is_asked_again_and_no_line_is_given_up_for_it() {
-        let calls = std::sync::atomic::AtomicUsize::new(0);
-        let mend_later = move |_: &[usize]| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 200 {
-            true => Err(Undelivered::Refused("no such pipeline".into())),
-            false => Ok(Vec::new()),
-        };
-        let (refused, _) = settled(1000, vec![Box::new(mend_later)]).await;
-        assert_eq!(refused.len(), super::SUSPICIOUS);
-    }
-
-    fn forbidden() -> Answer {
-        Err(Undelivered::Forbidden { why: "403".into(), remedy: "see the credentials", after: None })
-    }
-
-    fn dislike(bad: std::ops::Range<usize>) -> Script {
-        Box::new(move |indices| match indices.iter().any(|index| bad.contains(index)) {
-            true => forbidden(),
-            false => Ok(Vec::new()),
-        })
-    }
-
-    #[tokio::test]
-    async fn a_record_that_a_firewall_dislikes_is_found_and_the_others_come_in_order() {
-        let (refused, seen) = settled(1000, vec![dislike(500..501)]).await;
-        assert_eq!(refused.len(), 1);
-        assert!(refused[0].0 == 500 && refused[0].1.contains("firewall"), "{refused:?}");
-        let taken: Vec<_> = seen.iter().filter(|portion| !portion.contains(&500)).flatten().copied().collect();
-        assert!(taken.is_sorted() && taken.len() == 999 && seen.len() < 30, "{} requests", seen.len());
-    }
-
-    #[tokio::test]
-    async fn an_attack_in_many_lines_from_the_first_one_on_holds_back_no_other() {
-        let (refused, seen) = settled(1000, vec![dislike(0..100)]).await;
-        assert!(refused.iter().map(|(index, _)| *index).eq(0..100), "{refused:?}");
-        assert!(seen.len() < 300, "{} requests", seen.len());
-    }
-
-    #[tokio::test]
-    async fn a_platform_that_lets_nobody_in_gets_all_later_and_few_requests_until_then() {
-        let calls = std::sync::atomic::AtomicUsize::new(0);
-        let mend_later = move |_: &[usize]| match calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 40 {
-            true => forbidden(),
-            false => Ok(Vec::new()),
-        };
-        let (refused, seen) = settled(1000, vec![Box::new(mend_later)]).await;
-        assert!(refused.is_empty(), "{refused:?}");
-        let lengths = |attempt: &[Vec<usize>]| attempt.iter().map(Vec::len).collect::<Vec<_>>();
-        assert!(seen[..40].chunks(5).all(|attempt| lengths(attempt) == [1000, 1, 1, 1, 1]), "{seen:?}");
-    }
-
-    #[tokio::test]
-    async fn a_record_alone_is_given_up_only_if_one_that_was_taken_before_is_taken_again() {
-        let (batch, bad) = (batch(1), batch(2).only(1));
-        let answers: Vec<Script> = vec![
-            Box::new(|_| Ok(Vec::new())),
-            // The bad one, the one before, the bad one once more, and the one before again.
-            Box::new(|_| forbidden()),
-            Box::new(|_| forbidden()),
-            Box::new(|_| forbidden()),
-            Box::new(|_| Ok(Vec::new())),
-            Box::new(|_| forbidden()),
-        ];
-        let mut platform = Scripted { answers: answers.into(), seen: Vec::new() };
-        let mut courier = courier();
-        assert!(courier.settle(&mut platform, &batch).await.is_empty());
-        assert_eq!(courier.settle(&mut platform, &bad).await.len(), 1);
-        assert_eq!(platform.seen.len(), 6);
     }
 }

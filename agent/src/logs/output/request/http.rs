@@ -7,17 +7,14 @@ use std::time::Duration;
 
 pub use crate::http::{Answer, LONGEST_ANSWER};
 
-/// Connections that broke one after the other while a body was sent: perhaps it is too large for somebody on the way,
-/// who does not say so.
-const BROKEN: u32 = 3;
 const ENCODING: &str = "see whether it takes what compress says";
+const PAGE: &str = "see that url is the platform's own: a proxy, a portal or a firewall on the way may have answered (lines wait in their files)";
 const CREDENTIALS: &str = "see that the output's credentials are right and may write there (lines wait in their files)";
 
 /// A way to one platform behind HTTP, and what its answers mean for a batch.
 #[derive(Debug)]
 pub struct Client {
     way: http::Client,
-    broken: u32,
 }
 
 /// One request.
@@ -26,13 +23,11 @@ pub struct Request {
     pub content_type: &'static str,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// Of how many items the body is made: one alone cannot be sent in parts.
-    pub items: usize,
 }
 
 impl Client {
     pub fn new(endpoint: &Endpoint, suffix: String) -> Self {
-        Self { way: http::Client::new(endpoint, suffix), broken: 0 }
+        Self { way: http::Client::new(endpoint, suffix) }
     }
 
     /// Scheme, host and port.
@@ -52,13 +47,14 @@ impl Client {
 
     /// Sends a request and waits for the answer, whatever its status.
     pub async fn post(&mut self, request: Request) -> Result<Answer, Undelivered> {
-        let Request { content_type, headers, body, items } = request;
-        match self.way.post(http::Request { content_type, headers, body }).await {
-            Ok(answer) => {
-                self.broken = 0;
-                Ok(answer)
-            }
-            Err(no_answer) => Err(self.failed(no_answer, items)),
+        let Request { content_type, headers, body } = request;
+        let answer = self.way.post(http::Request { content_type, headers, body }).await.map_err(failed)?;
+        match answer.status.is_success() && is_page(&answer.body) {
+            true => Err(Undelivered::Unanswered {
+                why: format!("{} with a page for people; {PAGE}", self.said(&answer)),
+                taken: 0,
+            }),
+            false => Ok(answer),
         }
     }
 
@@ -92,21 +88,22 @@ impl Client {
             _ => Undelivered::Refused(said),
         }
     }
+}
 
-    fn failed(&mut self, NoAnswer { cause, why, length }: NoAnswer, items: usize) -> Undelivered {
-        match cause {
-            Cause::Unready | Cause::Time => again(why, None),
-            Cause::Connection => again(format!("{why} (lines wait in their files)"), None),
-            Cause::Broken => {
-                self.broken += 1;
-                if self.broken < BROKEN || items == 1 {
-                    return again(why, None);
-                }
-                self.broken = 0;
-                Undelivered::TooLarge(format!("{why}, {BROKEN} times while {length} bytes were sent: less is tried"))
-            }
-        }
+fn failed(NoAnswer { cause, why, length }: NoAnswer) -> Undelivered {
+    match cause {
+        Cause::Unready | Cause::Time => again(why, None),
+        Cause::Connection => again(format!("{why} (lines wait in their files)"), None),
+        Cause::Broken => Undelivered::Unanswered { why: format!("{why}, while {length} bytes were sent"), taken: 0 },
     }
+}
+
+/// Whether a body is HTML: no platform acknowledges with that. (Its Content-Type tells less: that is HTML where the author of
+/// a server did not think of it.)
+fn is_page(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    let begins = |with: &str| body.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()));
+    begins("<!doctype html") || begins("<html")
 }
 
 /// The same again, after a while.
@@ -122,9 +119,9 @@ mod tests {
     use bytes::Bytes;
     use reqwest::header::HeaderMap;
 
-    async fn post(client: &mut Client, items: usize) -> Result<Answer, Undelivered> {
+    async fn post(client: &mut Client) -> Result<Answer, Undelivered> {
         let body = Bytes::from_static(b"a body");
-        client.post(Request { content_type: "text/plain", headers: HeaderMap::new(), body, items }).await
+        client.post(Request { content_type: "text/plain", headers: HeaderMap::new(), body }).await
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -143,7 +140,7 @@ mod tests {
         ] {
             let server = Canned::start([answer]).await;
             let mut client = Client::new(&endpoint(&server.url), "/x".into());
-            let answer = post(&mut client, 2).await.expect("an answer");
+            let answer = post(&mut client).await.expect("an answer");
             let found = match client.undelivered(&answer) {
                 Undelivered::Again { after: Some(after), .. } => format!("again after {} s", after.as_secs()),
                 Undelivered::Again { why, .. } => {
@@ -152,6 +149,7 @@ mod tests {
                 }
                 Undelivered::Forbidden { .. } => "forbidden".to_owned(),
                 Undelivered::TooLarge(_) => "too large".to_owned(),
+                Undelivered::Unanswered { .. } => "unanswered".to_owned(),
                 Undelivered::Refused(_) => "refused".to_owned(),
             };
             assert_eq!(found, meaning, "{}", answer.status);
@@ -159,15 +157,26 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_connection_that_breaks_again_and_again_makes_portions_smaller_but_gives_up_no_item() {
-        let server = Canned::start([""; 6]).await;
+    async fn a_connection_that_breaks_and_a_page_for_people_are_no_answers() {
+        let pages = [
+            "",
+            "200 OK\r\n\r\n<!DOCTYPE HTML><html>",
+            "200 OK\r\n\r\n\n<html lang=en>",
+            "204 No Content",
+            "200 OK\r\n\r\nok",
+        ];
+        let server = Canned::start(pages).await;
         let mut client = Client::new(&endpoint(&server.url), String::new());
-        for attempt in 1..=3 {
-            let error = post(&mut client, 2).await.expect_err("broken");
-            assert_eq!(matches!(error, Undelivered::TooLarge(_)), attempt == 3, "{error:?}");
+        for part in ["while 6 bytes were sent", "page for people", "page for people"] {
+            match post(&mut client).await {
+                Err(Undelivered::Unanswered { why, taken: 0 }) => {
+                    assert!(why.contains(part) && why.contains(&server.url), "{why}")
+                }
+                other => panic!("{other:?}"),
+            }
         }
-        for _ in 1..=3 {
-            assert!(matches!(post(&mut client, 1).await, Err(Undelivered::Again { .. })));
+        for _ in 0..2 {
+            post(&mut client).await.expect("an answer");
         }
     }
 }

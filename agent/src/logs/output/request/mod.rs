@@ -25,6 +25,8 @@ mod otlp;
 mod outcome;
 /// Anything that takes lines with a POST.
 mod post;
+/// What nobody answers.
+mod unanswered;
 
 pub use courier::Courier;
 pub use outcome::{NotTaken, Undelivered};

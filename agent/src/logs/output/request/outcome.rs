@@ -24,6 +24,13 @@ pub enum Undelivered {
         /// So many of the first items were acknowledged all the same.
         taken: usize,
     },
+    /// Nobody answered as the platform does: the connection broke, or somebody else answered. The way has trouble, or
+    /// somebody on it dislikes something in it.
+    Unanswered {
+        why: String,
+        /// So many of the first items were acknowledged all the same.
+        taken: usize,
+    },
     /// Either we may not write there, or somebody on the way (a firewall for the web) dislikes something in it: if
     /// others are taken, that is found by halving.
     Forbidden {
@@ -45,7 +52,7 @@ impl Undelivered {
             Self::Forbidden { why, .. } => format!(
                 "{why}; others are taken, so it is for what this line says, perhaps by a firewall on the way: let that one pass it, or leave such lines out with a filter"
             ),
-            Self::Again { why, .. } | Self::TooLarge(why) | Self::Refused(why) => why,
+            Self::Again { why, .. } | Self::Unanswered { why, .. } | Self::TooLarge(why) | Self::Refused(why) => why,
         }
     }
 }

@@ -23,7 +23,7 @@ impl Post {
             Format::Text => ("text/plain; charset=utf-8", items.bytes()),
             Format::Array => ("application/json", array(items)),
         };
-        let request = Request { content_type, headers: HeaderMap::new(), body, items: items.len() };
+        let request = Request { content_type, headers: HeaderMap::new(), body };
         let answer = self.client.post(request).await?;
         if answer.status.is_success() { Ok(Vec::new()) } else { Err(self.client.undelivered(&answer)) }
     }

@@ -46,10 +46,9 @@ impl CloudWatch {
     }
 
     async fn put(&mut self, portion: &Portion, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
-        let events = portion.events.len();
         let mut is_created = false;
         loop {
-            let answer = self.api.call("PutLogEvents", portion.body(items).into(), events).await?;
+            let answer = self.api.call("PutLogEvents", portion.body(items).into()).await?;
             if answer.status.is_success() {
                 return Ok(self.rejected(&answer, portion));
             }
@@ -71,7 +70,7 @@ impl CloudWatch {
             ("CreateLogGroup", json!({"logGroupName": group})),
             ("CreateLogStream", json!({"logGroupName": group, "logStreamName": stream})),
         ] {
-            let answer = self.api.call(action, body.to_string().into(), 1).await?;
+            let answer = self.api.call(action, body.to_string().into()).await?;
             if !answer.status.is_success() && answer::kind(&answer.body) != "ResourceAlreadyExistsException" {
                 let why = format!("{action}: {}", self.api.said(&answer));
                 return Err(again(format!("{why}; see that the credentials allow logs:{action}"), None));
@@ -105,7 +104,11 @@ fn after_some(
         Undelivered::Again { why, after, .. } if not_taken.is_empty() => {
             return Err(Undelivered::Again { why, after, taken: done });
         }
+        Undelivered::Unanswered { why, .. } if not_taken.is_empty() => {
+            return Err(Undelivered::Unanswered { why, taken: done });
+        }
         Undelivered::Again { why, .. }
+        | Undelivered::Unanswered { why, .. }
         | Undelivered::Forbidden { why, .. }
         | Undelivered::TooLarge(why)
         | Undelivered::Refused(why) => why,

@@ -35,10 +35,10 @@ impl Signed {
         self.client.address()
     }
 
-    pub async fn call(&mut self, action: &str, body: Bytes, items: usize) -> Result<Answer, Undelivered> {
+    pub async fn call(&mut self, action: &str, body: Bytes) -> Result<Answer, Undelivered> {
         let credentials = self.identity.credentials().await.map_err(|why| again(why, None))?;
         let headers = self.headers(action, &body, credentials).map_err(|why| again(why, None))?;
-        self.client.post(Request { content_type: CONTENT_TYPE, headers, body, items }).await
+        self.client.post(Request { content_type: CONTENT_TYPE, headers, body }).await
     }
 
     pub fn said(&self, answer: &Answer) -> String {

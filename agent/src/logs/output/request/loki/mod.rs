@@ -68,7 +68,7 @@ impl Loki {
         let body = body.map_err(|_| Undelivered::TooLarge("a push request has at most 4 GiB".into()))?;
         // Without a Content-Encoding, as Loki's own clients send it: the content's type implies snappy.
         let (content_type, headers) = ("application/x-protobuf", HeaderMap::new());
-        let request = Request { content_type, headers, body: body.into(), items: items.len() };
+        let request = Request { content_type, headers, body: body.into() };
         let answer = self.client.post(request).await?;
         match answer.status.as_u16() {
             BLOCKED => {

@@ -36,6 +36,8 @@ struct Trouble {
     why: String,
     /// So many of its first events were.
     acknowledged: usize,
+    /// The connection broke.
+    is_broken: bool,
 }
 
 impl Lumberjack {
@@ -50,7 +52,10 @@ impl Lumberjack {
             block_in_place(|| self.make_frames(window));
             if let Err(trouble) = self.deliver_window(indices.len()).await {
                 taken += trouble.acknowledged;
-                return Err(Undelivered::Again { why: trouble.why, after: None, taken });
+                return Err(match trouble.is_broken {
+                    true => Undelivered::Unanswered { why: trouble.why, taken },
+                    false => Undelivered::Again { why: trouble.why, after: None, taken },
+                });
             }
             taken += indices.len();
         }
@@ -67,28 +72,27 @@ impl Lumberjack {
                     self.connection = Some(connection);
                     return Ok(());
                 }
-                Err((trouble, was_broken)) if trouble.acknowledged > 0 || !was_broken => return Err(trouble),
+                Err(trouble) if trouble.acknowledged > 0 || !trouble.is_broken => return Err(trouble),
                 Err(_) => {}
             }
         }
         let opened = Connection::open(&self.settings.receiver).await;
-        let mut connection = opened.map_err(|broken| Trouble { why: broken.why, acknowledged: 0 })?;
-        self.send_window(&mut connection, count).await.map_err(|(trouble, _)| trouble)?;
+        let mut connection = opened.map_err(|broken| Trouble { why: broken.why, acknowledged: 0, is_broken: false })?;
+        self.send_window(&mut connection, count).await?;
         self.connection = Some(connection);
         Ok(())
     }
 
-    /// Sends the frames and waits until all events are acknowledged. The trouble comes with whether the connection
-    /// broke.
-    async fn send_window(&self, connection: &mut Connection, count: usize) -> Result<(), (Trouble, bool)> {
-        let failed = |acknowledged: usize, broken: Broken| (Trouble { why: broken.why, acknowledged }, true);
+    /// Sends the frames and waits until all events are acknowledged.
+    async fn send_window(&self, connection: &mut Connection, count: usize) -> Result<(), Trouble> {
+        let failed = |acknowledged: usize, broken: Broken| Trouble { why: broken.why, acknowledged, is_broken: true };
         let address = connection.address().to_owned();
         let silent = |acknowledged, limit: Duration| {
             let why = format!(
                 "{address} has acknowledged nothing for {} s; see whether it is overloaded or its pipeline is blocked (lines wait in their files)",
                 limit.as_secs()
             );
-            (Trouble { why, acknowledged }, false)
+            Trouble { why, acknowledged, is_broken: false }
         };
         let limit = self.settings.timeout;
         match timeout(limit, connection.send(&self.frames)).await {
@@ -106,7 +110,7 @@ impl Lumberjack {
                 let why = format!(
                     "{address} answers what is no acknowledgement of Lumberjack, version 2: {what}; see whether that is what listens there"
                 );
-                (Trouble { why, acknowledged }, false)
+                Trouble { why, acknowledged, is_broken: false }
             })?;
         }
         Ok(())
@@ -221,7 +225,7 @@ mod tests {
                 assert!(not_taken.is_empty());
                 Ok(())
             }
-            Err(Undelivered::Again { why, taken, .. }) => Err((taken, why)),
+            Err(Undelivered::Again { why, taken, .. } | Undelivered::Unanswered { why, taken }) => Err((taken, why)),
             Err(other) => panic!("{other:?}"),
         }
     }

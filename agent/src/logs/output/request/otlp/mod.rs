@@ -32,7 +32,7 @@ impl Otlp {
     pub async fn deliver(&mut self, items: Selection<'_>) -> Result<Vec<NotTaken>, Undelivered> {
         let body = self.export_request(items).into();
         let content_type = "application/x-protobuf";
-        let request = Request { content_type, headers: HeaderMap::new(), body, items: items.len() };
+        let request = Request { content_type, headers: HeaderMap::new(), body };
         let answer = self.client.post(request).await?;
         if answer.status.is_success() {
             return Ok(self.rejected(&answer, items.len()));
