@@ -170,7 +170,7 @@ mod tests {
         for part in ["while 6 bytes were sent", "page for people", "page for people"] {
             match post(&mut client).await {
                 Err(Undelivered::Unanswered { why, taken: 0 }) => {
-                    assert!(why.contains(part) && why.contains(&server.url), "{why}")
+                    assert!(why.contains(part) && why.contains(&server.url), "{why}");
                 }
                 other => panic!("{other:?}"),
             }

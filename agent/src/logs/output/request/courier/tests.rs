@@ -158,7 +158,7 @@ async fn no_record_is_given_up_while_everything_is_reset_or_half_of_it() {
         let calls = std::sync::atomic::AtomicUsize::new(0);
         let mend_later = move |_: &[usize]| {
             let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            match call < 300 && call % every == 0 {
+            match call < 300 && call.is_multiple_of(every) {
                 true => Err(Undelivered::Unanswered { why: "reset".into(), taken: 0 }),
                 false => Ok(Vec::new()),
             }
