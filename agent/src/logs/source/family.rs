@@ -132,7 +132,7 @@ pub fn day(name: &str) -> Option<u64> {
     let together =
         rest.split(|byte| !byte.is_ascii_digit()).find(|part| !part.is_empty()).filter(|part| part.len() == 6);
     let time = match (together.map(number), &time[..]) {
-        (Some(time), _) if time / 10_000 < 24 && time / 100 % 100 < 60 && time % 100 < 61 => time,
+        (Some(time), _) if time / 10_000 < 24 && time / 100 % 100 < 60 && time % 100 < 60 => time,
         // That counts something.
         (Some(_), _) => return None,
         (None, &[hour @ 0..24, minute @ 0..60]) => at(hour, minute, 0),

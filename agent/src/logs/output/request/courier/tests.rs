@@ -148,26 +148,38 @@ async fn a_record_for_which_connections_are_reset_is_found_and_the_others_come_i
     assert!(refused[0].0 == 500 && refused[0].1.contains("firewall"), "{refused:?}");
     let taken: Vec<_> = seen.iter().filter(|portion| !portion.contains(&500)).flatten().copied().collect();
     assert!(taken.is_sorted() && taken.len() == 999 && seen.len() < 40, "{} requests", seen.len());
+}
+
+#[tokio::test]
+async fn many_records_for_which_connections_are_reset_hold_back_no_other() {
     let (refused, _) = settled(100, vec![cut(0..10)]).await;
     assert!(refused.iter().map(|(index, _)| *index).eq(0..10), "{refused:?}");
 }
 
+/// Each of so many requests is reset, of the first 300; all records come in the end.
+async fn reset_each(every: usize) {
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let mend_later = move |_: &[usize]| {
+        let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match call < 300 && call.is_multiple_of(every) {
+            true => Err(Undelivered::Unanswered { why: "reset".into(), taken: 0 }),
+            false => Ok(Vec::new()),
+        }
+    };
+    let (refused, seen) = settled(1000, vec![Box::new(mend_later)]).await;
+    assert!(refused.is_empty(), "{every}: {refused:?}");
+    let brought: std::collections::BTreeSet<_> = seen.iter().flatten().copied().collect();
+    assert_eq!(brought.len(), 1000);
+}
+
 #[tokio::test]
-async fn no_record_is_given_up_while_everything_is_reset_or_half_of_it() {
-    for every in [1, 2] {
-        let calls = std::sync::atomic::AtomicUsize::new(0);
-        let mend_later = move |_: &[usize]| {
-            let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            match call < 300 && call.is_multiple_of(every) {
-                true => Err(Undelivered::Unanswered { why: "reset".into(), taken: 0 }),
-                false => Ok(Vec::new()),
-            }
-        };
-        let (refused, seen) = settled(1000, vec![Box::new(mend_later)]).await;
-        assert!(refused.is_empty(), "{every}: {refused:?}");
-        let brought: std::collections::BTreeSet<_> = seen.iter().flatten().copied().collect();
-        assert_eq!(brought.len(), 1000);
-    }
+async fn no_record_is_given_up_while_everything_is_reset() {
+    reset_each(1).await;
+}
+
+#[tokio::test]
+async fn no_record_is_given_up_while_every_other_request_is_reset() {
+    reset_each(2).await;
 }
 
 #[tokio::test]
