@@ -288,21 +288,18 @@ impl Courier {
     async fn takes_a_later(&mut self, platform: &mut impl Deliver, way: &mut Settling<'_>) -> bool {
         let waiting: usize = way.portions.iter().map(Vec::len).sum();
         let mut place = 1;
-        for _ in 0..TRIED {
-            if place >= waiting {
-                break;
-            }
+        while place < waiting {
             if self.takes(platform, way, place).await {
                 return true;
             }
             place *= 2;
         }
         match &self.taken {
-            Some(taken) if place >= waiting => {
+            Some(taken) => {
                 let known = Selection { batch: taken, indices: &[0] };
                 platform.deliver(known).await.is_ok_and(|not_taken| not_taken.is_empty())
             }
-            _ => false,
+            None => false,
         }
     }
 
