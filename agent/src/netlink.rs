@@ -15,6 +15,8 @@ const NLM_F_REQUEST_DUMP: u16 = 0x301;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 /// The kernel fills at most this much for one receive of a dump.
 const MOST_AT_ONCE: usize = 32 << 10;
+/// What it says by itself may have a packet of 64 KiB in it. What does not fit would be cut off.
+const MOST_HEARD: usize = 96 << 10;
 /// The kernel answers at once; this is for a defect.
 const PATIENCE_SECONDS: i64 = 1;
 
@@ -60,7 +62,7 @@ impl Netlink {
     /// Waits for what the kernel says by itself, for a second at most, and calls `each` with the body of each message.
     pub fn hear(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let socket = self.opened()?;
-        self.buffer.resize(MOST_AT_ONCE, 0);
+        self.buffer.resize(MOST_HEARD, 0);
         let heard = recv(socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty());
         self.socket = Some(socket);
         let mut rest = &self.buffer[..heard?];

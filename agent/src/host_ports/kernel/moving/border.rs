@@ -71,6 +71,11 @@ impl Borders {
         if self.seen.len() >= MOST {
             self.seen.clear();
         }
+        if is_request(segment.payload) && (said.is_some() && !is_answered || is_several(segment.payload)) {
+            // Answers are owed that only the container can give (RFC 9112, section 9.3.2).
+            self.seen.insert(flow, Seen::Kept);
+            return Verdict::Pass;
+        }
         if is_answered && is_request(segment.payload) {
             self.seen.insert(flow, Seen::Taken);
             return Verdict::Border;
@@ -83,6 +88,13 @@ impl Borders {
     pub fn keep(&mut self, segment: &Segment<'_>) {
         self.seen.insert((segment.client, segment.host), Seen::Kept);
     }
+}
+
+/// Whether more requests follow the first.
+fn is_several(payload: &[u8]) -> bool {
+    const END: &[u8] = b"\r\n\r\n";
+    let end = payload.windows(END.len()).position(|bytes| bytes == END);
+    end.is_some_and(|end| is_request(&payload[end + END.len()..]))
 }
 
 /// The numbers of TCP go round.
@@ -139,6 +151,13 @@ mod tests {
             let mut borders = Borders::new(Instant::now());
             borders.look(&segment(0, 100, REQUEST));
             assert_eq!(borders.look(&next), Verdict::Pass, "{what}");
+        }
+        // A client that asks before it has its answer is left alone from then on.
+        for ahead in [segment(length, 100, REQUEST), segment(length, 200, &[REQUEST, REQUEST].concat())] {
+            let mut borders = Borders::new(Instant::now());
+            borders.look(&segment(0, 100, REQUEST));
+            assert_eq!(borders.look(&ahead), Verdict::Pass);
+            assert_eq!(borders.look(&segment(ahead.end(), 300, REQUEST)), Verdict::Pass);
         }
         let mut borders = Borders::new(Instant::now());
         borders.look(&segment(0, 100, REQUEST));

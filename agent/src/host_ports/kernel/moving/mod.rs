@@ -28,6 +28,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// How the rules are told from others; `packaging/deb/prerm` removes them by this word.
@@ -43,17 +44,21 @@ pub struct Moving {
     socket: PathBuf,
     leaving: BTreeSet<Ipv4Addr>,
     worker: Option<Worker>,
+    /// One that was told to end has the queue for up to a second more.
+    ending: Option<JoinHandle<()>>,
     /// Whether what an agent before this one has left is removed.
     is_clean: bool,
 }
 
-/// The thread ends a moment after this is dropped.
 #[derive(Debug)]
-struct Worker(Arc<AtomicBool>);
+struct Worker {
+    is_ended: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
 
-impl Drop for Worker {
+impl Drop for Moving {
     fn drop(&mut self) {
-        self.0.store(true, Relaxed);
+        self.dismiss();
     }
 }
 
@@ -61,9 +66,10 @@ impl Moving {
     /// With the name of the agent's table, and the folder of the process that holds the ports.
     pub fn new(table: &str, folder: &Path) -> Self {
         let fold = |sum: u16, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
-        let number = table.bytes().fold(0, fold);
+        // Programs that people set up take small ones.
+        let number = table.bytes().fold(0, fold) | 1 << 15;
         let (socket, leaving) = (folder.join(moved::SOCKET_NAME), BTreeSet::new());
-        Self { number, socket, leaving, worker: None, is_clean: false }
+        Self { number, socket, leaving, worker: None, ending: None, is_clean: false }
     }
 
     /// Moves what these containers have, and nothing of others.
@@ -72,36 +78,51 @@ impl Moving {
             return;
         }
         self.clean().await;
-        self.worker = None;
-        if !leaving.is_empty()
-            && let Err(error) = self.begin(&leaving).await
-        {
+        if leaving.is_empty() {
+            self.dismiss();
+        } else if let Err(error) = self.begin(&leaving).await {
             log::info!("persistent connections of other hosts' clients stay until they end: {error}");
-            self.worker = None;
+            self.dismiss();
         }
         self.leaving = leaving;
     }
 
+    /// The one that works goes on: it knows how far the connections are.
     async fn begin(&mut self, leaving: &BTreeSet<Ipv4Addr>) -> Result<(), String> {
+        if self.worker.as_ref().is_none_or(|worker| worker.thread.is_finished()) {
+            self.dismiss();
+            if let Some(ending) = self.ending.take() {
+                let _ = tokio::task::spawn_blocking(|| ending.join()).await;
+            }
+            self.worker = Some(self.hire()?);
+        }
+        for container in leaving {
+            iptables(&words(&rule(*container, self.number))).await?;
+        }
+        Ok(())
+    }
+
+    fn hire(&self) -> Result<Worker, String> {
         let ports = UnixDatagram::unbound().and_then(|ports| ports.connect(&self.socket).map(|()| ports));
         let ports =
             ports.map_err(|error| format!("hostwright-ports takes none ({error}); it may be of an earlier version"))?;
         let queue =
             Queue::open(self.number).map_err(|error| format!("the kernel has no queue for packets: {error}"))?;
         let is_ended = Arc::new(AtomicBool::new(false));
-        self.worker = Some(Worker(is_ended.clone()));
-        std::thread::Builder::new()
-            .name("move".into())
-            .spawn(move || {
-                if let Err(error) = work(queue, &ports, &is_ended) {
-                    log::warn!("persistent connections are no longer moved: {error}");
-                }
-            })
-            .map_err(|error| error.to_string())?;
-        for container in leaving {
-            iptables(&words(&rule(*container, self.number))).await?;
+        let told = is_ended.clone();
+        let thread = std::thread::Builder::new().name("move".into()).spawn(move || {
+            if let Err(error) = work(queue, &ports, &told) {
+                log::warn!("persistent connections are no longer moved: {error}");
+            }
+        });
+        Ok(Worker { is_ended, thread: thread.map_err(|error| error.to_string())? })
+    }
+
+    fn dismiss(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.is_ended.store(true, Relaxed);
+            self.ending = Some(worker.thread);
         }
-        Ok(())
     }
 
     /// Removes the rules that are there.
