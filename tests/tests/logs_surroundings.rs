@@ -133,7 +133,7 @@ fn permission_that_is_lost(host: &mut Host) -> Result<()> {
             host.write("a/app.log", 50)?;
             let new = host.log("a/app.log");
             chown(&new, Some(STRANGER), Some(STRANGER))?;
-            fs::set_permissions(&new, fs::Permissions::from_mode(0))?;
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o000))?;
             if is_away {
                 agent.start_again()?;
             }
