@@ -104,6 +104,28 @@ fn a_log_that_is_written_under_a_date_and_compressed_while_down_is_read_on_insid
 }
 
 #[test]
+fn days_that_came_and_were_compressed_while_down_are_read_where_logs_are_written_under_dates() -> Result<()> {
+    let mut host = Host::new()?;
+    host.write("app-2026-11-19.log", 500)?;
+    let mut agent = host.agent("app-*.log*", "")?;
+    host.complete()?;
+    agent.terminate()?;
+    for name in ["app-2026-11-19.log", "app-2026-11-20.log", "app-2026-11-21.log"] {
+        host.write(name, 300)?;
+        run("gzip", &[], &host.log(name))?;
+    }
+    host.write("app-2026-11-22.log", 100)?;
+    agent.start_again()?;
+    host.complete()?;
+    // And never again.
+    agent.terminate()?;
+    run("gzip", &[], &host.log("app-2026-11-22.log"))?;
+    host.write("app-2026-11-23.log", 100)?;
+    agent.start_again()?;
+    host.complete()
+}
+
+#[test]
 fn a_damaged_compressed_generation_gives_what_is_whole_and_holds_up_nothing() -> Result<()> {
     let mut host = Host::new()?;
     host.write("log.json", 100)?;

@@ -1,7 +1,7 @@
 use super::Source;
 use super::compressed::Compressed;
 use super::entry::LINGER;
-use super::family::{family, is_complete_label, is_compressed, plain_name, unprocessed};
+use super::family::{family_path, is_complete_label, is_compressed, plain_name, unprocessed};
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
 use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW, modified};
@@ -201,6 +201,7 @@ fn judge_compressed(
     }
     match () {
         () if is_missed(candidate, &base, following, search) => Judgement::Generation,
+        () if is_later(candidate, search.known.dated(source, &plain)) => Judgement::Wanted,
         () if candidate.wanted => wanted(candidate, &base),
         () => Judgement::Never,
     }
@@ -240,10 +241,15 @@ fn judge_new_compressed(
 /// Whether a file was written after something that is known of its log: then it came and was rotated while nobody
 /// looked, or before more than later files was stored; if it had been read, its position would be known.
 fn is_missed(candidate: &Candidate, base: &Path, following: &Following, search: &Search) -> bool {
+    is_later(candidate, search.known.at(&following.source, base))
+}
+
+/// Whether it is later than one of these, and what it would have been read of it could not be forgotten yet, or than all.
+fn is_later<'a>(candidate: &Candidate, known: impl Iterator<Item = &'a Earlier>) -> bool {
     let modified = candidate.attributes.modified;
-    let known = || search.known.at(&following.source, base).map(|known| known.position.modified);
-    let is_newest = known().next().is_some() && known().all(|known| modified > known);
-    is_newest || (is_remembered(modified) && known().any(|known| modified > known))
+    let known: Vec<i64> = known.map(|known| known.position.modified).collect();
+    let is_newest = !known.is_empty() && known.iter().all(|known| modified > *known);
+    is_newest || (is_remembered(modified) && known.iter().any(|known| modified > *known))
 }
 
 /// Whether the position in a file that was last written then cannot be forgotten yet.
@@ -327,19 +333,12 @@ impl Candidate {
     }
 }
 
-/// The path that a file had while it was written, as far as its name tells.
-pub fn family_path(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|name| family(plain_name(&name.to_string_lossy()))).unwrap_or_default();
-    path.with_file_name(name)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{end_of, family_path};
+    use super::end_of;
     use crate::logs::source::followed::Opened;
     use hostwright_core::config::logs::Encoding;
     use std::fs::File;
-    use std::path::Path;
 
     fn opened(content: &[u8]) -> Opened {
         let file = tempfile::NamedTempFile::new().expect("temporary file");
@@ -355,11 +354,5 @@ mod tests {
         let endless = end(&[b'x'; 100_000]);
         assert_eq!((endless.offset, endless.inside_cut_line), (100_000, true), "the rest of that line is skipped");
         assert_eq!(endless.window.length(), 1024);
-    }
-
-    #[test]
-    fn a_compressed_generation_is_of_its_log() {
-        assert_eq!(family_path(Path::new("/a/log.json.2026-11-20.gz")), Path::new("/a/log.json"));
-        assert_eq!(family_path(Path::new("/a/log.json")), Path::new("/a/log.json"));
     }
 }

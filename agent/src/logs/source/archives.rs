@@ -1,5 +1,5 @@
-use super::admission::{Candidate, family_path};
-use super::family::plain_name;
+use super::admission::Candidate;
+use super::family::{family_path, plain_name};
 use super::followed::Opened;
 use super::following::Following;
 use super::identity::{Attributes, Key, WELL, born};

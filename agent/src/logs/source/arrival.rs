@@ -102,7 +102,7 @@ impl Following {
 
     /// Before a rotated file is judged: it may be the copy of one that was truncated just now.
     pub(super) fn check_base(&mut self, candidate: &Candidate, search: &mut Search) {
-        let base = admission::family_path(&candidate.home);
+        let base = family::family_path(&candidate.home);
         if *base == *candidate.home {
             return;
         }

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 /// What is being written under this ending is complete when it loses it. Sources leave such names out.
 pub const UNFINISHED: &str = ".hostwright-tmp";
 
@@ -54,6 +56,24 @@ pub fn processed(name: &str) -> Option<String> {
 /// The name of what such a generation was made of.
 pub fn unprocessed(name: &str) -> Option<String> {
     label(name).filter(|(_, ending)| *ending == ".s").map(|(label, _)| format!("@{label}.u"))
+}
+
+/// The path that a file had while it was written, as far as its name tells.
+pub fn family_path(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| family(plain_name(&name.to_string_lossy()))).unwrap_or_default();
+    path.with_file_name(name)
+}
+
+/// The same without all of its dates and numbers: `app.log` of `app-20261120.log.1.gz`.
+pub fn log_path(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    loop {
+        let log = family_path(&path);
+        if log == path {
+            return log;
+        }
+        path = log;
+    }
 }
 
 /// The number of a numbered generation: the higher, the older. Times of files do not tell when several were rotated within
@@ -152,7 +172,8 @@ fn is_date(stamp: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{day, family, number, order_of_labels};
+    use super::{day, family, family_path, log_path, number, order_of_labels};
+    use std::path::Path;
 
     #[test]
     fn a_day_in_a_name_tells_its_place() {
@@ -232,5 +253,13 @@ mod tests {
         ] {
             assert_eq!(family(name), name);
         }
+    }
+
+    #[test]
+    fn a_compressed_generation_is_of_its_log() {
+        assert_eq!(family_path(Path::new("/a/log.json.2026-11-20.gz")), Path::new("/a/log.json"));
+        assert_eq!(family_path(Path::new("/a/log.json")), Path::new("/a/log.json"));
+        assert_eq!(log_path(Path::new("/a/app-2026-11-20.log.2.gz")), Path::new("/a/app.log"));
+        assert_eq!(log_path(Path::new("/a/app.log")), Path::new("/a/app.log"));
     }
 }

@@ -2,7 +2,7 @@ use super::Source;
 use super::admission::{Candidate, is_copy};
 use super::archives::Archives;
 use super::entry::Entry;
-use super::family::{family, is_unfinished, plain_name};
+use super::family::{family, is_compressed, is_unfinished, plain_name};
 use super::folder::{Folder, Unknown, What};
 use super::followed::{FollowedFile, Opened};
 use super::held::Held;
@@ -344,7 +344,8 @@ impl Following {
         let base = folder.join(base);
         if search.is_first {
             let is_known = |path: &Path| search.known.at(&self.source, path).next().is_some();
-            return is_known(&base) || is_known(&folder.join(plain_name(name)));
+            let is_dated = |path: &Path| is_compressed(name) && search.known.dated(&self.source, path).next().is_some();
+            return is_known(&base) || is_known(&folder.join(plain_name(name))) || is_dated(&base);
         }
         self.newest.contains_key(base.as_path())
     }

@@ -1,5 +1,5 @@
 use super::Source;
-use super::admission::family_path;
+use super::family::family_path;
 use super::followed::FollowedFile;
 use super::known::Known;
 use hostwright_core::state::{StateError, StateFile};

@@ -1,8 +1,9 @@
 use super::Source;
+use super::family::log_path;
 use super::identity::{Content, TELLING};
 use crate::logs::positions::Position;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A position of an earlier run.
@@ -23,6 +24,8 @@ pub struct Known {
     by_inode: Vec<u32>,
     /// Indexes in the order of paths.
     by_path: Vec<u32>,
+    /// Of those that were written under a date or number: the path without it, and their indexes.
+    by_log: BTreeMap<PathBuf, Vec<u32>>,
     was_found: Vec<bool>,
 }
 
@@ -38,8 +41,16 @@ impl Known {
         let mut by_path = by_inode.clone();
         by_inode.sort_by_key(|index| positions[*index as usize].position.inode);
         by_path.sort_by(|a, b| positions[*a as usize].position.path.cmp(&positions[*b as usize].position.path));
+        let mut by_log: BTreeMap<PathBuf, Vec<u32>> = BTreeMap::new();
+        for (index, known) in (0..).zip(&positions) {
+            let path = Path::new(&known.position.path);
+            let log = log_path(path);
+            if log != path {
+                by_log.entry(log).or_default().push(index);
+            }
+        }
         let was_found = vec![false; positions.len()];
-        Self { positions, outputs, by_inode, by_path, was_found }
+        Self { positions, outputs, by_inode, by_path, by_log, was_found }
     }
 
     /// Whether a source was followed before.
@@ -76,6 +87,13 @@ impl Known {
     /// Positions in files that were written under this path.
     pub fn at<'a>(&'a self, source: &'a Source, path: &'a Path) -> impl Iterator<Item = &'a Earlier> {
         self.of_path(path).filter(|known| known.position.source == source.name)
+    }
+
+    /// Positions in files that were written under a date or number, and are of the same log as one of this path would be.
+    pub fn dated<'a>(&'a self, source: &'a Source, path: &Path) -> impl Iterator<Item = &'a Earlier> {
+        let indexes = self.by_log.get(&log_path(path)).into_iter().flatten();
+        let known = indexes.map(|index| &self.positions[*index as usize]);
+        known.filter(|known| known.position.source == source.name)
     }
 
     /// Whether a file that was written under this path was another source's, and not this one's.

@@ -1,6 +1,6 @@
-use super::admission::{Candidate, family_path};
+use super::admission::Candidate;
 use super::archives;
-use super::family::plain_name;
+use super::family::{family_path, plain_name};
 use super::following::Following;
 use super::identity::{Attributes, Key};
 use super::search::Search;

@@ -1,5 +1,6 @@
-use super::admission::{family_path, is_copy};
+use super::admission::is_copy;
 use super::archives::near;
+use super::family::family_path;
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
 use super::identity::{Attributes, Key};
