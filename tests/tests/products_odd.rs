@@ -44,8 +44,10 @@ fn what_another_host_has_under_the_key_stays_when_ours_takes_another_one() -> Re
 
 /// Whatever right beside that to write is missing: products arrive, once, and what is missing is said.
 #[test]
-fn without_the_rights_to_list_or_abort_uploads_products_arrive() -> Result<()> {
-    for denied in [&["ListMultipartUploads"][..], &["AbortMultipartUpload"], &["ListObjectsV2"], &["ListParts"]] {
+fn without_the_rights_to_list_abort_or_look_products_arrive() -> Result<()> {
+    for denied in
+        [&["ListMultipartUploads"][..], &["AbortMultipartUpload"], &["ListObjectsV2"], &["ListParts"], &["HeadObject"]]
+    {
         let store = AwsLike::start()?;
         store.deny(denied);
         let mut site = Site::start(&bucket_of(&store), "p: {watch: FOLDER/in, bucket: b, finished: renamed}")?;

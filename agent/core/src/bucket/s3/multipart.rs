@@ -1,6 +1,6 @@
 use super::error::reason;
-use super::options::{CustomerKey, with_customer_key, with_options};
-use super::{S3, decode, unquoted};
+use super::options::{self, CustomerKey, with_customer_key, with_options};
+use super::{S3, decode, is_md5, unquoted};
 use crate::backoff::Backoff;
 use crate::bucket::check::{Check, Proof, in_base64};
 use crate::bucket::error::Reason;
@@ -112,7 +112,7 @@ impl S3 {
             let parts = self.send_missing(begun, &held).await?;
             let etag = composed(&parts);
             held = match self.complete(put, upload, (parts, etag.as_deref())).await {
-                Ok(()) => return self.verify(put, etag.as_deref()).await,
+                Ok(proof) => return self.read_back(put, etag.as_deref(), proof).await,
                 Err(Reason::PartsLost { code }) if attempts > 0 => {
                     log::warn!("the store has lost parts of {:?} ({code}): they are sent again", put.key);
                     self.held(put, upload).await?
@@ -181,7 +181,7 @@ impl S3 {
         };
         let answer = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
         let plain = key.is_none() && super::has_md5_etag(answer.server_side_encryption());
-        let told = answer.e_tag().map(unquoted).filter(|etag| plain && super::is_md5(etag, 1));
+        let told = answer.e_tag().map(unquoted).filter(|etag| plain && is_md5(etag, 1));
         let (ours, told) = match part.check {
             Check::Md5(md5) => (hex(&md5), told),
             Check::Crc64(crc64) => (in_base64(crc64), answer.checksum_crc64_nvme().map(str::to_owned)),
@@ -194,31 +194,55 @@ impl S3 {
         }
     }
 
+    /// Who may only write may not ask what is stored (HEAD takes `s3:GetObject`): then the checksum in the answer to its
+    /// completion counts, unless there is more to look at.
+    async fn read_back(&self, put: Put<'_>, etag: Option<&str>, proof: Option<Object>) -> Result<Object, Reason> {
+        match (self.verify(put, etag).await, proof) {
+            (Err(Reason::Denied { code }), Some(stored)) if !options::are_to_be_seen(put) => {
+                log::info!(
+                    "{:?} may not be read back ({code}): the checksum in the store's answer is its proof",
+                    put.key
+                );
+                Ok(stored)
+            }
+            (verified, _) => verified,
+        }
+    }
+
+    /// The object, where the answer proves that it is what was sent.
     async fn complete(
         &self,
         put: Put<'_>,
         upload: &str,
         (parts, etag): (Vec<CompletedPart>, Option<&str>),
-    ) -> Result<(), Reason> {
+    ) -> Result<Option<Object>, Reason> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.client.complete_multipart_upload().bucket(&self.bucket).key(put.key);
         let request = request.upload_id(upload).multipart_upload(parts);
         let mut request = request.set_if_none_match(put.only_new.then(|| "*".to_owned()));
         let whole = put.content.crc64().map(in_base64);
         if whole.is_some() {
-            request = request.set_checksum_crc64_nvme(whole).checksum_type(ChecksumType::FullObject);
+            request = request.set_checksum_crc64_nvme(whole.clone()).checksum_type(ChecksumType::FullObject);
         }
         let limit = self.patience.answer;
         let answer = tokio::time::timeout(limit, Box::pin(request.send())).await;
         let failed = match answer {
-            Ok(Ok(_)) => return Ok(()),
+            Ok(Ok(answer)) => {
+                let plain = super::has_md5_etag(answer.server_side_encryption());
+                let told = answer.e_tag().map(unquoted).filter(|etag| plain && is_md5(etag, put.content.parts()));
+                let proven = whole.is_some() && answer.checksum_crc64_nvme() == whole.as_deref()
+                    || told.is_some() && told.as_deref() == etag;
+                let (key, size) = (put.key.to_owned(), put.content.size());
+                let sha256 = put.content.sha256().map(str::to_owned);
+                return Ok(proven.then_some(Object { key, size, etag: told, sha256 }));
+            }
             Ok(Err(error)) => reason(&error),
             Err(_) => Reason::Stalled { after: limit },
         };
         // An answer may be lost although all was done; the next one says, in one way or another, that there is no such
         // upload any more.
         if !matches!(failed, Reason::PartsLost { .. } | Reason::Damaged { .. }) && self.is_stored(put, etag).await {
-            return Ok(());
+            return Ok(None);
         }
         Err(if matches!(failed, Reason::NoSuchObject) { Reason::NoSuchUpload } else { failed })
     }
@@ -300,7 +324,7 @@ fn completed(part: &Part, etag: Option<&str>) -> CompletedPart {
 /// The ETag that an object of these parts has, where theirs are MD5s.
 fn composed(parts: &[CompletedPart]) -> Option<String> {
     let md5s = parts.iter().map(|part| {
-        let etag = part.e_tag().map(unquoted).filter(|etag| super::is_md5(etag, 1))?;
+        let etag = part.e_tag().map(unquoted).filter(|etag| is_md5(etag, 1))?;
         u128::from_str_radix(&etag, 16).ok().map(u128::to_be_bytes)
     });
     match &md5s.collect::<Option<Vec<_>>>()?[..] {

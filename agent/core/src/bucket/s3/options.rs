@@ -77,6 +77,11 @@ pub(super) fn tagging(options: &ObjectOptions) -> Option<String> {
     (!pairs.is_empty()).then(|| pairs.join("&"))
 }
 
+/// Whether something was asked for that only a look at the object shows.
+pub(super) fn are_to_be_seen(put: Put<'_>) -> bool {
+    put.options.encryption.is_some() || put.options.storage_class.as_deref().is_some_and(|class| class != "STANDARD")
+}
+
 /// A store may answer 200 to what it does not know: what was asked for is looked for in what it tells afterwards.
 pub(super) fn are_applied(put: Put<'_>, head: &HeadObjectOutput) -> Result<(), Reason> {
     let missing =
