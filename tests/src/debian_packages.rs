@@ -23,13 +23,21 @@ pub fn fetch_for(machine: &Machine, package: &str, folder: &Path) -> Result<()> 
     }
     fs::create_dir_all(folder.join("partial"))?;
     let status = machine.path("/var/lib/dpkg/status");
-    let fetched = Command::new("apt-get")
-        .args(["--yes", "--quiet", "--no-install-recommends", "--download-only", "-o", "APT::Sandbox::User=root"])
-        .args(["-o", &format!("Dir::State::status={}", status.display())])
-        .args(["-o", &format!("Dir::Cache::archives={}", folder.display()), "install", package])
-        .stdout(Stdio::null())
-        .status()?;
-    ensure!(fetched.success(), "apt-get cannot fetch {package}: {fetched}");
+    let install = || {
+        let mut apt = Command::new("apt-get");
+        apt.args(["--yes", "--quiet", "--no-install-recommends", "--download-only", "-o", "APT::Sandbox::User=root"])
+            .args(["-o", &format!("Dir::State::status={}", status.display())])
+            .args(["-o", &format!("Dir::Cache::archives={}", folder.display()), "install", package])
+            .stdout(Stdio::null())
+            .status()
+    };
+    // The machine's root may have been made since this one's lists were: what it has is then newer than what they name.
+    if !install()?.success() {
+        let update = ["/run/lock/hostwright-tests-apt", "apt-get", "update", "--quiet"];
+        Command::new("flock").args(update).stdout(Stdio::null()).status()?;
+        let fetched = install()?;
+        ensure!(fetched.success(), "apt-get cannot fetch {package}: {fetched}");
+    }
     Ok(fs::write(folder.join("done"), "")?)
 }
 

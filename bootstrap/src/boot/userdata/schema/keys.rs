@@ -123,7 +123,7 @@ const FILE_SYSTEM: &[Key] = &[
     ("label", Text),
     ("filesystem", Text),
     ("device", Text),
-    ("partition", Text),
+    ("partition", OneOf(&[Int, Text])),
     ("overwrite", Flag),
     ("replace_fs", Text),
     ("extra_opts", OneOf(&[TEXTS, Text])),
