@@ -147,8 +147,16 @@ impl Vm {
         told.map_err(anyhow::Error::msg)
     }
 
-    /// Runs a command as root in the guest; its standard output.
+    /// Runs a command as root in the guest; its standard output. At a boot the server may come up after what was waited
+    /// for; until then nothing of the command has run.
     pub fn ssh(&self, command: &str) -> Result<String> {
+        eventually("the guest's SSH server answers", SSH_TIMEOUT, || match self.ssh_once(command) {
+            Err(error) if format!("{error:#}").contains("kex_exchange_identification") => Err(error),
+            done => Ok(done),
+        })?
+    }
+
+    fn ssh_once(&self, command: &str) -> Result<String> {
         let mut ssh = Command::new("timeout");
         ssh.arg(SSH_TIMEOUT.as_secs().to_string()).args(self.ssh_words());
         run(ssh.arg(format!("sudo sh -c {}", quote(command))))
