@@ -18,7 +18,7 @@ const WATCHED_REST: u32 = 20_000;
 /// Between two looks at any other.
 const UNWATCHED: Duration = Duration::from_secs(1);
 /// The clock by which a folder tells of changes is no finer.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(10);
 /// After a look, at least so many times as long as it took: files that come and go by the thousand cost little.
 const REST: u32 = 10;
 
