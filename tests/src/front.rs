@@ -20,6 +20,8 @@ use crate::certificates::Certificates;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 const PIECE: usize = 64 << 10;
+/// What arrives late of a body.
+const LATE: usize = 1 << 10;
 
 /// What happens to a request that has a body of at least a mebibyte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +43,13 @@ pub enum Fault {
 pub enum Moment {
     /// Before the store hears of it.
     Before,
+    /// When the store has all but its last bytes, and its client has sent those too: they arrive when it goes on.
+    Late,
     /// When the store has done it, before its client hears of that.
     After,
 }
 
-/// A request that is to stand still, until this is dropped: then its connection ends.
+/// A request that is to stand still, until this is dropped: then its connection ends, for its client.
 #[derive(Debug)]
 pub struct Hold {
     reached: Receiver<()>,
@@ -205,6 +209,18 @@ fn carry(client: impl Read + Write, backend: SocketAddr, state: &Mutex<State>) -
     };
     let after = match trap {
         Some(trap) if trap.moment == Moment::Before => return Err(trap.stand_still()),
+        Some(trap) if trap.moment == Moment::Late => {
+            let mut body = Vec::new();
+            client.take(head.length).read_to_end(&mut body)?;
+            let (first, last) = body.split_at(body.len().saturating_sub(LATE));
+            let mut store = TcpStream::connect(backend)?;
+            store.write_all(head.text.as_bytes())?;
+            store.write_all(first)?;
+            let gone = trap.stand_still();
+            store.write_all(last)?;
+            io::copy(&mut store, &mut io::sink())?;
+            return Err(gone);
+        }
         other => other,
     };
     match fault {

@@ -90,6 +90,35 @@ fn killed_at_each_stage_of_an_upload_the_product_is_whole_and_there_once() -> Re
     Ok(())
 }
 
+/// A store may take a part whose sender is gone, and tells nobody of one that comes after its upload was aborted.
+#[test]
+fn killed_while_a_part_is_on_its_way_no_part_is_left_of_a_product_that_is_gone() -> Result<()> {
+    let swift = Swift::start()?;
+    swift.create_bucket("images")?;
+    let front = Front::start(&swift.endpoint(), None)?;
+    let buckets = format!("b: {{endpoint: '{}', bucket: images, credentials: {{env_prefix: TEST}}}}", front.endpoint());
+    let mut site = Site::start(&buckets, "p: {watch: FOLDER/in, bucket: b, finished: renamed}")?;
+    site.agent.wait_ready(LIMIT)?;
+    let hold = front.hold(&["partNumber=1"], Moment::Late);
+    produce(&site.path("in/large.tif"), LARGE)?;
+    hold.wait(LIMIT)?;
+    site.agent.kill9()?;
+    fs::remove_file(site.path("in/large.tif"))?;
+    front.requests();
+    site.agent.start_again()?;
+    front.wait_for("GET /images/?list-type=2", LIMIT)?;
+    // Time enough to clear its parts at once.
+    std::thread::sleep(Duration::from_secs(2));
+    drop(hold);
+    site.agent.wait_ready(LIMIT)?;
+    ensure!(site.agent.output().contains("cleared the parts of an upload of \"large.tif\""), "{}", site.agent.output());
+    // What comes late has come.
+    std::thread::sleep(Duration::from_secs(1));
+    let parts = swift.keys("images+segments")?;
+    ensure!(!parts.iter().any(|part| part.starts_with("large.tif/")), "orphans: {parts:?}");
+    Ok(())
+}
+
 /// Killed when a folder's object or its manifest has just arrived, and the folder goes before the agent is back: either
 /// all of it stays, with its manifest, or nothing.
 #[test]

@@ -61,6 +61,7 @@ impl Uploader {
     }
 
     async fn delete_strewn(&self, bucket: &Bucket, folder: &str) -> Result<(), BucketError> {
+        bucket.outlast_requests().await;
         let Strewn { place, keys, of_earlier, .. } = self.ledger.strewn(folder);
         // Its manifest is the last to arrive and the first to go: with it, all of it is there.
         if *place == *self.origin.bucket && self.manifest && self.has_manifest(bucket, folder).await? {

@@ -384,6 +384,7 @@ impl Uploader {
 
     /// Clears the parts of an upload, or of all under its key where its id is not known.
     async fn clear(&self, bucket: &Bucket, key: &str, upload: &str) -> Result<(), BucketError> {
+        bucket.outlast_requests().await;
         if upload.is_empty() {
             match bucket.unfinished(key, Timestamp::now() + AHEAD).await {
                 Ok(all) => {

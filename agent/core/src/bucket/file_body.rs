@@ -3,6 +3,7 @@ use super::content::Content;
 use super::error::Reason;
 use super::limiter::Limiter;
 use super::memory::Memory;
+use super::patience::Patience;
 use super::piece::read_bytes;
 use super::put::Progress;
 use bytes::Bytes;
@@ -13,22 +14,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
-
-/// How long a request may go without anything moving.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// While the body is sent.
-    pub(super) sending: Duration,
-    /// When all of it is sent: stores write it to several disks, and put parts together, before they answer.
-    pub(super) answer: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { sending: Duration::from_secs(60), answer: Duration::from_secs(300) }
-    }
-}
 
 /// With a limit so little is read at a time that others get their turn within a second.
 const LEAST_READ: u64 = 4 << 10;
@@ -114,9 +99,10 @@ impl FileRange {
     /// Waits for the request that sends the body, as long as something moves.
     pub(super) async fn sent_by<T>(
         &self,
-        patience: Patience,
+        patience: &Patience,
         request: impl Future<Output = Result<T, Reason>> + Send,
     ) -> Result<T, Reason> {
+        let unanswered = patience.unanswered();
         // Boxed, because the SDK's futures are of several kilobytes.
         let mut request = Box::pin(request);
         let result = loop {
@@ -131,8 +117,9 @@ impl FileRange {
                 break Err(Reason::Stalled { after: limit });
             }
         };
-        if result.is_err() {
-            self.state.begin(self.length);
+        match result {
+            Ok(_) => unanswered.answered(),
+            Err(_) => self.state.begin(self.length),
         }
         result
     }

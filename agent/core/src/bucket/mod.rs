@@ -28,6 +28,8 @@ mod memory;
 mod part_size;
 /// Large contents, read while they are sent.
 mod parts;
+/// How long a store is waited for.
+mod patience;
 /// A piece of a file, as much as is read at once.
 mod piece;
 /// What a bucket was found to do.
@@ -296,6 +298,16 @@ impl Bucket {
             Store::Swift(swift) => swift.unfinished(prefix, before).await,
         };
         result.map_err(|reason| self.error(format!("list the unfinished uploads under {prefix:?} in"), reason))
+    }
+
+    /// Waits until the bucket cannot carry out any more what was asked of it without an answer: what is cleared or
+    /// deleted before that may come again.
+    pub async fn outlast_requests(&self) {
+        match &self.store {
+            Store::Folder(_) => {}
+            Store::S3(s3) => s3.patience.outlast_requests().await,
+            Store::Swift(swift) => swift.patience.outlast_requests().await,
+        }
     }
 
     /// Clears the parts of an upload that will not be completed; one that is gone already is fine.

@@ -23,9 +23,10 @@ mod verify;
 
 use super::download::Incoming;
 use super::error::Reason;
-use super::file_body::{FileRange, Patience};
+use super::file_body::FileRange;
 use super::http;
 use super::limiter::Limiter;
+use super::patience::Patience;
 use super::profile::Profile;
 use super::read::as_told;
 use super::{Object, Put};
@@ -56,7 +57,7 @@ pub(super) struct S3 {
     http: reqwest::Client,
     endpoint: String,
     bucket: String,
-    patience: Patience,
+    pub(super) patience: Patience,
     limiter: Option<Arc<Limiter>>,
     clock: Arc<Clock>,
     quick: Quick,
@@ -325,7 +326,7 @@ fn decode(key: &str, encoding: Option<&EncodingType>) -> String {
 #[cfg(test)]
 mod tests {
     use super::{EncodingType, S3, decode, is_md5};
-    use crate::bucket::file_body::Patience;
+    use crate::bucket::patience::Patience;
     use crate::bucket::{Content, Put, Reason};
     use crate::config::buckets::{Connection, Credentials, S3Bucket};
     use crate::secret::SecretRef;
@@ -352,7 +353,7 @@ mod tests {
             probe_key: "probe".into(),
         };
         let mut s3 = S3::open(&settings, None).expect("opened");
-        s3.patience = Patience { sending: Duration::from_millis(300), answer: Duration::from_millis(600) };
+        s3.patience = Patience::new(Duration::from_millis(300), Duration::from_millis(600));
         (s3, listener)
     }
 

@@ -92,6 +92,8 @@ impl S3 {
             return None;
         }
         let object = self.verify(put, None).await.ok()?;
+        // Another attempt may have sent parts that the store has not written yet.
+        self.patience.outlast_requests().await;
         // Mostly it is gone with that; if not, it is one of the unfinished uploads that are looked for anyway.
         if let Err(reason) = self.abort(put.key, upload).await {
             log::info!("the parts of {:?}, which is stored, could not be cleared: {reason}", put.key);
@@ -179,7 +181,7 @@ impl S3 {
             Check::Md5(md5) => request.content_md5(BASE64.encode(md5)),
             Check::Crc64(crc64) => request.checksum_crc64_nvme(in_base64(crc64)),
         };
-        let answer = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
+        let answer = range.sent_by(&self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
         let plain = key.is_none() && super::has_md5_etag(answer.server_side_encryption());
         let told = answer.e_tag().map(unquoted).filter(|etag| plain && is_md5(etag, 1));
         let (ours, told) = match part.check {

@@ -2,8 +2,9 @@ use super::clock::Clock;
 use super::{has_md5_etag, unquoted};
 use crate::bucket::check::{Proof, in_base64};
 use crate::bucket::error::Reason;
-use crate::bucket::file_body::{FileRange, Patience};
+use crate::bucket::file_body::FileRange;
 use crate::bucket::http::{encoded, no_answer};
+use crate::bucket::patience::Patience;
 use crate::bucket::profile::Profile;
 use crate::bucket::{Object, Put};
 use crate::config::buckets::S3Bucket;
@@ -68,7 +69,12 @@ impl Quick {
     }
 
     /// Sends an object, if it is of the kind that goes this way.
-    pub(super) async fn put(&self, put: Put<'_>, range: &FileRange, (profile, patience): (&Profile, Patience)) -> Sent {
+    pub(super) async fn put(
+        &self,
+        put: Put<'_>,
+        range: &FileRange,
+        (profile, patience): (&Profile, &Patience),
+    ) -> Sent {
         let options = put.options;
         let is_plain = options.encryption.is_none() && options.storage_class.is_none() && options.acl.is_none();
         // Whatever prepares URLs takes these for a way up.

@@ -25,7 +25,7 @@ impl S3 {
         // What is not known of a store must be asked of it.
         let Some(profile) = self.profile.get() else { return Sent::No };
         let range = self.body(FileRange::whole(put.content), put);
-        self.quick.put(put, &range, (profile, self.patience)).await
+        self.quick.put(put, &range, (profile, &self.patience)).await
     }
 
     async fn put_single(&self, put: Put<'_>) -> Result<(), Reason> {
@@ -51,7 +51,7 @@ impl S3 {
         };
         let request = request.set_if_none_match(put.only_new.then(|| "*".to_owned()));
         let request = request.content_length(put.content.size().cast_signed()).body(stream_of(&range));
-        let sent = range.sent_by(self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
+        let sent = range.sent_by(&self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
         let ours = BASE64.encode(put.content.sha256_bytes()?);
         let ours_crc64 = put.content.crc64().map(in_base64);
         match (sent.checksum_sha256(), sent.checksum_crc64_nvme()) {

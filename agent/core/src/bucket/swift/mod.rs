@@ -13,10 +13,10 @@ mod session;
 
 use super::download::Incoming;
 use super::error::Reason;
-use super::file_body::Patience;
 use super::http::{self, encoded};
 use super::limiter::Limiter;
 use super::parts::Part;
+use super::patience::Patience;
 use super::profile::Profile;
 use super::read::as_told;
 use super::{Object, Put};
@@ -46,7 +46,7 @@ pub(super) struct Swift {
     http: reqwest::Client,
     session: Session,
     container: String,
-    patience: Patience,
+    pub(super) patience: Patience,
     limiter: Option<Arc<Limiter>>,
     /// Whether there was no container for segments when one was looked for last.
     without_segments: AtomicBool,
@@ -194,7 +194,7 @@ impl Swift {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         for attempt in 1.. {
             let range = part.range(put.content).limited(self.limiter.clone()).watched(put.progress);
-            let sent = range.sent_by(self.patience, async {
+            let sent = range.sent_by(&self.patience, async {
                 let request = self.request(Method::PUT, path, "").await?.headers(headers.clone());
                 let request = request.header("content-length", length).body(reqwest::Body::wrap(range.body()));
                 let answer = request.send().await.map_err(|error| http::no_answer(&error))?;
