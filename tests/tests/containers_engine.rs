@@ -64,6 +64,28 @@ fn a_container_that_the_engine_can_never_start_again_is_made_anew() -> Result<()
     Ok(())
 }
 
+/// Docker Engine calls a container unhealthy as soon as it stops to look, and until it has looked again.
+#[test]
+fn a_container_that_a_backup_pauses_for_a_moment_is_not_ill_afterwards() -> Result<()> {
+    let own = OwnEngine::without_network()?;
+    let docker = Docker::at(&own.socket());
+    let check = "healthcheck: {test: [CMD, 'true'], interval: 6s, retries: 2}";
+    let file = ONE.replace("network_mode: none", &format!("network_mode: none, {check}"));
+    let mut host = Host::start(&docker, "backup", &file)?;
+    host.agent.wait_ready(LIMIT)?;
+    let health = |host: &Host| Ok::<_, anyhow::Error>(host.inspect("one")?["State"]["Health"]["Status"].clone());
+    eventually("it is healthy", LIMIT, || health(&host).is_ok_and(|health| health == "healthy"))?;
+    let started = host.inspect("one")?["State"]["StartedAt"].clone();
+    docker.docker(&["pause", &host.id("one")?])?;
+    std::thread::sleep(Duration::from_millis(500));
+    docker.docker(&["unpause", &host.id("one")?])?;
+    ensure!(health(&host)? == "unhealthy", "the engine says the truth, and this test tests nothing");
+    eventually("the engine has looked again", LIMIT, || health(&host).is_ok_and(|health| health == "healthy"))?;
+    ensure!(host.inspect("one")?["State"]["StartedAt"] == started, "{}", host.agent.output());
+    ensure!(!host.agent.output().contains("unhealthy"), "{}", host.agent.output());
+    Ok(())
+}
+
 #[test]
 fn with_live_restore_containers_go_on_through_a_restart_of_the_engine_and_are_updated_after_it() -> Result<()> {
     let mut own = OwnEngine::without_network()?;

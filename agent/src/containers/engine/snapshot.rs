@@ -6,7 +6,7 @@ use crate::containers::observed::{Container, Found, Health, Observed, State};
 use crate::containers::update::held_ports;
 use crate::host_ports;
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings, HealthConfig,
+    self, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, EndpointSettings, HealthConfig,
     HealthStatusEnum, PortBinding,
 };
 use bollard::query_parameters::ListContainersOptionsBuilder;
@@ -149,7 +149,7 @@ fn container(found: ContainerInspectResponse) -> Option<Container> {
         number: labels.get(body::NUMBER).and_then(|number| number.parse().ok()).unwrap_or(1),
         hash: labels.get(body::HASH).cloned().unwrap_or_default(),
         state: state_of(state.status),
-        health: health_of(health.and_then(|health| health.status)),
+        health: health.map_or(Health::None, |health| health_of(health, config.healthcheck.as_ref())),
         health_output: last_characters(output),
         exit_code: state.exit_code.unwrap_or_default(),
         ran_out_of_memory: state.oom_killed.unwrap_or_default(),
@@ -193,9 +193,14 @@ fn is_fixed(bindings: &Option<Vec<PortBinding>>) -> bool {
 /// How long until a health check has said "unhealthy", at the latest, and some time for the start.
 fn patience(check: Option<&HealthConfig>) -> Duration {
     let check = check.cloned().unwrap_or_default();
-    let retries = check.retries.filter(|retries| *retries > 0).and_then(|n| u32::try_from(n).ok()).unwrap_or(3);
+    let retries = u32::try_from(retries(&check)).unwrap_or(u32::MAX);
     let start = span(check.start_period, Duration::ZERO).saturating_add(START);
-    start.saturating_add(one_look(&check).saturating_mul(retries + 1))
+    start.saturating_add(one_look(&check).saturating_mul(retries.saturating_add(1)))
+}
+
+/// How many looks in a row find an unhealthy container ill.
+fn retries(check: &HealthConfig) -> i64 {
+    check.retries.filter(|retries| *retries > 0).unwrap_or(3)
 }
 
 /// When two looks at its health have been left out, if the engine says nothing new by then.
@@ -230,8 +235,15 @@ fn state_of(status: Option<ContainerStateStatusEnum>) -> State {
     }
 }
 
-fn health_of(status: Option<HealthStatusEnum>) -> Health {
-    match status {
+fn health_of(health: &models::Health, check: Option<&HealthConfig>) -> Health {
+    match health.status {
+        // Docker Engine says so too whenever it stops to look, as for a pause: until the next look, the last one counts.
+        Some(HealthStatusEnum::UNHEALTHY)
+            if check.zip(health.failing_streak).is_some_and(|(check, streak)| streak < retries(check)) =>
+        {
+            let last = health.log.as_ref().and_then(|log| log.last()?.exit_code);
+            if last == Some(0) { Health::Healthy } else { Health::Starting }
+        }
         Some(HealthStatusEnum::STARTING) => Health::Starting,
         Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
         Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
@@ -248,4 +260,29 @@ fn last_characters(text: &str) -> String {
     let text: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let surplus = text.chars().count().saturating_sub(MOST_HEALTH_CHARACTERS);
     text.chars().skip(surplus).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Health, health_of};
+    use bollard::models::{self, HealthConfig, HealthStatusEnum, HealthcheckResult};
+
+    #[test]
+    fn unhealthy_is_what_has_failed_often_enough_and_not_what_was_paused() {
+        let check = HealthConfig { retries: Some(4), ..HealthConfig::default() };
+        let of = |streak: Option<i64>, exit_codes: &[i64], check: Option<&HealthConfig>| {
+            let result = |code: &i64| HealthcheckResult { exit_code: Some(*code), ..HealthcheckResult::default() };
+            let log = Some(exit_codes.iter().map(result).collect());
+            let status = Some(HealthStatusEnum::UNHEALTHY);
+            health_of(&models::Health { status, failing_streak: streak, log }, check)
+        };
+        assert_eq!(of(Some(4), &[1, 1, 1, 1], Some(&check)), Health::Unhealthy);
+        assert_eq!(of(Some(0), &[1, 0], Some(&check)), Health::Healthy);
+        assert_eq!(of(Some(3), &[1, 1, 1], Some(&check)), Health::Starting);
+        assert_eq!(of(Some(0), &[], Some(&check)), Health::Starting);
+        // Three are the engine's own default; what does not tell is believed.
+        assert_eq!(of(Some(3), &[1, 1, 1], Some(&HealthConfig::default())), Health::Unhealthy);
+        assert_eq!(of(None, &[0], Some(&check)), Health::Unhealthy);
+        assert_eq!(of(Some(0), &[0], None), Health::Unhealthy);
+    }
 }
