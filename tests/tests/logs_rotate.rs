@@ -343,8 +343,9 @@ fn a_log_of_yesterday_is_rotated_at_the_start_to_its_own_date_and_an_empty_one_n
     host.wait_arrived(1)?;
     // The file is of today, and so is what is known of it.
     ensure!(host.names()?.len() == 2, "{:?}", host.names()?);
-    agent.terminate()?;
     let record = agent.state_folder().join("logs/rotations.json");
+    eventually("it is noted since when the log is one", SOON, || record.exists())?;
+    agent.terminate()?;
     let mut text = String::new();
     File::open(&record)?.read_to_string(&mut text)?;
     let mut stored: Value = serde_json::from_str(&text)?;
