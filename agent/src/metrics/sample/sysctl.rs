@@ -1,5 +1,6 @@
 use super::kernel_file::Text;
 use super::rows::Rows;
+use super::sysfs::integer;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, words};
 use crate::metrics::encode::{Family, Kind, Labels};
 use hostwright_core::config::metrics::collectors::sysctl as options;
@@ -17,8 +18,9 @@ pub struct Sysctl {
 /// A setting of numbers.
 struct Numbers {
     file: KernelFile,
-    /// Under its own name, or one for each of the names that are given for its numbers.
-    families: Vec<Family>,
+    /// Under its own name, or one for each of the names that are given for its numbers; null where a setting before it
+    /// has that name.
+    families: Vec<Option<Family>>,
     is_mapped: bool,
     indexes: Vec<Labels>,
 }
@@ -27,10 +29,16 @@ impl Sysctl {
     pub fn new(roots: &Roots, options: &options::Sysctl) -> Self {
         // A dot in the name of a device would be a slash too, in the original as in sysctl(8).
         let file = |name: &str| KernelFile::new(roots.procfs.join("sys").join(name.replace('.', "/")));
+        let mut told: Vec<String> = Vec::new();
         let numbers = options.include.iter().map(|setting| {
             let (name, keys) = setting.split_once(':').unwrap_or((setting, ""));
             let keys: Vec<&str> = keys.split(',').filter(|key| !key.is_empty()).collect();
-            Numbers { file: file(name), families: families(name, &keys), is_mapped: !keys.is_empty(), indexes: vec![] }
+            let families = families(name, &keys).into_iter().map(|family| {
+                let is_new = !told.iter().any(|known| known == family.name());
+                told.push(family.name().to_owned());
+                is_new.then_some(family)
+            });
+            Numbers { file: file(name), families: families.collect(), is_mapped: !keys.is_empty(), indexes: Vec::new() }
         });
         Self {
             numbers: numbers.collect(),
@@ -71,18 +79,6 @@ fn metric_name(name: &str) -> String {
     clean
 }
 
-/// Decimal, hexadecimal after `0x`, octal after `0`.
-fn integer(word: &[u8]) -> Option<i64> {
-    let word = std::str::from_utf8(word).ok()?;
-    let (sign, digits) = word.strip_prefix('-').map_or((1, word), |rest| (-1, rest));
-    let value = match digits.strip_prefix("0x") {
-        Some(digits) => i64::from_str_radix(digits, 16).ok()?,
-        None if digits.len() > 1 && digits.starts_with('0') => i64::from_str_radix(digits, 8).ok()?,
-        None => digits.parse().ok()?,
-    };
-    Some(sign * value)
-}
-
 impl Numbers {
     fn write(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         let text = self.file.read()?;
@@ -90,23 +86,28 @@ impl Numbers {
         if count == 0 || (self.is_mapped && count != self.families.len()) {
             return Err(text.malformed("as many numbers as there are names", text.bytes));
         }
-        let mut values =
-            words(text.bytes).map(|word| integer(word).ok_or_else(|| text.malformed("numbers", text.bytes)));
+        // It is told as a whole or not at all.
+        if let Some(wrong) = words(text.bytes).find(|word| integer(word).is_none()) {
+            return Err(text.malformed("numbers", wrong));
+        }
+        let values = words(text.bytes).filter_map(integer);
         if self.is_mapped {
             for (family, value) in self.families.iter().zip(values) {
-                scrape.out.family(family).put(value?);
+                family.iter().for_each(|family| scrape.out.family(family).put(value));
             }
             return Ok(());
         }
-        let mut samples = scrape.out.family(&self.families[0]);
+        let Some(Some(family)) = self.families.first() else { return Ok(()) };
+        let mut samples = scrape.out.family(family);
         if count == 1 {
-            return values.try_for_each(|value| value.map(|value| samples.put(value)));
+            values.for_each(|value| samples.put(value));
+            return Ok(());
         }
         for (at, value) in values.enumerate() {
             if at == self.indexes.len() {
                 self.indexes.push(Labels::new(&[("index", at.to_string().as_bytes())]));
             }
-            samples.with(&self.indexes[at], value?);
+            samples.with(&self.indexes[at], value);
         }
         Ok(())
     }
@@ -121,14 +122,8 @@ fn values(text: Text<'_>) -> Result<impl Iterator<Item = (usize, &[u8])>, Collec
     }
 }
 
-impl Collector for Sysctl {
-    fn name(&self) -> &'static str {
-        "sysctl"
-    }
-
-    fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        self.numbers.iter_mut().try_for_each(|numbers| numbers.write(scrape))?;
-        self.rows.begin();
+impl Sysctl {
+    fn read_texts(&mut self) -> Result<(), CollectError> {
         for (name, file) in &mut self.texts {
             for (at, value) in values(file.read()?)? {
                 self.key.clear();
@@ -138,6 +133,20 @@ impl Collector for Sysctl {
                 });
             }
         }
+        Ok(())
+    }
+}
+
+impl Collector for Sysctl {
+    fn name(&self) -> &'static str {
+        "sysctl"
+    }
+
+    fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
+        self.rows.begin();
+        // As in the original, the first setting that cannot be told ends it, and those before it stay.
+        let numbers = self.numbers.iter_mut().try_for_each(|numbers| numbers.write(scrape));
+        scrape.failed = numbers.and_then(|()| self.read_texts()).err();
         let mut samples = scrape.out.family(&self.info);
         self.rows.iter().for_each(|row| samples.with(&row.labels, true));
         Ok(())
@@ -147,7 +156,7 @@ impl Collector for Sysctl {
 #[cfg(test)]
 mod tests {
     use super::{Sysctl, integer, metric_name};
-    use crate::metrics::sample::testing::{collect, samples, tree};
+    use crate::metrics::sample::testing::{fails, samples, tree};
     use hostwright_core::config::metrics::collectors::sysctl as options;
 
     fn options(include: &[&str], include_info: &[&str]) -> options::Sysctl {
@@ -188,17 +197,46 @@ mod tests {
     fn a_setting_that_does_not_fit_is_refused() {
         let (_folder, roots) = tree(&[("proc/sys/a", "1 2\n"), ("proc/sys/b", "x\n"), ("proc/sys/c", "\n")]);
         for wrong in ["a:x", "a:x,y,z", "b", "c"] {
-            assert!(collect(&mut Sysctl::new(&roots, &options(&[wrong], &[])), &roots).is_err(), "{wrong}");
+            assert!(fails(&mut Sysctl::new(&roots, &options(&[wrong], &[])), &roots), "{wrong}");
         }
-        assert!(collect(&mut Sysctl::new(&roots, &options(&[], &["c"])), &roots).is_err());
+        assert!(fails(&mut Sysctl::new(&roots, &options(&[], &["c"])), &roots));
+    }
+
+    #[test]
+    fn a_setting_is_told_with_and_without_names_and_no_series_twice() {
+        let (_folder, roots) = tree(&[("proc/sys/fs/file-nr", "1024 0 7\n"), ("proc/sys/fs/file/nr", "5\n")]);
+        let options =
+            options(&["fs.file-nr", "fs.file-nr:total,current,max", "fs.file.nr", "fs.file-nr:max,new,new"], &[]);
+        let want = [
+            r#"node_sysctl_fs_file_nr{index="0"} 1024"#,
+            r#"node_sysctl_fs_file_nr{index="1"} 0"#,
+            r#"node_sysctl_fs_file_nr{index="2"} 7"#,
+            "node_sysctl_fs_file_nr_total 1024",
+            "node_sysctl_fs_file_nr_current 0",
+            "node_sysctl_fs_file_nr_max 7",
+            "node_sysctl_fs_file_nr_new 0",
+        ];
+        assert_eq!(samples(&mut Sysctl::new(&roots, &options), &roots), want);
+    }
+
+    #[test]
+    fn what_stands_before_a_setting_that_cannot_be_told_stays() {
+        let (_folder, roots) = tree(&[("proc/sys/a", "5\n"), ("proc/sys/b", "1 x\n"), ("proc/sys/c", "6\n")]);
+        let mut sysctl = Sysctl::new(&roots, &options(&["a", "b", "c"], &["a"]));
+        assert_eq!(samples(&mut sysctl, &roots), ["node_sysctl_a 5"]);
+        assert!(fails(&mut sysctl, &roots));
+        let mut sysctl = Sysctl::new(&roots, &options(&["c"], &["a", "gone", "c"]));
+        let want = ["node_sysctl_c 6", r#"node_sysctl_info{name="a",value="5",index="0"} 1"#];
+        assert_eq!(samples(&mut sysctl, &roots), want);
+        assert!(fails(&mut sysctl, &roots));
     }
 
     #[test]
     fn names_and_numbers_are_made_as_in_the_original() {
         assert_eq!(metric_name("a__b.c-_d.."), "a__b_c_d_");
         assert_eq!(
-            [integer(b"-0x1f"), integer(b"010"), integer(b"0"), integer(b"")],
-            [Some(-31), Some(8), Some(0), None]
+            [integer(b"-0x1f"), integer(b"010"), integer(b"0b11"), integer(b"")],
+            [Some(-31), Some(8), Some(3), None]
         );
     }
 }

@@ -25,6 +25,16 @@ pub fn collect(collector: &mut dyn Collector, roots: &Roots) -> Result<String, C
     Ok(String::from_utf8(out.take()).expect("UTF-8"))
 }
 
+/// Whether it counts as failed, whatever it wrote.
+pub fn fails(collector: &mut dyn Collector, roots: &Roots) -> bool {
+    let mut out = Encoder::default();
+    let mut stat = KernelFile::new(roots.procfs.join("stat"));
+    let stat = stat.read();
+    let mut links = Links::default();
+    let mut scrape = Scrape::new(&mut out, stat.as_ref().copied(), &mut links);
+    collector.collect(&mut scrape).is_err() || scrape.failed.is_some()
+}
+
 /// Asserts that each of `want` is a line of `lines`.
 pub fn assert_has(lines: &[String], want: &[&str]) {
     for line in want {

@@ -32,12 +32,14 @@ impl FromNode for Setting {
 impl Sysctl {
     pub(super) fn read(&mut self, section: &mut Section<'_>) {
         let mut settings = |key| {
-            let mut names: Vec<String> =
-                section.list::<Setting>(key).unwrap_or_default().into_iter().map(|setting| setting.0).collect();
-            // A setting that is listed twice would give each of its samples twice.
-            names.sort();
-            names.dedup_by(|one, other| one.split(':').next() == other.split(':').next());
-            names
+            let mut settings: Vec<String> = Vec::new();
+            for Setting(setting) in section.list(key).unwrap_or_default() {
+                // One that is listed twice would give each of its samples twice; with and without names it gives others.
+                if !settings.contains(&setting) {
+                    settings.push(setting);
+                }
+            }
+            settings
         };
         self.include = settings("include");
         self.include_info = settings("include_info");
@@ -57,8 +59,10 @@ mod tests {
 
     #[test]
     fn settings_are_taken_once_and_what_is_no_setting_is_refused() {
-        let options = read("{include: ['fs.file-nr:a,b', fs.file-nr], include_info: kernel.ostype}").expect("valid");
-        assert_eq!((options.include.len(), options.include_info), (1, vec!["kernel.ostype".to_owned()]));
+        let twice = "{include: ['fs.file-nr:a,b', fs.file-nr, 'fs.file-nr:a,b'], include_info: kernel.ostype}";
+        let options = read(twice).expect("valid");
+        assert_eq!(options.include, ["fs.file-nr:a,b", "fs.file-nr"]);
+        assert_eq!(options.include_info, ["kernel.ostype"]);
         for wrong in ["../x", "a..b", "a:", "a:b,", "/etc/passwd", "a b"] {
             let error = read(&format!("{{include: '{wrong}'}}")).expect_err(wrong);
             assert!(error.contains("expected a kernel setting such as"), "{error}");
