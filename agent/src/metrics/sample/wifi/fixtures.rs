@@ -7,6 +7,8 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 const NANOSECONDS: f64 = 1e9;
+/// The numbers that node_exporter has for states, and the kernel's. Its 2 is a state that the kernel does not tell.
+const STATUSES: [(f64, u32); 3] = [(0.0, 0), (1.0, 1), (3.0, 2)];
 
 /// Devices in a folder: `interfaces.json`, and for each of them `NAME/bss.json` and `NAME/stationinfo.json`.
 pub struct Fixtures {
@@ -18,23 +20,31 @@ impl Fixtures {
         Self { folder: folder.to_owned() }
     }
 
-    pub fn read(&self) -> Result<Vec<Interface>, CollectError> {
-        read_list(&self.folder.join("interfaces.json"))?.iter().map(|found| self.interface(found)).collect()
+    /// The devices up to the first of which a file is not understood, with what was read of it, and why it is not.
+    pub fn read(&self) -> Result<(Vec<Interface>, Option<CollectError>), CollectError> {
+        let mut interfaces = Vec::new();
+        for found in read_list(&self.folder.join("interfaces.json"))? {
+            let (name, megahertz) = (text(&found, "Name"), number(&found, "Frequency"));
+            let mut interface = Interface { name: name.into(), megahertz, ..Interface::default() };
+            let filled = self.fill(&mut interface, name);
+            interfaces.push(interface);
+            if let Err(error) = filled {
+                return Ok((interfaces, Some(error)));
+            }
+        }
+        Ok((interfaces, None))
     }
 
-    fn interface(&self, found: &Value) -> Result<Interface, CollectError> {
-        let name = text(found, "Name");
-        let mut interface =
-            Interface { name: name.into(), megahertz: number(found, "Frequency"), ..Interface::default() };
+    fn fill(&self, interface: &mut Interface, name: &str) -> Result<(), CollectError> {
         // A name is part of a path, and nothing else.
         if name.is_empty() || name.contains('/') || name == ".." {
-            return Ok(interface);
+            return Ok(());
         }
         let folder = self.folder.join(name);
         interface.network = if_there(read(&folder.join("bss.json")))?.as_ref().map(network);
         let stations = if_there(read_list(&folder.join("stationinfo.json")))?;
         interface.stations = stations.unwrap_or_default().iter().map(station).collect();
-        Ok(interface)
+        Ok(())
     }
 }
 
@@ -48,8 +58,8 @@ fn if_there<T>(read: Result<T, CollectError>) -> Result<Option<T>, CollectError>
 
 fn network(found: &Value) -> Network {
     let status = number(found, "Status");
-    // One that is no such number is unknown, as are those that nl80211 may get.
-    let status = if status >= 0.0 && status.fract() == 0.0 { status as u32 } else { u32::MAX };
+    let known = STATUSES.iter().find(|(number, _)| *number == status);
+    let status = known.map_or(u32::MAX, |(_, status)| *status);
     Network { ssid: text(found, "SSID").into(), bssid: bytes(found, "BSSID"), status }
 }
 

@@ -153,7 +153,11 @@ impl Collector for Wifi {
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         let interfaces = match &mut self.source {
             Source::Kernel(kernel) => kernel.read()?,
-            Source::Fixtures(fixtures) => fixtures.read()?,
+            Source::Fixtures(fixtures) => {
+                let (interfaces, failed) = fixtures.read()?;
+                scrape.failed = failed;
+                interfaces
+            }
         };
         self.devices.begin();
         self.networks.begin();
@@ -175,7 +179,7 @@ impl Collector for Wifi {
 #[cfg(test)]
 mod tests {
     use super::{Wifi, options};
-    use crate::metrics::sample::testing::{assert_has, collect, samples, tree};
+    use crate::metrics::sample::testing::{assert_has, collect, fails, samples, tree};
 
     #[test]
     fn a_folder_stands_in_for_the_kernel() {
@@ -215,5 +219,24 @@ mod tests {
         assert_eq!(lines.len(), 2 + 1 + 12);
         std::fs::remove_dir_all(folder.path().join("wifi")).expect("removed");
         assert!(collect(&mut wifi, &roots).is_err());
+    }
+
+    #[test]
+    fn what_was_read_before_a_file_that_is_not_understood_stays() {
+        let (folder, roots) = tree(&[
+            ("wifi/interfaces.json", r#"[{"Name": "a"}, {"Name": "b"}, {"Name": "c"}]"#),
+            ("wifi/a/bss.json", r#"{"SSID": "x", "Status": 3}"#),
+            ("wifi/b/bss.json", r#"{"SSID": "y", "Status": 2}"#),
+            ("wifi/b/stationinfo.json", "{"),
+        ]);
+        let mut wifi = Wifi::new(&options::Wifi { fixtures: Some(folder.path().join("wifi")) });
+        let want = [
+            r#"node_wifi_interface_frequency_hertz{device="a"} 0"#,
+            r#"node_wifi_interface_frequency_hertz{device="b"} 0"#,
+            r#"node_wifi_station_info{bssid="",device="a",mode="ad-hoc",ssid="x"} 1"#,
+            r#"node_wifi_station_info{bssid="",device="b",mode="unknown",ssid="y"} 1"#,
+        ];
+        assert_eq!(samples(&mut wifi, &roots), want);
+        assert!(fails(&mut wifi, &roots));
     }
 }
