@@ -69,7 +69,7 @@ impl Collector for Lnstat {
 }
 
 fn family(column: &str) -> Family {
-    Family::counter(&format!("node_lnstat_{column}_total"), "linux network cache stats")
+    Family::counter(&format!("node_lnstat_{}_total", column.replace('-', "_")), "linux network cache stats")
 }
 
 #[cfg(test)]
@@ -80,8 +80,10 @@ mod tests {
     #[test]
     fn every_column_is_told_of_every_file_and_cpu() {
         let arp = "entries  allocs\n00000003 0000007b\n00000003 000000ff\n";
-        let (_folder, roots) =
-            tree(&[("proc/net/stat/arp_cache", arp), ("proc/net/stat/synproxy", "entries\t\tx\n00000001\t00000002\n")]);
+        let (_folder, roots) = tree(&[
+            ("proc/net/stat/arp_cache", arp),
+            ("proc/net/stat/synproxy", "entries\t\tx-y\n00000001\t00000002\n"),
+        ]);
         let mut lnstat = Lnstat::new(&roots);
         let want = [
             r#"node_lnstat_entries_total{subsystem="arp_cache",cpu="0"} 3"#,
@@ -89,7 +91,7 @@ mod tests {
             r#"node_lnstat_entries_total{subsystem="synproxy",cpu="0"} 1"#,
             r#"node_lnstat_allocs_total{subsystem="arp_cache",cpu="0"} 123"#,
             r#"node_lnstat_allocs_total{subsystem="arp_cache",cpu="1"} 255"#,
-            r#"node_lnstat_x_total{subsystem="synproxy",cpu="0"} 2"#,
+            r#"node_lnstat_x_y_total{subsystem="synproxy",cpu="0"} 2"#,
         ];
         assert_eq!(samples(&mut lnstat, &roots), want);
         assert_eq!(samples(&mut lnstat, &roots), want, "the second time, with what is kept");

@@ -16,6 +16,8 @@ pub struct MeminfoNuma {
 
 struct Node {
     name: Vec<u8>,
+    /// Of which node its memory is said to be, which is the same name on every kernel.
+    said: Vec<u8>,
     meminfo: KernelFile,
     numastat: KernelFile,
 }
@@ -41,7 +43,7 @@ impl MeminfoNuma {
             let node = |name: Vec<u8>| {
                 let folder = self.folder.join(format!("node{}", String::from_utf8_lossy(&name)));
                 let file = |file| KernelFile::new(folder.join(file));
-                Node { meminfo: file("meminfo"), numastat: file("numastat"), name }
+                Node { meminfo: file("meminfo"), numastat: file("numastat"), said: Vec::new(), name }
             };
             self.nodes = names.into_iter().map(node).collect();
         }
@@ -68,7 +70,8 @@ fn gauge(field: &str) -> Family {
 }
 
 fn counter(field: &str) -> Family {
-    Family::counter(&format!("node_memory_numa_{field}_total"), &format!("Memory information field {field}_total."))
+    let name = format!("node_memory_numa_{}_total", field.replace('-', "_"));
+    Family::counter(&name, &format!("Memory information field {field}_total."))
 }
 
 impl Collector for MeminfoNuma {
@@ -80,17 +83,27 @@ impl Collector for MeminfoNuma {
         self.list();
         self.sizes.begin();
         self.counters.begin();
-        for Node { name, meminfo, numastat } in &mut self.nodes {
-            self.sizes.row(&[("node", name)]);
-            self.counters.row(&[("node", name)]);
+        for at in 0..self.nodes.len() {
+            let (before, rest) = self.nodes.split_at_mut(at);
+            let [Node { name, said, meminfo, numastat }, ..] = rest else { break };
             let text = meminfo.read()?;
+            said.clear();
+            said.extend_from_slice(text.lines().find_map(|line| words(line).nth(1)).unwrap_or(name.as_slice()));
+            // A series must not be there twice, so the first one stays.
+            let is_told = before.iter().any(|other| other.said == *said);
+            if !is_told {
+                self.sizes.row(&[("node", said)]);
+            }
             for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
                 let (field, value) = parse(line).ok_or_else(|| text.malformed("a field with its size", line))?;
                 self.field.clear();
                 let parts = field.iter().filter(|byte| **byte != b')');
                 self.field.extend(parts.map(|byte| if *byte == b'(' { b'_' } else { *byte }));
-                self.sizes.put(&self.field, value);
+                if !is_told {
+                    self.sizes.put(&self.field, value);
+                }
             }
+            self.counters.row(&[("node", name)]);
             let text = numastat.read()?;
             for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
                 let mut words = words(line);
@@ -108,7 +121,7 @@ impl Collector for MeminfoNuma {
 #[cfg(test)]
 mod tests {
     use super::MeminfoNuma;
-    use crate::metrics::sample::testing::{collect, samples, tree};
+    use crate::metrics::sample::testing::{assert_has, collect, samples, tree};
 
     #[test]
     fn every_field_is_told_of_every_node() {
@@ -130,7 +143,18 @@ mod tests {
         ];
         assert_eq!(samples(&mut numa, &roots), want);
         assert_eq!(samples(&mut numa, &roots), want, "the second time, with what is kept");
-        std::fs::write(roots.sysfs.join("devices/system/node/node1/meminfo"), "Node 1 x: 1 MB\n").expect("written");
+        let write = |file: &str, text: &str| {
+            std::fs::write(roots.sysfs.join("devices/system/node/node1").join(file), text).expect("written");
+        };
+        write("meminfo", "Node 7 MemTotal:  1 kB\n");
+        write("numastat", "odd-one 5\n");
+        let lines = samples(&mut numa, &roots);
+        let told = [r#"node_memory_numa_MemTotal{node="7"} 1024"#, r#"node_memory_numa_odd_one_total{node="1"} 5"#];
+        assert_has(&lines, &told);
+        write("meminfo", "Node 0 MemTotal:  1 kB\n");
+        let of_node = |line: &&String| line.contains("MemTotal");
+        assert_eq!(samples(&mut numa, &roots).iter().filter(of_node).collect::<Vec<_>>(), [want[0]], "once");
+        write("meminfo", "Node 1 x: 1 MB\n");
         assert!(collect(&mut numa, &roots).is_err());
         let (_folder, roots) = tree(&[]);
         assert_eq!(samples(&mut MeminfoNuma::new(&roots), &roots), Vec::<String>::new());
