@@ -1,4 +1,5 @@
 use super::rows::Rows;
+use super::sysfs::integer;
 use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Kind};
 
@@ -56,7 +57,7 @@ pub struct Zoneinfo {
 }
 
 struct Zone {
-    fields: [Option<u64>; FIELDS.len()],
+    fields: [Option<i64>; FIELDS.len()],
     protection: Vec<u64>,
 }
 
@@ -92,7 +93,8 @@ impl Zone {
             let values = line.split(|byte| !byte.is_ascii_digit()).filter(|word| !word.is_empty());
             self.protection.extend(values.filter_map(number));
         } else if let Some(at) = FIELDS.iter().position(|(known, ..)| known.as_bytes() == name) {
-            self.fields[at] = number(value);
+            // What is no number, or too large for one, is 0 in the original.
+            self.fields[at] = Some(integer(value).unwrap_or_default());
         }
     }
 }
@@ -150,13 +152,14 @@ mod tests {
     fn zones_are_told_with_the_fields_that_they_have() {
         let text = "Node 0, zone      DMA\n  per-node stats\n      nr_dirtied   7\n  pages free     3840\n        min      10\n\
                     \x20       protection: (0, 2943)\n      nr_free_pages 3840\n  pagesets\n    cpu: 0\n       high:  5\n\
-                    Node 0, zone   Normal\n  pages free 1\n        min      11\n        protection: (0, 0)\n";
+                    Node 0, zone   Normal\n  pages free 1\n        min      -11\n        spanned  18446744073709551615\n        protection: (0, 0)\n";
         let (_folder, roots) = tree(&[("proc/zoneinfo", text)]);
         let mut zoneinfo = Zoneinfo::new(&roots);
         let want = [
             r#"node_zoneinfo_nr_free_pages{node="0",zone="DMA"} 3840"#,
             r#"node_zoneinfo_min_pages{node="0",zone="DMA"} 10"#,
-            r#"node_zoneinfo_min_pages{node="0",zone="Normal"} 11"#,
+            r#"node_zoneinfo_min_pages{node="0",zone="Normal"} -11"#,
+            r#"node_zoneinfo_spanned_pages{node="0",zone="Normal"} 0"#,
             r#"node_zoneinfo_nr_dirtied_total{node="0",zone="DMA"} 7"#,
             r#"node_zoneinfo_protection_0{node="0",zone="DMA"} 0"#,
             r#"node_zoneinfo_protection_0{node="0",zone="Normal"} 0"#,
