@@ -6,6 +6,8 @@ use hostwright_core::config::metrics::filter::Filter;
 
 /// How many words a neighbour's line has, and its device is the last.
 const WORDS: usize = 6;
+/// How many the line above them has.
+const OF_HEAD: usize = 9;
 
 /// `/proc/net/arp`: how many IPv4 neighbours each device has.
 pub struct Arp {
@@ -31,13 +33,13 @@ impl Arp {
     fn count(&mut self) -> Result<(), CollectError> {
         self.counts.iter_mut().for_each(|(_, count)| *count = 0);
         let text = self.file.read()?;
-        for line in text.lines().skip(1) {
+        for line in text.lines() {
             let (mut device, mut found) = (&b""[..], 0);
             for word in words(line) {
                 (device, found) = (word, found + 1);
             }
             match found {
-                0 => continue,
+                0 | OF_HEAD => continue,
                 WORDS => {}
                 _ => return Err(text.malformed("a neighbour in six words", line)),
             }
@@ -86,6 +88,9 @@ mod tests {
         let (_folder, roots) = tree(&[("proc/net/arp", TABLE)]);
         let eth0 = r#"node_arp_entries{device="eth0"} 2"#;
         let mut arp = Arp::new(&roots, &options::Arp::default());
+        assert_eq!(samples(&mut arp, &roots), [eth0, r#"node_arp_entries{device="docker0"} 1"#]);
+        let without_head = TABLE.lines().skip(1).fold(String::new(), |text, line| text + line + "\n");
+        std::fs::write(roots.procfs.join("net/arp"), without_head).expect("written");
         assert_eq!(samples(&mut arp, &roots), [eth0, r#"node_arp_entries{device="docker0"} 1"#]);
         let mut arp = Arp::new(&roots, &options::Arp { devices: Filter::excluding("^docker") });
         assert_eq!(samples(&mut arp, &roots), [eth0]);

@@ -4,6 +4,9 @@ use crate::metrics::encode::{Encoder, Family, Labels};
 use hostwright_core::config::metrics::collectors::ipvs as options;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Words on the line of a backend.
+const OF_A_BACKEND: usize = 6;
+
 /// `/proc/net/ip_vs_stats` and `ip_vs`: the kernel's load balancer, in all and by backend.
 pub struct Ipvs {
     stats: KernelFile,
@@ -74,18 +77,19 @@ impl Ipvs {
         let mut service = None;
         for line in text.lines() {
             let malformed = || text.malformed("a service or one of its backends", line);
-            let mut words = words(line);
-            let (Some(first), Some(second)) = (words.next(), words.next()) else { continue };
+            let mut parts = words(line);
+            let (Some(first), Some(second)) = (parts.next(), parts.next()) else { continue };
             match first {
                 b"TCP" | b"UDP" | b"SCTP" => {
                     let address = Some(endpoint(second).ok_or_else(malformed)?);
                     service = Some(Service { protocol: first, address, mark: b"", word: second });
                 }
                 b"FWM" => service = Some(Service { protocol: first, address: None, mark: second, word: second }),
-                b"->" if second != b"RemoteAddress:Port" => {
+                // One that is cut off is passed over, as in the original.
+                b"->" if second != b"RemoteAddress:Port" && words(line).count() >= OF_A_BACKEND => {
                     let service = service.ok_or_else(malformed)?;
                     let remote = endpoint(second).ok_or_else(malformed)?;
-                    let mut numbers = words.skip(1).map_while(number);
+                    let mut numbers = parts.skip(1).map_while(number);
                     let mut next = || numbers.next().ok_or_else(malformed);
                     let (weight, active, inactive) = (next()?, next()?, next()?);
                     self.key.clear();
@@ -213,14 +217,18 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_refused() {
-        for table in
-            ["TCP nowhere wlc\n", "-> C0A85216:0CEA Tunnel 1 2 3\n", "TCP C0A80016:0CEA wlc\n-> C0A85216:0CEA\n"]
-        {
+        let service = "TCP C0A80016:0CEA wlc\n";
+        let backend = format!("{service}-> C0A85216:0CEA Tunnel x 2 3\n");
+        for table in ["TCP nowhere wlc\n", "-> C0A85216:0CEA Tunnel 1 2 3\n", &backend] {
             let (_folder, roots) = tree(&[("proc/net/ip_vs_stats", STATS), ("proc/net/ip_vs", table)]);
             let mut ipvs = Ipvs::new(&roots, &options::Ipvs::default());
             assert_eq!(samples(&mut ipvs, &roots).len(), 5, "only the totals of {table}");
             assert!(ipvs.read_backends().is_err(), "{table}");
         }
+        let cut = format!("{service}-> C0A85216:0CEA Tunnel 1 2 3\n-> C0A85318:0CEA Tunnel 1\n");
+        let (_folder, roots) = tree(&[("proc/net/ip_vs_stats", STATS), ("proc/net/ip_vs", &cut)]);
+        let mut ipvs = Ipvs::new(&roots, &options::Ipvs::default());
+        assert_eq!(samples(&mut ipvs, &roots).len(), 5 + 3, "a line that is cut off costs itself alone");
         assert_eq!((endpoint(b"C0A80016:1CEAA"), endpoint(b"[::1:0CEA"), endpoint(b"\xff:1")), (None, None, None));
     }
 }

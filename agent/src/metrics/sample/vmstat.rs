@@ -1,5 +1,5 @@
 use super::kernel_file::{float, is_name};
-use super::{CollectError, Collector, KernelFile, Roots, Scrape, number};
+use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Kind};
 use hostwright_core::config::metrics::collectors::vmstat as options;
 use hostwright_core::config::metrics::filter::Filter;
@@ -35,12 +35,16 @@ impl Collector for Vmstat {
                 self.fields.push((key.to_owned(), is_taken.then(|| family(key))));
             }
             let Some(family) = &self.fields[at].1 else { continue };
-            let word = line.get(end + 1..).unwrap_or_default();
+            let word = words(line).nth(1).unwrap_or_default();
             let mut sample = scrape.out.family(family);
-            match number(word) {
-                Some(value) => sample.put(value),
-                // As the original, which takes any number.
-                None => sample.put(float(word).ok_or_else(|| text.malformed("a field with a number", line))?),
+            // As the original, which takes any number, and where there is none keeps what stands before it.
+            match (number(word), float(word)) {
+                (Some(value), _) => sample.put(value),
+                (None, Some(value)) => sample.put(value),
+                (None, None) => {
+                    scrape.failed = Some(text.malformed("a field with a number", line));
+                    break;
+                }
             }
         }
         Ok(())
@@ -55,7 +59,7 @@ fn family(key: &[u8]) -> Family {
 #[cfg(test)]
 mod tests {
     use super::Vmstat;
-    use crate::metrics::sample::testing::{captured, samples};
+    use crate::metrics::sample::testing::{captured, fails, samples, tree};
 
     #[test]
     fn paging_swapping_faults_and_kills_are_taken_and_nothing_else() {
@@ -66,5 +70,13 @@ mod tests {
         let want = ["pgpgin", "pgpgout", "pswpin", "pswpout", "pgfault", "pgmajfault", "oom_kill"];
         assert_eq!(names, want.map(|field| format!("node_vmstat_{field}")));
         assert_eq!(samples(&mut vmstat, &roots), lines, "the second time, with what is kept");
+    }
+
+    #[test]
+    fn a_field_without_a_number_ends_what_is_told() {
+        let (_folder, roots) = tree(&[("proc/vmstat", "pgpgin 1 9\npswpin -1.5\nodd x\npgfault x\noom_kill 2\n")]);
+        let mut vmstat = Vmstat::new(&roots, &Default::default());
+        assert_eq!(samples(&mut vmstat, &roots), ["node_vmstat_pgpgin 1", "node_vmstat_pswpin -1.5"]);
+        assert!(fails(&mut vmstat, &roots));
     }
 }
