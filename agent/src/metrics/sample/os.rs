@@ -91,26 +91,49 @@ impl Read {
 fn parse(text: &str) -> BTreeMap<String, String> {
     let assignments = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let pairs = assignments.filter_map(|line| line.split_once('='));
-    pairs.map(|(key, value)| (key.trim().to_owned(), unquote(value.trim()))).collect()
+    let key = |key: &str| key.trim().strip_prefix("export ").unwrap_or(key.trim()).to_owned();
+    pairs.map(|(name, value)| (key(name), unquote(value.trim()))).collect()
 }
 
+/// Parts in quotes of either kind may stand beside each other and beside others, and what follows a `#` outside of them
+/// is a comment.
 fn unquote(value: &str) -> String {
-    if let Some(inner) = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
-        return inner.to_owned();
+    let (mut out, mut quoted, mut quote) = (String::new(), 0, None);
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        match (quote, character) {
+            (None, '#') => break,
+            (None, '"' | '\'') => quote = Some(character),
+            (Some(opening), _) if opening == character => (quote, quoted) = (None, out.len()),
+            (Some('"'), '\\') => out.extend(characters.next().map(escaped)),
+            _ => out.push(character),
+        }
     }
-    let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
-    let mut escaped = false;
-    let keep = |character: &char| {
-        escaped = *character == '\\' && !escaped;
-        !escaped
-    };
-    inner.chars().filter(keep).collect()
+    // Space before a comment is part of neither.
+    let end = if quote.is_some() { out.len() } else { out.trim_end().len().max(quoted) };
+    out.truncate(end);
+    out
+}
+
+/// What follows a backslash in double quotes.
+fn escaped(character: char) -> char {
+    match character {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        other => other,
+    }
 }
 
 /// The number that `12.04.1 LTS` begins with: 12.04.
 fn major_minor(version: &str) -> Option<f64> {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let major = digits(version);
+    if major == 0 {
+        return None;
+    }
     let minor = version[major..].strip_prefix('.').map_or(0, |rest| 1 + digits(rest));
     version[..major + minor].parse().ok().filter(|number| *number > 0.0)
 }
@@ -136,7 +159,7 @@ impl Collector for Os {
 
 #[cfg(test)]
 mod tests {
-    use super::{Os, major_minor, unquote};
+    use super::{Os, major_minor, parse, unquote};
     use crate::metrics::sample::testing::{captured, samples};
 
     #[test]
@@ -158,10 +181,23 @@ mod tests {
             (major_minor("22.04.1 LTS"), major_minor("12"), major_minor("3.")),
             (Some(22.04), Some(12.0), Some(3.0))
         );
-        assert_eq!((major_minor("rolling"), major_minor(""), major_minor("0")), (None, None, None));
+        assert_eq!(["rolling", "", "0", ".5"].map(major_minor), [None; 4]);
         assert_eq!(
             (unquote(r#""a \"b\" \\ c""#), unquote("'a \\b'"), unquote("plain")),
             (r#"a "b" \ c"#.into(), "a \\b".into(), "plain".into())
         );
+        for (value, text) in [
+            (r#""a"'b'"c" d"#, "abc d"),
+            ("a b # c", "a b"),
+            (r#""a # b " # c"#, "a # b "),
+            (r#""a\nb""#, "a\nb"),
+            (r"a\nb", r"a\nb"),
+            ("# c", ""),
+            ("''", ""),
+        ] {
+            assert_eq!(unquote(value), text, "{value}");
+        }
+        let fields = parse("export NAME=x\n ID = y # z\n#VERSION_ID=1\n");
+        assert_eq!((fields["NAME"].as_str(), fields["ID"].as_str(), fields.len()), ("x", "y", 2));
     }
 }
