@@ -252,7 +252,8 @@ impl Collector for Diskstats {
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
         self.rows.begin();
         let text = self.file.read()?;
-        for line in text.lines() {
+        // Captured files may end with an empty line.
+        for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
             let mut words = words(line);
             let malformed = || text.malformed("a device with its numbers", line);
             let (major, minor) = (words.next().and_then(number), words.next().and_then(number));
@@ -314,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_partition_of_which_old_kernels_count_something_else_is_left_out() {
-        let lines = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n8 1 sda1x 1 2 3 4\n8 16 sdb 1 2 3 4 5 6 7 8 9 10 11\n";
+        let lines = "\n8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n8 1 sda1x 1 2 3 4\n8 16 sdb 1 2 3 4 5 6 7 8 9 10 11\n \n";
         let (_folder, roots) = tree(&[("proc/diskstats", lines)]);
         let lines = samples(&mut Diskstats::new(&roots, &Default::default()), &roots);
         assert_eq!(lines.len(), 2 * (11 + 1), "{lines:?}");

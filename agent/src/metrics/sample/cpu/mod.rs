@@ -78,10 +78,10 @@ impl Cpu {
         let mut changed = false;
         self.rows.iter_mut().for_each(|row| row.seen = false);
         // The lines of CPUs are the first ones; the long one of interrupts comes after them.
-        for line in text.lines().take_while(|line| line.starts_with(b"cpu")) {
+        for line in text.lines().take_while(is_of_a_cpu) {
             let mut words = words(line);
             let name = words.next().unwrap_or_default();
-            if name == b"cpu" {
+            if name == b"cpu" || name.is_empty() {
                 continue;
             }
             let malformed = || text.malformed("a CPU with its times", line);
@@ -159,6 +159,11 @@ impl Collector for Cpu {
     }
 }
 
+/// Captured files may have empty lines.
+fn is_of_a_cpu(line: &&[u8]) -> bool {
+    line.starts_with(b"cpu") || line.is_empty()
+}
+
 /// The numbers in a list such as `1,4-6`.
 fn isolated(cpus: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(cpus.join("isolated")).unwrap_or_default();
@@ -201,7 +206,7 @@ mod tests {
             cpu.rows.iter().map(|row| (row.number, row.ticks[super::IDLE])).collect::<Vec<_>>()
         };
         assert_eq!(idle(b"cpu  1\ncpu0 0 0 0 1000 0\ncpu1 0 0 0 7 0\nintr 1\n"), [(0, 1000), (1, 7)]);
-        assert_eq!(idle(b"cpu0 0 0 0 990 0\nintr 1\n"), [(0, 1000)]);
+        assert_eq!(idle(b"\ncpu  1\n\ncpu0 0 0 0 990 0\nintr 1\n"), [(0, 1000)]);
         assert_eq!(idle(b"cpu0 0 0 0 5 0\nintr 1\n"), [(0, 5)]);
     }
 
