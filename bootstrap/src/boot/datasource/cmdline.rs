@@ -1,3 +1,11 @@
+use super::image::OwnNetwork;
+use crate::boot::userdata::bounded_gunzip;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+/// A kernel command line is shorter, packed or not.
+const MAX_NETWORK: u64 = 1 << 20;
+
 /// What `ds=nocloud` on the kernel command line says of the seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NoCloudLine {
@@ -27,6 +35,18 @@ pub fn named(command_line: &str) -> Option<String> {
         let name = if name == "nocloud-net" { "nocloud".to_owned() } else { name };
         (!name.is_empty()).then_some(name)
     })
+}
+
+/// `network-config=disabled`, or the document in base64 that it stands for.
+pub fn network(command_line: &str) -> Option<OwnNetwork> {
+    let words = words(command_line);
+    let value = words.iter().rev().find_map(|word| word.strip_prefix("network-config="))?;
+    if value == "disabled" {
+        return Some(OwnNetwork::Untouched);
+    }
+    let bytes = BASE64_STANDARD.decode(value).ok()?;
+    let bytes = if bytes.starts_with(b"\x1f\x8b") { bounded_gunzip(&bytes, MAX_NETWORK).ok()? } else { bytes };
+    String::from_utf8(bytes).ok().map(OwnNetwork::Config)
 }
 
 fn pairs<'a>(parts: impl Iterator<Item = &'a str>) -> NoCloudLine {
@@ -59,7 +79,16 @@ fn words(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NoCloudLine, named, read};
+    use super::super::image::OwnNetwork;
+    use super::{NoCloudLine, named, network, read};
+
+    #[test]
+    fn the_line_may_describe_the_network_or_keep_it_as_it_is() {
+        assert_eq!(network("quiet network-config=disabled"), Some(OwnNetwork::Untouched));
+        let config = OwnNetwork::Config("version: 2\n".into());
+        assert_eq!(network("network-config=dmVyc2lvbjogMgo= ro"), Some(config));
+        assert_eq!((network("network-config=???"), network("quiet")), (None, None));
+    }
 
     #[test]
     fn the_line_names_seed_instance_and_host() {

@@ -8,6 +8,17 @@ pub struct Image {
     list: Option<Vec<String>>,
     /// `datasource:` of each file, the one that counts most last.
     settings: Vec<Node>,
+    /// `network:` of each file, the one that counts most last.
+    networks: Vec<Node>,
+}
+
+/// What the image says of the network, which counts before a datasource's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnNetwork {
+    /// It stays as it is.
+    Untouched,
+    /// A network-config.
+    Config(String),
 }
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -32,6 +43,7 @@ impl Image {
             self.list = Some(list.iter().filter_map(Node::text).map(str::to_owned).collect());
         }
         self.settings.extend(root.get("datasource").cloned());
+        self.networks.extend(root.get("network").filter(|network| network.mapping().is_some()).cloned());
     }
 
     /// Whether a datasource may be used.
@@ -56,6 +68,26 @@ impl Image {
         self.setting("Ec2", "allow_imdsv1").and_then(Node::scalar) == Some(Scalar::Bool(true))
     }
 
+    /// `network:`, of which `config: disabled` counts wherever another file describes one.
+    pub fn network(&self) -> Option<OwnNetwork> {
+        let config = self.networks.iter().rev().find_map(|network| network.get("config"));
+        if config.and_then(Node::text) == Some("disabled") {
+            return Some(OwnNetwork::Untouched);
+        }
+        self.networks.last().map(|network| OwnNetwork::Config(yaml::emit(network)))
+    }
+
+    /// A text, or a document, under `datasource: {NAME: {KEY: …}}`.
+    pub fn text(&self, name: &str, key: &str) -> Option<String> {
+        let node = self.setting(name, key).filter(|node| !node.is_null())?;
+        Some(node.text().map_or_else(|| yaml::emit(node), str::to_owned))
+    }
+
+    /// `datasource: {NoCloud: {fs_label: …}}`; nothing where it is `null`, and no disk is looked at.
+    pub fn seed_label(&self) -> Option<&str> {
+        self.setting("NoCloud", "fs_label").map_or(Some("cidata"), Node::text).filter(|label| !label.is_empty())
+    }
+
     fn setting(&self, name: &str, key: &str) -> Option<&Node> {
         self.settings.iter().rev().find_map(|settings| settings.get(name)?.get(key))
     }
@@ -73,7 +105,7 @@ fn files(host: &Host) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::Image;
+    use super::{Image, OwnNetwork};
     use crate::boot::host::Host;
 
     #[test]
@@ -95,5 +127,20 @@ mod tests {
         assert_eq!(image.only().as_deref(), Some("OpenStack"));
         assert_eq!(image.metadata_url("OpenStack").as_deref(), Some("http://127.0.0.1:1"));
         assert!(!image.allows_imds_v1());
+    }
+
+    #[test]
+    fn the_image_may_describe_the_network_or_keep_it_as_it_is() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let folder = tree.path().join("etc/cloud/cloud.cfg.d");
+        std::fs::create_dir_all(&folder).expect("folder");
+        let host = Host::new(tree.path().to_owned(), "/proc".into(), "/sys".into()).expect("host");
+        assert_eq!(Image::read(&host).network(), None);
+        std::fs::write(folder.join("50.cfg"), "network: {version: 2, ethernets: {eth0: {dhcp4: true}}}\n")
+            .expect("written");
+        let Some(OwnNetwork::Config(text)) = Image::read(&host).network() else { panic!("a network") };
+        assert!(text.contains("eth0"), "{text}");
+        std::fs::write(folder.join("10.cfg"), "network: {config: disabled}\n").expect("written");
+        assert_eq!(Image::read(&host).network(), Some(OwnNetwork::Untouched));
     }
 }

@@ -46,7 +46,7 @@ pub use seed::{About, Bytes, Cached, Identity, Network, Seed};
 
 use super::host::Host;
 use dmi::{Cloud, Dmi};
-use image::Image;
+use image::{Image, OwnNetwork};
 
 /// The outcome of the search.
 pub enum Found {
@@ -69,13 +69,25 @@ pub struct Search {
     pub metadata_url: Option<String>,
 }
 
-/// Finds the seed.
+/// Finds the seed. What the kernel command line or the image says of the network counts before the datasource's word.
 ///
 /// # Errors
 /// A datasource is there, but cannot be read.
 pub fn find(host: &Host, search: &Search) -> anyhow::Result<Found> {
     let image = Image::read(host);
-    let named = cmdline::named(&std::fs::read_to_string(host.proc("cmdline")).unwrap_or_default());
+    let line = std::fs::read_to_string(host.proc("cmdline")).unwrap_or_default();
+    let mut found = find_seed(host, search, &image, cmdline::named(&line))?;
+    if let Found::Seed(seed) = &mut found {
+        match cmdline::network(&line).or_else(|| image.network()) {
+            None => {}
+            Some(OwnNetwork::Untouched) => seed.network = None,
+            Some(OwnNetwork::Config(text)) => seed.network = Some(Network::Config(text)),
+        }
+    }
+    Ok(found)
+}
+
+fn find_seed(host: &Host, search: &Search, image: &Image, named: Option<String>) -> anyhow::Result<Found> {
     let only = named.or_else(|| image.only());
     let wanted = |name: &str| match &only {
         Some(only) => only.eq_ignore_ascii_case(name),
@@ -83,7 +95,7 @@ pub fn find(host: &Host, search: &Search) -> anyhow::Result<Found> {
     };
     // A seed that the command line or a disk brings is meant, whatever the image lists.
     if only.as_deref().is_none_or(|only| only.eq_ignore_ascii_case("nocloud")) || image.lists("NoCloud") {
-        match nocloud::find(host, search.network)? {
+        match nocloud::find(host, search.network, image)? {
             Found::Nothing => {}
             found => return Ok(found),
         }
@@ -96,9 +108,23 @@ pub fn find(host: &Host, search: &Search) -> anyhow::Result<Found> {
     let dmi = Dmi::read(host);
     let cloud = only.as_deref().and_then(Cloud::of_name).or_else(|| dmi.cloud()).filter(|cloud| wanted(cloud.name()));
     match cloud {
-        Some(cloud) => over_network(host, search, cloud, &dmi, &image),
-        None => Ok(Found::Nothing),
+        Some(cloud) => over_network(host, search, cloud, &dmi, image),
+        None => Ok(of_the_image(image).map_or(Found::Nothing, |seed| Found::Seed(Box::new(seed)))),
     }
+}
+
+/// `datasource: {None: {userdata_raw: …, metadata: …}}`, which Ubuntu's installer leaves behind.
+fn of_the_image(image: &Image) -> Option<Seed> {
+    let [user_data, metadata] = ["userdata_raw", "metadata"].map(|key| image.text("None", key));
+    if !image.lists("None") || user_data.is_none() && metadata.is_none() {
+        return None;
+    }
+    let mut metadata = metadata.and_then(|text| Metadata::parse(text.as_bytes()).ok()).unwrap_or_default();
+    metadata.instance_id.get_or_insert_with(|| "iid-datasource-none".to_owned());
+    let about =
+        About { cloud: "none".into(), platform: "none".into(), subplatform: "config".into(), ..About::default() };
+    let user_data = Bytes(user_data.unwrap_or_default().into_bytes());
+    Some(Seed { datasource: "none (the image)".into(), metadata, user_data, about, ..Seed::default() })
 }
 
 /// Tells the cloud why this instance cannot be configured, where the cloud asks to be told.

@@ -1,5 +1,6 @@
 use super::cmdline::{self, NoCloudLine};
 use super::disk::Mounted;
+use super::image::Image;
 use super::labels;
 use super::seed::{About, Bytes, Network};
 use super::{Found, Metadata, Seed};
@@ -16,8 +17,6 @@ use std::time::{Duration, Instant};
 /// Seed folders in the order in which they are looked at; cloud-init's first, so that its images work as they are.
 const FOLDERS: [&str; 3] =
     ["/var/lib/cloud/seed/nocloud", "/var/lib/cloud/seed/nocloud-net", "/var/lib/hostwright/seed"];
-/// The label of a seed's disk, in any case.
-const LABEL: &str = "cidata";
 /// No cloud hands over more than 256 KiB; a seed's disk may hold a little more.
 const MAX_BYTES: usize = 4 << 20;
 /// For each of the files.
@@ -25,24 +24,40 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(10);
 /// A server that starts together with this machine may need a moment.
 const FETCH_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks at the kernel command line, the seed folders and the labelled disks, in this order.
+/// Looks at the kernel command line, the seed folders, the image's own words and the labelled disks, in this order. What
+/// is found may name another place: its user-data is what counts then.
 ///
 /// # Errors
 /// A seed is there but cannot be read.
-pub fn find(host: &Host, network: bool) -> anyhow::Result<Found> {
+pub fn find(host: &Host, network: bool, image: &Image) -> anyhow::Result<Found> {
     let command_line = std::fs::read_to_string(host.proc("cmdline")).unwrap_or_default();
     // QEMU hands the same line over as the machine's serial number.
     let serial = std::fs::read_to_string(host.sys("class/dmi/id/product_serial")).unwrap_or_default();
-    let line = cmdline::read(&command_line).or_else(|| cmdline::read(&serial));
-    let files = match line.as_ref().and_then(|line| line.seed_from.as_deref()) {
-        Some(url) if (url.starts_with("http://") || url.starts_with("https://")) && !network => {
-            return Ok(Found::OverNetwork(url.to_owned()));
+    let mut line = cmdline::read(&command_line).or_else(|| cmdline::read(&serial));
+    let mut place =
+        line.as_ref().and_then(|line| line.seed_from.clone()).map(|place| (place, "the kernel command line"));
+    let mut files = None;
+    if place.is_none() {
+        files = in_folders(host)?
+            .or_else(|| of_the_image(image))
+            .map_or_else(|| on_disk(host, image), |files| Ok(Some(files)))?;
+        place = image.text("NoCloud", "seedfrom").map(|place| (place, "the image"));
+        place = place.or_else(|| Some((files.as_ref()?.seed_from()?, "the seed's own meta-data")));
+    }
+    if let Some((place, by)) = place {
+        let place = with_dmi(host, &place);
+        if (place.starts_with("http://") || place.starts_with("https://")) && !network {
+            return Ok(Found::OverNetwork(place));
         }
-        Some(place) => Some(named(host, place).with_context(|| {
-            format!("the kernel command line names the seed {place} (ds=nocloud;s=…), which cannot be read")
-        })?),
-        None => in_folders(host)?.map_or_else(|| on_disk(host), |files| Ok(Some(files)))?,
-    };
+        // What was said at the place that names it counts before what the place says.
+        if let Some(before) = files.and_then(|files| Metadata::parse(files.metadata.as_deref()?).ok()) {
+            let said = line.get_or_insert_default();
+            said.instance_id = said.instance_id.take().or(before.instance_id);
+            said.local_hostname = said.local_hostname.take().or(before.local_hostname);
+        }
+        files =
+            Some(named(host, &place).with_context(|| format!("{by} names the seed {place}, which cannot be read"))?);
+    }
     match (files, line) {
         (Some(files), line) => files.seed(line.unwrap_or_default()).map(|seed| Found::Seed(Box::new(seed))),
         // An instance id on the command line is a whole, if small, seed.
@@ -76,6 +91,12 @@ impl Files {
             network_config: read("network-config")?,
             place,
         })
+    }
+
+    /// `seedfrom:` of its metadata.
+    fn seed_from(&self) -> Option<String> {
+        let place = as_json(self.metadata.as_deref()?);
+        place.get("seedfrom").and_then(serde_json::Value::as_str).map(str::to_owned)
     }
 
     fn is_a_seed(&self) -> bool {
@@ -150,8 +171,48 @@ fn in_folders(host: &Host) -> anyhow::Result<Option<Files>> {
     Ok(None)
 }
 
-fn on_disk(host: &Host) -> anyhow::Result<Option<Files>> {
-    for (device, file_system) in labels::devices(host, LABEL) {
+/// `datasource: {NoCloud: {user-data: …, meta-data: …}}`
+fn of_the_image(image: &Image) -> Option<Files> {
+    let of = |key: &str| image.text("NoCloud", key).map(String::into_bytes);
+    let (metadata, user_data) = (of("meta-data")?, of("user-data")?);
+    let [vendor_data, network_config] = ["vendor-data", "network-config"].map(of);
+    let place = "the image's own configuration".to_owned();
+    Some(Files { place, metadata: Some(metadata), user_data: Some(user_data), vendor_data, network_config })
+}
+
+/// `__dmi.system-serial-number__` and its kin in the name of a place: what the machine's firmware says.
+fn with_dmi(host: &Host, place: &str) -> String {
+    const KINDS: [(&str, &str); 5] =
+        [("baseboard", "board"), ("bios", "bios"), ("chassis", "chassis"), ("system", "product"), ("system", "sys")];
+    const NAMES: [(&str, &str); 8] = [
+        ("asset-tag", "asset_tag"),
+        ("manufacturer", "vendor"),
+        ("vendor", "vendor"),
+        ("product-name", "name"),
+        ("serial-number", "serial"),
+        ("uuid", "uuid"),
+        ("release-date", "date"),
+        ("version", "version"),
+    ];
+    let mut filled = place.to_owned();
+    for (kind, file) in KINDS {
+        for (name, end) in NAMES {
+            let word = format!("__dmi.{kind}-{name}__");
+            // Of the system the vendor alone is in a file of another name.
+            let is_said = filled.contains(&word) && (kind != "system" || (end == "vendor") == (file == "sys"));
+            if is_said {
+                let path = host.sys("class/dmi/id").join(format!("{file}_{end}"));
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                filled = filled.replace(&word, text.trim());
+            }
+        }
+    }
+    filled
+}
+
+fn on_disk(host: &Host, image: &Image) -> anyhow::Result<Option<Files>> {
+    let devices = image.seed_label().map(|label| labels::devices(host, label)).unwrap_or_default();
+    for (device, file_system) in devices {
         let mounted = Mounted::new(host, &device, file_system)?;
         let files = in_folder(mounted.folder(), device.display().to_string())?;
         if files.is_a_seed() {
@@ -235,10 +296,46 @@ async fn fetch(uri: &Uri) -> anyhow::Result<anyhow::Result<Option<Vec<u8>>>> {
 #[cfg(test)]
 mod tests {
     use super::super::Found;
-    use super::find;
+    use super::super::image::Image;
     use crate::boot::host::Host;
     use std::io::{Read as _, Write as _};
     use std::path::Path;
+
+    fn find(host: &Host, network: bool) -> anyhow::Result<Found> {
+        super::find(host, network, &Image::read(host))
+    }
+
+    #[test]
+    fn the_image_and_a_seed_may_name_another_place_by_the_machines_own_numbers() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let host = host(tree.path(), "quiet");
+        let write = |path: &str, text: &str| {
+            let path = tree.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+            std::fs::write(path, text).expect("written");
+        };
+        write("sys/class/dmi/id/product_serial", "S-7\n");
+        write("sys/class/dmi/id/sys_vendor", "Maker\n");
+        write("srv/Maker/S-7/meta-data", "instance-id: i-far\nlocal-hostname: far\n");
+        write("srv/Maker/S-7/user-data", "#cloud-config\nhostname: far\n");
+        let place = "/srv/__dmi.system-manufacturer__/__dmi.system-serial-number__/";
+        let image = "etc/cloud/cloud.cfg.d/90.cfg";
+        write(image, "datasource: {NoCloud: {meta-data: {instance-id: i-image}, user-data: '#!/bin/sh'}}\n");
+        let Found::Seed(seed) = find(&host, false).expect("found") else { panic!("no seed") };
+        assert_eq!((seed.metadata.instance_id.as_deref(), &seed.user_data[..]), (Some("i-image"), &b"#!/bin/sh"[..]));
+
+        write(image, &format!("datasource: {{NoCloud: {{seedfrom: {place}}}}}\n"));
+        let Found::Seed(seed) = find(&host, false).expect("found") else { panic!("no seed") };
+        assert_eq!(seed.metadata.instance_id.as_deref(), Some("i-far"));
+
+        write(image, "");
+        write("var/lib/cloud/seed/nocloud/meta-data", &format!("instance-id: i-near\nseedfrom: {place}\n"));
+        write("var/lib/cloud/seed/nocloud/user-data", "");
+        let Found::Seed(seed) = find(&host, false).expect("found") else { panic!("no seed") };
+        assert_eq!(seed.metadata.instance_id.as_deref(), Some("i-near"), "what is near counts first");
+        assert_eq!(seed.metadata.local_hostname.as_deref(), Some("far"));
+        assert_eq!(&seed.user_data[..], b"#cloud-config\nhostname: far\n");
+    }
 
     fn host(tree: &Path, command_line: &str) -> Host {
         for folder in ["proc", "sys/class/block", "var/lib/cloud/seed/nocloud"] {

@@ -89,7 +89,7 @@ pub mod yum;
 pub use cloud_config::CloudConfig;
 pub use combine::{Combined, Script};
 pub use findings::Findings;
-pub use unpack::is_encoded;
+pub use unpack::{bounded_gunzip, is_encoded};
 
 use super::datasource::Bytes;
 use parts::{Fetch, Include, NotFetched};
