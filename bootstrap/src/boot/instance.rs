@@ -12,7 +12,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-const FOLDER: &str = "/var/lib/hostwright/bootstrap";
+/// Where the folders of instances are.
+pub const FOLDER: &str = "/var/lib/hostwright/bootstrap";
 /// User-data and vendor-data are bounded, and packed once more.
 const MAX_SEED: u64 = 64 << 20;
 

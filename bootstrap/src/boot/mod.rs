@@ -158,6 +158,9 @@ fn configure(
     announce(console, arguments, &instance_id, &journal, &seed.datasource);
 
     Instances::remember(&folder, seed)?;
+    if let Some(name) = folder.file_name().filter(|_| !is_companion(arguments, host)) {
+        alias::of_instance(host, name);
+    }
     let sources = sources(seed, host);
     let network = arguments.stage != Some(Stage::Early);
     let region = seed.about.region.clone().filter(|_| seed.about.cloud == "aws");
@@ -217,6 +220,9 @@ fn configure(
     if stage == Stage::Final {
         if let Some(message) = final_message.filter(|_| !is_companion) {
             console.final_message(&message, &report);
+        }
+        if !is_companion {
+            alias::finished(host, &instance_id);
         }
         deliver::deliver(host, (&own.report, &buckets), &report, &folder);
         if let Some(marker) = own.marker.filter(|_| report.result != Verdict::Failed) {
