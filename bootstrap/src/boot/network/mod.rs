@@ -168,6 +168,17 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_a_template_left_empty_is_none_and_others_are_in_small_letters() {
+        let text = "version: 1\nconfig:\n- {type: physical, name: eth0, mac_address: '', subnets: [{type: dhcp}]}\n- {type: physical, name: eth1, mac_address: 'FA:16:3E:00:00:0B'}\n";
+        let named: Vec<_> = files(&Network::Config(text.into())).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(named, ["10-hostwright-eth0.network", "10-hostwright-eth1.network", "10-hostwright-eth1.link"]);
+        let contents: String = files(&Network::Config(text.into())).into_iter().map(|(_, content)| content).collect();
+        assert!(
+            contents.contains("[Match]\nName=eth0\n") && contents.contains("MACAddress=fa:16:3e:00:00:0b\nName=eth1")
+        );
+    }
+
+    #[test]
     fn what_a_file_describes_is_seen_by_its_keys() {
         let is_config = |text: &str| matches!(described(text), Some(Network::Config(_)));
         assert!(is_config("network: {config: disabled}") && is_config("config: disabled") && is_config("version: 1"));

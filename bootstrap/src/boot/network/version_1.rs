@@ -58,10 +58,11 @@ fn interface(item: &Node, state: &mut State, problems: &Problems) {
     let subnets = item.get("subnets").and_then(Node::sequence).unwrap_or_default().iter();
     let subnets =
         subnets.filter_map(|node| subnet(node).map_err(|why| problems.note(node.place, "config.subnets", why)).ok());
+    let mac = text("mac_address").filter(|mac| !mac.is_empty()).map(|mac| mac.to_lowercase());
     let link = Link {
         id: name.clone(),
-        is_renamed: kind == Kind::Physical && text("mac_address").is_some(),
-        mac: text("mac_address"),
+        is_renamed: kind == Kind::Physical && mac.is_some(),
+        mac,
         mtu: text("mtu").filter(|mtu| mtu != "0"),
         is_optional: item.get("optional").is_some_and(is_true),
         accept_ra: item.get("accept-ra").filter(|node| !node.is_null()).map(is_true),

@@ -126,7 +126,7 @@ fn ethernet(link: &mut Link, node: &Node, interfaces: &Interfaces) {
         Some(patterns.join(" ")).filter(|patterns| !patterns.is_empty())
     };
     let set_name = node.get("set-name").and_then(Node::text).filter(|name| !name.is_empty());
-    link.mac = matched("macaddress");
+    link.mac = matched("macaddress").map(|mac| mac.to_lowercase());
     link.driver = matched("driver");
     link.is_renamed = set_name.is_some();
     let by_mac = link.mac.as_ref().and_then(|mac| interfaces.name_of(mac)).map(str::to_owned);
