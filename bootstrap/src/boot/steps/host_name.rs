@@ -3,6 +3,7 @@ use super::{Action, Context, Failure, Outcome};
 use crate::boot::datasource::Metadata;
 use crate::boot::userdata::names::{ManageHosts, Names, is_host_name};
 use serde::Serialize;
+use std::net::Ipv4Addr;
 
 /// What the host is called.
 #[derive(Clone, Serialize)]
@@ -18,7 +19,12 @@ impl SetHostName {
     /// The user-data's name, else the cloud's; nothing where neither says. Of a distribution it depends whether the
     /// name has its domain.
     pub fn new(names: &Names, metadata: &Metadata, prefers_fqdn: bool) -> Option<Self> {
-        let from_cloud = || metadata.local_hostname.clone().filter(|name| is_host_name(name));
+        // A cloud that knows the address alone: as with cloud-init a name is made of it.
+        let named = |name: String| match name.parse::<Ipv4Addr>() {
+            Ok(_) => format!("ip-{}", name.replace('.', "-")),
+            Err(_) => name,
+        };
+        let from_cloud = || metadata.local_hostname.clone().filter(|name| is_host_name(name)).map(named);
         let fqdn = names.fqdn.clone().or_else(|| names.hostname.clone()).or_else(from_cloud)?;
         let short = match (&names.hostname, &names.fqdn) {
             (Some(hostname), Some(_)) => hostname.clone(),
@@ -105,6 +111,9 @@ mod tests {
         assert_eq!(said(Some("web"), Some("web.example.org"), false), ("web".into(), "web.example.org".into()));
         assert_eq!(said(None, Some("web.example.org"), true), ("web.example.org".into(), "web.example.org".into()));
         assert!(SetHostName::new(&Names::default(), &Metadata::default(), false).is_none());
+        let metadata = Metadata { local_hostname: Some("10.0.0.7".into()), ..Metadata::default() };
+        let name = SetHostName::new(&Names::default(), &metadata, false).map(|set| (set.name, set.fqdn));
+        assert_eq!(name, Some(("ip-10-0-0-7".into(), "ip-10-0-0-7".into())));
     }
 
     #[test]
