@@ -55,8 +55,12 @@ pub fn set(context: &Context<'_>, user: &str, password: &str, is_hash: bool) -> 
     if is_hash {
         command.arg("--encrypted");
     }
-    let input = format!("{user}:{password}\n").into_bytes();
-    Run { input: Some(input), ..Run::new("passwords", command) }.succeed(context)
+    Run { input: Some(line(user, password).into_bytes()), ..Run::new("passwords", command) }.succeed(context)
+}
+
+/// For chpasswd, which changes nothing where a line is empty: a block of text in YAML ends with a line break.
+fn line(user: &str, password: &str) -> String {
+    format!("{user}:{}\n", password.trim_end_matches(['\r', '\n']))
 }
 
 fn expire(context: &Context<'_>, user: &str) -> Result<(), Failure> {
@@ -117,7 +121,12 @@ fn tell(context: &Context<'_>, made_up: &BTreeMap<String, String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{LENGTH, LETTERS, random};
+    use super::{LENGTH, LETTERS, line, random};
+
+    #[test]
+    fn a_password_that_is_a_block_of_text_is_one_line() {
+        assert_eq!([line("a", "x y\n"), line("a", " x:\r\n\n"), line("a", "z")], ["a:x y\n", "a: x:\n", "a:z\n"]);
+    }
 
     #[test]
     fn passwords_that_are_made_up_differ_and_are_easy_to_read() {
