@@ -1,4 +1,6 @@
 use super::{Kind, Part, Parts, kind, type_by_start};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hostwright_core::yaml::{self, Duplicates, Node};
 
 impl Parts {
@@ -32,7 +34,7 @@ impl Parts {
     }
 
     fn archived(&mut self, entry: &Node, content: &Node) {
-        let text = content.text().unwrap_or_default().to_owned();
+        let text = content_of(content);
         let of = |key: &str| entry.get(key).and_then(Node::text).filter(|text| !text.is_empty());
         let content_type = of("type").unwrap_or_else(|| type_by_start(&text).unwrap_or("text/cloud-config"));
         let header = |name: &str| of(name).map(str::to_owned);
@@ -48,5 +50,29 @@ impl Parts {
             lines_before: None,
         };
         self.list.push(part);
+    }
+}
+
+/// What is said to be `!!binary` is base64.
+fn content_of(node: &Node) -> String {
+    let text = node.text().unwrap_or_default();
+    let is_binary = node.tag.as_deref().is_some_and(|tag| tag.ends_with("binary"));
+    let packed: String = text.split_whitespace().collect();
+    let decoded = is_binary.then(|| BASE64_STANDARD.decode(packed).ok()).flatten();
+    decoded.map_or_else(|| text.to_owned(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::boot::userdata::read;
+
+    #[test]
+    fn what_is_binary_is_decoded() {
+        let user_data = read(
+            b"#cloud-config-archive\n- {content: !!binary IyEvYmluL3NoCnRydWUK}\n- {type: text/x-shellscript, content: 'true'}\n",
+        );
+        assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
+        let texts: Vec<_> = user_data.scripts.iter().map(|script| script.text.as_str()).collect();
+        assert_eq!(texts, ["#!/bin/sh\ntrue\n", "true"]);
     }
 }
