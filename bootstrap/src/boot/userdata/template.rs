@@ -1,6 +1,6 @@
 use hostwright_core::yaml::Place;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind, from_args};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, Rest, Value, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use sha2::{Digest as _, Sha256};
@@ -134,10 +134,13 @@ fn environment() -> Result<Environment<'static>, Error> {
             done => done,
         }
     });
+    // What comes here undefined is `{{ a if b }}` where b is false: nothing. Of all else the library has told already.
     environment.set_formatter(|out, _, value| match value.is_undefined() {
-        true => Err(Error::from(ErrorKind::UndefinedError)),
+        true => Ok(()),
         false => write!(out, "{}", Python { value, is_nested: false }).map_err(Error::from),
     });
+    environment.add_filter("indent", |text: &str, given: Rest<Value>, named: Kwargs| indented(text, &given, &named));
+    environment.add_filter("urlencode", for_an_address);
     environment.add_test("defined", |value: &Value| !is_missing(value));
     environment.add_test("undefined", |value: &Value| is_missing(value));
     for name in ["default", "d"] {
@@ -165,6 +168,38 @@ const FUNCTIONS: [&str; 12] = [
     "randrange",
 ];
 
+/// Jinja's own, which keeps the line break at the end.
+fn indented(text: &str, given: &[Value], named: &Kwargs) -> Result<String, Error> {
+    let (width, first, blank) = from_args::<(Option<usize>, Option<bool>, Option<bool>)>(given)?;
+    let flag =
+        |given: Option<bool>, name: &str| given.map_or_else(|| named.get::<Option<bool>>(name), |is| Ok(Some(is)));
+    let (first, blank) = (flag(first, "first")?.unwrap_or(false), flag(blank, "blank")?.unwrap_or(false));
+    let width = width.map_or_else(|| named.get::<Option<usize>>("width"), |width| Ok(Some(width)))?.unwrap_or(4);
+    named.assert_all_used()?;
+    let blanks = " ".repeat(width.min(1000));
+    let mut done = String::new();
+    for (number, line) in text.split('\n').enumerate() {
+        let is_indented = if number == 0 { first } else { blank || !line.is_empty() };
+        done.push_str(if number == 0 { "" } else { "\n" });
+        done.push_str(if is_indented { &blanks } else { "" });
+        done.push_str(line);
+    }
+    Ok(done)
+}
+
+/// Everything but letters, digits and `-._~/` as `%XX`.
+fn for_an_address(value: &Value) -> Result<String, Error> {
+    if matches!(value.kind(), ValueKind::Map | ValueKind::Seq) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "urlencode takes a text here"));
+    }
+    let byte = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    Ok(Python { value, is_nested: false }.to_string().bytes().map(byte).collect())
+}
+
 /// Methods of Python's strings that the library lacks.
 fn method_of_text(value: &Value, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
     let text = value.as_str()?;
@@ -176,11 +211,19 @@ fn method_of_text(value: &Value, method: &str, args: &[Value]) -> Option<Result<
             let width = width.min(1000).saturating_sub(sign.len());
             Value::from(format!("{sign}{digits:0>width$}"))
         }),
+        "rjust" => justified(text, args, |fill, text| fill + text),
+        "ljust" => justified(text, args, |fill, text| format!("{text}{fill}")),
         "removeprefix" => one().map(|prefix| Value::from(text.strip_prefix(prefix).unwrap_or(text))),
         "removesuffix" => one().map(|suffix| Value::from(text.strip_suffix(suffix).unwrap_or(text))),
         _ => return None,
     };
     Some(done)
+}
+
+fn justified(text: &str, args: &[Value], join: fn(String, &str) -> String) -> Result<Value, Error> {
+    let (width, fill): (usize, Option<char>) = from_args(args)?;
+    let missing = width.min(1000).saturating_sub(text.chars().count());
+    Ok(Value::from(join(fill.unwrap_or(' ').to_string().repeat(missing), text)))
 }
 
 fn split_from_the_end(text: &str, args: &[Value]) -> Result<Value, Error> {
@@ -384,10 +427,18 @@ mod tests {
                 "a.b 3 ['a', 'b']",
             ),
             ("{{ '7'.zfill(3) }} {{ '-7'.zfill(4) }} {{ 'abc'.zfill(2) }}", "007 -007 abc"),
+            ("{{ '7'.rjust(3, '0') }}{{ 'a'.ljust(3) }}{{ 'abcd'.rjust(2) }}", "007a  abcd"),
+            (
+                "{{ 'a\\nb\\n\\n'|indent(2) }}|{{ 'a\\n\\nb'|indent(width=1, first=true, blank=true) }}",
+                "a\n  b\n\n| a\n \n b",
+            ),
+            ("{{ 'a b/é&'|urlencode }}{{ 7|urlencode }}", "a%20b/%C3%A9%267"),
+            ("{{ 'x' if up }}{{ 'y' if v1.region == 'z' }}{{ 'w' if true }}", "w"),
             ("{{ 'vm-1'.removeprefix('vm-') }} {{ 'a.tf'.removesuffix('.tf') }}", "1 a"),
         ] {
             assert_eq!(text(template).as_deref(), Ok(expected), "{template}");
         }
+        assert!(text("{{ {'a': 'b c'}|urlencode }}").is_err());
         assert!(text("{{ 'a'.rsplit('') }}").is_err() && text("{{ 'a'.nope() }}").is_err());
     }
 
