@@ -158,6 +158,18 @@ impl FromNode for Port {
     }
 }
 
+/// A switch of ours: that nothing is said where a template knew nothing is told, and no silent `false`.
+struct Switch(bool);
+
+impl FromNode for Switch {
+    const EXPECTED: &'static str = Flag::EXPECTED;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        let is_empty = node.text().is_some_and(|text| text.trim().is_empty());
+        if is_empty { Err(mismatch::<Self>(node)) } else { Flag::from_node(node).map(|flag| Self(flag.0)) }
+    }
+}
+
 struct Mode(u32);
 
 impl FromNode for Mode {
@@ -273,7 +285,7 @@ fn member(mut section: Section<'_>) -> Option<Member> {
     let keys = section.list::<Text>("public_key").unwrap_or_default().into_iter().map(|text| text.0.trim().to_owned());
     let keys: Vec<_> = keys.filter(|key| !key.is_empty()).collect();
     let groups = section.optional::<NameList>("groups").map(|names| names.0);
-    let sudo = section.or("sudo", Flag(false)).0.then(|| vec!["ALL=(ALL) NOPASSWD:ALL".to_owned()]);
+    let sudo = section.or("sudo", Switch(false)).0.then(|| vec!["ALL=(ALL) NOPASSWD:ALL".to_owned()]);
     section.finish();
     let shell = Some("/bin/bash".into());
     let user = User { name: name?, gecos, groups, sudo, shell, keys: Some(keys), ..User::default() };
@@ -360,8 +372,8 @@ impl FromNode for EngineName {
 
 fn hardening(mut section: Section<'_>) -> Hardening {
     let hardening = Hardening {
-        ssh: section.or("ssh", Flag(false)).0,
-        upgrades: section.or("upgrades", Flag(false)).0,
+        ssh: section.or("ssh", Switch(false)).0,
+        upgrades: section.or("upgrades", Switch(false)).0,
         firewall: section.section("firewall", |mut section| {
             let ports = section.list("allow").unwrap_or_default();
             section.finish();
@@ -395,10 +407,10 @@ mod tests {
     #[test]
     fn what_is_not_verified_or_not_known_is_refused() {
         let user_data = read(
-            b"#cloud-config\nhostwright:\n  boot:\n    files: [{path: /a, from: 's3://b/a'}, {path: /b, from: 'ftp://x', sha256: short}]\n    bundles: {w: {from: /w.tgz, to: /}}\n    volumes: {v: {device: /dev/vdb, key: /k, filesystem: zfs}, w: {device: /dev/vdc, key: /k, recovery: /r}}\n    engine: runc\n    team: [{user: a, state: maybe}]\n    hardening: {firewall: {allow: [70000]}}\n    markr: x\n",
+            b"#cloud-config\nhostwright:\n  boot:\n    files: [{path: /a, from: 's3://b/a'}, {path: /b, from: 'ftp://x', sha256: short}]\n    bundles: {w: {from: /w.tgz, to: /}}\n    volumes: {v: {device: /dev/vdb, key: /k, filesystem: zfs}, w: {device: /dev/vdc, key: /k, recovery: /r}}\n    engine: runc\n    team: [{user: a, state: maybe}]\n    hardening: {firewall: {allow: [70000]}, ssh: ''}\n    markr: x\n",
         );
         let told: Vec<_> = user_data.findings.errors.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 9, "{told:#?}");
+        assert_eq!(told.len(), 10, "{told:#?}");
         assert_eq!(user_data.findings.ignored.len(), 1);
     }
 }

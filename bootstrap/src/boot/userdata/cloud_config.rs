@@ -5,7 +5,7 @@ use super::boot_section::{self, BootSection};
 use super::certificates::Certificates;
 use super::disks::Disks;
 use super::files::{self, WriteFile};
-use super::findings::refuse;
+use super::findings::{refuse, says_nothing};
 use super::groups::{self, Group};
 use super::growth::Growth;
 use super::locale::{Keyboard, Locale};
@@ -21,7 +21,7 @@ use super::resolvers::Resolvers;
 use super::rsyslog::Rsyslog;
 use super::ssh::Ssh;
 use super::users::{self, User};
-use super::values::Flag;
+use super::values::{Flag, said};
 use super::yum::Yum;
 use super::{Findings, commands, modules};
 use hostwright_core::config::section::{Problems, Section};
@@ -147,7 +147,7 @@ impl CloudConfig {
             runcmd: commands::read("runcmd", root.node("runcmd"), findings),
             commands_at_each_boot: commands::are_for_each_boot(root.node("cloud_final_modules"), findings),
             timezone: root.optional::<TimeZone>("timezone").map(|zone| zone.0).filter(|zone| !zone.is_empty()),
-            final_message: root.optional("final_message"),
+            final_message: said(&mut root, "final_message"),
             boot: root
                 .node("hostwright")
                 .and_then(|node| node.get("boot"))
@@ -187,7 +187,7 @@ fn without_refused(root: &Node, findings: &mut Findings) -> Node {
     if let Value::Mapping(mapping) = &mut root.value {
         mapping.entries.retain(|entry| {
             let refusal = modules::refusal(&entry.key);
-            if let Some(why) = refusal {
+            if let Some(why) = refusal.filter(|_| !says_nothing(&entry.value)) {
                 findings.not_done(entry.place, &entry.key, why);
             }
             refusal.is_none()
@@ -214,6 +214,21 @@ mod tests {
         assert_eq!(user_data.findings.errors.len(), 1);
         assert!(user_data.findings.warnings[0].message.contains("this one counts"));
         assert_eq!(user_data.config.names.hostname.as_deref(), Some("web2"));
+    }
+
+    #[test]
+    fn what_a_template_left_empty_says_nothing() {
+        let user_data = read(
+            b"#cloud-config\nhostname: ''\nfqdn: ''\nfinal_message: ''\nssh_authorized_keys: ['', ' ssh-ed25519 AAAA a ']\npackage_update: ''\ndisable_root: ''\nssh_import_id: []\nsnap:\npackages: [{snap: []}]\nusers: [{name: a, ssh_import_id: []}]\n",
+        );
+        assert!(user_data.findings.errors.is_empty(), "{:?}", user_data.findings.errors);
+        let by_schema = ["package_update", "disable_root"];
+        let ignored: Vec<_> = user_data.findings.ignored.iter().map(|problem| problem.path.as_str()).collect();
+        assert!(ignored.iter().all(|path| by_schema.contains(path)), "{ignored:?}");
+        let config = user_data.config;
+        assert_eq!((config.names.hostname, config.names.fqdn, config.final_message), (None, None, None));
+        assert_eq!(config.ssh.authorized_keys, ["ssh-ed25519 AAAA a"]);
+        assert!(!config.packages.update && !config.ssh.disable_root, "as cloud-init reads flags");
     }
 
     #[test]

@@ -94,7 +94,15 @@ impl Findings {
     }
 }
 
-/// Refuses a key of a section that is not carried out, if it is there.
+/// What templates leave of a list without items: then there is nothing that could be left out.
+pub fn says_nothing(node: &Node) -> bool {
+    node.is_null() || node.text() == Some("") || node.sequence().is_some_and(<[Node]>::is_empty)
+}
+
+/// Refuses a key of a section that is not carried out, if something is said there.
 pub fn refuse(section: &mut Section<'_>, key: &'static str, why: &str) {
+    if section.node(key).is_some_and(says_nothing) {
+        return;
+    }
     section.refuse(key, &format!("{NOT_DONE}{why}"));
 }

@@ -1,4 +1,4 @@
-use super::values::Flag;
+use super::values::{Flag, said};
 use hostwright_core::config::section::Section;
 use hostwright_core::config::values::{FromNode, mismatch};
 use hostwright_core::yaml::{Node, Scalar};
@@ -66,8 +66,8 @@ impl Names {
     /// Reads the top-level keys.
     pub fn read(root: &mut Section<'_>) -> Self {
         Self {
-            hostname: root.optional::<HostName>("hostname").map(|name| name.0),
-            fqdn: root.optional::<HostName>("fqdn").map(|name| name.0),
+            hostname: said::<HostName>(root, "hostname").map(|name| name.0),
+            fqdn: said::<HostName>(root, "fqdn").map(|name| name.0),
             prefer_fqdn: root.optional::<Flag>("prefer_fqdn_over_hostname").map(|flag| flag.0),
             preserve: root.or("preserve_hostname", Flag(false)).0,
             keep_away_from_the_file: !root.or("create_hostname_file", Flag(true)).0,

@@ -1,4 +1,5 @@
 use super::Findings;
+use super::findings::says_nothing;
 use super::values::Flag;
 use hostwright_core::config::section::Section;
 use hostwright_core::yaml::Node;
@@ -50,6 +51,7 @@ fn packages(node: &Node, findings: &mut Findings) -> Vec<Package> {
                 let items = entry.value.sequence().unwrap_or(std::slice::from_ref(&entry.value));
                 found.extend(items.iter().filter_map(|item| package(item, findings)));
             }
+            "snap" if says_nothing(&entry.value) => {}
             "snap" => {
                 findings.not_done(
                     entry.place,

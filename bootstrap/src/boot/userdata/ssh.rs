@@ -74,14 +74,15 @@ impl Ssh {
     /// Reads the top-level keys.
     pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Self {
         let default = Self::default();
-        let keys: Vec<String> = root.list("ssh_authorized_keys").unwrap_or_default();
+        let keys: Vec<Text> = root.list("ssh_authorized_keys").unwrap_or_default();
+        let keys: Vec<_> = keys.iter().map(|key| key.0.trim().to_owned()).filter(|key| !key.is_empty()).collect();
         if let Some(node) = root.node("ssh_authorized_keys") {
             warn_of_odd_keys(&keys, node.place, "ssh_authorized_keys", findings);
         }
         publishing(root, findings);
         root.or("ssh_quiet_keygen", Flag(true));
         Self {
-            authorized_keys: keys.iter().map(|key| key.trim().to_owned()).collect(),
+            authorized_keys: keys,
             clouds_keys: root.or("allow_public_ssh_keys", Flag(true)).0,
             password_authentication: password_authentication(root, findings),
             disable_root: root.or("disable_root", Flag(true)).0,
@@ -228,7 +229,8 @@ pub fn looks_like_a_key(line: &str) -> bool {
 /// The keys in a node that is a list, or one of them.
 pub fn keys_in(node: &Node) -> Vec<String> {
     let items = node.sequence().unwrap_or(std::slice::from_ref(node));
-    items.iter().filter_map(Node::text).map(|key| key.trim().to_owned()).collect()
+    let keys = items.iter().filter_map(Node::text).map(str::trim);
+    keys.filter(|key| !key.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use super::Findings;
 use super::findings::refuse;
 use super::ssh::{keys_in, warn_of_odd_keys};
-use super::values::{AccountName, Flag, NameList, Text, is_account_name};
+use super::values::{AccountName, Flag, NameList, Text, is_account_name, said};
 use hostwright_core::config::section::Section;
 use hostwright_core::config::values::{AbsolutePath, FromNode, mismatch};
 use hostwright_core::yaml::{Entry as YamlEntry, Node, Scalar};
@@ -114,7 +114,11 @@ impl FromNode for PasswordHash {
     fn from_node(node: &Node) -> Result<Self, String> {
         // The value is never shown: it may be the password itself.
         let fits = |text: &&str| !text.is_empty() && !text.contains([':', '\n']);
-        node.text().filter(fits).map(|text| Self(text.to_owned())).ok_or_else(|| format!("expected {}", Self::EXPECTED))
+        node.text()
+            .map(str::trim_end)
+            .filter(fits)
+            .map(|text| Self(text.to_owned()))
+            .ok_or_else(|| format!("expected {}", Self::EXPECTED))
     }
 }
 
@@ -141,7 +145,8 @@ impl FromNode for SudoRules {
         let items = node.sequence().unwrap_or(std::slice::from_ref(node));
         let fits = |text: &&str| text.contains('=') && !text.contains('\n');
         let said = items.iter().filter(|item| !item.is_null());
-        let rules: Option<Vec<_>> = said.map(|item| item.text().filter(fits).map(str::to_owned)).collect();
+        let rule = |item: &Node| item.text().map(str::trim_end).filter(fits).map(str::to_owned);
+        let rules: Option<Vec<_>> = said.map(rule).collect();
         rules.map(Self).ok_or_else(|| mismatch::<Self>(node))
     }
 }
@@ -182,6 +187,7 @@ pub fn read(node: &Node, findings: &mut Findings) -> Vec<Entry> {
 /// Reads `user:`, by which the default user is another: a name or keys.
 pub fn read_default(node: &Node, findings: &mut Findings) -> Option<User> {
     match node.text() {
+        Some("") => None,
         Some(name) if is_account_name(name) => Some(User { name: name.to_owned(), ..User::default() }),
         Some(name) => {
             findings.error(node.place, "user", format!("{name:?} cannot be the name of a user"));
@@ -251,12 +257,13 @@ fn of_keys(user: User) -> Entry {
 
 /// A value under its key or under the key's older form with hyphens.
 fn either<T: FromNode>(section: &mut Section<'_>, keys: [&'static str; 2]) -> Option<T> {
-    let [newer, older] = keys.map(|key| section.optional::<T>(key));
+    let [newer, older] = keys.map(|key| said::<T>(section, key));
     newer.or(older)
 }
 
 fn flag(section: &mut Section<'_>, keys: [&'static str; 2]) -> Option<bool> {
-    either::<Flag>(section, keys).map(|flag| flag.0)
+    let [newer, older] = keys.map(|key| section.optional::<Flag>(key));
+    newer.or(older).map(|flag| flag.0)
 }
 
 fn text(section: &mut Section<'_>, keys: [&'static str; 2]) -> Option<String> {
@@ -271,9 +278,9 @@ fn user(mut section: Section<'_>, name: Option<&str>, findings: &mut Findings) -
     let user = User {
         name: own_name.unwrap_or_default(),
         gecos: section.optional::<Text>("gecos").map(|text| text.0.replace([':', '\n'], " ")),
-        home: section.optional::<AbsolutePath>("homedir").map(|path| path.0),
-        shell: section.optional::<AbsolutePath>("shell").map(|path| path.0),
-        uid: section.optional::<Uid>("uid").map(|uid| uid.0),
+        home: said::<AbsolutePath>(&mut section, "homedir").map(|path| path.0),
+        shell: said::<AbsolutePath>(&mut section, "shell").map(|path| path.0),
+        uid: said::<Uid>(&mut section, "uid").map(|uid| uid.0),
         primary_group: either::<AccountName>(&mut section, ["primary_group", "primary-group"]).map(|name| name.0),
         groups: section.optional::<GroupNames>("groups").map(|names| names.0),
         sudo: sudo(&mut section, findings),
@@ -284,7 +291,7 @@ fn user(mut section: Section<'_>, name: Option<&str>, findings: &mut Findings) -
         no_log_init: flag(&mut section, ["no_log_init", "no-log-init"]),
         create_groups: flag(&mut section, ["create_groups", "create-groups"]),
         lock_password: flag(&mut section, ["lock_passwd", "lock-passwd"]),
-        first_password_hash: section.optional::<PasswordHash>("passwd").map(|hash| hash.0),
+        first_password_hash: said::<PasswordHash>(&mut section, "passwd").map(|hash| hash.0),
         password_hash: either::<PasswordHash>(&mut section, ["hashed_passwd", "hashed-passwd"]).map(|hash| hash.0),
         clear_password: text(&mut section, ["plain_text_passwd", "plain-text-passwd"]),
         expires: expiry(&mut section),
@@ -320,7 +327,7 @@ fn sudo(section: &mut Section<'_>, findings: &mut Findings) -> Option<Vec<String
 }
 
 fn expiry(section: &mut Section<'_>) -> Option<String> {
-    let text = section.optional::<String>("expiredate")?;
+    let text: String = said(section, "expiredate")?;
     let is_date = text.parse::<jiff::civil::Date>().is_ok();
     if !is_date {
         section.problem_with("expiredate", &format!("expected a date such as 2032-09-01, found {text:?}"));
@@ -329,7 +336,7 @@ fn expiry(section: &mut Section<'_>) -> Option<String> {
 }
 
 fn days(section: &mut Section<'_>) -> Option<String> {
-    let text = section.optional::<Text>("inactive")?.0;
+    let text = said::<Text>(section, "inactive")?.0;
     let is_number = text.parse::<i64>().is_ok();
     if !is_number {
         section.problem_with("inactive", &format!("expected a number of days such as '5', found {text:?}"));
@@ -356,7 +363,8 @@ fn refuse_what_is_not_done(section: &mut Section<'_>) {
 
 /// As cloud-init: such a user is not made.
 fn conflicts(section: &Section<'_>, user: &User) {
-    if user.is_homeless() && (user.keys.is_some() || user.redirected == Some(true)) {
+    let has_keys = user.keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    if user.is_homeless() && (has_keys || user.redirected == Some(true)) {
         section.problem(
             section.place(),
             "a user without a home folder cannot have SSH keys: take system, no_create_home or the keys away",
@@ -403,6 +411,28 @@ mod tests {
         assert_eq!((alice.no_log_init, alice.create_groups), (Some(true), Some(false)));
         assert_eq!(alice.primary_group.as_deref(), Some("staff"));
         assert_eq!(users("users: [{name: a, sudo: }, {name: b, sudo: false}]\n")[1].sudo, Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_empty_value_says_nothing_and_a_block_of_text_ends_with_a_line_break() {
+        let all = users(
+            "users:\n- name: a\n  gecos: ''\n  shell: ''\n  homedir: ''\n  uid: ''\n  primary_group: ''\n  passwd: ''\n  hashed_passwd: ''\n  plain_text_passwd: ''\n  expiredate: ''\n  inactive: ''\n  groups: ''\n  sudo: ''\n  system: ''\n  ssh_authorized_keys: ['']\n- {name: b, system: true, ssh_authorized_keys: []}\n- name: c\n  sudo: |\n    ALL=(ALL) NOPASSWD:ALL\n  passwd: >\n    $6$a$b\n",
+        );
+        let empty = User {
+            name: "a".into(),
+            gecos: Some(String::new()),
+            groups: Some(Vec::new()),
+            sudo: Some(Vec::new()),
+            system: Some(false),
+            keys: Some(Vec::new()),
+            ..User::default()
+        };
+        assert!(all[0] == empty, "{}", serde_json::to_string(&all[0]).expect("JSON"));
+        assert_eq!((all[1].name.as_str(), all[1].system), ("b", Some(true)));
+        assert_eq!(all[2].sudo.as_deref(), Some(&["ALL=(ALL) NOPASSWD:ALL".to_owned()][..]));
+        assert_eq!(all[2].first_password_hash.as_deref(), Some("$6$a$b"));
+        let user_data = read(b"#cloud-config\nuser: ''\n");
+        assert!(user_data.findings.errors.is_empty() && user_data.config.default_user.is_none());
     }
 
     #[test]

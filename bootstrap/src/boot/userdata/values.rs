@@ -1,3 +1,4 @@
+use hostwright_core::config::section::Section;
 use hostwright_core::config::values::{FromNode, mismatch};
 use hostwright_core::yaml::{Node, Scalar};
 
@@ -10,6 +11,8 @@ impl FromNode for Flag {
     fn from_node(node: &Node) -> Result<Self, String> {
         match node.scalar() {
             Some(Scalar::Bool(value)) => return Ok(Self(value)),
+            // What a template leaves where it knows nothing: false, as for cloud-init.
+            Some(Scalar::String(text)) if text.trim().is_empty() => return Ok(Self(false)),
             Some(Scalar::String(text)) => match Scalar::resolve(text.trim()) {
                 Scalar::Bool(value) => return Ok(Self(value)),
                 Scalar::Int(number @ (0 | 1)) => return Ok(Self(number == 1)),
@@ -20,6 +23,22 @@ impl FromNode for Flag {
         }
         Err(mismatch::<Self>(node))
     }
+}
+
+/// A value, of which an empty text says nothing: templates leave that where they know nothing.
+pub struct Said<T>(pub Option<T>);
+
+impl<T: FromNode> FromNode for Said<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn from_node(node: &Node) -> Result<Self, String> {
+        if node.text() == Some("") { Ok(Self(None)) } else { T::from_node(node).map(|value| Self(Some(value))) }
+    }
+}
+
+/// A value under its key, if anything is said there.
+pub fn said<T: FromNode>(section: &mut Section<'_>, key: &'static str) -> Option<T> {
+    section.optional::<Said<T>>(key).and_then(|said| said.0)
 }
 
 /// A text that may be empty.
