@@ -1,7 +1,7 @@
 use super::Findings;
 use super::secrets::secret_in;
 use super::unpack::bounded_gunzip;
-use super::values::{Flag, Text};
+use super::values::{Flag, Text, said};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use hostwright_core::config::section::Section;
@@ -123,7 +123,7 @@ fn file(mut section: Section<'_>, findings: &mut Findings) -> Option<WriteFile> 
     let content = content.map_err(|message| section.problem_with("content", &message)).ok();
     let source = section.section("source", |section| source(section, encoding));
     let mode = mode(&mut section, content.as_deref().unwrap_or_default(), findings);
-    let owner = section.or("owner", "root:root".to_owned()).replace(char::is_whitespace, "");
+    let owner = said(&mut section, "owner").unwrap_or_else(|| "root:root".to_owned()).replace(char::is_whitespace, "");
     let [append, defer] = ["append", "defer"].map(|key| section.or(key, Flag(false)).0);
     if path.as_ref().is_some_and(|path| path.file_name().is_none()) {
         section.problem_with("path", "expected the path of a file");
@@ -144,15 +144,42 @@ fn encoding(section: &mut Section<'_>, findings: &mut Findings) -> Encoding {
 
 fn mode(section: &mut Section<'_>, content: &[u8], findings: &mut Findings) -> u32 {
     let Some(node) = section.node("permissions") else { return unsaid_mode(section, content, findings) };
-    // cloud-init takes an unquoted 644 for the decimal number, which is mode 1204; nobody means that.
-    let decimal = node.text().and_then(|text| text.parse().ok()).map(Scalar::Int);
-    if node.scalar() == decimal && node.text().is_some_and(|text| !text.starts_with('0')) {
-        findings.warning(node.place, "write_files.permissions", "taken as octal; write it with a leading zero".into());
+    if let Some(number) = unquoted(node) {
+        let taken = if decimal_mode(number).is_some() { "the decimal number that it is for YAML" } else { "octal" };
+        let message = format!("taken as {taken}; write it in quotes and with a leading zero");
+        findings.warning(node.place, "write_files.permissions", message);
     }
-    Permissions::from_node(node).map(|mode| mode.0).unwrap_or_else(|why| {
+    mode_of(node).unwrap_or_else(|why| {
         findings.tolerated(node.place, "write_files.permissions", &format!("{why}; it is as if nothing was said"));
         unsaid_mode(section, content, findings)
     })
+}
+
+/// The permission bits that are said under `permissions`.
+pub fn mode_of(node: &Node) -> Result<u32, String> {
+    match unquoted(node).and_then(decimal_mode) {
+        Some(mode) => Ok(mode),
+        None => Permissions::from_node(node).map(|mode| mode.0),
+    }
+}
+
+/// A number without quotes and without a leading zero.
+fn unquoted(node: &Node) -> Option<i64> {
+    match node.scalar() {
+        Some(Scalar::Int(number)) if node.text().is_some_and(|text| !text.starts_with('0')) => Some(number),
+        _ => None,
+    }
+}
+
+/// An unquoted number is a decimal one for cloud-init, as programs write it: 420 is mode 0644. People who leave the quotes
+/// away mean the digits: nobody wants 644 to be mode 1204. Which it is shows in whom the mode lets do more.
+fn decimal_mode(number: i64) -> Option<u32> {
+    let is_usual = |mode: &u32| {
+        let [owner, group, others] = [mode >> 6 & 7, mode >> 3 & 7, mode & 7];
+        *mode <= 0o7777 && owner & 4 != 0 && group & !owner == 0 && others & !group == 0
+    };
+    let as_digits = u32::from_str_radix(&number.to_string(), 8).ok().filter(is_usual);
+    u32::try_from(number).ok().filter(is_usual).filter(|_| as_digits.is_none())
 }
 
 fn unsaid_mode(section: &Section<'_>, content: &[u8], findings: &mut Findings) -> u32 {
@@ -220,6 +247,32 @@ mod tests {
         );
         assert_eq!(user_data.findings.warnings.len(), 1);
         assert!(user_data.findings.warnings[0].message.contains("leading zero"));
+    }
+
+    #[test]
+    fn an_unquoted_number_is_what_its_writer_meant_and_an_empty_value_says_nothing() {
+        for (number, mode) in [
+            ("420", 0o644),
+            ("493", 0o755),
+            ("384", 0o600),
+            ("416", 0o640),
+            ("256", 0o400),
+            ("2541", 0o4755),
+            ("644", 0o644),
+            ("700", 0o700),
+            ("440", 0o440),
+            ("604", 0o604),
+            ("'420'", 0o420),
+            ("0420", 0o420),
+            ("''", 0o644),
+        ] {
+            let text =
+                format!("#cloud-config\nwrite_files:\n- {{path: /a, permissions: {number}, owner: '', append: ''}}\n");
+            let user_data = read(text.as_bytes());
+            assert!(user_data.findings.errors.is_empty(), "{number}: {:?}", user_data.findings.errors);
+            let file = &user_data.config.files[0];
+            assert_eq!((file.mode, file.owner.as_str(), file.append), (mode, "root:root", false), "{number}");
+        }
     }
 
     #[test]

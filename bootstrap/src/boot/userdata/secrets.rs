@@ -1,4 +1,5 @@
 use super::Findings;
+use super::files::mode_of;
 use hostwright_core::config::Config;
 use hostwright_core::secret::SecretRef;
 use hostwright_core::yaml::{self, Node};
@@ -29,7 +30,7 @@ pub fn find(root: &Node, findings: &mut Findings) {
 fn in_file(file: &Node, findings: &mut Findings) {
     let Some(content) = file.get("content") else { return };
     let Some(name) = content.text().and_then(secret_in) else { return };
-    let mode = file.get("permissions").and_then(Node::text).and_then(|text| u32::from_str_radix(text, 8).ok());
+    let mode = file.get("permissions").and_then(|node| mode_of(node).ok());
     if mode.unwrap_or(0o644) & 0o007 != 0 {
         findings.secret(
             content.place,
@@ -66,8 +67,7 @@ fn of_the_agent(section: &Node, root: &Node, findings: &mut Findings) {
 }
 
 fn is_for_everybody(file: &Node) -> bool {
-    let mode = file.get("permissions").and_then(Node::text);
-    let mode = mode.and_then(|text| u32::from_str_radix(text.trim_start_matches("0o"), 8).ok());
+    let mode = file.get("permissions").and_then(|node| mode_of(node).ok());
     let is_kept = file.get("content").and_then(Node::text).and_then(secret_in).is_some();
     mode.unwrap_or(if is_kept { 0o600 } else { 0o644 }) & 0o004 != 0
 }
