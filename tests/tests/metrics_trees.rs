@@ -238,13 +238,15 @@ fn optional_collectors_tell_of_nodes_processes_and_interrupts_as_the_originals_d
         ("slabinfo", "true"),
         (
             "sysctl",
-            "{include: ['net.ipv4.tcp_rmem:min,default,max', fs.file-nr], include_info: kernel.seccomp.actions_avail}",
+            "{include: ['net.ipv4.tcp_rmem:min,default,max', fs.file-nr, 'fs.file-nr:total,current,max'], \
+             include_info: kernel.seccomp.actions_avail}",
         ),
         ("zoneinfo", "true"),
     ];
     let flags = [
         "--collector.sysctl.include=net.ipv4.tcp_rmem:min,default,max",
         "--collector.sysctl.include=fs.file-nr",
+        "--collector.sysctl.include=fs.file-nr:total,current,max",
         "--collector.sysctl.include-info=kernel.seccomp.actions_avail",
     ];
     let series = same_on(&Tree::unpack("numa")?, &Wanted { collectors: &collectors, flags: &flags })?;
