@@ -207,6 +207,10 @@ impl Courier {
             self.health.reached(&self.output);
             way.backoff.reset();
         } else {
+            // Who takes the half of it each time is at work: what is left need not wait longer and longer.
+            if 2 * again.len() <= indices.len() {
+                way.backoff.reset();
+            }
             sleep(way.backoff.next_delay()).await;
             way.portions.push_front(again);
         }

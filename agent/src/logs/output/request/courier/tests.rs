@@ -63,6 +63,16 @@ async fn what_was_not_taken_is_sent_again_alone_and_what_was_refused_is_not() {
 }
 
 #[tokio::test]
+async fn what_is_taken_by_halves_does_not_wait_longer_and_longer() {
+    let half = |indices: &[usize]| Ok((0..indices.len() / 2).map(|index| not_taken(index, false)).collect());
+    let start = tokio::time::Instant::now();
+    let (refused, seen) = settled(1 << 12, vec![Box::new(half)]).await;
+    assert!(refused.is_empty());
+    assert_eq!(seen.len(), 13);
+    assert!(start.elapsed() < 13 * super::AGAIN.0, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn trouble_sends_the_same_again_but_for_what_was_acknowledged() {
     let again = |taken| Err(Undelivered::Again { why: "down".into(), after: None, taken });
     let (refused, seen) =
