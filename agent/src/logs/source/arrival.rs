@@ -161,7 +161,7 @@ impl Following {
         let file = Arc::new(file);
         self.files.insert(
             sequence,
-            Entry { file, gone_since: None, rotated_since: None, wanted, superseded: false, names: 1 },
+            Entry { file, gone_since: None, rotated_since: None, wanted, superseded: false, names: 1, still: None },
         );
         sequence
     }

@@ -220,8 +220,12 @@ impl Cursor {
         if self.file.is_compressed() {
             return Ok(true);
         }
-        let written = SystemTime::now().duration_since(self.file.file.metadata()?.modified()?);
-        let is_quiet = written.is_ok_and(|ago| ago >= QUIET);
+        let metadata = self.file.file.metadata()?;
+        let is_quiet = match SystemTime::now().duration_since(metadata.modified()?) {
+            Ok(ago) => ago >= QUIET,
+            // At a time that is yet to come. As the file was when it was found quiet, it is quiet.
+            Err(_) => (identity::modified(&metadata), metadata.len()) == (self.file.modified(), self.file.size()),
+        };
         if !is_quiet {
             self.file.set_ended(false);
         }

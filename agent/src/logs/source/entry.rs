@@ -23,6 +23,16 @@ pub struct Entry {
     pub superseded: bool,
     /// How many names it has in folders that are looked at.
     pub names: usize,
+    /// Since when a rotated file has its present time and size.
+    pub still: Option<Still>,
+}
+
+/// A file's time and size, and since when they were seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Still {
+    modified: i64,
+    size: u64,
+    since: Instant,
 }
 
 impl Entry {
@@ -60,7 +70,10 @@ impl Entry {
             // Quiet since then: one that was quiet before may be written late all the same.
             self.rotated_since = file.is_rotated().then(|| self.rotated_since.unwrap_or_else(Instant::now));
             let has_waited = self.rotated_since.is_some_and(|since| since.elapsed() >= QUIET);
-            let ended = has_waited && file.quiet(now) >= QUIET;
+            // A time that is yet to come (the clock was set back, or somebody gave it to the file) tells nothing.
+            self.still = file.is_rotated().then(|| Still::of(file, self.still));
+            let is_still = file.is_ahead_of(now) && self.still.is_some_and(|still| still.since.elapsed() >= QUIET);
+            let ended = has_waited && (is_still || file.quiet(now) >= QUIET);
             changed |= file.has_ended() != ended;
             file.set_ended(ended);
         }
@@ -73,5 +86,13 @@ impl Entry {
             None => !self.wanted && !is_retained && self.file.quiet(now) >= LATE,
         };
         lingered && self.file.is_rotated() && (self.file.is_done() || self.file.is_replaced())
+    }
+}
+
+impl Still {
+    /// As it is now, since it was so before.
+    fn of(file: &FollowedFile, before: Option<Self>) -> Self {
+        let now = Self { modified: file.modified(), size: file.size(), since: Instant::now() };
+        before.filter(|before| (before.modified, before.size) == (now.modified, now.size)).unwrap_or(now)
     }
 }

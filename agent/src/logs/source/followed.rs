@@ -350,6 +350,11 @@ impl FollowedFile {
         now.duration_since(modified).unwrap_or(Duration::ZERO)
     }
 
+    /// Whether it was last written at a time that is yet to come.
+    pub fn is_ahead_of(&self, now: SystemTime) -> bool {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.modified()).unwrap_or(0)) > now
+    }
+
     /// A later file has taken its place, or it was deleted.
     pub fn is_rotated(&self) -> bool {
         self.flags.rotated.load(Ordering::Relaxed)
