@@ -62,7 +62,9 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
     let sources = sources(&settings, &origin, &context.state)?;
     let mut positions = BTreeMap::new();
     for name in settings.outputs.keys() {
-        positions.insert(name.clone(), Positions::open(&context.state, name)?);
+        let mut of_output = Positions::open(&context.state, name)?;
+        of_output.adopt(name, &sources);
+        positions.insert(name.clone(), of_output);
     }
     let mut discovery = Discovery::new(&sources, earlier(&positions), written_by_us(&settings), &context.state)?;
     block_in_place(|| discovery.scan());

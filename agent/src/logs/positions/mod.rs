@@ -12,16 +12,19 @@ mod unclaimed;
 
 pub use position::Position;
 
+use super::source::Source;
 use super::source::cursor::Cursor;
 use super::source::followed::{FollowedFile, Opened};
-use super::source::identity::{Point, TELLING};
+use super::source::heritage::again_in;
+use super::source::identity::{self, Point, TELLING};
 use super::source::ledger::Ledger;
 use entries::{At, Entry, replay};
 use hostwright_core::journal::Journal;
 use hostwright_core::state::StateError;
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use unclaimed::Unclaimed;
@@ -89,6 +92,23 @@ impl Positions {
         Ok(replay(&records).into_values().collect())
     }
 
+    /// A source that was given another name goes on where it was: files of a source that is not there any more are those of
+    /// the one that asks for them now, if it never shipped any.
+    pub fn adopt(&mut self, output: &str, sources: &[Arc<Source>]) {
+        let shipped: HashSet<String> = self.unclaimed().map(|position| position.source.clone()).collect();
+        let new: Vec<_> = sources.iter().filter(|s| !shipped.contains(&s.name) && s.slot(output).is_some()).collect();
+        let is_there = |name: &str| sources.iter().any(|source| source.name == name);
+        for (name, position) in &mut self.unclaimed.positions {
+            let asking: Vec<_> = new.iter().filter(|source| source.asks_for(Path::new(&position.path))).collect();
+            if let [source] = asking[..]
+                && !is_there(&position.source)
+            {
+                position.source.clone_from(&source.name);
+                self.unclaimed.fresh.push(*name);
+            }
+        }
+    }
+
     /// The positions of files that no cursor has taken over.
     pub fn unclaimed(&self) -> impl Iterator<Item = &Position> {
         self.unclaimed.positions.values()
@@ -117,7 +137,7 @@ impl Positions {
         }
         // The file being written is no copy.
         if file.is_at(&file.family) {
-            return None;
+            return self.cut(file, relatives, &carried);
         }
         let may_be_original = |p: &Position| {
             p.head.length() >= TELLING
@@ -138,6 +158,24 @@ impl Positions {
                 candidates.into_iter().filter(|p| p.is_in(&content)).last()
             }
         }
+    }
+
+    /// Where to go on in a file whose beginning a program has cut away, as it was followed before.
+    fn cut<'c>(
+        &self,
+        file: &FollowedFile,
+        mut relatives: impl Iterator<Item = &'c Cursor>,
+        carried: &[u64],
+    ) -> Option<Position> {
+        let Opened::Plain(plain) = &file.file else { return None };
+        let former = relatives.find(|c| Some(c.file.sequence) == file.former && c.file.is_replaced());
+        let position = former.map(Position::of).or_else(|| self.unclaimed.of_inode(file).cloned());
+        let position = position.filter(|position| !carried.contains(&position.content))?;
+        let point = again_in(plain, &position.point).ok().flatten()?;
+        let ledger = Ledger { skipped: point.offset, ..Ledger::default() };
+        let head = identity::head(plain).ok()?;
+        log::info!(source = file.source.name; "logs: the beginning of {} was cut away; its first {} bytes were read before", file.origin.display(), point.offset);
+        Some(Position { head, content: 0, point, ledger, missing_since: None, ..position })
     }
 
     /// Remembers what was read of a content that was replaced, or of a file that is gone: a copy of it may come up.
@@ -299,7 +337,28 @@ fn is_gone(cursor: &Cursor) -> bool {
 mod tests {
     use super::Positions;
     use super::position::Position;
+    use crate::logs::source::Source;
     use crate::logs::source::identity::Point;
+    use hostwright_core::config::Config;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_source_of_another_name_goes_on_where_it_was_unless_the_former_one_is_there() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let text = "logs:\n  sources:\n    new: {files: ['/var/**/a*'], outputs: [o]}\n    other: {files: [/var/log/b], outputs: [o]}\n    s: {files: [/var/log/a], outputs: [p]}\n  outputs:\n    o: {file: {path: /o}}\n    p: {file: {path: /p}}\n";
+        let logs = Config::parse(text, "agent.yaml").expect("a config").logs.expect("logs");
+        let source =
+            |name: &str| Source::new(name, &logs.sources[name], folder.path()).map(Arc::new).expect("a source");
+        let adopted = |output: &str, sources: &[&str]| {
+            let mut positions = Positions::open(folder.path(), output).expect("opened");
+            positions.remember(Position::at_end_of(b"one\n"));
+            positions.adopt(output, &sources.iter().map(|name| source(name)).collect::<Vec<_>>());
+            positions.unclaimed().map(|position| position.source.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(adopted("o", &["new", "other"]), ["new"]);
+        assert_eq!(adopted("o", &["new", "other", "s"]), ["s"], "its own");
+        assert_eq!(adopted("p", &["new", "other"]), ["s"], "nothing goes there");
+    }
 
     #[test]
     fn a_content_that_is_in_no_file_now_goes_back_and_on_with_its_connection() {

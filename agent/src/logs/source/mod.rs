@@ -94,6 +94,7 @@ use joining::{Engine, Inside, Joining, Multiline};
 use pattern::Patterns;
 use regex::bytes::Regex;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -207,6 +208,12 @@ impl Source {
     fn takes(&self, path: &Path, name: &str) -> bool {
         !self.patterns.exclude(path, name)
             && self.containers.as_ref().is_none_or(|containers| !containers.leave_out(path))
+    }
+
+    /// Whether a file of this path is asked for.
+    pub fn asks_for(&self, path: &Path) -> bool {
+        let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+        self.patterns.ask_for_path(path) && self.takes(path, &name)
     }
 
     /// What is known of a file beside its name: further fields of its records.

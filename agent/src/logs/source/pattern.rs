@@ -1,5 +1,6 @@
 use super::family::{is_compressed, plain_name};
 use globset::{Glob, GlobBuilder, GlobMatcher};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What a source asks for: absolute patterns with `*`, `?`, `[…]` and `**` in the names of folders and files.
@@ -96,6 +97,16 @@ impl Patterns {
     pub fn ask_for(&self, places: &[Place], name: &str) -> bool {
         let ending = is_compressed(name).then(|| &name[plain_name(name).len()..]);
         self.last_parts(places).any(|part| part.matches(name) && ending.is_none_or(|ending| part.ends_with(ending)))
+    }
+
+    /// Whether a path is asked for.
+    pub fn ask_for_path(&self, path: &Path) -> bool {
+        let Some((folder, name)) = path.parent().zip(path.file_name()) else { return false };
+        self.bases().into_iter().any(|(base, places)| {
+            let Ok(rest) = folder.strip_prefix(base) else { return false };
+            let inside = |places: Vec<Place>, name: &OsStr| self.inside(&places, &name.to_string_lossy());
+            self.ask_for(&rest.iter().fold(places, inside), &name.to_string_lossy())
+        })
     }
 
     pub fn exclude(&self, path: &Path, name: &str) -> bool {
