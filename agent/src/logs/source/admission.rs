@@ -19,8 +19,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Clocks of file systems tick every few milliseconds.
-const TICK: i64 = 1_000_000_000;
 /// The last line's beginning is looked for in so many bytes.
 const LAST_LINE: u64 = 64 << 10;
 
@@ -114,6 +112,19 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     if *base != *candidate.home && is_copy_of_known(&base, candidate, opened, (source, search)) {
         return Judgement::Later;
     }
+    // Both came up just now.
+    let is_unseen = || *base != *candidate.home && !search.is_first && following.is_unseen(&base, search);
+    if is_unseen() && original_at(&base, candidate, opened).is_some() {
+        return Judgement::Later;
+    }
+    // It was made before the configuration was loaded anew, of one that is still read.
+    let size = || opened.stated_size().unwrap_or(candidate.attributes.size);
+    if search.is_first
+        && *base != *candidate.home
+        && following.gone(&base).any(|original| is_copy_of(original, opened, size()))
+    {
+        return Judgement::Later;
+    }
     if let Opened::Compressed(compressed) = opened {
         return judge_compressed(candidate, (opened, compressed), following, search);
     }
@@ -134,7 +145,7 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
     let is_missed = if search.is_first {
         search.known.copied(source, &base, opened).next().is_some() || is_missed(candidate, &base, following, search)
     } else {
-        *base != *candidate.home && modified >= search.started - TICK && is_remembered(modified)
+        *base != *candidate.home && search.came_after_start(modified) && is_remembered(modified)
     };
     if is_missed { Judgement::Generation } else { Judgement::Never }
 }
@@ -157,7 +168,7 @@ fn judge_compressed(
         return Judgement::Later;
     }
     if !search.is_first {
-        return judge_new_compressed(candidate, (opened, compressed), following);
+        return judge_new_compressed(candidate, (opened, compressed), following, search);
     }
     let base = family_path(&candidate.home);
     let Ok(content) = compressed.in_order() else { return Judgement::Later };
@@ -219,17 +230,20 @@ fn judge_new_compressed(
     candidate: &Candidate,
     (opened, compressed): (&Opened, &Compressed),
     following: &Following,
+    search: &Search,
 ) -> Judgement {
     let (base, name) = (family_path(&candidate.home), candidate.name.to_string_lossy());
     let stated = compressed.stated_size();
     let size = stated.unwrap_or(candidate.attributes.size);
     // As it is now that the plain file is gone: while it was being compressed, its time was another.
     let now = compressed.metadata().map_or(candidate.attributes.modified, |metadata| modified(&metadata));
+    let is_unseen = || following.is_unseen(&base, search) && search.came_after_start(now);
+    let is_later = || is_just_processed(&name, now) || following.is_newer(&base, (now, stated), opened);
     match () {
         () if candidate.wanted && !following.gone(&base).any(|original| is_copy_of(original, opened, size)) => {
             wanted(candidate, &base)
         }
-        () if !is_just_processed(&name, now) && !following.is_newer(&base, (now, stated), opened) => Judgement::Never,
+        () if !is_later() && !is_unseen() => Judgement::Never,
         () if following.at(&base).is_some_and(|original| is_copy_of(original, opened, size)) => Judgement::Later,
         // What it was made of is gone, and is still read.
         () if following.gone(&base).any(|original| is_copy_of(original, opened, size)) => Judgement::Later,
@@ -270,14 +284,19 @@ fn is_copy_of_known(base: &Path, copy: &Candidate, opened: &Opened, (source, sea
     if !search.is_first || search.known.at(source, base).next().is_none() {
         return false;
     }
-    let Ok(file) = File::open(base) else { return false };
-    let Some(now) = file.metadata().ok().filter(Metadata::is_file).map(|now| Attributes::of(&now)) else {
-        return false;
-    };
-    let Ok(log) = Opened::of(file) else { return false };
+    original_at(base, copy, opened).is_some_and(|(now, log)| {
+        let identified = Identified { inode: now.key.inode, born: now.born, content: &log };
+        search.known.recognise(source, &identified).is_some()
+    })
+}
+
+/// The log of a rotated file, if it has all that is in that.
+fn original_at(base: &Path, copy: &Candidate, opened: &Opened) -> Option<(Attributes, Opened)> {
+    let file = File::open(base).ok()?;
+    let now = Attributes::of(&file.metadata().ok().filter(Metadata::is_file)?);
+    let log = Opened::of(file).ok()?;
     let size = opened.stated_size().unwrap_or(copy.attributes.size);
-    let identified = Identified { inode: now.key.inode, born: now.born, content: &log };
-    size <= now.size && is_copy(&log, opened, size) && search.known.recognise(source, &identified).is_some()
+    (size <= now.size && is_copy(&log, opened, size)).then_some((now, log))
 }
 
 /// Whether a content begins as another one of this size does and goes on as that one ends.
@@ -327,6 +346,11 @@ pub fn end_of(opened: &Opened, size: u64, encoding: Encoding) -> Option<Point> {
 }
 
 impl Candidate {
+    /// Whether it is in no folder, and was kept open: see [`super::kept`].
+    pub fn is_kept(&self) -> bool {
+        self.name.is_empty()
+    }
+
     /// The path, in the memory of the candidate's own if it is the same.
     fn shared(&self, path: &Path) -> Arc<Path> {
         if *path == *self.path { self.path.clone() } else { path.into() }

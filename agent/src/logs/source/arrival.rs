@@ -18,8 +18,9 @@ const FEW: usize = 20;
 /// The families whose new files all tell their day, but for the one being written, and for pins: those come before what was
 /// never seen.
 fn dated(new: &[(Candidate, Found)], pins: &Path) -> HashSet<Arc<Path>> {
-    let is_rotated =
-        |(candidate, found): &&(Candidate, Found)| *found.family != *found.path && *candidate.folder != *pins;
+    let is_rotated = |(candidate, found): &&(Candidate, Found)| {
+        *found.family != *found.path && *candidate.folder != *pins && !candidate.is_kept()
+    };
     let rotated = || new.iter().filter(is_rotated);
     let mut families: HashSet<_> = rotated().map(|(_, found)| found.family.clone()).collect();
     for (candidate, found) in rotated() {
@@ -61,6 +62,7 @@ impl Following {
                 ),
             }
         }
+        new.extend(self.take_kept(&new));
         // Of a file that was touched, its birth tells when it was written; of one that was copied with its times, they do.
         // A compressed one is born later than it was written.
         let is_plain = new.iter().all(|(_, found)| matches!(found.opened, Opened::Plain(_)));
@@ -81,12 +83,18 @@ impl Following {
             log::info!(source = self.source.name; "logs: following {} files", new.len());
         }
         for (candidate, mut found) in new {
-            if !is_many {
+            if !is_many && !candidate.is_kept() {
                 log::info!(source = self.source.name; "logs: following {}", found.path.display());
             }
-            self.inherit(&mut found);
+            // What is found at first has its position.
+            if !search.is_first {
+                self.inherit(&mut found);
+            }
             search.known.found(&self.source, found.attributes.key.inode);
             let sequence = self.follow(found, candidate.wanted, search);
+            if candidate.is_kept() {
+                self.files.entry(sequence).and_modify(|entry| entry.move_to(None));
+            }
             self.note(&candidate, What::Followed(sequence));
         }
         for (key, other) in others {

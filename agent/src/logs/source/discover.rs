@@ -1,6 +1,7 @@
 use super::Source;
 use super::followed::FollowedFile;
 use super::following::Following;
+use super::kept;
 use super::known::{Earlier, Known};
 use super::pins;
 use super::round::Changes;
@@ -13,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+#[cfg(test)]
+mod tests;
 
 /// So many times the folders are looked at before what is not found is taken for old, while files are renamed in them.
 const LOOKS: usize = 5;
@@ -27,6 +31,14 @@ pub struct Discovery {
     sources: Vec<Following>,
     search: Search,
     publish: watch::Sender<Files>,
+    /// The duty's folder.
+    state: PathBuf,
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        kept::keep(&self.state, self.sources.iter().flat_map(Following::left));
+    }
 }
 
 /// Sources whose files were once begun at their ends: what came later is never skipped.
@@ -50,8 +62,12 @@ impl Discovery {
         search.from_end = begin_at_end(sources, &search.known, state)?;
         pins::sweep(state, &sources.iter().map(|source| source.name.as_str()).collect());
         let sources = sources.iter().map(|source| Following::new(source.clone(), state));
-        let sources = sources.collect::<Result<_, _>>()?;
-        Ok(Self { sources, search, publish: watch::Sender::default() })
+        let mut sources = sources.collect::<Result<Vec<_>, _>>()?;
+        for file in kept::take(state) {
+            let of_file = sources.iter_mut().find(|following| following.source.name == file.source.name);
+            of_file.into_iter().for_each(|following| following.kept.push(file.clone()));
+        }
+        Ok(Self { sources, search, publish: watch::Sender::default(), state: state.to_owned() })
     }
 
     pub fn files(&self) -> watch::Receiver<Files> {

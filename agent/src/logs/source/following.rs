@@ -2,11 +2,11 @@ use super::Source;
 use super::admission::{Candidate, is_copy};
 use super::archives::Archives;
 use super::entry::Entry;
-use super::family::{family, is_compressed, is_unfinished, plain_name};
+use super::family::{family, family_path, is_compressed, is_unfinished, plain_name};
 use super::folder::{Folder, Unknown, What};
 use super::followed::{FollowedFile, Opened};
 use super::held::Held;
-use super::identity::{Attributes, Key};
+use super::identity::{Attributes, Key, modified};
 use super::known::Known;
 use super::pins::Pins;
 use super::round::{Changes, Round};
@@ -14,6 +14,7 @@ use super::search::Search;
 use super::vanished::tell_of_vanished;
 use hostwright_core::state::StateError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,9 @@ use std::time::{Duration, Instant};
 /// (one that splits by size, under load) has a quiet moment in that.
 const LISTINGS: usize = 12;
 const LISTING: Duration = Duration::from_millis(7);
+
+/// So many logs are remembered that are gone. Whether there was one more is not known.
+pub(super) const MOST_BYGONE: usize = 10_000;
 
 /// The folders of one source and the files that are followed in them.
 #[derive(Debug)]
@@ -43,6 +47,10 @@ pub struct Following {
     /// Not before the first look: what was rotated while the agent was away may be in another folder.
     looks_elsewhere: bool,
     pub(super) held: Held,
+    /// What the search before this one left: not in any folder, and not followed yet.
+    pub(super) kept: Vec<Arc<FollowedFile>>,
+    /// Logs of which files were followed, and none is now.
+    pub(super) bygone: BTreeSet<Arc<Path>>,
     /// What programs make of generations that were followed.
     pub(super) products: BTreeSet<PathBuf>,
     /// A file that is not followed yet was written.
@@ -67,6 +75,8 @@ impl Following {
             archives: Archives::default(),
             looks_elsewhere: true,
             held,
+            kept: Vec::new(),
+            bygone: BTreeSet::new(),
             files: BTreeMap::new(),
             by_key: BTreeMap::new(),
             newest: HashMap::new(),
@@ -90,6 +100,11 @@ impl Following {
     /// In the order of their sequence numbers.
     pub fn files(&self) -> impl Iterator<Item = &Arc<FollowedFile>> {
         self.files.values().map(|entry| &entry.file)
+    }
+
+    /// What is there when it ends.
+    pub fn left(&self) -> impl Iterator<Item = &Arc<FollowedFile>> {
+        self.files().chain(&self.kept)
     }
 
     /// Whether a write showed that there is more to look at.
@@ -117,7 +132,7 @@ impl Following {
     }
 
     /// A file was written, as the kernel tells; whether outputs should look.
-    pub fn written(&mut self, folder: &Path, name: &std::ffi::OsStr) -> bool {
+    pub fn written(&mut self, folder: &Path, name: &OsStr) -> bool {
         let Some(folder) = self.folders.get_mut(folder) else { return false };
         match folder.what(name) {
             Some(What::Followed(sequence)) => {
@@ -329,7 +344,9 @@ impl Following {
         };
         let home = self.home_of(path, search);
         let home = home.as_deref().and_then(Path::parent).unwrap_or(&folder.path);
-        if !wanted && !is_familiar() && !self.may_be_generation(home, &name, search) {
+        let may_be_generation =
+            || self.may_be_generation(home, &name, search) || self.is_of_unseen(folder, path, search);
+        if !wanted && !is_familiar() && !may_be_generation() {
             return None;
         }
         let metadata = path.metadata().ok().filter(Metadata::is_file)?;
@@ -349,6 +366,26 @@ impl Following {
             return is_known(&base) || is_known(&folder.join(plain_name(name))) || is_dated(&base);
         }
         self.newest.contains_key(base.as_path())
+    }
+
+    /// Whether a file is a generation of a log that is asked for and was rotated before it was ever seen.
+    fn is_of_unseen(&self, folder: &Folder, path: &Path, search: &Search) -> bool {
+        let log = family_path(path);
+        let names = (path.file_name().map(OsStr::to_string_lossy), log.file_name().map(OsStr::to_string_lossy));
+        let (Some(name), Some(base)) = names else { return false };
+        plain_name(&name) != base
+            && !search.is_first
+            && self.is_unseen(&log, search)
+            && self.source.patterns.ask_for(&folder.places, &base)
+            && self.source.takes(&log, &base)
+            && self.source.takes(path, &name)
+            && path.metadata().is_ok_and(|metadata| search.came_after_start(modified(&metadata)))
+    }
+
+    /// Whether no generation of a log was ever followed.
+    pub(super) fn is_unseen(&self, log: &Path, search: &Search) -> bool {
+        let is_seen = self.newest.contains_key(log) || self.bygone.contains(log) || self.bygone.len() >= MOST_BYGONE;
+        !is_seen && search.known.at(&self.source, log).next().is_none()
     }
 
     /// Where a file in an archive would be with its log.
@@ -411,7 +448,8 @@ impl Following {
     pub(super) fn gone(&self, family: &Path) -> impl Iterator<Item = &FollowedFile> {
         let gone = self.restless.iter().filter_map(|sequence| self.files.get(sequence));
         let gone = gone.filter(|entry| entry.gone_since.is_some() && !entry.file.is_replaced());
-        gone.map(|entry| &*entry.file).filter(move |file| *file.family == *family)
+        let kept = self.kept.iter().map(|file| &**file);
+        gone.map(|entry| &*entry.file).chain(kept).filter(move |file| *file.family == *family)
     }
 
     /// The followed file that is at a path now.

@@ -45,6 +45,8 @@ pub mod intakes;
 pub mod joining;
 /// The systemd journal.
 mod journal;
+/// Deleted files that are read on after the configuration was loaded anew.
+mod kept;
 /// Positions of earlier runs, by which files are known again.
 pub mod known;
 /// What became of a file's bytes.

@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::Notify;
 
+/// Clocks of file systems tick every few milliseconds.
+const TICK: i64 = 1_000_000_000;
+
 /// What the searches for the files of all sources share.
 #[derive(Debug)]
 pub struct Search {
@@ -45,6 +48,11 @@ impl Search {
 }
 
 impl Search {
+    /// Whether a file of this time was written since we look, in nanoseconds since 1970.
+    pub fn came_after_start(&self, modified: i64) -> bool {
+        modified >= self.started - TICK
+    }
+
     pub fn problem(&mut self, about: &Path, what: String) {
         // Some stand for all, for one reason may concern thousands.
         if self.problems.len() < 100 {

@@ -1,6 +1,6 @@
 use super::family;
 use super::folder::{Folder, What};
-use super::following::{Following, by_key};
+use super::following::{Following, MOST_BYGONE, by_key};
 use super::pins::Pins;
 use super::round::Round;
 use std::collections::BTreeMap;
@@ -135,6 +135,9 @@ impl Following {
         }
         if self.newest.get(&entry.file.family) == Some(&sequence) {
             self.newest.remove(&entry.file.family);
+            if self.bygone.len() < MOST_BYGONE {
+                self.bygone.insert(entry.file.family.clone());
+            }
         }
         let path = entry.file.path();
         let named = path.as_deref().and_then(|path| Some((path.parent()?, path.file_name()?)));
