@@ -15,8 +15,7 @@ pub use position::Position;
 use super::source::Source;
 use super::source::cursor::Cursor;
 use super::source::followed::{FollowedFile, Opened};
-use super::source::heritage::again_in;
-use super::source::identity::{self, Point, TELLING};
+use super::source::identity::{Point, TELLING};
 use super::source::ledger::Ledger;
 use entries::{At, Entry, replay};
 use hostwright_core::journal::Journal;
@@ -137,7 +136,7 @@ impl Positions {
         }
         // The file being written is no copy.
         if file.is_at(&file.family) {
-            return self.cut(file, relatives, &carried);
+            return None;
         }
         let may_be_original = |p: &Position| {
             p.head.length() >= TELLING
@@ -158,24 +157,6 @@ impl Positions {
                 candidates.into_iter().filter(|p| p.is_in(&content)).last()
             }
         }
-    }
-
-    /// Where to go on in a file whose beginning a program has cut away, as it was followed before.
-    fn cut<'c>(
-        &self,
-        file: &FollowedFile,
-        mut relatives: impl Iterator<Item = &'c Cursor>,
-        carried: &[u64],
-    ) -> Option<Position> {
-        let Opened::Plain(plain) = &file.file else { return None };
-        let former = relatives.find(|c| Some(c.file.sequence) == file.former && c.file.is_replaced());
-        let position = former.map(Position::of).or_else(|| self.unclaimed.of_inode(file).cloned());
-        let position = position.filter(|position| !carried.contains(&position.content))?;
-        let point = again_in(plain, &position.point).ok().flatten()?;
-        let ledger = Ledger { skipped: point.offset, ..Ledger::default() };
-        let head = identity::head(plain).ok()?;
-        log::info!(source = file.source.name; "logs: the beginning of {} was cut away; its first {} bytes were read before", file.origin.display(), point.offset);
-        Some(Position { head, content: 0, point, ledger, missing_since: None, ..position })
     }
 
     /// Remembers what was read of a content that was replaced, or of a file that is gone: a copy of it may come up.

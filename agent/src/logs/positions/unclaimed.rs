@@ -63,13 +63,6 @@ impl Unclaimed {
         replaced.max_by_key(|(_, p)| p.point.offset).map(|(name, _)| name)
     }
 
-    /// The position in a file whose content was replaced while the agent was away.
-    pub fn of_inode(&self, file: &FollowedFile) -> Option<&Position> {
-        let positions = self.by_inode.get(&file.key.inode)?.iter().filter_map(|name| self.positions.get(name));
-        let may_be = |p: &&Position| p.may_be(&file.source.name, file.key.inode, file.born) && p.was_there();
-        positions.filter(may_be).max_by_key(|p| p.point.offset)
-    }
-
     /// The positions of files that were written under this path.
     pub fn at(&self, path: &Path) -> impl Iterator<Item = &Position> {
         self.by_path.get(path).into_iter().flatten().filter_map(|name| self.positions.get(name))

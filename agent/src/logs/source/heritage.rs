@@ -1,9 +1,8 @@
 use super::admission::{end_of, is_same};
 use super::followed::{FollowedFile, Found, Opened};
-use super::identity::{Content, Point, WELL, WINDOW, differs, point_at};
+use super::identity::{Content, Point, WELL, WINDOW, point_at};
 use memchr::memmem::Finder;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 
 // A program that writes a log anew beside it and renames that over it (rsync, sed -i, editors, `tail > new && mv new
@@ -15,8 +14,6 @@ use std::os::unix::fs::MetadataExt;
 const MOST: u64 = 64 << 20;
 /// ... so much at once.
 const PIECE: usize = 256 << 10;
-/// ... or what was before a place in it: each line takes microseconds.
-const MOST_AGAIN: u64 = 8 << 20;
 
 /// What a new file has of the one whose place it took.
 #[derive(Clone, Copy, Debug)]
@@ -92,30 +89,6 @@ fn end_in((before, was): (&File, u64), now: &File) -> Option<u64> {
     None
 }
 
-/// Where a content has what was before a place in another one: a program cut the beginning of a log away and wrote the rest
-/// into the same file (`echo "$(tail -n 1000 log)" > log`). Nothing tells what else is the same, so of less than two
-/// kilobytes, or of lines that are all alike, it is not said.
-pub fn again_in(file: &File, before: &Point) -> io::Result<Option<Point>> {
-    if before.window.length() < WINDOW || before.inside_cut_line {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; WINDOW + PIECE];
-    for start in (0..MOST_AGAIN).step_by(PIECE) {
-        let length = file.fill_at(&mut bytes, start)?;
-        let ends = memchr::memchr_iter(b'\n', &bytes[..length]).map(|newline| newline + 1);
-        for end in ends.filter(|end| *end > WINDOW && start + *end as u64 >= WELL) {
-            let point = Point { offset: start + end as u64, ..*before };
-            if before.window.matches(&bytes[end - WINDOW..end]) && differs(file, &point)? {
-                return Ok(Some(point));
-            }
-        }
-        if length < bytes.len() {
-            break;
-        }
-    }
-    Ok(None)
-}
-
 fn plain<'f>(former: &'f FollowedFile, found: &'f Found) -> Option<(&'f File, &'f File)> {
     let (Opened::Plain(before), Opened::Plain(now)) = (&former.file, &found.opened) else { return None };
     let last = before.metadata().ok()?;
@@ -131,32 +104,8 @@ fn behind_last_line(former: &FollowedFile, found: &Found, size: u64) -> Option<P
 
 #[cfg(test)]
 mod tests {
-    use super::{Heritage, Inherited, again_in};
-    use crate::logs::source::identity::{Point, point_at};
-    use std::fs::File;
-    use std::io::Write;
-
-    #[test]
-    fn what_was_before_a_place_is_found_again_where_lines_differ_and_are_enough() {
-        let file = |content: &str| {
-            let mut file = tempfile::NamedTempFile::new().expect("temporary file");
-            file.write_all(content.as_bytes()).expect("written");
-            File::open(file.path()).expect("opened")
-        };
-        let lines = |range: std::ops::Range<usize>| range.map(|n| format!("line {n:09}\n")).collect::<String>();
-        let before = lines(0..40_000);
-        let point = point_at(&file(&before), before.len() as u64).expect("read");
-        let again = |content: &str| again_in(&file(content), &point).expect("read").map(|point| point.offset);
-        for kept in [200, 20_000, 39_000] {
-            let rest = lines(40_000 - kept..40_010);
-            assert_eq!(again(&rest), Some(15 * kept as u64), "{kept}");
-        }
-        assert_eq!(again(&lines(39_900..40_010)), None, "that is little");
-        assert_eq!(again(&lines(40_000..80_000)), None);
-        let alike = "all is well\n".repeat(1000);
-        let point = point_at(&file(&alike), alike.len() as u64).expect("read");
-        assert_eq!(again_in(&file(&alike[6000..]), &point).expect("read"), None);
-    }
+    use super::{Heritage, Inherited};
+    use crate::logs::source::identity::Point;
 
     #[test]
     fn an_output_goes_on_where_it_was_unless_what_it_lacks_was_cut_away() {
