@@ -3,6 +3,7 @@ use super::{CollectError, Collector, KernelFile, Roots, Scrape, number, words};
 use crate::metrics::encode::{Family, Kind, Samples};
 use hostwright_core::config::metrics::collectors::netstat as options;
 use hostwright_core::config::metrics::filter::Filter;
+use std::cell::LazyCell;
 
 /// `/proc/net/netstat`, `snmp` and `snmp6`: the counters that node_exporter takes.
 pub struct Netstat {
@@ -72,7 +73,11 @@ fn put(mut samples: Samples<'_>, word: &[u8]) -> bool {
 }
 
 impl Table {
-    fn collect(&mut self, scrape: &mut Scrape<'_>, taken: &Filter) -> Result<(), CollectError> {
+    fn collect(
+        &mut self,
+        scrape: &mut Scrape<'_>,
+        taken: &LazyCell<Filter, impl FnOnce() -> Filter>,
+    ) -> Result<(), CollectError> {
         let text = self.file.read()?;
         let mut lines = text.lines();
         let mut at = 0;
@@ -100,7 +105,8 @@ impl Collector for Netstat {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
-        self.tables.iter_mut().try_for_each(|table| table.collect(scrape, &self.taken))?;
+        let taken = self.taken.once();
+        self.tables.iter_mut().try_for_each(|table| table.collect(scrape, &taken))?;
         let text = match self.snmp6.read() {
             // A kernel without IPv6.
             Err(CollectError::NoData { .. }) => return Ok(()),
@@ -113,7 +119,7 @@ impl Collector for Netstat {
         for (at, (line, name, value)) in pairs.enumerate() {
             if self.fields6.get(at).is_none_or(|(field, _)| field != name) {
                 self.fields6.truncate(at);
-                self.fields6.push((name.to_owned(), family6(name, &self.taken)));
+                self.fields6.push((name.to_owned(), family6(name, &taken)));
             }
             let Some(family) = &self.fields6[at].1 else { continue };
             if !put(scrape.out.family(family), value) {

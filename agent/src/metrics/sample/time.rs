@@ -3,6 +3,10 @@ use crate::metrics::encode::{Family, Labels};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// So often the time zone is looked at.
+const ZONE: Duration = Duration::from_secs(300);
 
 /// The clock, its zone, and the clock sources.
 pub struct Time {
@@ -13,6 +17,7 @@ pub struct Time {
     current: Family,
     clocks: Vec<Clock>,
     labels: Labels,
+    zone: (TimeZone, Instant),
 }
 
 /// `/sys/devices/system/clocksource/clocksource<device>`.
@@ -38,8 +43,18 @@ impl Time {
             ),
             clocks: clocks(roots.sysfs.join("devices/system/clocksource")),
             labels: Labels::default(),
+            zone: (zone(), Instant::now()),
         }
     }
+}
+
+/// The host's. jiff reads the names of all zones to find out its name, which costs 100 kB; its rules are enough here.
+fn zone() -> TimeZone {
+    if std::env::var_os("TZ").is_some() {
+        return TimeZone::system();
+    }
+    let rules = std::fs::read("/etc/localtime").ok();
+    rules.and_then(|rules| TimeZone::tzif("Local", &rules).ok()).unwrap_or(TimeZone::UTC)
 }
 
 fn clocks(folder: PathBuf) -> Vec<Clock> {
@@ -63,8 +78,10 @@ impl Collector for Time {
         let now = Timestamp::now();
         // As the original does it, for the same last digit.
         scrape.out.family(&self.seconds).put(now.as_nanosecond() as f64 / 1e9);
-        let zone = TimeZone::system();
-        let offset = zone.to_offset_info(now);
+        if self.zone.1.elapsed() >= ZONE {
+            self.zone = (zone(), Instant::now());
+        }
+        let offset = self.zone.0.to_offset_info(now);
         self.offset_labels.set(&[("time_zone", offset.abbreviation().as_bytes())]);
         scrape.out.family(&self.offset).with(&self.offset_labels, i64::from(offset.offset().seconds()));
         let mut samples = scrape.out.family(&self.available);

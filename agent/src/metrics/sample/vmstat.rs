@@ -25,13 +25,14 @@ impl Collector for Vmstat {
     }
 
     fn collect(&mut self, scrape: &mut Scrape<'_>) -> Result<(), CollectError> {
+        let taken = self.taken.once();
         let text = self.file.read()?;
         for (at, line) in text.lines().enumerate() {
             let end = memchr::memchr(b' ', line).unwrap_or(line.len());
             let key = &line[..end];
             if self.fields.get(at).is_none_or(|(field, _)| field != key) {
                 self.fields.truncate(at);
-                let is_taken = is_name(key) && self.taken.admits(key);
+                let is_taken = is_name(key) && taken.admits(key);
                 self.fields.push((key.to_owned(), is_taken.then(|| family(key))));
             }
             let Some(family) = &self.fields[at].1 else { continue };

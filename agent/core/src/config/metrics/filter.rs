@@ -3,6 +3,7 @@ use crate::config::section::Section;
 use crate::config::values::{FromNode, mismatch};
 use crate::yaml::Node;
 use regex::bytes::{Regex, RegexBuilder};
+use std::cell::LazyCell;
 
 /// A regular expression on names, as node_exporter's flags take them: it may match anywhere in a name.
 #[derive(Clone, Debug)]
@@ -81,6 +82,11 @@ impl Filter {
     pub fn admits(&self, name: &[u8]) -> bool {
         self.include.as_ref().is_none_or(|pattern| pattern.is_match(name))
             && !self.exclude.as_ref().is_some_and(|pattern| pattern.is_match(name))
+    }
+
+    /// For names that are looked at once: what an expression keeps for the next one (64 kB and more) goes with this.
+    pub fn once(&self) -> LazyCell<Self, impl FnOnce() -> Self> {
+        LazyCell::new(|| self.clone())
     }
 
     /// Whether nothing is left out.
