@@ -307,9 +307,9 @@ impl Reconciler {
         plan
     }
 
-    /// Makes durable what has shown that it is good.
+    /// Makes durable what has shown that it is good: at once, for the file may say something else at the next look.
     fn note_good(&mut self, project: &Project, observed: &Observed, plan: &Plan) {
-        for name in &plan.good {
+        for name in &plan.proven {
             let Some(container) = observed.of_service(name) else { continue };
             if self.memory.versions.is_good(name, &container.hash, &container.image_id) {
                 continue;

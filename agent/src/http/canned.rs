@@ -1,7 +1,10 @@
 use hostwright_core::config::endpoint::{Compress, Endpoint, HttpUrl};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
@@ -44,19 +47,24 @@ impl Canned {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr().expect("an address"));
-        let answers: Vec<_> = answers.into_iter().map(str::to_owned).collect();
+        let answers: VecDeque<_> = answers.into_iter().map(str::to_owned).collect();
         let (seen, requests) = unbounded_channel();
+        let answers = Arc::new(Answers { left: Mutex::new(answers), given: Notify::new() });
         tokio::spawn(async move {
-            let mut answers = answers.into_iter().peekable();
-            while answers.peek().is_some() {
-                let Ok((connection, _)) = listener.accept().await else { return };
-                let _ = match &tls {
-                    None => serve(connection, &mut answers, &seen).await,
-                    Some(tls) => match tls.accept(connection).await {
-                        Ok(connection) => serve(connection, &mut answers, &seen).await,
-                        Err(error) => Err(error),
-                    },
+            while answers.are_left() {
+                let connection = tokio::select! {
+                    accepted = listener.accept() => accepted.map(|(connection, _)| connection),
+                    () = answers.given.notified() => continue,
                 };
+                let Ok(connection) = connection else { return };
+                // A client may begin a connection while it still holds another one.
+                let (tls, answers, seen) = (tls.clone(), answers.clone(), seen.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(connection, &answers, &seen).await,
+                        Some(tls) => serve(tls.accept(connection).await?, &answers, &seen).await,
+                    }
+                });
             }
         });
         Self { url, requests }
@@ -68,9 +76,27 @@ impl Canned {
     }
 }
 
+/// What is to be answered, over whichever connection.
+struct Answers {
+    left: Mutex<VecDeque<String>>,
+    given: Notify,
+}
+
+impl Answers {
+    fn are_left(&self) -> bool {
+        !self.left.lock().expect("no panic").is_empty()
+    }
+
+    fn next(&self) -> Option<String> {
+        let next = self.left.lock().expect("no panic").pop_front();
+        self.given.notify_one();
+        next
+    }
+}
+
 async fn serve(
     mut connection: impl AsyncRead + AsyncWrite + Unpin,
-    answers: &mut impl Iterator<Item = String>,
+    answers: &Answers,
     seen: &UnboundedSender<Seen>,
 ) -> std::io::Result<()> {
     loop {

@@ -42,6 +42,8 @@ pub struct Plan {
     pub exchanges: BTreeMap<String, &'static str>,
     /// Services that run as wanted and have shown that they are good.
     pub good: BTreeSet<String>,
+    /// Services whose containers have shown that they are good, whatever is still to be tidied up.
+    pub proven: BTreeSet<String>,
     /// When something may be due without an event of the engine.
     pub next_look: Option<Duration>,
 }
@@ -207,8 +209,11 @@ impl Plan {
             if let Some(wait) = own.clone().find_map(waits) {
                 self.exchanges.entry(name.clone()).or_insert(wait);
             }
-            if own.clone().all(is_good) && !self.is_pending(name) {
-                self.good.insert(name.clone());
+            if own.clone().all(is_good) {
+                self.proven.insert(name.clone());
+                if !self.is_pending(name) {
+                    self.good.insert(name.clone());
+                }
             }
             let looks = own.filter_map(|place| {
                 trial::next_look(service.rollout.pace(place.goes_back), place.new?, look.recent.now)
