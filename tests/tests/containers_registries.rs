@@ -103,6 +103,8 @@ fn a_full_disk_loses_what_nobody_uses_and_neither_what_runs_nor_the_last_good_on
     host.agent.wait_status("two were removed", LIMIT, next)?;
     runs(&host, &names[3])?;
     ensure!(has(&names[2]) && has(&names[3]));
+    // Names that the file has no more are left alone.
+    ensure!(!host.agent.output().contains("somebody had changed"), "{}", host.agent.output());
     Ok(())
 }
 

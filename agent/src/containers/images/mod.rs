@@ -188,14 +188,20 @@ impl Images {
         let pins: Vec<(String, String)> =
             self.state().pins.all().map(|(name, pin)| (name.clone(), pin.image_id.clone())).collect();
         for (name, id) in pins {
-            let found = images.get(&name);
             let Ok(reference) = Reference::parse(&name) else { continue };
-            if found == Some(&id) || reference.digest.is_some() || engine.image_id(&id).await?.is_none() {
+            if images.get(&name) == Some(&id) || reference.digest.is_some() {
                 continue;
             }
-            let instead = found.map_or("no image", String::as_str);
-            log::warn!(image = name.as_str(), instead; "{name} stands for {id} again until it is deployed anew; somebody had changed that");
-            engine.tag_image(&id, &reference.name(), reference.tag_or_latest()).await?;
+            // Jobs have names that are not among `images`, and so had the file before it was changed.
+            let found = engine.image_id(&name).await?;
+            if found.as_ref() != Some(&id) {
+                if engine.image_id(&id).await?.is_none() {
+                    continue;
+                }
+                let instead = found.as_deref().unwrap_or("no image");
+                log::warn!(image = name.as_str(), instead; "{name} stands for {id} again until it is deployed anew; somebody had changed that");
+                engine.tag_image(&id, &reference.name(), reference.tag_or_latest()).await?;
+            }
             images.insert(name, id);
         }
         Ok(())
