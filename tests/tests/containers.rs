@@ -9,6 +9,7 @@ use hostwright_tests::engines::docker::unique;
 use hostwright_tests::engines::{Docker, Registry};
 use hostwright_tests::port::Port;
 use hostwright_tests::wait::eventually;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 const TWO: &str = "
@@ -383,14 +384,21 @@ fn an_image_that_is_missing_is_pulled_and_a_moved_tag_follows_pull_policy_always
     let mut host = Host::start(&docker, "pull", &text)?;
     host.agent.wait_ready(LIMIT)?;
     assert!(host.inspect("app")?["Config"]["Env"].to_string().contains("GREETING=hello"));
-    push("goodbye")?;
+    // The agent would give the name back to what it is pinned to, between tag and push.
+    let push_unseen = |host: &Host<'_>, greeting: &str| {
+        host.agent.signal(Signal::SIGSTOP)?;
+        let pushed = push(greeting);
+        host.agent.signal(Signal::SIGCONT)?;
+        pushed
+    };
+    push_unseen(&host, "goodbye")?;
     // A file that is read again is when tags are looked up again.
     host.write(&format!("{text}# now\n"))?;
     eventually("the newer image runs", LIMIT, || {
         host.inspect("app").is_ok_and(|app| app["Config"]["Env"].to_string().contains("GREETING=goodbye"))
     })?;
     // And so is when an operator deploys.
-    push("evening")?;
+    push_unseen(&host, "evening")?;
     ensure!(host.command(&["deploy"])?.status.success());
     assert!(host.inspect("app")?["Config"]["Env"].to_string().contains("GREETING=evening"));
     host.write(&text.replace("team/app:1", "team/absent:1"))?;
