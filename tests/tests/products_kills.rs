@@ -35,15 +35,21 @@ const STAGES: [Stage; 9] = [
     ("manifest", &["PUT ", "_manifest.json"], Moment::After),
 ];
 
-#[test]
-fn killed_at_each_stage_of_an_upload_the_product_is_whole_and_there_once() -> Result<()> {
+/// A bucket, what stands before it, and an agent that watches a folder and is ready.
+fn behind_a_front(product: &str) -> Result<(Swift, Front, Site)> {
     let swift = Swift::start()?;
     swift.create_bucket("images")?;
     let front = Front::start(&swift.endpoint(), None)?;
     let buckets = format!("b: {{endpoint: '{}', bucket: images, credentials: {{env_prefix: TEST}}}}", front.endpoint());
-    let product = "p: {watch: FOLDER/in, bucket: b, product: folder, quiet: 300ms, afterwards: delete}";
     let mut site = Site::start(&buckets, product)?;
     site.agent.wait_ready(LIMIT)?;
+    Ok((swift, front, site))
+}
+
+#[test]
+fn killed_at_each_stage_of_an_upload_the_product_is_whole_and_there_once() -> Result<()> {
+    let (swift, front, mut site) =
+        behind_a_front("p: {watch: FOLDER/in, bucket: b, product: folder, quiet: 300ms, afterwards: delete}")?;
     let mut wanted = BTreeMap::new();
     for (number, (name, words, moment)) in STAGES.into_iter().enumerate() {
         // What is found waits while the bucket is asked for the first time.
@@ -93,12 +99,7 @@ fn killed_at_each_stage_of_an_upload_the_product_is_whole_and_there_once() -> Re
 /// A store may take a part whose sender is gone, and tells nobody of one that comes after its upload was aborted.
 #[test]
 fn killed_while_a_part_is_on_its_way_no_part_is_left_of_a_product_that_is_gone() -> Result<()> {
-    let swift = Swift::start()?;
-    swift.create_bucket("images")?;
-    let front = Front::start(&swift.endpoint(), None)?;
-    let buckets = format!("b: {{endpoint: '{}', bucket: images, credentials: {{env_prefix: TEST}}}}", front.endpoint());
-    let mut site = Site::start(&buckets, "p: {watch: FOLDER/in, bucket: b, finished: renamed}")?;
-    site.agent.wait_ready(LIMIT)?;
+    let (swift, front, mut site) = behind_a_front("p: {watch: FOLDER/in, bucket: b, finished: renamed}")?;
     let hold = front.hold(&["partNumber=1"], Moment::Late);
     produce(&site.path("in/large.tif"), LARGE)?;
     hold.wait(LIMIT)?;
@@ -123,12 +124,8 @@ fn killed_while_a_part_is_on_its_way_no_part_is_left_of_a_product_that_is_gone()
 /// all of it stays, with its manifest, or nothing.
 #[test]
 fn killed_as_a_folders_object_arrives_nothing_is_left_that_nobody_knows_of() -> Result<()> {
-    let swift = Swift::start()?;
-    swift.create_bucket("images")?;
-    let front = Front::start(&swift.endpoint(), None)?;
-    let buckets = format!("b: {{endpoint: '{}', bucket: images, credentials: {{env_prefix: TEST}}}}", front.endpoint());
-    let mut site = Site::start(&buckets, "p: {watch: FOLDER/in, bucket: b, product: folder, finished: renamed}")?;
-    site.agent.wait_ready(LIMIT)?;
+    let (swift, front, mut site) =
+        behind_a_front("p: {watch: FOLDER/in, bucket: b, product: folder, finished: renamed}")?;
     for (name, words) in [("first", "/a%20b"), ("second", "/z"), ("whole", "_manifest.json")] {
         let hold = front.hold(&["PUT ", words], Moment::After);
         let made = site.path("making");

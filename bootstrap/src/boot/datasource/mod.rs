@@ -162,3 +162,41 @@ fn over_network(host: &Host, search: &Search, cloud: Cloud, dmi: &Dmi, image: &I
         (Err(error), _) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Found, Network, Search, find};
+    use crate::boot::host::Host;
+
+    #[test]
+    fn the_images_word_on_the_network_counts_before_the_datasources_and_the_command_lines_before_both() {
+        let tree = tempfile::tempdir().expect("temporary folder");
+        let write = |path: &str, text: &str| {
+            let path = tree.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("parent")).expect("folder");
+            std::fs::write(path, text).expect("written");
+        };
+        for (file, text) in [("meta-data", "instance-id: i\n"), ("user-data", ""), ("network-config", "of: the seed\n")]
+        {
+            write(&format!("var/lib/cloud/seed/nocloud/{file}"), text);
+        }
+        let host = Host::new(tree.path().to_owned(), tree.path().join("proc"), tree.path().join("sys")).expect("host");
+        let network = |line: &str, image: &str| {
+            write("proc/cmdline", line);
+            write("etc/cloud/cloud.cfg.d/50.cfg", image);
+            let search = Search { network: false, cached: None, metadata_url: None };
+            let Found::Seed(seed) = find(&host, &search).expect("found") else { panic!("no seed") };
+            seed.network
+        };
+        let config = |text: &str| Some(Network::Config(text.to_owned()));
+        assert_eq!(network("quiet", ""), config("of: the seed\n"));
+        assert_eq!(network("quiet", "network: {config: disabled}\n"), None);
+        assert_eq!(
+            network("network-config=b2Y6IHRoZSBsaW5lCg==", "network: {config: disabled}\n"),
+            config("of: the line\n")
+        );
+        assert_eq!(network("network-config=disabled", "network: {version: 2}\n"), None);
+        let Some(Network::Config(of_the_image)) = network("quiet", "network: {version: 2}\n") else { panic!("none") };
+        assert!(of_the_image.contains("version"), "{of_the_image}");
+    }
+}
