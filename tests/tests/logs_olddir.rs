@@ -2,7 +2,7 @@
 //! what else is there is left alone.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -61,6 +61,41 @@ fn what_was_rotated_into_another_folder_while_down_is_read_to_its_end_first_and_
             host.complete().with_context(|| format!("{folder}, {how:?}"))?;
             once_more(&mut host, &mut agent, 100).with_context(|| format!("{folder}, {how:?}"))?;
         }
+    }
+    Ok(())
+}
+
+/// As `archive/%Y/%m/%d` is made by many a script.
+fn of_day(host: &Host, day: usize) -> Result<PathBuf> {
+    let folder = host.log(&format!("archive/2026/11/{day}"));
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+#[test]
+fn what_was_rotated_into_new_folders_of_new_folders_while_down_is_read_to_its_end_first_and_never_again() -> Result<()>
+{
+    let schemes = [
+        ("log.json", How::Rename),
+        ("log.json", How::RenameAndCompress),
+        ("log.json", How::CopyAndTruncate),
+        // That does not tell its log.
+        ("log.json-1", How::Rename),
+    ];
+    for (name, how) in schemes {
+        let mut host = Host::new()?;
+        host.write("log.json", 500)?;
+        let mut agent = host.agent("log.json", "")?;
+        host.complete()?;
+        agent.terminate()?;
+        for day in [21, 22] {
+            host.write("log.json", 300)?;
+            rotate(&host, &of_day(&host, day)?.join(name), how)?;
+        }
+        host.write("log.json", 100)?;
+        agent.start_again()?;
+        host.complete().with_context(|| format!("{name}, {how:?}"))?;
+        once_more(&mut host, &mut agent, 100).with_context(|| format!("{name}, {how:?}"))?;
     }
     Ok(())
 }
@@ -168,15 +203,16 @@ fn a_followed_archive_with_compressed_files_has_nothing_twice_running_or_not() -
 
 #[test]
 fn a_copy_in_another_folder_is_read_when_the_log_was_emptied_before_an_output_had_it() -> Result<()> {
-    for folder in FOLDERS {
+    for to in ["old/log.json-20261120", "../old/log.json-20261120", "old/2026/11/20/log.json"] {
         let mut host = Host::new()?;
-        fs::create_dir(host.log(folder))?;
+        let to_folder = host.log(to).parent().map(Path::to_owned).context("a folder")?;
         let agent = host.with_backlog("log.json", "")?;
-        rotate(&host, &host.log(folder).join("log.json-20261120"), How::CopyAndTruncate)?;
+        fs::create_dir_all(to_folder)?;
+        rotate(&host, &host.log(to), How::CopyAndTruncate)?;
         host.write("log.json", 200)?;
         host.wait_archived()?;
         host.receiver.start_again()?;
-        host.complete().with_context(|| format!("{folder}: {}", agent.output()))?;
+        host.complete().with_context(|| format!("{to}: {}", agent.output()))?;
     }
     Ok(())
 }

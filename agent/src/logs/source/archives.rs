@@ -4,6 +4,7 @@ use super::followed::Opened;
 use super::following::Following;
 use super::identity::{Attributes, Key, WELL, born};
 use super::known::Known;
+use super::nearby::{MOST, kind, near};
 use crate::logs::positions::Position;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -11,8 +12,6 @@ use std::fs::{DirEntry, File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// So many folders are looked into for the files of one log, and so many files in each of them.
-const MOST: usize = 200;
 /// Programs that compress keep the time of a file, in seconds.
 const TICK: i64 = 1_000_000_000;
 
@@ -67,6 +66,24 @@ enum Moved<'k> {
     Other,
 }
 
+/// What is in a folder, beside the logs of a home.
+struct LookedInto<'n, 'k> {
+    folder: &'n Path,
+    /// What was followed, and under which path it was written.
+    proven: Vec<(DirEntry, &'k Path)>,
+    /// What came after that.
+    later: Vec<DirEntry>,
+}
+
+/// By kind of folder, the names of what was followed without what counts, and under which path it was written.
+type Proven<'k> = BTreeMap<PathBuf, HashMap<String, &'k Path>>;
+
+impl LookedInto<'_, '_> {
+    fn is_proven(&self) -> bool {
+        !self.proven.is_empty()
+    }
+}
+
 /// A rotated file, and where it would be under a name that tells its log.
 struct Found {
     path: PathBuf,
@@ -93,14 +110,23 @@ impl Following {
             let bases = self.folders.values().filter(|folder| folder.is_base).map(|folder| folder.path.to_path_buf());
             let near: BTreeSet<PathBuf> = near(folder).into_iter().chain(bases).chain([folder.to_owned()]).collect();
             let gone = home.gone();
-            for near in near {
-                let found = home.found_in((&near, &gone), |path| known.is_anothers(&self.source, path));
+            let is_anothers = |path: &Path| known.is_anothers(&self.source, path);
+            let looked: Vec<_> = near.iter().map(|near| home.look_into((near, &gone), is_anothers)).collect();
+            let mut proven: Proven<'_> = BTreeMap::new();
+            for (looked, (entry, origin)) in
+                looked.iter().flat_map(|looked| looked.proven.iter().map(move |p| (looked, p)))
+            {
+                proven.entry(kind(looked.folder)).or_default().insert(shape(&entry.file_name()), origin);
+            }
+            for looked in looked {
+                let found = home.found_in(&looked, &proven);
                 if found.is_empty() {
                     continue;
                 }
+                let near = looked.folder;
                 log::info!(source = self.source.name; "logs: what was rotated from {} is in {} now", folder.display(), near.display());
-                self.archives.add(&near, folder);
-                let is_followed = near != folder && self.folders.contains_key(&*near);
+                self.archives.add(near, folder);
+                let is_followed = near != folder && self.folders.contains_key(near);
                 candidates.extend(found.iter().filter(|_| !is_followed).filter_map(candidate));
             }
         }
@@ -142,41 +168,58 @@ impl<'k> Home<'k> {
         self.names.get(&position.inode).is_some_and(is_strange)
     }
 
-    /// The files in a folder that were followed here, and those that came after them; none without proof.
-    fn found_in(&self, (near, gone): (&Path, &[&'k Position]), is_anothers: impl Fn(&Path) -> bool) -> Vec<Found> {
-        let (mut found, mut later, mut is_proven) = (Vec::new(), Vec::new(), false);
-        // Names that differ in digits alone, and whose they are.
-        let mut shapes: HashMap<String, &Path> = HashMap::new();
+    /// What there is in a folder of what was followed here, and what may have come after it.
+    fn look_into<'n>(
+        &self,
+        (near, gone): (&'n Path, &[&'k Position]),
+        is_anothers: impl Fn(&Path) -> bool,
+    ) -> LookedInto<'n, 'k> {
+        let mut looked = LookedInto { folder: near, proven: Vec::new(), later: Vec::new() };
         for entry in entries(near).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())).take(MOST) {
             if is_anothers(&family_path(&entry.path())) || is_anothers(&plain(&entry.path())) {
                 continue;
             }
             match self.judge(&entry, near == self.folder, gone) {
-                Moved::Proven(origin) => {
-                    is_proven = true;
-                    shapes.insert(shape(&entry.file_name()), origin);
-                    found.push(self.found(&entry, origin));
-                }
-                Moved::Perhaps => later.push(entry),
+                Moved::Proven(origin) => looked.proven.push((entry, origin)),
+                Moved::Perhaps => looked.later.push(entry),
                 Moved::Other => {}
             }
         }
-        for entry in later.iter().filter(|_| is_proven) {
+        looked
+    }
+
+    /// The files in a folder that were followed here, and those that came after them; none without proof, in this folder or in
+    /// one of its kind.
+    fn found_in(&self, looked: &LookedInto<'_, 'k>, proven: &Proven<'k>) -> Vec<Found> {
+        let mut found: Vec<_> = looked.proven.iter().map(|(entry, origin)| self.found(entry, origin)).collect();
+        let Some(shapes) = proven.get(&kind(looked.folder)) else { return found };
+        for entry in &looked.later {
             let log = family_path(&self.folder.join(entry.file_name()));
-            if near != self.folder && self.is_log(&log) {
-                found.push(self.found(entry, &log));
-            } else if let Some(origin) =
-                shapes.get(&shape(&entry.file_name())).filter(|_| !shape(&entry.file_name()).is_empty())
-            {
-                found.push(self.found(entry, origin));
+            let shape = shape(&entry.file_name());
+            let log = match shapes.get(&shape) {
+                _ if looked.folder != self.folder && self.is_log(&log) => &*log,
+                Some(origin) if !shape.is_empty() => origin,
+                _ => continue,
+            };
+            if looked.is_proven() || self.came_after(entry, log) {
+                found.push(self.found(entry, log));
             }
         }
         found
     }
 
+    /// Whether a file was written after what is known of its log.
+    fn came_after(&self, entry: &DirEntry, log: &Path) -> bool {
+        let modified = entry.metadata().map(|metadata| Attributes::of(&metadata).modified);
+        let mut of_log = self.by_path.get(log).into_iter().flatten();
+        modified.is_ok_and(|modified| of_log.any(|position| modified > position.modified))
+    }
+
     fn found(&self, entry: &DirEntry, origin: &Path) -> Found {
         let home = self.folder.join(entry.file_name());
+        // The log's own name is not that of a generation.
         let is_telling = family_path(&home) == family_path(origin) || plain(&home) == *origin;
+        let is_telling = is_telling && home != *origin;
         if is_telling {
             return Found { path: entry.path(), home };
         }
@@ -196,7 +239,7 @@ impl<'k> Home<'k> {
         let (base, plain) = (family_path(&at_home), plain(&at_home));
         let of = |log: &Path| self.by_path.get(log).into_iter().flatten().copied();
         let of_log: Vec<&Position> = of(&base).chain(of(&plain).filter(|_| plain != base)).collect();
-        let is_generation = is_generation(&at_home) && !of_log.is_empty();
+        let is_generation = (!is_home || is_generation(&at_home)) && !of_log.is_empty();
         if is_home && (is_generation || self.is_log(&at_home)) {
             // That is looked at anyway.
             return Moved::Other;
@@ -270,18 +313,6 @@ pub(super) fn shape(name: &OsStr) -> String {
     let words = plain_name(&name).split_inclusive(|c: char| !c.is_alphanumeric());
     let words = words.map(|word| if counts(word) { "0" } else { word.trim_matches(|c: char| c.is_ascii_digit()) });
     words.collect()
-}
-
-/// The folders in a folder, and those beside it.
-pub(super) fn near(folder: &Path) -> Vec<PathBuf> {
-    let beside = folder.parent().filter(|parent| parent.parent().is_some());
-    let folders_in = |folder: &Path| {
-        let folders = entries(folder).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        folders.map(|entry| entry.path()).take(MOST).collect::<Vec<_>>()
-    };
-    let mut found: Vec<_> = [Some(folder), beside].into_iter().flatten().flat_map(folders_in).collect();
-    found.retain(|near| near != folder);
-    found
 }
 
 /// Whether a name is that of a rotated file.

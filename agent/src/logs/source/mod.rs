@@ -57,6 +57,8 @@ pub mod lines;
 mod links;
 /// Messages that are sent to us.
 mod listener;
+/// Folders into which a folder's files may be rotated.
+mod nearby;
 /// Patterns of names of folders and files.
 mod pattern;
 /// Links that keep unread files on disk.

@@ -1,9 +1,9 @@
 use super::admission::is_copy;
-use super::archives::near;
 use super::family::family_path;
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
 use super::identity::{Attributes, Key};
+use super::nearby::near;
 use super::search::Search;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -121,7 +121,7 @@ fn generations_in(folder: &Path, log: &Path) -> Vec<PathBuf> {
     let (Some(home), Ok(entries)) = (log.parent(), folder.read_dir()) else { return Vec::new() };
     let is_generation = |name: &OsStr| {
         let at_home = home.join(name);
-        at_home != log && family_path(&at_home) == family_path(log)
+        (home != folder || at_home != log) && family_path(&at_home) == family_path(log)
     };
     let names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
     names.filter(|name| is_generation(name)).map(|name| folder.join(name)).collect()
