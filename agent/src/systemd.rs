@@ -2,8 +2,8 @@
 //!
 //! Outside systemd every call does nothing, because `NOTIFY_SOCKET` is not set.
 
-use crate::supervisor::Statuses;
 use hostwright_core::status::Status;
+use hostwright_duty::supervisor::Statuses;
 use sd_notify::NotifyState;
 use std::time::Duration;
 use tokio::sync::watch;

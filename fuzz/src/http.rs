@@ -1,4 +1,4 @@
-#[path = "../../agent/src/http/retry_after.rs"]
+#[path = "../../agent/duty/src/http/retry_after.rs"]
 pub mod retry_after;
-#[path = "../../agent/src/http/shown.rs"]
+#[path = "../../agent/duty/src/http/shown.rs"]
 pub mod shown;

@@ -15,7 +15,7 @@ pub mod http;
 pub mod logs;
 pub mod metrics;
 pub mod network;
-#[path = "../../agent/src/protobuf.rs"]
+#[path = "../../agent/duty/src/protobuf.rs"]
 pub mod protobuf;
 #[path = "../../agent/core/src/terminal.rs"]
 pub mod terminal;

@@ -1,10 +1,10 @@
-#[path = "../../agent/src/metrics/sample/devices_file.rs"]
+#[path = "../../agent/metrics/src/sample/devices_file.rs"]
 pub mod devices_file;
-#[path = "../../agent/src/metrics/sample/pcidevice/names.rs"]
+#[path = "../../agent/metrics/src/sample/pcidevice/names.rs"]
 pub mod names;
-#[path = "../../agent/src/metrics/containers/podman_answer.rs"]
+#[path = "../../agent/metrics/src/containers/podman_answer.rs"]
 pub mod podman_answer;
-#[path = "../../agent/src/metrics/sample/textfile/text_format/mod.rs"]
+#[path = "../../agent/metrics/src/sample/textfile/text_format/mod.rs"]
 pub mod text_format;
 
 /// Why a file gave nothing.

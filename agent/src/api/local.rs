@@ -1,7 +1,7 @@
 use super::connection::Connections;
-use crate::refusals::Refusals;
 use anyhow::{Context as _, bail};
 use hostwright_core::local_api::SOCKET_NAME;
+use hostwright_duty::refusals::Refusals;
 use nix::errno::Errno;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;

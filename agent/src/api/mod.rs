@@ -16,9 +16,9 @@ mod remote;
 /// What can be asked.
 mod routes;
 
-use crate::supervisor::Context;
 use connection::Connections;
 use hostwright_core::config::api::Api;
+use hostwright_duty::supervisor::Context;
 
 /// Serves until it is told to stop.
 ///

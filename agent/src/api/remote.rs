@@ -1,12 +1,12 @@
 use super::connection::Connections;
-use crate::refusals::Refusals;
-use crate::reread::{Loaded, Reread, Seen};
-use crate::supervisor::Context;
 use anyhow::Context as _;
 use axum::Router;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::api::{Api, Certificate};
 use hostwright_core::tls;
+use hostwright_duty::refusals::Refusals;
+use hostwright_duty::reread::{Loaded, Reread, Seen};
+use hostwright_duty::supervisor::Context;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

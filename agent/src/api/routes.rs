@@ -1,13 +1,13 @@
 use super::connection::{Caller, PATIENCE};
 use super::page;
-use crate::orders::{Desk, Unanswered};
-use crate::supervisor::Statuses;
 use axum::extract::{FromRequest as _, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use hostwright_core::status::AgentStatus;
+use hostwright_duty::orders::{Desk, Unanswered};
+use hostwright_duty::supervisor::Statuses;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use tokio::sync::watch;

@@ -1,8 +1,8 @@
-use crate::http::Answer;
 use aws_credential_types::Credentials;
 use hostwright_core::config::aws::Role;
 use hostwright_core::config::tls::ClientTls;
 use hostwright_core::tls;
+use hostwright_duty::http::Answer;
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Url};
@@ -201,7 +201,7 @@ fn strange(whom: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Role, Surroundings};
-    use crate::http::canned::Canned;
+    use hostwright_testing::canned::Canned;
 
     const GIVEN: &str = "200 OK\r\n\r\n{\"Code\":\"Success\",\"AccessKeyId\":\"ASIA1\",\"SecretAccessKey\":\"hunter2\",\"Token\":\"t\",\"Expiration\":\"2100-01-01T00:00:00Z\"}";
 

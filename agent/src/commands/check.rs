@@ -23,7 +23,7 @@ pub fn check(path: &Path, alone: bool) -> Result<(), ConfigError> {
     if let Some(web) = web.filter(|web| !alone && web.exists()) {
         WebConfig::read(web)?;
     }
-    let duties: Vec<_> = crate::duties(&config).iter().map(crate::supervisor::Duty::name).collect();
+    let duties: Vec<_> = crate::duties(&config).iter().map(hostwright_duty::supervisor::Duty::name).collect();
     println!("{} is valid; duties: {}", path.display(), duties.join(", "));
     Ok(())
 }

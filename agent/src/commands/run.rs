@@ -1,7 +1,7 @@
-use crate::supervisor::{Environment, Supervisor};
 use crate::{duties, memory, systemd};
 use anyhow::Context as _;
 use hostwright_core::config::Config;
+use hostwright_duty::supervisor::{Environment, Supervisor};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

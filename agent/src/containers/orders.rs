@@ -1,7 +1,7 @@
 //! What operators ask of the duty: deploy now, go back.
 
 use super::Reconciler;
-use crate::orders::Order;
+use hostwright_duty::orders::Order;
 use serde_json::{Value, json};
 
 impl Reconciler {

@@ -2,7 +2,7 @@ use super::apply::Work;
 use super::memory::Memory;
 use super::plan::Plan;
 use super::report::{Round, Verdict};
-use crate::supervisor::Reporter;
+use hostwright_duty::supervisor::Reporter;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -5,7 +5,7 @@ use super::plan::Plan;
 use super::update::held_ports;
 use super::update::order::order;
 use super::update::versions::Refused;
-use crate::measures::Measures;
+use hostwright_duty::measures::Measures;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

@@ -8,12 +8,12 @@
 /// How it is, for the status.
 mod overview;
 
-use crate::orders::Order;
-use crate::supervisor::Context;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::bucket::Bucket;
 use hostwright_core::config::buckets::{self, fetch::Fetch};
 use hostwright_core::fetch::{FetchError, Fetcher, Synced};
+use hostwright_duty::orders::Order;
+use hostwright_duty::supervisor::Context;
 use overview::{Overview, Row};
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
-use crate::supervisor::Reporter;
 use hostwright_core::config::buckets::fetch::{Fetch, What};
 use hostwright_core::fetch::Synced;
+use hostwright_duty::supervisor::Reporter;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 use super::attached::Attached;
 use super::relay::{End, relay};
 use super::table::{Target, Targets};
-use crate::refusals::Refusals;
+use hostwright_duty::refusals::Refusals;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;

@@ -23,10 +23,10 @@ pub mod source;
 pub mod status;
 
 use crate::memory::Heaps;
-use crate::supervisor::Context;
 use anyhow::Context as _;
 use hostwright_core::config::logs::output::{Output, Platform};
 use hostwright_core::config::logs::{self as config, Logs};
+use hostwright_duty::supervisor::Context;
 use operator::Operator;
 use output::Origin;
 use output::shipping::{self, Task};

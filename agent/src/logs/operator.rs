@@ -1,7 +1,7 @@
 use super::output::resend::{Resend, What};
 use super::output::{Origin, probe};
-use crate::orders::Order;
 use hostwright_core::config::logs::Output;
+use hostwright_duty::orders::Order;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

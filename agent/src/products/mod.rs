@@ -85,12 +85,12 @@ mod watch;
 /// Whether anybody writes a file.
 mod writers;
 
-use crate::supervisor::Context;
 use ask::{Ask, Desk};
 use claims::Claims;
 use hostwright_core::backoff::Backoff;
 use hostwright_core::config::buckets::{Bucket, Encryption};
 use hostwright_core::config::products::Product;
+use hostwright_duty::supervisor::Context;
 use operator::Operator;
 use overview::{Overviews, Row};
 use pipeline::Pipeline;

@@ -1,8 +1,8 @@
 use super::letter::{Letter, sign};
-use crate::http::{Client, Request};
 use bytes::Bytes;
 use hostwright_core::config::products::Notice;
 use hostwright_core::secret::SecretRef;
+use hostwright_duty::http::{Client, Request};
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::fs::OpenOptions;

@@ -1,9 +1,9 @@
 use super::ask::{Ask, Desk, Pushed};
 use super::verify::{Place, Report, verify};
-use crate::orders::Order;
 use futures_util::future::join_all;
 use hostwright_core::bucket::Bucket;
 use hostwright_core::config::buckets::{self, Encryption};
+use hostwright_duty::orders::Order;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

@@ -1,7 +1,7 @@
 use super::record::Record;
-use crate::measures::Measures;
-use crate::supervisor::Reporter;
 use hostwright_core::bucket::Profile;
+use hostwright_duty::measures::Measures;
+use hostwright_duty::supervisor::Reporter;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::sync::watch::Sender;

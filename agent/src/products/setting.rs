@@ -7,10 +7,10 @@ use super::manifest::Origin;
 use super::rule::Rule;
 use super::sighting::Eyes;
 use super::upload::Uploader;
-use crate::supervisor::Environment;
 use hostwright_core::bucket::Bucket;
 use hostwright_core::config::buckets;
 use hostwright_core::config::products::{Conflict, Product};
+use hostwright_duty::supervisor::Environment;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

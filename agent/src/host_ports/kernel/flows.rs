@@ -1,6 +1,6 @@
 use super::rules::MARK;
 use crate::host_ports::table::Protocol;
-use crate::netlink::{self, Netlink, attribute};
+use hostwright_duty::netlink::{self, Netlink, attribute};
 use nix::sys::socket::SockProtocol;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};

@@ -1,6 +1,6 @@
-use crate::docker_root::{self, Description};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use hostwright_core::config::logs::containers::Containers as Settings;
+use hostwright_duty::docker_root::{self, Description};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;

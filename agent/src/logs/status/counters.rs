@@ -1,5 +1,5 @@
 use crate::logs::record::Tally;
-use crate::measures::Measures;
+use hostwright_duty::measures::Measures;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

@@ -1,4 +1,4 @@
-use crate::measures::Measures;
+use hostwright_duty::measures::Measures;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

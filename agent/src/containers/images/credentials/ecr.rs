@@ -2,7 +2,6 @@
 
 use super::Login;
 use crate::aws::Identity;
-use crate::http::Answer;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use base64::Engine as _;
@@ -11,6 +10,7 @@ use hostwright_core::config::aws::Credentials;
 use hostwright_core::config::tls::ClientTls;
 use hostwright_core::secret::Secret;
 use hostwright_core::tls;
+use hostwright_duty::http::Answer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -162,9 +162,9 @@ fn token(body: &[u8], now: SystemTime) -> Option<Token> {
 mod tests {
     use super::{Ecr, Place, parts, token};
     use crate::containers::images::credentials::Login;
-    use crate::http::canned::Canned;
     use hostwright_core::config::aws::{Credentials, Key};
     use hostwright_core::secret::{Secret, SecretRef};
+    use hostwright_testing::canned::Canned;
     use std::time::{Duration, SystemTime};
 
     #[test]

@@ -277,8 +277,8 @@ fn next_query(link: &str) -> Option<String> {
 mod tests {
     use super::{Reference, Registry, RegistryError, digest_of, next_query};
     use crate::containers::images::credentials::Login;
-    use crate::http::canned::Canned;
     use hostwright_core::secret::Secret;
+    use hostwright_testing::canned::Canned;
 
     fn registry(service: &Canned, login: Login) -> Registry {
         let host = service.url.strip_prefix("http://").expect("http");

@@ -1,4 +1,4 @@
-use crate::netlink::{self, Netlink};
+use hostwright_duty::netlink::{self, Netlink};
 use nix::sys::socket::SockProtocol;
 use std::io;
 

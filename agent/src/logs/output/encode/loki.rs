@@ -1,7 +1,7 @@
 use super::{Encode, SEVERITIES};
 use crate::logs::record::{Facts, Record};
-use crate::protobuf::{push_bytes, push_head, push_number, varint_length};
 use hostwright_core::config::logs::output::loki::{Label, Loki};
+use hostwright_duty::protobuf::{push_bytes, push_head, push_number, varint_length};
 
 /// The byte before an entry that names no level.
 pub const NO_LEVEL: u8 = 8;

@@ -1,7 +1,7 @@
 use super::{Encode, SEVERITIES};
 use crate::logs::record::{Facts, Record};
-use crate::protobuf::{push_bytes, push_fixed64, push_message, push_number};
 use hostwright_core::config::logs::output::otlp::Otlp;
+use hostwright_duty::protobuf::{push_bytes, push_fixed64, push_message, push_number};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;

@@ -1,11 +1,11 @@
 use super::Undelivered;
-use crate::http::{self, Cause, NoAnswer};
 use bytes::Bytes;
 use hostwright_core::config::endpoint::Endpoint;
+use hostwright_duty::http::{self, Cause, NoAnswer};
 use reqwest::header::HeaderMap;
 use std::time::Duration;
 
-pub use crate::http::{Answer, LONGEST_ANSWER};
+pub use hostwright_duty::http::{Answer, LONGEST_ANSWER};
 
 const ENCODING: &str = "see whether it takes what compress says";
 const PAGE: &str = "see that url is the platform's own: a proxy, a portal or a firewall on the way may have answered (lines wait in their files)";
@@ -114,9 +114,9 @@ pub fn again(why: String, after: Option<Duration>) -> Undelivered {
 #[cfg(test)]
 mod tests {
     use super::{Client, Request, Undelivered};
-    use crate::http::Answer;
-    use crate::http::canned::{Canned, endpoint};
     use bytes::Bytes;
+    use hostwright_duty::http::Answer;
+    use hostwright_testing::canned::{Canned, endpoint};
     use reqwest::header::HeaderMap;
 
     async fn post(client: &mut Client) -> Result<Answer, Undelivered> {

@@ -19,9 +19,9 @@ mod structured;
 
 use super::intake::Intake;
 use super::spool::feed::Feed;
-use crate::refusals::Refusals;
 use frames::Frames;
 use hostwright_core::config::logs::listener::{Listener, Protocol};
+use hostwright_duty::refusals::Refusals;
 use jiff::tz::TimeZone;
 use message::Reading;
 use socket::{Datagrams, Streams};

@@ -75,9 +75,9 @@ fn escaped(name: &str) -> String {
 mod tests {
     use super::super::batch::{Batch, Item, Selection};
     use super::{Bulk, NotTaken, Undelivered};
-    use crate::http::canned::{Canned, endpoint};
     use hostwright_core::config::logs::output::Fields;
     use hostwright_core::config::logs::output::bulk::{self, Target};
+    use hostwright_testing::canned::{Canned, endpoint};
 
     fn bulk(url: &str, ids: bool) -> Bulk {
         let endpoint = endpoint(url);

@@ -122,11 +122,11 @@ fn after_some(
 mod tests {
     use super::super::batch::{Batch, Group, Item, Selection};
     use super::{CloudWatch, NotTaken, Undelivered};
-    use crate::http::canned::Canned;
     use crate::logs::output::Origin;
     use crate::logs::record::Facts;
     use hostwright_core::config::Config;
     use hostwright_core::config::logs::output::Platform;
+    use hostwright_testing::canned::Canned;
     use serde_json::{Value, json};
 
     async fn platform(answers: &[&str], create: bool) -> (CloudWatch, Canned, tempfile::TempDir) {

@@ -1,6 +1,6 @@
 use super::super::batch::Selection;
 use super::streams::Placed;
-use crate::protobuf::{push_bytes, push_head, varint_length};
+use hostwright_duty::protobuf::{push_bytes, push_head, varint_length};
 use std::borrow::Cow;
 
 /// logproto.PushRequest

@@ -7,9 +7,9 @@ use super::{NotTaken, Undelivered};
 use crate::logs::output::Origin;
 use crate::logs::output::encode::otlp::push_key_value;
 use crate::logs::record::Facts;
-use crate::protobuf::{push_bytes, push_head, push_message, varint_length};
 use answer::partial_success;
 use hostwright_core::config::logs::output::otlp::Otlp as Settings;
+use hostwright_duty::protobuf::{push_bytes, push_head, push_message, varint_length};
 use reqwest::header::HeaderMap;
 use std::convert::Infallible;
 
