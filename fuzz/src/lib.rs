@@ -1,8 +1,9 @@
 //! The agent's modules that make records of bytes, as the agent has them.
 #![allow(dead_code, reason = "the agent uses the rest")]
 
-// The bootstrap's modules find the core's by its name.
+// The bootstrap's modules find the core's by its name, and the agent's those that duties share.
 extern crate self as hostwright_core;
+extern crate self as hostwright_duty;
 
 pub mod bucket;
 #[path = "../../agent/src/containers/compose/model/mod.rs"]
