@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use hostwright_tests::log_host::{Host, SOON};
 use hostwright_tests::process::AgentProcess;
 use hostwright_tests::torture::disk::{Disk, own_mounts};
@@ -28,6 +28,36 @@ fn an_unread_rotated_file_that_somebody_deletes_survives_even_a_kill() -> Result
     host.receiver.start_again()?;
     host.complete()?;
     eventually("the pin is gone", SOON, || pins(&agent).is_empty())
+}
+
+#[test]
+fn what_is_unread_of_deleted_files_is_read_on_by_their_source_under_another_name() -> Result<()> {
+    // Kept by a link over a restart, and by a descriptor over a reload: it is gone before it could be linked.
+    for restarts in [true, false] {
+        let mut host = Host::new()?;
+        let mut agent = host.with_backlog("log.json", "")?;
+        host.rename("log.json", "log.json.1")?;
+        host.write("log.json", 100)?;
+        if restarts {
+            eventually("it is pinned", SOON, || pins(&agent).len() == 1)?;
+        }
+        fs::remove_file(host.log("log.json.1"))?;
+        host.wait_archived()?;
+        agent.write_config(&host.config("log.json", "").replace("backend:", "renamed:"))?;
+        if restarts {
+            agent.terminate()?;
+            agent.start_again()?;
+        } else {
+            eventually("it is gone", SOON, || agent.output().contains("log.json is gone"))?;
+            agent.sighup()?;
+        }
+        agent.wait_status("it has its name", SOON, |status| {
+            !status["duties"]["logs"]["details"]["sources"]["renamed"].is_null()
+        })?;
+        host.receiver.start_again()?;
+        host.complete().with_context(|| format!("restarts: {restarts}: {}", agent.output()))?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::cases::all_hold;
@@ -298,6 +299,64 @@ fn several_rotations_within_a_moment_keep_all_and_their_order() -> Result<()> {
         }
         host.write("app.log", 50)?;
         host.complete().with_context(|| format!("compressed: {compress}: {}", agent.output()))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_generation_that_came_while_away_is_told_by_its_number_or_day_whatever_time_it_was_given() -> Result<()> {
+    let schemes = [("log.json.2", "log.json.1"), ("log.json-20261121", "log.json-20261122")];
+    for (first, second) in schemes {
+        for compress in [false, true] {
+            let mut host = Host::new()?;
+            host.write("log.json", 500)?;
+            let mut agent = host.agent("log.json", "")?;
+            host.complete()?;
+            agent.terminate()?;
+            host.write("log.json", 300)?;
+            host.rename("log.json", first)?;
+            host.write("log.json", 100)?;
+            host.rename("log.json", second)?;
+            let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 86_400);
+            File::options().write(true).open(host.log(second))?.set_modified(two_days_ago)?;
+            if compress {
+                gzip(&host.log(second))?;
+            }
+            host.write("log.json", 100)?;
+            agent.start_again()?;
+            host.complete().with_context(|| format!("{second}, compressed: {compress}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the agent has never opened is told by the name alone.
+#[test]
+fn of_a_rotator_that_keeps_one_generation_what_is_on_disk_is_read_first_while_away_and_while_running() -> Result<()> {
+    let mut host = Host::new()?;
+    host.write("log.json", 500)?;
+    let mut agent = host.agent("log.json", "")?;
+    host.complete()?;
+    agent.terminate()?;
+    // Nothing is unread of the one that is overwritten.
+    for _ in 0..2 {
+        host.rename("log.json", "log.json.old")?;
+        host.write("log.json", 100)?;
+        if host.written == 600 {
+            agent.start_again()?;
+            host.complete()?;
+            agent.terminate()?;
+        }
+    }
+    host.rename("log.json", "log.json.old")?;
+    host.write("log.json", 100)?;
+    agent.start_again()?;
+    host.complete().context("while away")?;
+    // It is at its place for too short a time to be seen there.
+    for _ in 0..3 {
+        host.write("log.json", 50)?;
+        host.rename("log.json", "log.json.old")?;
+        host.complete().with_context(|| format!("while running: {}", agent.output()))?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 use crate::logs::source::family::UNFINISHED;
-use crate::logs::source::family::family;
+use crate::logs::source::family::{family, is_former};
 use crate::logs::source::followed::FollowedFile;
 use crate::logs::source::identity::Key;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,12 @@ pub(super) fn list(
             continue;
         }
         let log = folder.join(family(plain(&name)));
-        if *log == *entry.path() || *log == *folder.join(plain(&name)) || !logs.contains(&log) {
+        // What a program keeps by itself is no generation of ours.
+        if is_former(plain(&name))
+            || *log == *entry.path()
+            || *log == *folder.join(plain(&name))
+            || !logs.contains(&log)
+        {
             continue;
         }
         // Gone, or a link, which is somebody else's.

@@ -1,10 +1,10 @@
 use super::Source;
 use super::compressed::Compressed;
 use super::entry::LINGER;
-use super::family::{family_path, is_complete_label, is_compressed, plain_name, unprocessed};
+use super::family::{family_path, is_complete_label, is_compressed, is_later, plain_name, unprocessed};
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
-use super::identity::{Attributes, Content, Digest, Key, Point, WINDOW, modified};
+use super::identity::{Attributes, Content, Digest, HEAD, Key, Point, WINDOW, modified};
 use super::known::{Earlier, Identified};
 use super::links;
 use super::search::Search;
@@ -14,8 +14,9 @@ use hostwright_core::config::logs::Encoding;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
+use std::fs::{DirEntry, File, Metadata};
 use std::io;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub struct Candidate {
 #[derive(Debug)]
 pub enum Verdict {
     Follow(Box<Found>),
+    /// The same of one that was written after this time, whatever its own says.
+    FollowAfter(i64, Box<Found>),
     /// Not yet, or not to be told yet.
     Later,
     Never,
@@ -56,9 +59,11 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
         Err(error) => return Verdict::Failed(error),
     };
     let base = family_path(&candidate.home);
-    let origin = match judge(candidate, &opened, following, search) {
+    let judgement = judge(candidate, &opened, following, search);
+    let after = if let Judgement::After(time) = judgement { Some(time) } else { None };
+    let origin = match judgement {
         Judgement::Known(path) => candidate.shared(&path),
-        Judgement::Generation => candidate.shared(&base),
+        Judgement::Generation | Judgement::After(_) => candidate.shared(&base),
         Judgement::Wanted => candidate.path.clone(),
         Judgement::Later => return Verdict::Later,
         Judgement::Never => return Verdict::Never,
@@ -71,7 +76,7 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
         .then(|| end_of(&opened, candidate.attributes.size, following.source.recipe.encoding))
         .flatten()
         .map(Box::new);
-    Verdict::Follow(Box::new(Found {
+    let found = Box::new(Found {
         opened,
         path: candidate.path.clone(),
         origin,
@@ -80,7 +85,11 @@ pub fn admit(candidate: &Candidate, following: &Following, search: &Search) -> V
         start,
         former: None,
         heritage: None,
-    }))
+    });
+    match after {
+        Some(time) => Verdict::FollowAfter(time, found),
+        None => Verdict::Follow(found),
+    }
 }
 
 enum Judgement {
@@ -88,6 +97,8 @@ enum Judgement {
     Known(PathBuf),
     /// It is a generation, or the copy of one, of a log whose name is asked for.
     Generation,
+    /// It is one that was never followed, and was written after this time, as its name tells.
+    After(i64),
     Wanted,
     Later,
     Never,
@@ -142,12 +153,13 @@ fn judge(candidate: &Candidate, opened: &Opened, following: &Following, search: 
         return wanted(candidate, &base);
     }
     let modified = candidate.attributes.modified;
-    let is_missed = if search.is_first {
-        search.known.copied(source, &base, opened).next().is_some() || is_missed(candidate, &base, following, search)
-    } else {
-        *base != *candidate.home && search.came_after_start(modified) && is_remembered(modified)
-    };
-    if is_missed { Judgement::Generation } else { Judgement::Never }
+    let came = || *base != *candidate.home && search.came_after_start(modified) && is_remembered(modified);
+    match search.is_first {
+        true if search.known.copied(source, &base, opened).next().is_some() => Judgement::Generation,
+        true => missed(candidate, &base, following, search).unwrap_or(Judgement::Never),
+        false if came() => Judgement::Generation,
+        false => Judgement::Never,
+    }
 }
 
 /// A name that is asked for may be that of a generation, which has another one at the next rotation.
@@ -164,7 +176,8 @@ fn judge_compressed(
     search: &Search,
 ) -> Judgement {
     let name = candidate.name.to_string_lossy();
-    if plain_name(&name) != name && candidate.path.with_file_name(plain_name(&name)).exists() {
+    let plain = candidate.path.with_file_name(plain_name(&name));
+    if plain_name(&name) != name && plain.exists() && may_be_made_of(&plain, compressed) {
         return Judgement::Later;
     }
     if !search.is_first {
@@ -210,12 +223,26 @@ fn judge_compressed(
         // Another output had not even seen it.
         () => return Judgement::Generation,
     }
+    if let Some(judgement) = missed(candidate, &base, following, search) {
+        return judgement;
+    }
     match () {
-        () if is_missed(candidate, &base, following, search) => Judgement::Generation,
-        () if is_later(candidate, search.known.dated(source, &plain)) => Judgement::Wanted,
+        () if is_later_by_time(candidate, search.known.dated(source, &plain)) => Judgement::Wanted,
         () if candidate.wanted => wanted(candidate, &base),
         () => Judgement::Never,
     }
+}
+
+/// Whether a compressed file, which may not be complete yet, begins as a plain one does. Two that rotate, one by numbers and one
+/// that keeps what is compressed, may have others under these names.
+fn may_be_made_of(plain: &Path, compressed: &Compressed) -> bool {
+    let begins_alike = || -> io::Result<bool> {
+        let (mut of_plain, mut of_compressed) = ([0; HEAD], [0; HEAD]);
+        let length = File::open(plain)?.fill_at(&mut of_plain, 0)?;
+        let length = compressed.in_order()?.fill_at(&mut of_compressed[..length], 0)?;
+        Ok(of_plain[..length] == of_compressed[..length])
+    };
+    begins_alike().unwrap_or(true)
 }
 
 /// Whether it is what svlogd and its like have just made of a generation. By then the next log may have been written to;
@@ -252,14 +279,37 @@ fn judge_new_compressed(
     }
 }
 
-/// Whether a file was written after something that is known of its log: then it came and was rotated while nobody
+/// What a file is that was written after something that is known of its log: then it came and was rotated while nobody
 /// looked, or before more than later files was stored; if it had been read, its position would be known.
-fn is_missed(candidate: &Candidate, base: &Path, following: &Following, search: &Search) -> bool {
-    is_later(candidate, search.known.at(&following.source, base))
+fn missed(candidate: &Candidate, base: &Path, following: &Following, search: &Search) -> Option<Judgement> {
+    let known = || search.known.at(&following.source, base);
+    match is_later_by_time(candidate, known()) {
+        true => Some(Judgement::Generation),
+        false => later_by_name(candidate, known()).map(Judgement::After),
+    }
+}
+
+/// When what was the log at the agent's end was last written, if that has a name by which this one came after it. Then it was
+/// never seen, whatever time somebody gave it.
+fn later_by_name<'a>(candidate: &Candidate, known: impl Iterator<Item = &'a Earlier>) -> Option<i64> {
+    let name = candidate.name.to_string_lossy();
+    // The one that was being written is the last that was followed.
+    let there = known.map(|known| &known.position).filter(|position| position.was_there());
+    let last = there.max_by_key(|position| (position.born, position.modified))?;
+    let is_last = |entry: &DirEntry| {
+        let other = entry.file_name();
+        entry.ino() == last.inode
+            && is_later(&name, &other.to_string_lossy()) == Some(true)
+            && family_path(&entry.path()) == family_path(&candidate.path)
+            && File::open(entry.path()).and_then(Opened::of).is_ok_and(|opened| last.is_in(&opened))
+    };
+    let mut entries = candidate.path.parent()?.read_dir().into_iter().flatten().filter_map(Result::ok);
+    let last = entries.find(is_last)?;
+    last.metadata().ok().map(|metadata| modified(&metadata))
 }
 
 /// Whether it is later than one of these, and what it would have been read of it could not be forgotten yet, or than all.
-fn is_later<'a>(candidate: &Candidate, known: impl Iterator<Item = &'a Earlier>) -> bool {
+fn is_later_by_time<'a>(candidate: &Candidate, known: impl Iterator<Item = &'a Earlier>) -> bool {
     let modified = candidate.attributes.modified;
     let known: Vec<i64> = known.map(|known| known.position.modified).collect();
     let is_newest = !known.is_empty() && known.iter().all(|known| modified > *known);

@@ -8,7 +8,7 @@ use super::heritage::Heritage;
 use super::identity::{Attributes, Key};
 use super::pins::Pins;
 use super::search::Search;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ impl Following {
             others.extend(other.map(|other| (key, other)));
         }
         let mut new = Vec::new();
+        let mut after = HashMap::new();
         for (key, candidate) in each {
             self.check_base(&candidate, search);
             if let Some(sequence) = self.by_key.get(&by_key(key)).copied() {
@@ -53,6 +54,10 @@ impl Following {
             }
             match admission::admit(&candidate, self, search) {
                 Verdict::Follow(found) => new.push((candidate, *found)),
+                Verdict::FollowAfter(time, found) => {
+                    after.insert(key, time);
+                    new.push((candidate, *found));
+                }
                 Verdict::Later => self.note(&candidate, What::Later),
                 Verdict::Never if candidate.folder == self.pins.folder => Pins::remove_stray(&candidate.path),
                 Verdict::Never => self.note(&candidate, What::Nothing),
@@ -76,7 +81,9 @@ impl Following {
             let named = family::order_of_labels(&name).map(ToOwned::to_owned);
             let day = dated.contains(&found.family).then(|| family::day(&name)).flatten();
             let number = std::cmp::Reverse(family::number(&name));
-            (is_written, named, day, written(&found.attributes), number, candidate.path.clone())
+            let after = after.get(&found.attributes.key).copied();
+            let written = written(&found.attributes).max(after.unwrap_or(i64::MIN));
+            (is_written, named, day, written, number, candidate.path.clone())
         });
         let is_many = new.len() > FEW;
         if is_many {

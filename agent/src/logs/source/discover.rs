@@ -60,12 +60,19 @@ impl Discovery {
     ) -> Result<Self, StateError> {
         let mut search = Search::new(Known::new(known), excluded);
         search.from_end = begin_at_end(sources, &search.known, state)?;
+        pins::adopt(state, sources, &search.known);
         pins::sweep(state, &sources.iter().map(|source| source.name.as_str()).collect());
         let sources = sources.iter().map(|source| Following::new(source.clone(), state));
         let mut sources = sources.collect::<Result<Vec<_>, _>>()?;
         for file in kept::take(state) {
-            let of_file = sources.iter_mut().find(|following| following.source.name == file.source.name);
-            of_file.into_iter().for_each(|following| following.kept.push(file.clone()));
+            let is_own = |following: &&mut Following| following.source.name == file.source.name;
+            if let Some(following) = sources.iter_mut().find(is_own) {
+                following.kept.push(file);
+                continue;
+            }
+            // Its source has another name now.
+            let asking = sources.iter_mut().filter(|following| following.source.asks_for(&file.origin));
+            asking.for_each(|following| following.kept.push(file.clone()));
         }
         Ok(Self { sources, search, publish: watch::Sender::default(), state: state.to_owned() })
     }

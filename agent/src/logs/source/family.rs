@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 pub const UNFINISHED: &str = ".hostwright-tmp";
 
 /// The name that a rotated file had while it was written, as far as its name tells: a date anywhere (`app-20261120.log`,
-/// `log.json.2026-11-20`) or a number at the end (`app.log.1`). Files of one family are generations of one log.
+/// `log.json.2026-11-20`), a number at the end (`app.log.1`), or what those call it that keep one (`app.log.old`,
+/// `app.old.log`). Files of one family are generations of one log.
 pub fn family(name: &str) -> String {
     if label(name).is_some() || name == PREVIOUS {
         return CURRENT.to_owned();
     }
-    let Some((start, end)) = stamp(name) else { return name.to_owned() };
+    let Some((start, end)) = stamp(name) else { return without_former(name).unwrap_or_else(|| name.to_owned()) };
     let (before, after) = (&name[..start], &name[end..]);
     // `app-20261120.log`: one of the separators around the date belongs to the name.
     match (before.is_empty(), after.is_empty()) {
@@ -25,6 +26,42 @@ const CURRENT: &str = "current";
 /// What s6-log calls it meanwhile, and what it calls the output.
 const PREVIOUS: &str = "previous";
 const PROCESSED: &str = "processed";
+
+/// What programs call the one generation that they keep.
+const FORMER: [&str; 3] = ["old", "prev", "previous"];
+
+/// Whether it is the name of the one generation that a program keeps.
+pub fn is_former(name: &str) -> bool {
+    stamp(name).is_none() && without_former(name).is_some()
+}
+
+fn without_former(name: &str) -> Option<String> {
+    let (before, last) = name.rsplit_once('.')?;
+    let is_former = |word: &str| FORMER.contains(&word);
+    if is_former(last) {
+        return (!before.is_empty()).then(|| before.to_owned());
+    }
+    let (log, former) = before.rsplit_once('.')?;
+    (is_former(former) && !log.is_empty()).then(|| format!("{log}.{last}"))
+}
+
+/// Whether a rotated file was written after another of the same log, as their days or numbers tell. None if they do not.
+pub fn is_later(name: &str, other: &str) -> Option<bool> {
+    match (day(name), day(other)) {
+        (Some(day), Some(other)) => Some(day > other),
+        (None, None) => match (number(name), number(other)) {
+            (0, _) | (_, 0) => None,
+            // The higher, the older, where they follow the log's name.
+            (number, other) => is_number_at_end(name).then_some(number < other),
+        },
+        _ => None,
+    }
+}
+
+fn is_number_at_end(name: &str) -> bool {
+    let name = plain_name(name);
+    stamp(name).is_some_and(|(start, end)| end == name.len() && name[start..].bytes().all(|byte| byte.is_ascii_digit()))
+}
 
 /// The label and the ending.
 fn label(name: &str) -> Option<(&str, &str)> {
@@ -172,7 +209,7 @@ fn is_date(stamp: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{day, family, family_path, log_path, number, order_of_labels};
+    use super::{day, family, family_path, is_later, log_path, number, order_of_labels};
     use std::path::Path;
 
     #[test]
@@ -213,6 +250,10 @@ mod tests {
             ("2026-11-20.log", "log"),
             ("app20261120.log", "app.log"),
             ("0000000001.ndjson", "ndjson"),
+            ("app.log.old", "app.log"),
+            ("main.old.log", "main.log"),
+            ("Xorg.0.log.old", "Xorg.0.log"),
+            ("app.log.prev", "app.log"),
             ("5f1234567890ab-json.log.1", "5f1234567890ab-json.log"),
             ("@400000006b025333009b7abc.s", "current"),
             ("@400000006b025333009b7abc.u", "current"),
@@ -238,12 +279,33 @@ mod tests {
     }
 
     #[test]
+    fn days_and_numbers_tell_which_generation_is_later() {
+        for (name, other, expected) in [
+            ("a.log.1", "a.log.2", Some(true)),
+            ("a.log.10.gz", "a.log.9", Some(false)),
+            ("a.log-20261122", "a.log-20261121.gz", Some(true)),
+            // Some count upwards there.
+            ("a.1.log", "a.2.log", None),
+            ("a.log-20261122", "a.log.1", None),
+            ("a.log.old", "a.log.1", None),
+            ("a.log", "a.log.1", None),
+        ] {
+            assert_eq!(is_later(name, other), expected, "{name} {other}");
+        }
+    }
+
+    #[test]
     fn files_that_are_written_side_by_side_are_no_generations() {
         for name in [
             "@home.s",
             "@400000006b025333009b7abc",
             "worker-1.log",
             "web01.log",
+            "app-old.log",
+            "old.log",
+            ".old",
+            "old",
+            "app.older",
             "v2.json",
             "a",
             "",

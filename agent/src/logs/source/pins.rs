@@ -1,9 +1,12 @@
-use super::followed::FollowedFile;
+use super::Source;
+use super::followed::{FollowedFile, Opened};
+use super::identity::Attributes;
+use super::known::{Identified, Known};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 use std::collections::BTreeSet;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, DirEntry, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -108,6 +111,35 @@ impl Pins {
             log::warn!("logs: cannot remove {}: {error}", path.display());
         }
     }
+}
+
+/// Gives the pins of a source that has another name now to the one that goes on with its positions.
+pub fn adopt(state: &Path, sources: &[Arc<Source>], known: &Known) {
+    let is_there = |entry: &DirEntry| sources.iter().any(|source| *source.name == *entry.file_name());
+    for folder in entries(&root(state)).filter(|entry| !is_there(entry)) {
+        for pin in entries(&folder.path()) {
+            let Some((identity, opened)) = identity(&pin.path()) else { continue };
+            let identified = Identified { inode: identity.key.inode, born: identity.born, content: &opened };
+            let Some(source) = sources.iter().find(|source| known.recognise(source, &identified).is_some()) else {
+                continue;
+            };
+            let to = root(state).join(&source.name);
+            let moved = DirBuilder::new().recursive(true).mode(0o700).create(&to);
+            if let Err(error) = moved.and_then(|()| std::fs::rename(pin.path(), to.join(pin.file_name()))) {
+                log::warn!(source = source.name; "logs: cannot keep {} for the source's new name: {error}", pin.path().display());
+            }
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(Attributes, Opened)> {
+    let file = File::open(path).ok()?;
+    let attributes = Attributes::of(&file.metadata().ok()?);
+    Some((attributes, Opened::of(file).ok()?))
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
+    folder.read_dir().into_iter().flatten().filter_map(Result::ok)
 }
 
 /// Removes the pins of sources that are no longer configured.

@@ -21,12 +21,16 @@ fn discovery(folder: &Path, files: &str) -> Discovery {
 }
 
 fn discovery_with(folder: &Path, files: &str, known: Vec<Earlier>) -> Discovery {
+    discovery_of(folder, ("s", files), known)
+}
+
+fn discovery_of(folder: &Path, (name, files): (&str, &str), known: Vec<Earlier>) -> Discovery {
     let text = format!(
-        "logs:\n  sources:\n    s: {{files: ['{}/{files}'], outputs: [o]}}\n  outputs:\n    o: {{file: {{path: /o}}}}\n",
+        "logs:\n  sources:\n    {name}: {{files: ['{}/{files}'], outputs: [o]}}\n  outputs:\n    o: {{file: {{path: /o}}}}\n",
         folder.display()
     );
     let logs = Config::parse(&text, "agent.yaml").expect("a config").logs.expect("logs");
-    let source = Source::new("s", &logs.sources["s"], folder).expect("a source");
+    let source = Source::new(name, &logs.sources[name], folder).expect("a source");
     let mut discovery = Discovery::new(&[Arc::new(source)], known, HashSet::new(), folder).expect("a search");
     discovery.scan();
     discovery
@@ -69,6 +73,9 @@ async fn a_deleted_file_that_an_output_lacks_is_followed_on_by_the_next_search()
     }
     let other = tempfile::tempdir().expect("temporary folder");
     assert_eq!(discovery(other.path(), "log*").files().borrow().len(), 0, "of another duty");
+    let of = |name: &str, files: &str| contents(&discovery_of(folder.path(), (name, files), Vec::new()));
+    assert_eq!(of("renamed", "log*"), ["zero\n", "one\ntwo\n", "three\n"]);
+    assert_eq!(of("another", "other*"), [""; 0], "that does not ask for it");
 }
 
 #[tokio::test]
