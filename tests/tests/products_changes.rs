@@ -142,6 +142,71 @@ fn a_folder_that_loses_and_gains_files_while_it_is_uploaded_is_there_as_it_is_in
     eventually("no file of before is left", LIMIT, || stage.holds_alone("run", &files))
 }
 
+/// What happens to a file in the middle of its upload.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Renamed,
+    Deleted,
+    MovedAway,
+    /// Another content is renamed to its name.
+    Replaced,
+}
+
+/// At each stage, of one request and of parts: the bucket ends with what is there, once, and with no parts of anything else.
+/// What is deleted or moved away when it has arrived stays: it was finished, and nobody else may have it.
+#[test]
+fn a_file_that_is_renamed_deleted_or_replaced_while_it_is_uploaded_is_there_as_it_is_in_the_end() -> Result<()> {
+    let stage = Stage::set("finished: renamed")?;
+    let stages: [(&str, u64, &[&str], Moment); 4] = [
+        ("single", 1 << 20, &["PUT "], Moment::Before),
+        ("stored", 1 << 20, &["PUT "], Moment::After),
+        ("part", LARGE, &["partNumber=2"], Moment::Before),
+        ("completed", LARGE, &["POST ", "uploadId="], Moment::After),
+    ];
+    let mut wanted = BTreeMap::new();
+    for (name, size, words, moment) in stages {
+        for fate in [Fate::Renamed, Fate::Deleted, Fate::MovedAway, Fate::Replaced] {
+            let first = format!("{name}-{fate:?}.tif");
+            let path = stage.site.path("in").join(&first);
+            let hold = stage.front.hold(&[words, &[first.as_str()]].concat(), moment);
+            let content = produce(&path, size)?;
+            hold.wait(LIMIT).with_context(|| first.clone())?;
+            // Parts are read while they are sent: what goes before the last of them goes from the bucket too.
+            let arrives = name != "part";
+            match fate {
+                Fate::Renamed => {
+                    let last = format!("{name}-last.tif");
+                    fs::rename(&path, path.with_file_name(&last))?;
+                    wanted.insert(last, content);
+                }
+                Fate::Deleted => {
+                    fs::remove_file(&path)?;
+                    wanted.extend(arrives.then_some((first, content)));
+                }
+                Fate::MovedAway => {
+                    fs::rename(&path, stage.site.path(&first))?;
+                    wanted.extend(arrives.then_some((first, content)));
+                }
+                Fate::Replaced => drop(wanted.insert(first, produce(&path, size)?)),
+            }
+            drop(hold);
+        }
+    }
+    let keys: Vec<_> = wanted.keys().cloned().collect();
+    eventually("what is there, alone", LIMIT, || {
+        let there = stage.swift.keys("images")?;
+        ensure!(there == keys, "{there:#?}\nin place of {keys:#?}\n{}", stage.site.agent.output());
+        for (key, content) in &wanted {
+            ensure!(stage.swift.object("images", key)?.as_ref() == Some(content), "{key} differs");
+        }
+        let of = |part: &String| part.split('/').next().unwrap_or_default().to_owned();
+        let parts = stage.swift.keys("images+segments")?;
+        let others: Vec<_> = parts.iter().filter(|part| !part.starts_with('.') && !keys.contains(&of(part))).collect();
+        ensure!(others.is_empty(), "orphans: {others:?}");
+        Ok(())
+    })
+}
+
 /// Whoever makes the bucket again waits for no restart and for no slow pace: what is tried is one small question.
 #[test]
 fn a_bucket_that_is_deleted_and_made_again_while_the_agent_restarts_gets_all_that_waits() -> Result<()> {

@@ -102,6 +102,15 @@ impl Ledger {
         same.then(|| (held.key.clone(), Timestamp::from_second(held.time).unwrap_or_default()))
     }
 
+    /// Notes another time for the confirmation of a product, where that was told by a clock that was ahead.
+    pub(super) fn count_from(&self, path: &str, time: Timestamp) {
+        let mut inner = self.lock();
+        let Some(held) = inner.held.get_mut(path) else { return };
+        held.time = time.as_second();
+        let line = held.line(path);
+        inner.note(&[line]);
+    }
+
     /// The key under which a product was confirmed last, whatever its content was.
     pub(super) fn key_of(&self, path: &str) -> Option<Claim> {
         self.lock().held.get(path).map(Held::claim)
@@ -117,15 +126,6 @@ impl Ledger {
         let mut inner = self.lock();
         inner.uploaded += 1;
         let uploaded = inner.uploaded;
-        let line = Line::Confirmed {
-            p: path.to_string(),
-            d: record.fingerprint.digest(),
-            k: record.key.to_string(),
-            a: record.asked.as_ref().map(ToString::to_string),
-            b: record.place.to_string(),
-            t: record.time.as_second(),
-        };
-        inner.note(&[line, Line::Uploaded(uploaded)]);
         inner.intents.remove(&**path);
         let held = Held {
             digest: record.fingerprint.digest(),
@@ -135,6 +135,7 @@ impl Ledger {
             time: record.time.as_second(),
             seen: inner.walk,
         };
+        inner.note(&[held.line(path), Line::Uploaded(uploaded)]);
         inner.held.insert(path.clone(), held);
         inner.last = Some((path.to_string(), record));
     }
@@ -302,6 +303,17 @@ impl Held {
     fn claim(&self) -> Claim {
         Claim { place: self.place.clone(), key: self.key.clone() }
     }
+
+    fn line(&self, path: &str) -> Line {
+        Line::Confirmed {
+            p: path.to_owned(),
+            d: self.digest,
+            k: self.key.to_string(),
+            a: self.asked.as_ref().map(ToString::to_string),
+            b: self.place.to_string(),
+            t: self.time,
+        }
+    }
 }
 
 impl Inner {
@@ -344,14 +356,7 @@ impl Inner {
     }
 
     fn snapshot(&self) -> Vec<Vec<u8>> {
-        let held = self.held.iter().map(|(path, held)| Line::Confirmed {
-            p: path.to_string(),
-            d: held.digest,
-            k: held.key.to_string(),
-            a: held.asked.as_ref().map(ToString::to_string),
-            b: held.place.to_string(),
-            t: held.time,
-        });
+        let held = self.held.iter().map(|(path, held)| held.line(path));
         let begun = self.begun.iter().map(|(key, begun)| Line::Begun(key.clone(), begun.clone()));
         let intents = self.intents.iter().map(|(path, intent)| Line::Intent(path.clone(), intent.clone()));
         let lines = std::iter::once(Line::Uploaded(self.uploaded))

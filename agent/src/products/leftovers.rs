@@ -3,8 +3,9 @@ use super::manifest::{self, Manifest};
 use super::queue::Entry;
 use super::record::Strewn;
 use super::upload::{Outcome, Uploader};
-use hostwright_core::bucket::{Bucket, BucketError, Reason};
+use hostwright_core::bucket::{Bucket, BucketError, Content, Moved, Reason};
 use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,32 @@ impl Uploader {
             bucket.delete(key).await?;
         }
         Ok(())
+    }
+
+    /// Whether a file's object counts although the file has gone from its path since it was sent. It does: the product was
+    /// finished, and is whole. But what has another name in the watched folder is another product now: what was
+    /// stored under its old name goes, unless an earlier content of it was confirmed there.
+    pub(super) async fn outlives(&self, bucket: &Bucket, entry: &Entry, (content, is_new): (&Content, bool)) -> bool {
+        let now = match content.moved_to() {
+            _ if matches!(entry.found.body, Body::Folder(_)) => return false,
+            Moved::Changed => return false,
+            Moved::Deleted => return true,
+            Moved::To(path) => path,
+        };
+        let watched = self.finder.folder.root().canonicalize().unwrap_or_default();
+        let inside = now.strip_prefix(watched).ok().and_then(Path::to_str);
+        if inside.is_none_or(|path| self.finder.rule.product_of(path).is_none()) {
+            return true;
+        }
+        if is_new && self.ledger.key_of(&entry.found.path).is_none() {
+            let (path, key) = (&entry.found.path, &entry.key);
+            match tokio::time::timeout(DELETING, bucket.delete(key)).await {
+                Ok(Ok(())) => log::info!("{path:?} was renamed while it was sent: deleted {key:?}"),
+                Ok(Err(error)) => log::warn!("{path:?} was renamed while it was sent: {error}"),
+                Err(_) => log::warn!("{path:?} was renamed while it was sent, and {key:?} stays: it takes long"),
+            }
+        }
+        false
     }
 
     /// Deletes what was sent of a folder that is gone, or has to take another key.

@@ -10,6 +10,8 @@
 
 /// What happens to local products that are confirmed.
 mod after;
+/// How long ago products were confirmed.
+mod ages;
 /// What others ask of a pipeline, answered.
 mod answers;
 /// The ways to pipelines, and what they are asked.

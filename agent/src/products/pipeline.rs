@@ -213,6 +213,7 @@ impl Pipeline {
                 log::warn!("{}: the bucket {} lacks {}", self.setting.name, self.setting.place, missing.join(", "));
             }
             self.profile = Some(profile);
+            self.setting.ages.told(bucket.clock_ahead());
             bucket
         }));
     }

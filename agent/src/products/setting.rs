@@ -1,3 +1,4 @@
+use super::ages::Ages;
 use super::ask::Desk;
 use super::find::Finder;
 use super::folder::Folder;
@@ -25,6 +26,7 @@ pub(super) struct Setting {
     pub(super) place: Arc<str>,
     /// The pipelines of the other product folders.
     pub(super) desk: Desk,
+    pub(super) ages: Arc<Ages>,
     keys: Keys,
     origin: Origin,
     metadata: Arc<Vec<(String, String)>>,
@@ -57,6 +59,7 @@ impl Setting {
             finder: Finder { folder: Folder::new(product.watch.clone()), rule: Rule::new(&product)? },
             keys: Keys { template: product.key.clone(), host, labels },
             desk: desk.clone(),
+            ages: Arc::new(Ages::new(&product.afterwards, &bucket)),
             name,
             product,
             bucket,
@@ -85,6 +88,7 @@ impl Setting {
             ledger: ledger.clone(),
             place: self.place.clone(),
             afterwards: self.product.afterwards.clone(),
+            ages: self.ages.clone(),
         }
     }
 }

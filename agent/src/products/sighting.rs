@@ -1,3 +1,4 @@
+use super::ages::Ages;
 use super::find::{Finder, Seen};
 use super::folder::is_gone;
 use super::found::Found;
@@ -23,6 +24,7 @@ pub(super) struct Eyes {
     /// The bucket.
     pub(super) place: Arc<str>,
     pub(super) afterwards: Afterwards,
+    pub(super) ages: Arc<Ages>,
 }
 
 /// Why a path is looked at.
@@ -164,7 +166,13 @@ impl Eyes {
         let goes = match &self.afterwards {
             Afterwards::Keep => false,
             Afterwards::Delete | Afterwards::Move(_) => true,
-            Afterwards::KeepFor(time_to_keep) => Timestamp::now().duration_since(time).unsigned_abs() >= *time_to_keep,
+            Afterwards::KeepFor(_) => match self.ages.counts_anew(time) {
+                Some(now) => {
+                    self.ledger.count_from(&found.path, now);
+                    false
+                }
+                None => self.ages.is_over(time),
+            },
         };
         Some(if goes { Settled::Goes } else { Settled::Stays })
     }

@@ -1,3 +1,4 @@
+use super::ages::later;
 use super::find::{Finder, Seen};
 use super::folder::{Stamp, is_gone};
 use super::found::{Body, Found};
@@ -11,7 +12,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use hostwright_core::bucket::{Bucket, BucketError, Content, Object, Progress, Put, Reason};
 use hostwright_core::config::buckets::ObjectOptions;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,6 @@ use tokio::sync::Mutex;
 
 /// What a failed upload may take to clear its parts; the ledger remembers those that it does not get to.
 const CLEARING: Duration = Duration::from_secs(10);
-/// The store's clock may be ahead of ours.
-const AHEAD: SignedDuration = SignedDuration::from_hours(24);
 /// Files of one folder under way at once.
 const MEMBERS_AT_ONCE: usize = 8;
 /// So many are noted at a time.
@@ -190,7 +189,7 @@ impl Uploader {
             self.remove_leftovers(bucket, &manifest).await?;
         }
         self.ledger.gathered(&entry.key);
-        Ok((self.record(entry, &manifest), manifest))
+        Ok((self.record((bucket, entry), &manifest), manifest))
     }
 
     /// One file, unless the bucket has it.
@@ -206,12 +205,12 @@ impl Uploader {
         };
         let only_new = self.asks_by_writing(run, &content).await;
         let there = if only_new { None } else { self.there(run, &piece.key, &content).await? };
-        let etag = match there {
+        let stored = match there {
             Some(object) => {
                 if let Some(begun) = self.ledger.begun(&piece.key) {
                     self.clear(run.bucket, &piece.key, &begun.upload).await?;
                 }
-                object.etag
+                Stored { etag: object.etag, was_there: true }
             }
             None => {
                 run.cover.lift().await?;
@@ -224,11 +223,13 @@ impl Uploader {
                 if self.versioned && !stored.was_there {
                     self.note_strewn(run.entry, key()).await;
                 }
-                stored.etag
+                stored
             }
         };
-        if unchanged(folder, &piece.path, &piece.stamp).is_err() {
-            return Err(Outcome::NotAsFound);
+        match unchanged(folder, &piece.path, &piece.stamp) {
+            Err(Unsealed::Gone) if self.outlives(run.bucket, run.entry, (&content, !stored.was_there)).await => {}
+            Err(_) => return Err(Outcome::NotAsFound),
+            Ok(()) => {}
         }
         Ok(ManifestFile {
             path: piece.name.to_owned(),
@@ -236,7 +237,7 @@ impl Uploader {
             size: content.size(),
             // Known, because it was sent or compared.
             sha256: content.sha256().unwrap_or_default().to_owned(),
-            etag,
+            etag: stored.etag,
             modified: manifest::modified(&piece.stamp),
         })
     }
@@ -386,7 +387,7 @@ impl Uploader {
     async fn clear(&self, bucket: &Bucket, key: &str, upload: &str) -> Result<(), BucketError> {
         bucket.outlast_requests().await;
         if upload.is_empty() {
-            match bucket.unfinished(key, Timestamp::now() + AHEAD).await {
+            match bucket.unfinished(key, Timestamp::MAX).await {
                 Ok(all) => {
                     for unfinished in all.iter().filter(|unfinished| unfinished.key == key) {
                         bucket.abort(key, &unfinished.upload).await?;
@@ -447,7 +448,7 @@ impl Uploader {
         looked.await.unwrap_or(Now::Another)
     }
 
-    fn record(&self, entry: &Entry, manifest: &Manifest) -> Record {
+    fn record(&self, (bucket, entry): (&Bucket, &Entry), manifest: &Manifest) -> Record {
         let sha256 = match &manifest.files[..] {
             [one] => one.sha256.clone(),
             _ => String::new(),
@@ -458,7 +459,7 @@ impl Uploader {
             asked: (entry.asked != entry.key).then(|| entry.asked.clone()),
             place: self.origin.bucket.clone(),
             sha256,
-            time: Timestamp::now(),
+            time: later(Timestamp::now(), bucket.clock_ahead().max(0)),
         }
     }
 

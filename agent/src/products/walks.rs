@@ -144,10 +144,24 @@ impl Pipeline {
                 self.intake.give_back(&path, &claim);
             }
         }
+        self.ask_time();
         self.row.update(|row| {
             row.walked = true;
             row.folder_trouble = trouble;
         });
+    }
+
+    /// Asks the store for its time, where this host's clock is in doubt.
+    fn ask_time(&mut self) {
+        let ages = self.setting.ages.clone();
+        if let Some(bucket) = self.gate.bucket().filter(|_| ages.doubts()) {
+            self.running.spawn(async move {
+                if let Some(ahead) = bucket.ask_time().await {
+                    ages.told(ahead);
+                }
+                Done::Nothing
+            });
+        }
     }
 
     /// When the next walk is due: for what the kernel did not tell, or because the queue has room for more.

@@ -6,9 +6,11 @@ use super::part_size::{FEWEST_PARTS, part_size};
 use super::piece::read_through;
 use super::sums::{Sums, checksums};
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -25,6 +27,17 @@ pub struct Content {
     proof: Proof,
     opened: Version,
     sums: Arc<OnceLock<Sums>>,
+}
+
+/// What became of a file that is not where it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// It has another name, and the same content.
+    To(PathBuf),
+    /// It is deleted, and was not changed before.
+    Deleted,
+    /// Somebody wrote to it, or nobody knows.
+    Changed,
 }
 
 /// What tells whether somebody wrote to a file. Nobody can set back the time of its last change.
@@ -131,6 +144,18 @@ impl Content {
         }
         self.sums.get_or_init(|| sums);
         Ok(())
+    }
+
+    /// What became of the file, whatever it was called when it was opened.
+    pub fn moved_to(&self) -> Moved {
+        let Ok(now) = self.file.metadata() else { return Moved::Changed };
+        let Version { size, mtime, .. } = self.opened;
+        match fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())) {
+            _ if now.len() != size || (now.mtime(), now.mtime_nsec()) != mtime => Moved::Changed,
+            _ if now.nlink() == 0 => Moved::Deleted,
+            Ok(path) => Moved::To(path),
+            Err(_) => Moved::Changed,
+        }
     }
 
     /// Whether an object has this content, by the checksum that the bucket tells of it. Where it may have, and only

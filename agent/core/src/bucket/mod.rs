@@ -46,7 +46,7 @@ mod sums;
 mod swift;
 
 pub use check::Proof;
-pub use content::Content;
+pub use content::{Content, Moved};
 pub use download::{Download, Downloaded, Verified};
 pub use error::{BucketError, Reason};
 pub use limiter::Limiter;
@@ -242,6 +242,17 @@ impl Bucket {
         match &self.store {
             Store::Folder(_) | Store::Swift(_) => 0,
             Store::S3(s3) => s3.clock_ahead(),
+        }
+    }
+
+    /// Asks the store for its time: [`Self::clock_ahead`], or nothing where it does not tell.
+    pub async fn ask_time(&self) -> Option<i64> {
+        match &self.store {
+            Store::Folder(_) | Store::Swift(_) => None,
+            Store::S3(s3) => match s3.check().await {
+                Err(Reason::Unreachable { .. } | Reason::Stalled { .. }) => None,
+                _ => Some(s3.clock_ahead()),
+            },
         }
     }
 
