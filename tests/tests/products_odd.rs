@@ -65,6 +65,49 @@ fn without_the_rights_to_list_abort_or_look_products_arrive() -> Result<()> {
     Ok(())
 }
 
+/// Where nothing may be read back, the answer to an upload has its checksum and tells its encryption; where it does not,
+/// nothing is sent, and the right that is missing is named.
+#[test]
+fn what_is_encrypted_and_may_not_be_read_back_is_confirmed_by_the_answer_or_the_right_is_named() -> Result<()> {
+    let key = tempfile::NamedTempFile::new()?;
+    fs::write(key.path(), "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n")?;
+    let customer = format!("{{customer_key: {{file: '{}'}}}}", key.path().display());
+    for (encryption, md5_alone) in [("s3", true), ("kms", false), (&customer, false), ("kms", true), (&customer, true)]
+    {
+        let store = AwsLike::start()?;
+        store.deny(&["HeadObject"]);
+        if md5_alone {
+            store.knows_md5_alone();
+        }
+        let product = format!(
+            "p: {{watch: FOLDER/in, bucket: b, finished: renamed, object: {{encryption: {encryption}, storage_class: GLACIER_IR}}}}"
+        );
+        let mut site = Site::start(&bucket_of(&store), &product)?;
+        site.agent.wait_ready(LIMIT)?;
+        let wanted =
+            [("small", produce(&site.path("in/small"), 1000)?), ("large", produce(&site.path("in/large"), LARGE)?)];
+        let context = || format!("{encryption}, {md5_alone}: {}", site.agent.output());
+        if md5_alone && encryption != "s3" {
+            let why = site.wait_why("s3:GetObject").with_context(context)?;
+            ensure!(why.contains("proves nothing") && !why.contains("MDEy"), "{why}");
+            ensure!(!store.keys().iter().any(|key| ["small", "large"].contains(&key.as_str())), "{:?}", store.keys());
+            store.deny(&[]);
+            // The store may be being tried out at this very moment, as it was before.
+            eventually("it is taken", LIMIT, || {
+                let (told, well) = site.products(&["push", &site.path("in").display().to_string()])?;
+                ensure!(well, "{told}");
+                Ok(())
+            })?;
+        }
+        site.wait("all is confirmed", |p| p["uploaded"] == 2).with_context(context)?;
+        for (key, content) in &wanted {
+            ensure!(store.object(key).as_ref() == Some(content), "{key} differs");
+        }
+        ensure!(site.uploads_logged() == 2 && store.unfinished() == 0, "{}", site.agent.output());
+    }
+    Ok(())
+}
+
 /// Spaces at either end, what URLs give a meaning to, the longest name; and those that no store is asked to take.
 #[test]
 fn keys_at_the_edge_are_taken_as_they_are_or_refused_with_a_sentence() -> Result<()> {

@@ -26,6 +26,7 @@ use wire::{Answer, Request, between, error, plain, read, xml};
 const SMALLEST_PART: usize = 5 << 20;
 const CRC64: &str = "x-amz-checksum-crc64nvme";
 const SHA256: &str = "x-amz-checksum-sha256";
+const SSE: &str = "x-amz-server-side-encryption";
 const TOKEN: &str = "x-amz-security-token";
 
 /// What becomes of a request.
@@ -70,6 +71,8 @@ struct State {
     /// Whether the bucket has a default of SSE-KMS.
     kms: bool,
     denied: Vec<&'static str>,
+    /// Whether it knows no checksum but MD5.
+    md5_alone: bool,
     /// Whether storage classes are taken and forgotten.
     one_class: bool,
     /// So many parts, or uploads, are told at a time.
@@ -135,6 +138,11 @@ impl AwsLike {
         locked(&self.state).one_class = true;
     }
 
+    /// From now on it looks at no checksum but MD5, and tells none.
+    pub fn knows_md5_alone(&self) {
+        locked(&self.state).md5_alone = true;
+    }
+
     /// From now on nobody has the right to these operations.
     pub fn deny(&self, operations: &[&'static str]) {
         locked(&self.state).denied = operations.to_vec();
@@ -185,7 +193,10 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 fn serve(client: &TcpStream, state: &Mutex<State>) {
     let mut reader = BufReader::new(client);
-    while let Ok(Some(request)) = read(&mut reader, client) {
+    while let Ok(Some(mut request)) = read(&mut reader, client) {
+        if locked(state).md5_alone {
+            request.headers.retain(|name, _| !name.starts_with("x-amz-checksum"));
+        }
         let answer = answer(&request, state);
         let bytes = answer.raw.unwrap_or_else(|| answer.body.into_bytes());
         let length = if request.method == "HEAD" { None } else { Some(bytes.len()) };
@@ -294,8 +305,14 @@ fn stored(bytes: Vec<u8>, headers: &BTreeMap<String, String>, kms: bool) -> Stor
     let mut etag = hex(&Md5::digest(&bytes));
     let is_told =
         |name: &str| name.starts_with("x-amz-meta-") || ["content-type", "x-amz-storage-class"].contains(&name);
+    // The key itself is told to nobody.
+    let is_told = |name: &str| is_told(name) || name.starts_with(SSE) && !name.ends_with("customer-key");
     let mut told: Vec<_> = headers.iter().filter(|(n, _)| is_told(n)).map(|(n, v)| (n.clone(), v.clone())).collect();
-    if kms {
+    let by_key = headers.keys().any(|name| name.starts_with(SSE) && name != SSE)
+        || headers.get(SSE).is_some_and(|algorithm| algorithm == "aws:kms");
+    if by_key {
+        etag = hex(&Md5::digest(&etag));
+    } else if kms {
         etag = hex(&Md5::digest(&etag));
         told.push(("x-amz-server-side-encryption".into(), "aws:kms".into()));
     }
@@ -314,9 +331,9 @@ fn put_object(request: &Request, state: &mut State) -> Answer {
     }
     let stored = stored(request.body.clone(), &request.headers, state.kms);
     let mut headers = vec![("etag".to_owned(), told_etag(&stored.etag, state.etags))];
-    headers.extend(stored.crc64.clone().map(|crc64| (CRC64.to_owned(), crc64)));
+    headers.extend(stored.crc64.clone().filter(|_| !state.md5_alone).map(|crc64| (CRC64.to_owned(), crc64)));
     headers.extend(request.header(SHA256).map(|sha256| (SHA256.to_owned(), sha256.to_owned())));
-    headers.extend(stored.headers.iter().filter(|(name, _)| name.starts_with("x-amz-server")).cloned());
+    headers.extend(stored.headers.iter().filter(|(name, _)| name.starts_with(SSE)).cloned());
     state.objects.insert(request.key.clone(), stored);
     plain(200, headers)
 }

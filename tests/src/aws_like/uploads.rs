@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use md5::{Digest as _, Md5};
 
 use super::wire::{Answer, Request, between, error, plain, xml};
-use super::{CRC64, SMALLEST_PART, State, Stored, checked, crc64_of, hex, stored, told_etag};
+use super::{CRC64, SMALLEST_PART, SSE, State, Stored, checked, crc64_of, hex, stored, told_etag};
 
 #[derive(Debug, Default)]
 pub(super) struct Upload {
@@ -40,7 +40,7 @@ pub(super) fn upload_part(request: &Request, state: &mut State) -> Answer {
     }
     let part = stored(request.body.clone(), &request.headers, kms);
     let mut headers = vec![("etag".to_owned(), told_etag(&part.etag, etags))];
-    headers.extend(part.headers.iter().filter(|(name, _)| name.starts_with("x-amz-server")).cloned());
+    headers.extend(part.headers.iter().filter(|(name, _)| name.starts_with(SSE)).cloned());
     headers.extend(part.crc64.clone().filter(|_| upload.by_crc64).map(|crc64| (CRC64.to_owned(), crc64)));
     upload.parts.insert(request.query["partNumber"].parse().unwrap_or_default(), part);
     plain(200, headers)
@@ -77,12 +77,15 @@ pub(super) fn complete(request: &Request, state: &mut State) -> Answer {
     }
     let Some(upload) = state.uploads.remove(id) else { return error(404, "NoSuchUpload") };
     let etag = format!("{}-{}", hex(&Md5::digest(&md5s)), told.len());
+    let encryption: Vec<_> = upload.headers.iter().filter(|(name, _)| name == SSE).cloned().collect();
     let told_crc64 = upload.by_crc64.then(|| crc64.clone());
     let object = Stored { bytes, etag: etag.clone(), headers: upload.headers, crc64: told_crc64, tags: String::new() };
     state.objects.insert(upload.key, object);
-    xml(&format!(
-        "<CompleteMultipartUploadResult><ETag>\"{etag}\"</ETag><ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME></CompleteMultipartUploadResult>"
-    ))
+    let crc64 = if state.md5_alone { String::new() } else { format!("<ChecksumCRC64NVME>{crc64}</ChecksumCRC64NVME>") };
+    let mut answer =
+        xml(&format!("<CompleteMultipartUploadResult><ETag>\"{etag}\"</ETag>{crc64}</CompleteMultipartUploadResult>"));
+    answer.headers.extend(encryption);
+    answer
 }
 
 pub(super) fn list_parts(request: &Request, state: &State) -> Answer {

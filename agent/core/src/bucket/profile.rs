@@ -1,5 +1,6 @@
 use super::error::Reason;
 use super::put::Put;
+use crate::config::buckets::Encryption;
 use crate::state::StateFile;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
@@ -130,6 +131,21 @@ impl Profile {
             return refused(format!("an object of {size} bytes: it takes {most} parts, of 5 GiB each, at most"));
         }
         Ok(())
+    }
+
+    /// Refuses what could never be confirmed, before anything is sent: it may not be read back, and the answer to its upload
+    /// tells no checksum that proves it.
+    pub(super) fn can_prove(&self, put: Put<'_>) -> Result<(), Reason> {
+        let etag_is_md5 = matches!(put.options.encryption, None | Some(Encryption::Store)) && self.etag_is_md5;
+        let by_answer = match put.content.parts() {
+            1 => self.tells_crc64nvme || self.tells_sha256,
+            _ => self.parts_by_crc64nvme,
+        };
+        if self.rights.head || etag_is_md5 || by_answer {
+            return Ok(());
+        }
+        let code = "HeadObject; this takes s3:GetObject, because this store's answer to such an upload proves nothing";
+        Err(Reason::Denied { code: code.into() })
     }
 
     /// The profile that was kept of the bucket, if it is of this place, not old, and nothing was missing in it.

@@ -235,7 +235,9 @@ impl S3 {
 
     /// Refuses by name what the store is known not to do, before anything is sent.
     fn supports(&self, put: Put<'_>) -> Result<(), Reason> {
-        self.profile.get().map_or(Ok(()), |profile| profile.supports(put))
+        let Some(profile) = self.profile.get() else { return Ok(()) };
+        profile.supports(put)?;
+        profile.can_prove(put)
     }
 
     /// Waits for a request without a body, but not for ever.

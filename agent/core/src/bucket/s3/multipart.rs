@@ -1,5 +1,5 @@
 use super::error::reason;
-use super::options::{self, CustomerKey, with_customer_key, with_options};
+use super::options::{CustomerKey, is_encrypted, with_customer_key, with_options};
 use super::{S3, decode, is_md5, unquoted};
 use crate::backoff::Backoff;
 use crate::bucket::check::{Check, Proof, in_base64};
@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Attempts of one request, before the caller decides what becomes of the upload.
@@ -38,6 +39,24 @@ struct Begun<'u> {
     put: Put<'u>,
     upload: &'u str,
     key: Option<&'u CustomerKey>,
+    keyed: &'u Keyed,
+}
+
+/// Whether the store says of parts that they are encrypted by their customer's key.
+#[derive(Debug, Default)]
+struct Keyed {
+    of_some: AtomicBool,
+    not_of_all: AtomicBool,
+}
+
+impl Keyed {
+    fn note(&self, is_told: bool) {
+        if is_told { &self.of_some } else { &self.not_of_all }.store(true, Ordering::Relaxed);
+    }
+
+    fn is_told(&self) -> bool {
+        self.of_some.load(Ordering::Relaxed) && !self.not_of_all.load(Ordering::Relaxed)
+    }
 }
 
 impl S3 {
@@ -107,13 +126,14 @@ impl S3 {
     /// Sends the parts that are not held and has all put together; until then a reader sees nothing of the object.
     pub(super) async fn put_parts(&self, put: Put<'_>, upload: &str, mut held: Held) -> Result<Object, Reason> {
         let key = CustomerKey::of(put.options.encryption.as_ref())?;
-        let begun = Begun { put, upload, key: key.as_ref() };
+        let keyed = Keyed::default();
+        let begun = Begun { put, upload, key: key.as_ref(), keyed: &keyed };
         let mut attempts = COMPLETIONS;
         loop {
             attempts -= 1;
             let parts = self.send_missing(begun, &held).await?;
             let etag = composed(&parts);
-            held = match self.complete(put, upload, (parts, etag.as_deref())).await {
+            held = match self.complete(begun, (parts, etag.as_deref())).await {
                 Ok(proof) => return self.read_back(put, etag.as_deref(), proof).await,
                 Err(Reason::PartsLost { code }) if attempts > 0 => {
                     log::warn!("the store has lost parts of {:?} ({code}): they are sent again", put.key);
@@ -169,7 +189,11 @@ impl S3 {
         self.put_part(begun, part).await
     }
 
-    async fn put_part(&self, Begun { put, upload, key }: Begun<'_>, part: &Part) -> Result<CompletedPart, Reason> {
+    async fn put_part(
+        &self,
+        Begun { put, upload, key, keyed }: Begun<'_>,
+        part: &Part,
+    ) -> Result<CompletedPart, Reason> {
         let number = number_of(part.index);
         let (_, length) = put.content.part(part.index);
         let range = self.body(part.range(put.content), put);
@@ -182,6 +206,9 @@ impl S3 {
             Check::Crc64(crc64) => request.checksum_crc64_nvme(in_base64(crc64)),
         };
         let answer = range.sent_by(&self.patience, async { request.send().await.map_err(|e| reason(&e)) }).await?;
+        if key.is_some() {
+            keyed.note(answer.sse_customer_algorithm().is_some());
+        }
         let plain = key.is_none() && super::has_md5_etag(answer.server_side_encryption());
         let told = answer.e_tag().map(unquoted).filter(|etag| plain && is_md5(etag, 1));
         let (ours, told) = match part.check {
@@ -196,26 +223,10 @@ impl S3 {
         }
     }
 
-    /// Who may only write may not ask what is stored (HEAD takes `s3:GetObject`): then the checksum in the answer to its
-    /// completion counts, unless there is more to look at.
-    async fn read_back(&self, put: Put<'_>, etag: Option<&str>, proof: Option<Object>) -> Result<Object, Reason> {
-        match (self.verify(put, etag).await, proof) {
-            (Err(Reason::Denied { code }), Some(stored)) if !options::are_to_be_seen(put) => {
-                log::info!(
-                    "{:?} may not be read back ({code}): the checksum in the store's answer is its proof",
-                    put.key
-                );
-                Ok(stored)
-            }
-            (verified, _) => verified,
-        }
-    }
-
     /// The object, where the answer proves that it is what was sent.
     async fn complete(
         &self,
-        put: Put<'_>,
-        upload: &str,
+        Begun { put, upload, keyed, .. }: Begun<'_>,
         (parts, etag): (Vec<CompletedPart>, Option<&str>),
     ) -> Result<Option<Object>, Reason> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
@@ -234,6 +245,7 @@ impl S3 {
                 let told = answer.e_tag().map(unquoted).filter(|etag| plain && is_md5(etag, put.content.parts()));
                 let proven = whole.is_some() && answer.checksum_crc64_nvme() == whole.as_deref()
                     || told.is_some() && told.as_deref() == etag;
+                let proven = proven && is_encrypted(put, answer.server_side_encryption(), keyed.is_told());
                 let (key, size) = (put.key.to_owned(), put.content.size());
                 let sha256 = put.content.sha256().map(str::to_owned);
                 return Ok(proven.then_some(Object { key, size, etag: told, sha256 }));

@@ -4,6 +4,7 @@ use crate::bucket::put::Put;
 use crate::config::buckets::{Encryption, ObjectOptions};
 use crate::secret::Secret;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::types::ServerSideEncryption;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
@@ -77,9 +78,13 @@ pub(super) fn tagging(options: &ObjectOptions) -> Option<String> {
     (!pairs.is_empty()).then(|| pairs.join("&"))
 }
 
-/// Whether something was asked for that only a look at the object shows.
-pub(super) fn are_to_be_seen(put: Put<'_>) -> bool {
-    put.options.encryption.is_some() || put.options.storage_class.as_deref().is_some_and(|class| class != "STANDARD")
+/// Whether an object is encrypted as it was asked for, by what an answer tells of that.
+pub(super) fn is_encrypted(put: Put<'_>, by_store: Option<&ServerSideEncryption>, by_customer: bool) -> bool {
+    match &put.options.encryption {
+        None => true,
+        Some(Encryption::Customer(_)) => by_customer,
+        Some(Encryption::Store | Encryption::Kms(_)) => by_store.is_some(),
+    }
 }
 
 /// A store may answer 200 to what it does not know: what was asked for is looked for in what it tells afterwards.
@@ -87,12 +92,7 @@ pub(super) fn are_applied(put: Put<'_>, head: &HeadObjectOutput) -> Result<(), R
     let missing =
         |what: &str| Err(Reason::Unsupported { what: format!("{what} (it answered success and did not do it)") });
     let options = put.options;
-    let encrypted = match &options.encryption {
-        None => true,
-        Some(Encryption::Customer(_)) => head.sse_customer_algorithm().is_some(),
-        Some(Encryption::Store | Encryption::Kms(_)) => head.server_side_encryption().is_some(),
-    };
-    if !encrypted {
+    if !is_encrypted(put, head.server_side_encryption(), head.sse_customer_algorithm().is_some()) {
         return missing("encryption");
     }
     // The default class is not named in an answer.

@@ -1,11 +1,12 @@
 use super::error::reason;
-use super::options::{CustomerKey, with_customer_key, with_options};
+use super::options::{CustomerKey, is_encrypted, with_customer_key, with_options};
 use super::quick::Sent;
-use super::{S3, stream_of};
+use super::{S3, has_md5_etag, stream_of, unquoted};
 use crate::bucket::check::{Proof, in_base64};
 use crate::bucket::error::Reason;
 use crate::bucket::file_body::FileRange;
 use crate::bucket::{Object, Put};
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -16,7 +17,10 @@ impl S3 {
             Sent::Proven(object) => return Ok(object),
             Sent::Exists => return Err(Reason::Exists),
             Sent::Unproven => {}
-            Sent::No => self.put_single(put).await?,
+            Sent::No => {
+                let told = self.put_single(put).await?;
+                return self.read_back(put, None, told).await;
+            }
         }
         self.verify(put, None).await
     }
@@ -28,7 +32,8 @@ impl S3 {
         self.quick.put(put, &range, (profile, &self.patience)).await
     }
 
-    async fn put_single(&self, put: Put<'_>) -> Result<(), Reason> {
+    /// The object, where the answer proves that it is what was sent.
+    async fn put_single(&self, put: Put<'_>) -> Result<Option<Object>, Reason> {
         match self.send_single(put).await {
             Err(Reason::Damaged { what }) => {
                 put.content.is_unchanged().await?;
@@ -39,7 +44,7 @@ impl S3 {
         }
     }
 
-    async fn send_single(&self, put: Put<'_>) -> Result<(), Reason> {
+    async fn send_single(&self, put: Put<'_>) -> Result<Option<Object>, Reason> {
         let customer = CustomerKey::of(put.options.encryption.as_ref())?;
         let range = self.body(FileRange::whole(put.content), put);
         let request = self.client.put_object().bucket(&self.bucket).key(put.key);
@@ -61,7 +66,28 @@ impl S3 {
             (_, Some(told)) if ours_crc64.is_some_and(|ours| told != ours) => {
                 Err(Reason::Damaged { what: format!("the store has the CRC64NVME {told}") })
             }
-            _ => Ok(()),
+            _ => Ok(self.is_told(put, &sent).then(|| {
+                let (size, sha256) = (put.content.size(), put.content.sha256().map(str::to_owned));
+                Object { key: put.key.to_owned(), size, etag: sent.e_tag().map(unquoted), sha256 }
+            })),
         }
     }
+
+    /// Whether an answer has a checksum of what was sent that this store was found to compute itself, and says that it is
+    /// encrypted where it was to be.
+    fn is_told(&self, put: Put<'_>, answer: &PutObjectOutput) -> bool {
+        let Some(profile) = self.profile.get() else { return false };
+        let by_customer = answer.sse_customer_algorithm().is_some();
+        let plain = has_md5_etag(answer.server_side_encryption()) && !by_customer;
+        let by_etag = profile.etag_is_md5 && plain && put.content.etag().is_some_and(|ours| is(answer.e_tag(), &ours));
+        let sha256 = put.content.sha256_bytes().map(|ours| BASE64.encode(ours));
+        let by_sha256 = profile.tells_sha256 && sha256.is_ok_and(|ours| answer.checksum_sha256() == Some(&ours));
+        let crc64 = put.content.crc64().map(in_base64).filter(|_| profile.tells_crc64nvme);
+        let by_crc64 = crc64.is_some() && answer.checksum_crc64_nvme() == crc64.as_deref();
+        (by_etag || by_sha256 || by_crc64) && is_encrypted(put, answer.server_side_encryption(), by_customer)
+    }
+}
+
+fn is(told: Option<&str>, etag: &str) -> bool {
+    told.map(unquoted).as_deref() == Some(etag)
 }

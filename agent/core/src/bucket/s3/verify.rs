@@ -12,6 +12,27 @@ impl S3 {
         self.looked_at(put, etag).await.map(|(stored, _)| stored)
     }
 
+    /// Who may only write may not ask what is stored (HEAD takes `s3:GetObject`): then it counts that the answer to the
+    /// request told its checksum, and its encryption where there was to be one. `told` is the object that proves.
+    pub(super) async fn read_back(
+        &self,
+        put: Put<'_>,
+        etag: Option<&str>,
+        told: Option<Object>,
+    ) -> Result<Object, Reason> {
+        match (self.verify(put, etag).await, told) {
+            (Err(Reason::Denied { code }), Some(stored)) => {
+                let unseen = if put.options.storage_class.is_some() { "; its storage class is not seen" } else { "" };
+                log::info!(
+                    "{:?} may not be read back ({code}): the checksum in the store's answer is its proof{unseen}",
+                    put.key
+                );
+                Ok(stored)
+            }
+            (verified, _) => verified,
+        }
+    }
+
     /// Whether the store holds this very content, by a checksum: what else lies there may have its size.
     pub(super) async fn is_stored(&self, put: Put<'_>, etag: Option<&str>) -> bool {
         self.looked_at(put, etag).await.is_ok_and(|(_, proven)| proven)
@@ -23,7 +44,9 @@ impl S3 {
                 return Err(Reason::Damaged { what: "it is not there although the store said so".into() });
             }
             Err(Reason::Denied { code }) => {
-                return Err(Reason::Denied { code: format!("{code}, on reading back what was stored") });
+                return Err(Reason::Denied {
+                    code: format!("{code}, on reading back what was stored, which takes s3:GetObject"),
+                });
             }
             other => other?,
         };
