@@ -144,3 +144,29 @@ fn a_kill_right_after_a_reset_loses_nothing_of_what_the_reset_took() -> Result<(
     }
     Ok(())
 }
+
+/// A firewall on the way to a platform without acknowledgement resets each connection in which it sees a line.
+#[test]
+fn a_line_for_which_each_connection_is_reset_is_told_until_it_is_taken() -> Result<()> {
+    let mut host = Host::start(3 << 20)?;
+    host.write(100)?;
+    let is_told = |status: &Value| {
+        let output = &status["duties"]["logs"]["details"]["outputs"]["o"];
+        let why = output["why"].as_str().unwrap_or_default();
+        why.contains("log.json, bytes 0 to ") && why.contains("does not stand one of these lines")
+    };
+    for round in 0..5 {
+        let (connection, _) = host.listener.accept()?;
+        host.wait_sent(&connection, 5000)?;
+        let status = host.agent.status()?;
+        // As after each restart of a receiver.
+        ensure!(round > 2 || !is_told(&status), "told too early: {status}");
+        drop(connection);
+    }
+    host.agent.wait_status("it is told", SOON, is_told)?;
+    let (connection, _) = host.listener.accept()?;
+    host.wait_sent(&connection, 5000)?;
+    ensure!(is_told(&host.agent.status()?), "a connection that is open now says nothing");
+    host.agent.wait_status("it goes on", SOON, |status| !is_told(status))?;
+    Ok(())
+}

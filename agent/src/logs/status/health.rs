@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 /// In what an output may be hindered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hindrance {
+    /// The first: it tells more than that the connection broke.
+    Repeats,
     Connection,
     Acknowledgement,
     Reading,
@@ -16,7 +18,8 @@ pub enum Hindrance {
 }
 
 /// All kinds, with their names in metrics.
-const KINDS: [(Hindrance, &str); 5] = [
+const KINDS: [(Hindrance, &str); 6] = [
+    (Hindrance::Repeats, "repeats"),
     (Hindrance::Connection, "connection"),
     (Hindrance::Acknowledgement, "acknowledgement"),
     (Hindrance::Reading, "reading"),

@@ -5,6 +5,8 @@
 
 /// When to stop.
 mod ending;
+/// Lines with which connections break again and again.
+mod repeats;
 /// Over platforms that answer each batch.
 mod requesting;
 /// What operators want to have sent again.
@@ -32,6 +34,7 @@ use crate::logs::status::{Health, Hindrance};
 
 use ending::Ending;
 use hostwright_core::config::logs::output::Output;
+use repeats::Repeats;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -78,6 +81,7 @@ pub async fn run(mut task: Task) -> anyhow::Result<()> {
         task,
         known: Files::default(),
         flight: Flight::default(),
+        repeats: Repeats::default(),
         out: Outgoing::default(),
         storing_bytes: 0,
         is_dirty: false,
@@ -111,6 +115,7 @@ struct Shipping {
     known: Files,
     lanes: Lanes,
     flight: Flight,
+    repeats: Repeats,
     out: Outgoing,
     dead_letters: DeadLetters,
     replay: Option<Replay>,
@@ -277,8 +282,8 @@ impl Shipping {
         !marks.is_empty()
     }
 
-    /// Goes back to where nothing is lost with the connection.
-    fn take_back(&mut self, reset: bool) {
+    /// Goes back to where nothing is lost with the connection; what is sent again.
+    fn take_back(&mut self, reset: bool) -> Vec<(Mark, bool)> {
         let back = self.flight.take_back(reset);
         if back.iter().any(|(mark, _)| mark.is_of_letters()) {
             self.open_replay();
@@ -295,6 +300,7 @@ impl Shipping {
             self.registration = Registration::Due;
         }
         self.lanes.give_up_decoders();
+        back
     }
 
     /// Goes on after a wait.

@@ -1,4 +1,5 @@
 use super::ending::{after, at};
+use super::repeats::Suspects;
 use super::{STALLED, Shipping, stalled};
 use crate::logs::output::stream::{Failure, Transport};
 use crate::logs::source::cursor::PIECE;
@@ -33,6 +34,7 @@ impl Shipping {
     async fn connect_and_ship(&mut self, backoff: &mut Backoff) -> Result<(), Failure> {
         let Some(mut transport) = self.open().await? else { return Ok(()) };
         self.task.health.reached(&self.task.name);
+        self.repeats.opened();
         let result = self.ship(&mut transport, backoff).await;
         if let Err(failure) = &result {
             if failure.expected
@@ -40,9 +42,25 @@ impl Shipping {
             {
                 self.acknowledge(unacknowledged, false);
             }
-            self.take_back(failure.reset);
+            let back = self.take_back(failure.reset);
+            if matches!(transport, Transport::Connection(_))
+                && let Some(suspects) = self.repeats.broke(&back)
+            {
+                self.tell_of(suspects);
+            }
         }
         result
+    }
+
+    /// The same lines are sent again and again: says which.
+    fn tell_of(&mut self, Suspects { file, from, to, count }: Suspects) {
+        let path = self.lanes.cursor(file).map(|cursor| cursor.file.origin.display().to_string());
+        let why = format!(
+            "{count} connections to {} broke one after the other with the same lines on their way ({}, bytes {from} to {to}): nobody is behind it, or somebody on the way (a firewall, the receiver) does not stand one of these lines; see what its log says, and leave such lines out with a filter `drop` (they are sent again until all are taken)",
+            self.task.settings.platform.address(),
+            path.as_deref().unwrap_or("a file that is gone"),
+        );
+        self.task.health.hindered(Hindrance::Repeats, &self.task.name, why);
     }
 
     /// Opens a transport, and keeps positions meanwhile; none when told to stop.
@@ -67,6 +85,10 @@ impl Shipping {
         loop {
             self.take_in();
             transport.check()?;
+            if self.repeats.went_on() {
+                self.task.health.cleared(Hindrance::Repeats, &self.task.name);
+                backoff.reset();
+            }
             let filled = block_in_place(|| self.fill_stream());
             if filled {
                 self.send(transport).await?;
@@ -74,7 +96,7 @@ impl Shipping {
             }
             if !self.flight.is_empty() && (!filled || self.flight.unsettled() >= self.batch() / 2) {
                 let unacknowledged = transport.settle()?;
-                if self.acknowledge(unacknowledged, transport.acknowledges_unread()) {
+                if self.acknowledge(unacknowledged, transport.acknowledges_unread()) && !self.repeats.is_told() {
                     backoff.reset();
                 }
             }
@@ -133,7 +155,7 @@ impl Shipping {
     async fn wait(&mut self, transport: &Transport, patience: &mut Duration) -> Result<(), Failure> {
         let look = (!self.flight.is_empty()).then_some(*patience);
         let store = (self.is_dirty && !self.task.positions.is_storing()).then(|| self.task.positions.late_at());
-        let held = self.held_until();
+        let (held, holds) = (self.held_until(), self.repeats.remaining());
         let (mut stored, mut resend) = (None, None);
         tokio::select! {
             _ = self.task.files.changed() => {}
@@ -141,6 +163,7 @@ impl Shipping {
             spoken = transport.spoken() => spoken?,
             () = after(look) => *patience = (*patience * 2).min(PATIENCE.1),
             () = at(store) => {}
+            () = after(holds) => {}
             result = self.task.positions.stored() => stored = Some(result),
             Some(order) = self.task.resends.recv() => resend = Some(order),
             () = self.ending.begun(), if !self.ending.has_begun() => {}
