@@ -1,9 +1,10 @@
 use super::deletion::{before_deletion, hidden};
 use super::find::{Finder, Seen};
-use super::folder::{Kind, is_gone};
+use super::folder::{Kind, Stamp, is_gone};
 use super::found::{Body, Found};
 use super::writers::writers;
 use hostwright_core::config::products::{Afterwards, Finished, Marker};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,25 +48,79 @@ fn unless_changed(finder: &Finder, found: &Found, act: &dyn Fn() -> io::Result<(
 
 fn delete(finder: &Finder, found: &Found) -> io::Result<()> {
     match &found.body {
-        Body::File => {
-            finder.folder.remove(&found.path)?;
-            remove_signs(finder, &found.path)
-        }
+        Body::File => match hide(finder, found) {
+            // There is no name that is so much longer.
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                finder.folder.remove(&found.path)?;
+                remove_signs(finder, &found.path)
+            }
+            Err(error) => Err(error),
+            Ok(None) => Ok(()),
+            Ok(Some(hidden)) => {
+                finder.folder.remove(&hidden)?;
+                remove_signs(finder, &found.path)
+            }
+        },
         Body::Folder(_) => {
-            let hidden = hidden(&found.path);
-            finder.folder.rename(&found.path, &hidden)?;
+            let Some(hidden) = hide(finder, found)? else { return Ok(()) };
             remove_signs(finder, &found.path)?;
             finish(finder, &hidden)
         }
     }
 }
 
+/// Gives a product a name under which nobody replaces it, adds to it or opens it, and looks once more: whatever came since
+/// the last look goes back to its place. Nothing is given then.
+fn hide(finder: &Finder, found: &Found) -> io::Result<Option<String>> {
+    let hidden = hidden(&found.path);
+    finder.folder.rename(&found.path, &hidden)?;
+    let same = is_as_found(finder, found, &finder.folder.root().join(&hidden));
+    let there = Found { path: hidden.as_str().into(), ..found.clone() };
+    let unused = || writers(&finder.folder, std::slice::from_ref(&there)).map(|all| all.is_empty());
+    match same.and_then(|same| Ok(same && unused()?)) {
+        Ok(true) => return Ok(Some(hidden)),
+        Ok(false) => put_back(finder, &hidden, &found.path)?,
+        Err(error) => {
+            put_back(finder, &hidden, &found.path)?;
+            return Err(error);
+        }
+    }
+    Ok(None)
+}
+
+/// What has taken its place meanwhile has replaced it.
+fn put_back(finder: &Finder, hidden: &str, path: &str) -> io::Result<()> {
+    match finder.folder.rename_back(hidden, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            log::warn!("{path:?} was made anew while it was to be deleted; what it was before is {hidden:?}");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Whether what lies somewhere now is the product as it was found.
+fn is_as_found(finder: &Finder, found: &Found, at: &Path) -> io::Result<bool> {
+    let stamp = Stamp::of(&at.symlink_metadata()?);
+    match &found.body {
+        Body::File => Ok(stamp.same_content(&found.stamp)),
+        Body::Folder(_) => match finder.contents_at(at, (&found.path, stamp))? {
+            Seen::Product(now) => Ok(now.same_content(found)),
+            _ => Ok(false),
+        },
+    }
+}
+
 /// Ends the deletion of a folder: all goes that was uploaded. What was excluded, and links, stay under the folder's name.
+/// A file goes back to its place: what it is was not looked at any more.
 ///
 /// # Errors
 /// Something cannot be deleted.
 pub(super) fn finish(finder: &Finder, hidden: &str) -> io::Result<()> {
     let Some(original) = before_deletion(hidden) else { return Ok(()) };
+    if matches!(finder.folder.kind(hidden)?, Kind::File(_)) {
+        return put_back(finder, hidden, &original);
+    }
     let root = finder.folder.root();
     let stays = |inner: &str| finder.rule.is_excluded(&format!("{original}/{inner}"));
     if !remove_below(finder, hidden, "", &stays)? {
@@ -144,6 +199,10 @@ fn move_to(finder: &Finder, found: &Found, to: &Path) -> io::Result<()> {
             delete(finder, found)
         }
         Err(error) => Err(error),
+        // What took its place at the last moment is no product that was confirmed.
+        Ok(()) if !is_as_found(finder, found, &target)? => {
+            Ok(renameat2(AT_FDCWD, &target, AT_FDCWD, &from, RenameFlags::RENAME_NOREPLACE)?)
+        }
         Ok(()) => remove_signs(finder, &found.path),
     }
 }
@@ -189,7 +248,7 @@ fn copy(finder: &Finder, found: &Found, target: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{before_deletion, clear, finish};
+    use super::{before_deletion, clear, delete, finish, move_to};
     use crate::products::find::{Finder, Seen};
     use crate::products::folder::Folder;
     use crate::products::found::Found;
@@ -241,6 +300,43 @@ mod tests {
         make(folder.path(), &["j/late"]);
         clear(&finder, &found, &Afterwards::Delete).expect("left alone");
         assert!(folder.path().join("j/a").exists() && folder.path().join("j/late").exists());
+    }
+
+    /// What happens between the last look at a product and its deletion cannot be waited for: what was found is old here.
+    #[test]
+    fn what_takes_a_products_place_at_the_last_moment_is_neither_deleted_nor_moved() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (root, done) = (folder.path().join("in"), folder.path().join("done"));
+        let (files, folders) = (finder(&root, "quiet: 1s"), finder(&root, "product: folder"));
+        let replace = |name: &str| {
+            make(&root, &["new"]);
+            fs::rename(root.join("new"), root.join(name)).expect("replaced");
+        };
+        make(&root, &["a.tif", "b.tif", "c.tif", "j/a", "k/a"]);
+        let [a, b, c] = ["a.tif", "b.tif", "c.tif"].map(|path| found(&files, path));
+        let [j, k] = ["j", "k"].map(|path| found(&folders, path));
+        replace("a.tif");
+        delete(&files, &a).expect("left alone");
+        replace("b.tif");
+        move_to(&files, &b, &done).expect("left alone");
+        let writer = fs::OpenOptions::new().append(true).open(root.join("c.tif")).expect("opened");
+        delete(&files, &c).expect("left alone");
+        make(&root, &["j/late", "k/late"]);
+        delete(&folders, &j).expect("left alone");
+        move_to(&folders, &k, &done).expect("left alone");
+        for path in ["a.tif", "b.tif", "c.tif", "j/a", "j/late", "k/a", "k/late"] {
+            assert!(root.join(path).exists(), "{path}");
+        }
+        assert_eq!(fs::read_to_string(root.join("a.tif")).expect("there"), "new");
+        drop(writer);
+        delete(&files, &c).expect("deleted");
+        delete(&folders, &found(&folders, "j")).expect("deleted");
+        assert_eq!(fs::read_dir(&root).expect("listed").count(), 3, "nothing hidden is left");
+        fs::rename(root.join("a.tif"), root.join(".a.tif.hostwright-uploaded")).expect("renamed");
+        finish(&files, ".a.tif.hostwright-uploaded").expect("finished");
+        assert!(root.join("a.tif").exists(), "a process was killed before it looked");
+        make(&root, &[&"x".repeat(250)]);
+        delete(&files, &found(&files, &"x".repeat(250))).expect("deleted");
     }
 
     #[test]

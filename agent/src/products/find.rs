@@ -33,7 +33,7 @@ pub(super) enum Seen {
     Refused(String, String),
     /// A folder that could not be read: what is in it was not seen, and is not gone.
     Unread(String, String),
-    /// A folder that an earlier process was deleting.
+    /// What an earlier process was deleting.
     Deleting(String),
 }
 
@@ -116,7 +116,7 @@ impl Finder {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                     Err(error) => Some(Seen::Unread(path, format!("the folder cannot be read: {error}"))),
                 },
-                Some(path) if kind.is_dir() && before_deletion(&path).is_some() => Some(Seen::Deleting(path)),
+                Some(path) if !kind.is_symlink() && before_deletion(&path).is_some() => Some(Seen::Deleting(path)),
                 Some(path) if kind.is_dir() && self.rule.is_entered(&path) => {
                     folders.push(path);
                     None
@@ -132,10 +132,18 @@ impl Finder {
 
     /// A folder that is a product, with all that is in it.
     fn contents(&self, path: &str, own: Stamp) -> io::Result<Seen> {
+        self.contents_at(&self.folder.root().join(path), (path, own))
+    }
+
+    /// The same, wherever it lies now.
+    ///
+    /// # Errors
+    /// Something in it cannot be looked at.
+    pub(super) fn contents_at(&self, at: &Path, (path, own): (&str, Stamp)) -> io::Result<Seen> {
         let mut contents = Contents::default();
         let mut above = vec![String::new()];
         while let Some(inner) = above.pop() {
-            let folder = self.folder.root().join(path).join(&inner);
+            let folder = at.join(&inner);
             for (name, kind) in sorted(&folder)? {
                 let Some(name) = name.to_str() else {
                     let shown = format!("{path}/{}", name.to_string_lossy());

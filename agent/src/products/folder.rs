@@ -1,5 +1,5 @@
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
+use nix::fcntl::{OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat2, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
@@ -150,10 +150,19 @@ impl Folder {
 
     /// Gives what is at a path another name in the same folder.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.rename_as(from, to, RenameFlags::empty())
+    }
+
+    /// The same, unless there is something of that name.
+    pub(super) fn rename_back(&self, from: &str, to: &str) -> io::Result<()> {
+        self.rename_as(from, to, RenameFlags::RENAME_NOREPLACE)
+    }
+
+    fn rename_as(&self, from: &str, to: &str, how: RenameFlags) -> io::Result<()> {
         let (above, from) = from.rsplit_once('/').unwrap_or((".", from));
         let to = to.rsplit_once('/').map_or(to, |(_, name)| name);
         let above = self.open_below(above, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        Ok(renameat(&above, from, &above, to)?)
+        Ok(renameat2(&above, from, &above, to, how)?)
     }
 
     fn unlink(&self, path: &str, what: UnlinkatFlags) -> io::Result<()> {
