@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::cases::all_hold;
-use hostwright_tests::log_host::Host;
+use hostwright_tests::log_host::{Host, SOON};
 
 /// How a program rotates, and what the source names.
 struct Scheme {
@@ -358,5 +358,17 @@ fn of_a_rotator_that_keeps_one_generation_what_is_on_disk_is_read_first_while_aw
         host.rename("log.json", "log.json.old")?;
         host.complete().with_context(|| format!("while running: {}", agent.output()))?;
     }
+    agent.terminate()?;
+    // What was unread of the former one is gone.
+    for _ in 0..2 {
+        host.write("log.json", 100)?;
+        host.rename("log.json", "log.json.old")?;
+    }
+    host.write("log.json", 100)?;
+    agent.start_again()?;
+    agent.wait_status("that is told", SOON, |status| {
+        let why = status["duties"]["logs"]["why"].as_str().unwrap_or_default();
+        why.contains("log.json is nowhere")
+    })?;
     Ok(())
 }
