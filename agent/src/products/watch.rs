@@ -129,6 +129,11 @@ impl Watch {
         let Some(above) = self.folders.get(&event.wd).cloned() else { return };
         if has(AddWatchFlags::IN_IGNORED) {
             self.folders.remove(&event.wd);
+            if above.is_empty() {
+                // Its file system was unmounted: what lies below is another folder.
+                self.watched = None;
+                happened.everything = true;
+            }
             return;
         }
         if has(AddWatchFlags::IN_DELETE_SELF) || has(AddWatchFlags::IN_MOVE_SELF) {
