@@ -57,7 +57,7 @@ pub struct Positions {
 struct Stored {
     name: u32,
     content: u64,
-    head_length: usize,
+    head_length: u16,
     offset: u64,
     ledger: Ledger,
     /// The file is in no followed folder any more.
@@ -301,7 +301,7 @@ impl Stored {
         Self {
             name,
             content: cursor.content,
-            head_length: cursor.head.length(),
+            head_length: u16::try_from(cursor.head.length()).unwrap_or(u16::MAX),
             offset: cursor.acknowledged.offset,
             ledger: cursor.ledger,
             is_gone: is_gone(cursor),

@@ -5,7 +5,9 @@ use super::identity::{self, Content, Digest, HEAD, Point, WINDOW};
 use super::ledger::Ledger;
 use super::lines::{self, Following, HOLE, Line, Piece};
 use super::wide::{self, Order};
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -346,7 +348,7 @@ impl Cursor {
     fn fill(&mut self, room: &mut [u8], before: usize) -> io::Result<Option<usize>> {
         let offset = self.sent.offset - before as u64;
         let file = match &self.file.file {
-            Opened::Plain(file) => return file.fill_at(room, offset).map(Some),
+            Opened::Plain(file) => return self.fill_plain(file, room, offset).map(Some),
             Opened::Compressed(file) => file,
         };
         if self.reader.is_none() {
@@ -365,6 +367,21 @@ impl Cursor {
             );
         }
         Ok(Some(length))
+    }
+
+    /// The first read is the last where it came to the file's end as that was seen: what is written later is told of, and
+    /// of many files each has little to read. Of one that has ended, a last line without its newline counts.
+    fn fill_plain(&self, file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
+        let length = match file.read_at(room, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            other => other?,
+        };
+        let end = offset + length as u64;
+        let is_all = length == room.len() || (length > 0 && end >= self.file.size() && !self.file.has_ended());
+        if is_all {
+            return Ok(length);
+        }
+        Ok(length + file.fill_at(&mut room[length..], end)?)
     }
 
     /// A compressed file is complete, and its decoder is of use to others.

@@ -22,9 +22,9 @@ pub struct Entry {
     /// A later generation came up.
     pub superseded: bool,
     /// How many names it has in folders that are looked at.
-    pub names: usize,
-    /// Since when a rotated file has its present time and size.
-    pub still: Option<Still>,
+    pub names: u32,
+    /// Since when a rotated file has its present time and size: most of thousands of files are not rotated.
+    pub still: Option<Box<Still>>,
 }
 
 /// A file's time and size, and since when they were seen.
@@ -71,8 +71,8 @@ impl Entry {
             self.rotated_since = file.is_rotated().then(|| self.rotated_since.unwrap_or_else(Instant::now));
             let has_waited = self.rotated_since.is_some_and(|since| since.elapsed() >= QUIET);
             // A time that is yet to come (the clock was set back, or somebody gave it to the file) tells nothing.
-            self.still = file.is_rotated().then(|| Still::of(file, self.still));
-            let is_still = file.is_ahead_of(now) && self.still.is_some_and(|still| still.since.elapsed() >= QUIET);
+            self.still = file.is_rotated().then(|| Box::new(Still::of(file, self.still.as_deref())));
+            let is_still = file.is_ahead_of(now) && self.still.as_ref().is_some_and(|still| still.since.elapsed() >= QUIET);
             let ended = has_waited && (is_still || file.quiet(now) >= QUIET);
             changed |= file.has_ended() != ended;
             file.set_ended(ended);
@@ -91,8 +91,8 @@ impl Entry {
 
 impl Still {
     /// As it is now, since it was so before.
-    fn of(file: &FollowedFile, before: Option<Self>) -> Self {
+    fn of(file: &FollowedFile, before: Option<&Self>) -> Self {
         let now = Self { modified: file.modified(), size: file.size(), since: Instant::now() };
-        before.filter(|before| (before.modified, before.size) == (now.modified, now.size)).unwrap_or(now)
+        before.filter(|before| (before.modified, before.size) == (now.modified, now.size)).copied().unwrap_or(now)
     }
 }

@@ -5,11 +5,13 @@ use nix::sys::statfs::statfs;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
 
 /// So many written files at once are looked at by a scan: bounds what busy folders can make us remember.
 const MOST: usize = 10_000;
@@ -30,11 +32,14 @@ const SHARED: [i64; 11] = [
     0x0bd0_0bd0,
 ];
 
+/// Between looks at a queue that the runtime cannot wait for.
+const UNHEARD: Duration = Duration::from_millis(250);
+
 /// What the kernel told since it was last asked.
 #[derive(Debug, Default)]
 pub struct Hints {
-    /// Files that were written: folder and name.
-    pub written: HashSet<(Arc<Path>, OsString)>,
+    /// Files that were written: folder and name, each once.
+    pub written: Vec<(Arc<Path>, OsString)>,
     /// Folders in which files came, went or were renamed.
     pub stirred: HashSet<Arc<Path>>,
     /// More happened than the kernel could tell.
@@ -44,24 +49,15 @@ pub struct Hints {
 /// Watches folders with inotify. It is a hint and never the truth: scans cover what it misses.
 ///
 /// The kernel's queue is read when hints are taken, and not at each event as event libraries do: it merges a busy
-/// writer's thousands of events a second into one as long as they wait in it.
+/// writer's thousands of events a second into one as long as they wait in it. Those of many files are not merged, and each
+/// of them would wake a thread: the runtime knows the queue only while it is waited for.
 #[derive(Debug)]
 pub struct Watcher {
-    inotify: Option<AsyncFd<Queue>>,
+    inotify: Option<Inotify>,
     /// A folder that is known by several paths has one descriptor.
     folders: HashMap<WatchDescriptor, Vec<Arc<Path>>>,
     watched: HashMap<Arc<Path>, Watched>,
     was_refused: bool,
-}
-
-/// tokio asks for a raw descriptor.
-#[derive(Debug)]
-struct Queue(Inotify);
-
-impl AsRawFd for Queue {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +67,8 @@ struct Watched {
 }
 
 impl Watcher {
-    /// # Panics
-    /// Outside of a tokio runtime.
     pub fn new() -> Self {
-        let inotify = queue().inspect_err(|error| {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).inspect_err(|error| {
             log::warn!(
                 "logs: no inotify ({error}); files are looked at once a second; raise fs.inotify.max_user_instances"
             );
@@ -106,7 +100,7 @@ impl Watcher {
             self.folders.remove(&descriptor);
             if let Some(inotify) = &self.inotify {
                 // A folder that was deleted took its watch along.
-                let _ = inotify.get_ref().0.rm_watch(descriptor);
+                let _ = inotify.rm_watch(descriptor);
             }
         }
     }
@@ -119,7 +113,7 @@ impl Watcher {
             | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_MOVE_SELF
             | AddWatchFlags::IN_ONLYDIR;
-        let added = self.inotify.as_ref()?.get_ref().0.add_watch(folder, what);
+        let added = self.inotify.as_ref()?.add_watch(folder, what);
         added
             .inspect_err(|error| {
                 // One of thousands of folders stands for all.
@@ -131,34 +125,45 @@ impl Watcher {
     }
 
     /// Waits until the kernel tells something. Cancel-safe: nothing is taken out.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn arrived(&self) {
-        match &self.inotify {
-            Some(inotify) if inotify.readable().await.is_ok() => {}
-            _ => std::future::pending().await,
+        let Some(inotify) = &self.inotify else { return std::future::pending().await };
+        match register(inotify.as_fd()) {
+            Ok(queue) if queue.readable().await.is_ok() => {}
+            // Too many descriptors are waited for on this host (fs.epoll.max_user_watches).
+            _ => sleep(UNHEARD).await,
         }
     }
 
     pub fn take(&mut self) -> Hints {
-        let mut hints = Hints::default();
+        let (mut hints, mut written) = (Hints::default(), HashSet::new());
         // An error is that nothing is there any more.
         while let Some(Ok(events)) = self.inotify.as_ref().map(read) {
             for event in events {
-                self.note(&event, &mut hints);
+                self.note(event, &mut written, &mut hints);
             }
         }
         hints
     }
 
-    fn note(&mut self, event: &InotifyEvent, hints: &mut Hints) {
+    /// `written` are the names that were noted already: a path is slower to compare than its descriptor.
+    fn note(&mut self, event: InotifyEvent, written: &mut HashSet<(WatchDescriptor, OsString)>, hints: &mut Hints) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             hints.everything = true;
             return;
         }
         let Some(paths) = self.folders.get(&event.wd) else { return };
-        if let Some(name) = event.name.as_ref().filter(|_| event.mask.contains(AddWatchFlags::IN_MODIFY)) {
+        if let Some(name) = event.name.filter(|_| event.mask.contains(AddWatchFlags::IN_MODIFY)) {
+            let named = (event.wd, name);
+            if written.contains(&named) {
+                return;
+            }
             hints.everything |= hints.written.len() >= MOST;
             if !hints.everything {
-                hints.written.extend(paths.iter().map(|path| (path.clone(), name.clone())));
+                hints.written.extend(paths.iter().map(|path| (path.clone(), named.1.clone())));
+                written.insert(named);
             }
             return;
         }
@@ -171,18 +176,17 @@ impl Watcher {
     }
 }
 
-#[expect(unsafe_code, reason = "tokio cannot know that a queue owns its descriptor for as long as it lives")]
-fn queue() -> io::Result<AsyncFd<Queue>> {
-    let queue = Queue(Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?);
-    // SAFETY: the descriptor is the queue's own, is always the same, and is closed when the queue is dropped.
+#[expect(unsafe_code, reason = "tokio cannot know that a borrowed descriptor stays open for as long")]
+fn register(queue: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: a borrowed descriptor is always the same, and its owner closes it after it is given back.
     unsafe { AsyncFd::register_with_interest(queue, Interest::READABLE) }.map_err(|error| error.into_parts().1)
 }
 
-fn read(inotify: &AsyncFd<Queue>) -> io::Result<Vec<InotifyEvent>> {
-    inotify.try_io(Interest::READABLE, |inotify| match inotify.0.read_events() {
+fn read(inotify: &Inotify) -> nix::Result<Vec<InotifyEvent>> {
+    match inotify.read_events() {
         Err(Errno::EINTR) => Ok(Vec::new()),
-        other => other.map_err(io::Error::from),
-    })
+        other => other,
+    }
 }
 
 fn is_shared(folder: &Path) -> bool {
@@ -220,6 +224,21 @@ mod tests {
         std::fs::rename(&file, folder.path().join("log.1")).expect("renamed");
         assert!(hints(&mut watcher).await.stirred.contains(&path));
         assert!(watcher.take().stirred.is_empty(), "taken once");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_between_others_is_named_once() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (mut watcher, path) = watched(folder.path());
+        let files = ["a", "b"].map(|name| folder.path().join(name));
+        files.iter().for_each(|file| std::fs::write(file, "").expect("written"));
+        watcher.take();
+        for file in files.iter().cycle().take(10) {
+            std::fs::write(file, "line").expect("written");
+        }
+        let mut seen = hints(&mut watcher).await.written;
+        seen.sort();
+        assert_eq!(seen, ["a", "b"].map(|name| (path.clone(), name.into())));
     }
 
     #[tokio::test]
