@@ -72,7 +72,8 @@ impl Entry {
             let has_waited = self.rotated_since.is_some_and(|since| since.elapsed() >= QUIET);
             // A time that is yet to come (the clock was set back, or somebody gave it to the file) tells nothing.
             self.still = file.is_rotated().then(|| Box::new(Still::of(file, self.still.as_deref())));
-            let is_still = file.is_ahead_of(now) && self.still.as_ref().is_some_and(|still| still.since.elapsed() >= QUIET);
+            let is_still =
+                file.is_ahead_of(now) && self.still.as_ref().is_some_and(|still| still.since.elapsed() >= QUIET);
             let ended = has_waited && (is_still || file.quiet(now) >= QUIET);
             changed |= file.has_ended() != ended;
             file.set_ended(ended);

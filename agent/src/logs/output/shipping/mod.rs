@@ -214,6 +214,14 @@ impl Shipping {
         self.registration == Registration::Done && self.flush_dead_letters()
     }
 
+    /// Whether there may be something to read. While it is read another thread takes over from this one, which costs more than
+    /// to look here first: an output is woken several times for each batch.
+    fn has_work(&self) -> bool {
+        let has_letters = || self.replay.as_ref().is_some_and(|replay| !replay.is_read());
+        let is_any = || has_letters() || !self.dead_letters.is_flushed() || self.lanes.any_ready();
+        self.registration == Registration::Done && is_any()
+    }
+
     /// Reads and encodes one piece of the next file that has something; whether there was one.
     fn read_piece(&mut self, now: &str) -> bool {
         let Some(index) = self.lanes.next_ready() else { return false };

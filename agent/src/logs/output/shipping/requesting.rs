@@ -45,7 +45,9 @@ impl Shipping {
         self.out.itemised = true;
         loop {
             self.take_in();
-            block_in_place(|| self.fill_batch(&mut portions));
+            if self.has_work() {
+                block_in_place(|| self.fill_batch(&mut portions));
+            }
             self.send_batch(&mut portions).await?;
             if portions.under_way.is_none() && self.out.items.is_empty() {
                 // Pieces of which no record is left.

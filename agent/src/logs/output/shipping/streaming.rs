@@ -89,7 +89,7 @@ impl Shipping {
                 self.task.health.cleared(Hindrance::Repeats, &self.task.name);
                 backoff.reset();
             }
-            let filled = block_in_place(|| self.fill_stream());
+            let filled = self.has_work() && block_in_place(|| self.fill_stream());
             if filled {
                 self.send(transport).await?;
                 patience = PATIENCE.0;
