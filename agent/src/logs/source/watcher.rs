@@ -199,6 +199,8 @@ mod tests {
     use crate::logs::source::identity::Key;
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::runtime::Handle;
 
     fn watched(folder: &Path) -> (Watcher, Arc<Path>) {
         let mut watcher = Watcher::new();
@@ -239,6 +241,26 @@ mod tests {
         let mut seen = hints(&mut watcher).await.written;
         seen.sort();
         assert_eq!(seen, ["a", "b"].map(|name| (path.clone(), name.into())));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn writes_wake_nobody_until_they_are_waited_for() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (mut watcher, _) = watched(folder.path());
+        let files = ["a", "b"].map(|name| folder.path().join(name));
+        files.iter().for_each(|file| std::fs::write(file, "").expect("written"));
+        watcher.arrived().await;
+        let rests = || Handle::current().metrics().worker_park_count(0);
+        let before = rests();
+        let writing = tokio::task::spawn_blocking(move || {
+            for file in files.iter().cycle().take(200) {
+                std::fs::write(file, "line").expect("written");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        writing.await.expect("written");
+        assert!(rests() - before < 50, "{} times", rests() - before);
+        assert_eq!(hints(&mut watcher).await.written.len(), 2);
     }
 
     #[tokio::test]
