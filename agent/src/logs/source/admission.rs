@@ -14,9 +14,8 @@ use hostwright_core::config::logs::Encoding;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{DirEntry, File, Metadata};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -285,27 +284,28 @@ fn missed(candidate: &Candidate, base: &Path, following: &Following, search: &Se
     let known = || search.known.at(&following.source, base);
     match is_later_by_time(candidate, known()) {
         true => Some(Judgement::Generation),
-        false => later_by_name(candidate, known()).map(Judgement::After),
+        false => later_by_name(candidate, known(), following).map(Judgement::After),
     }
 }
 
 /// When what was the log at the agent's end was last written, if that has a name by which this one came after it. Then it was
 /// never seen, whatever time somebody gave it.
-fn later_by_name<'a>(candidate: &Candidate, known: impl Iterator<Item = &'a Earlier>) -> Option<i64> {
-    let name = candidate.name.to_string_lossy();
+fn later_by_name<'a>(
+    candidate: &Candidate,
+    known: impl Iterator<Item = &'a Earlier>,
+    following: &Following,
+) -> Option<i64> {
     // The one that was being written is the last that was followed.
     let there = known.map(|known| &known.position).filter(|position| position.was_there());
     let last = there.max_by_key(|position| (position.born, position.modified))?;
-    let is_last = |entry: &DirEntry| {
-        let other = entry.file_name();
-        entry.ino() == last.inode
-            && is_later(&name, &other.to_string_lossy()) == Some(true)
-            && family_path(&entry.path()) == family_path(&candidate.path)
-            && File::open(entry.path()).and_then(Opened::of).is_ok_and(|opened| last.is_in(&opened))
-    };
-    let mut entries = candidate.path.parent()?.read_dir().into_iter().flatten().filter_map(Result::ok);
-    let last = entries.find(is_last)?;
-    last.metadata().ok().map(|metadata| modified(&metadata))
+    let path = following.coming.get(&last.inode)?;
+    let is_beside = path.parent() == candidate.path.parent() && family_path(path) == family_path(&candidate.path);
+    let other = path.file_name()?.to_string_lossy();
+    if !is_beside || is_later(&candidate.name.to_string_lossy(), &other) != Some(true) {
+        return None;
+    }
+    let opened = File::open(path).and_then(Opened::of).ok().filter(|opened| last.is_in(opened))?;
+    opened.metadata().ok().map(|metadata| modified(&metadata))
 }
 
 /// Whether it is later than one of these, and what it would have been read of it could not be forgotten yet, or than all.

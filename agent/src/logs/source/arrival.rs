@@ -46,6 +46,9 @@ impl Following {
         }
         let mut new = Vec::new();
         let mut after = HashMap::new();
+        if search.is_first {
+            self.coming = each.iter().map(|(key, candidate)| (key.inode, candidate.path.clone())).collect();
+        }
         for (key, candidate) in each {
             self.check_base(&candidate, search);
             if let Some(sequence) = self.by_key.get(&by_key(key)).copied() {
@@ -67,6 +70,7 @@ impl Following {
                 ),
             }
         }
+        self.coming = HashMap::new();
         new.extend(self.take_kept(&new));
         // Of a file that was touched, its birth tells when it was written; of one that was copied with its times, they do.
         // A compressed one is born later than it was written.

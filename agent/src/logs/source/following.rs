@@ -49,6 +49,8 @@ pub struct Following {
     pub(super) held: Held,
     /// What the search before this one left: not in any folder, and not followed yet.
     pub(super) kept: Vec<Arc<FollowedFile>>,
+    /// At the first look, what is being judged, by inode: listing a folder for each of thousands of files would take long.
+    pub(super) coming: HashMap<u64, Arc<Path>>,
     /// Logs of which files were followed, and none is now.
     pub(super) bygone: BTreeSet<Arc<Path>>,
     /// What programs make of generations that were followed.
@@ -76,6 +78,7 @@ impl Following {
             looks_elsewhere: true,
             held,
             kept: Vec::new(),
+            coming: HashMap::new(),
             bygone: BTreeSet::new(),
             files: BTreeMap::new(),
             by_key: BTreeMap::new(),
