@@ -1,4 +1,4 @@
-//! More parts than Swift's thousand, for real. It takes a minute of release binaries and 13 GB of disk: `LONG=1` runs it.
+//! More parts than Swift's thousand, for real: `cargo test --release -p hostwright-tests --test products_parts -- --ignored`.
 
 /// A folder that is watched by a real agent.
 mod product_site;
@@ -15,11 +15,8 @@ use product_site::LIMIT;
 const SIZE: u64 = 6400 << 20;
 
 #[test]
+#[ignore = "it takes a minute of release binaries and 13 GB of disk"]
 fn a_file_of_more_than_a_thousand_parts_arrives_whole_in_little_memory() -> Result<()> {
-    if std::env::var_os("LONG").is_none() {
-        eprintln!("not run without LONG=1");
-        return Ok(());
-    }
     let (store, folder) = (S3sFs::start()?, tempfile::tempdir_in("/var/tmp")?);
     store.create_bucket("products")?;
     let config = format!(
