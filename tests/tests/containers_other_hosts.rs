@@ -128,8 +128,10 @@ fn what_stands_in_the_kernels_way_is_repaired_or_leaves_it_to_the_process() -> R
     for chain in ["INPUT", "DOCKER-USER"] {
         wire::run("iptables", &["-A", chain, "-s", "203.0.113.0/24", "-j", "DROP"])?;
         wait_for_the_process(&wire, &port)?;
-        let status = host.agent.status()?["duties"]["containers"]["details"]["notes"].to_string();
-        ensure!(status.contains("come through hostwright-ports"), "{status}");
+        host.agent.wait_status("it is told whom clients come through", LIMIT, |status| {
+            let notes = status["duties"]["containers"]["details"]["notes"].to_string();
+            notes.contains("come through hostwright-ports")
+        })?;
         wire::run("iptables", &["-D", chain, "-s", "203.0.113.0/24", "-j", "DROP"])?;
         wait_for_the_kernel(&wire, &port)?;
     }
