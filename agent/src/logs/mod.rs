@@ -44,6 +44,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Between looks at all folders and files, which cover what inotify missed.
 const SCAN: Duration = Duration::from_secs(1);
@@ -74,6 +75,7 @@ pub async fn run(settings: Logs, context: Context) -> anyhow::Result<()> {
     let mut intakes = Intakes::start(&settings, &sources, &context.state, context.stop.clone());
     let mut rotation = JoinSet::new();
     let jobs = rotate::jobs(&settings, &sources);
+    let _listening = AbortOnDropHandle::new(tokio::spawn(discovery.names().listen()));
     rotation.spawn(rotate::run(jobs, discovery.files(), context.state.clone(), context.stop.clone()));
     let names = settings.sources.into_keys().collect();
     let mut operator = Operator { outputs: settings.outputs, sources: names, origin, resends: BTreeMap::new() };

@@ -36,6 +36,10 @@ pub struct Candidate {
     /// Its name is asked for.
     pub wanted: bool,
     pub is_link: bool,
+    /// Opened before; its path may be another file's by now.
+    pub held: Option<File>,
+    /// It has no name any more.
+    pub is_gone: bool,
 }
 
 /// What is to be done about it.
@@ -367,6 +371,9 @@ pub fn is_same(a: (&impl Content, u64), b: (&impl Content, u64), size: u64) -> i
 
 /// None when another file has taken the path.
 fn open(candidate: &Candidate) -> io::Result<Option<Opened>> {
+    if let Some(held) = &candidate.held {
+        return Opened::of(held.try_clone()?).map(Some);
+    }
     let file = links::open(&candidate.path)?;
     let key = candidate.attributes.key;
     // On some overlays, the path and the open file have different devices.

@@ -303,6 +303,8 @@ fn candidate(found: &Found) -> Option<Candidate> {
         attributes: Attributes::of(&metadata),
         wanted: false,
         is_link: false,
+        held: None,
+        is_gone: false,
     })
 }
 

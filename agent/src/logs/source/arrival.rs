@@ -71,6 +71,7 @@ impl Following {
             }
         }
         self.coming = HashMap::new();
+        self.leave_copies(&mut new);
         new.extend(self.take_kept(&new));
         // Of a file that was touched, its birth tells when it was written; of one that was copied with its times, they do.
         // A compressed one is born later than it was written.
@@ -81,7 +82,7 @@ impl Following {
         // tells more than times do: what compresses may take its time for it, while the next one is written.
         new.sort_by_cached_key(|(candidate, found)| {
             let name = candidate.name.to_string_lossy();
-            let is_written = *found.family == *found.path;
+            let is_written = *found.family == *found.path && !candidate.is_gone;
             let named = family::order_of_labels(&name).map(ToOwned::to_owned);
             let day = dated.contains(&found.family).then(|| family::day(&name)).flatten();
             let number = std::cmp::Reverse(family::number(&name));
@@ -103,7 +104,7 @@ impl Following {
             }
             search.known.found(&self.source, found.attributes.key.inode);
             let sequence = self.follow(found, candidate.wanted, search);
-            if candidate.is_kept() {
+            if candidate.is_kept() || candidate.is_gone {
                 self.files.entry(sequence).and_modify(|entry| entry.move_to(None));
             }
             self.note(&candidate, What::Followed(sequence));
@@ -117,6 +118,26 @@ impl Following {
             }
             self.note(&other, what);
         }
+    }
+
+    /// What was made of a file that came with it, and is gone, is not read beside it.
+    fn leave_copies(&mut self, new: &mut Vec<(Candidate, Found)>) {
+        let is_gone = |(candidate, _): &(Candidate, Found)| candidate.is_gone;
+        if !new.iter().any(is_gone) {
+            return;
+        }
+        let (gone, others): (Vec<_>, Vec<_>) = std::mem::take(new).into_iter().partition(is_gone);
+        let is_copy = |of: &Found| {
+            let size = of.opened.stated_size().unwrap_or(of.attributes.size);
+            let mut family = gone.iter().map(|(_, found)| found).filter(|found| found.family == of.family);
+            *of.path != *of.family
+                && family.any(|gone| size <= gone.attributes.size && admission::is_copy(&gone.opened, &of.opened, size))
+        };
+        let (copies, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, found)| is_copy(found));
+        for (copy, _) in copies {
+            self.note(&copy, What::Later);
+        }
+        new.extend(gone.into_iter().chain(others));
     }
 
     /// Before a rotated file is judged: it may be the copy of one that was truncated just now.
@@ -143,6 +164,10 @@ impl Following {
     }
 
     pub(super) fn note(&mut self, candidate: &Candidate, what: What) {
+        if candidate.is_gone {
+            // Its name is about another file.
+            return;
+        }
         if candidate.is_link
             && let What::Followed(sequence) = what
         {

@@ -3,6 +3,7 @@ use super::followed::FollowedFile;
 use super::following::Following;
 use super::kept;
 use super::known::{Earlier, Known};
+use super::names::{self, Names};
 use super::pins;
 use super::round::Changes;
 use super::search::Search;
@@ -58,7 +59,7 @@ impl Discovery {
         excluded: HashSet<PathBuf>,
         state: &Path,
     ) -> Result<Self, StateError> {
-        let mut search = Search::new(Known::new(known), excluded);
+        let mut search = Search::new(sources, Known::new(known), excluded);
         search.from_end = begin_at_end(sources, &search.known, state)?;
         pins::adopt(state, sources, &search.known);
         pins::sweep(state, &sources.iter().map(|source| source.name.as_str()).collect());
@@ -81,6 +82,11 @@ impl Discovery {
         self.publish.subscribe()
     }
 
+    /// To be listened with, so that no file is overwritten while the search is at work.
+    pub fn names(&self) -> Arc<Names> {
+        self.search.watcher.names()
+    }
+
     /// What keeps files from being followed, as sentences.
     pub fn problems(&self) -> Vec<String> {
         self.search.problems.values().cloned().collect()
@@ -96,7 +102,8 @@ impl Discovery {
 
     /// Looks where it was told to.
     pub fn follow_hints(&mut self) {
-        let Hints { written, stirred, everything } = self.search.watcher.take();
+        let Hints { written, stirred, everything, opened } = self.search.watcher.take();
+        self.search.opened.extend(opened);
         let replaced = self.search.attention.take();
         let mut changed = false;
         for following in &mut self.sources {
@@ -151,6 +158,9 @@ impl Discovery {
         for following in &mut self.sources {
             changes = changes.and(following.scan(all, &mut self.search));
         }
+        self.search.opened.retain(|opened| !opened.is_old());
+        let too_many = self.search.opened.len().saturating_sub(names::MOST);
+        self.search.opened.drain(..too_many);
         changes
     }
 

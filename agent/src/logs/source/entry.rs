@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 pub const QUIET: Duration = Duration::from_secs(2);
 /// A deleted file stays open this long after it was read, for what an output may have to send again.
 pub const LINGER: Duration = Duration::from_secs(60);
+/// ... and only so long where there are many: what rotates all the time would have too many open.
+pub const LINGER_OF_MANY: Duration = Duration::from_secs(15);
 /// A rotated file that is asked for no more and was read is followed this much longer, for late writes.
 const LATE: Duration = Duration::from_secs(600);
 
@@ -81,9 +83,10 @@ impl Entry {
         changed
     }
 
-    pub fn is_done_with(&self, is_retained: bool, now: SystemTime) -> bool {
+    /// `linger` is how long a deleted file is kept that was read.
+    pub fn is_done_with(&self, (linger, is_retained): (Duration, bool), now: SystemTime) -> bool {
         let lingered = match self.gone_since {
-            Some(since) => since.elapsed() >= LINGER,
+            Some(since) => since.elapsed() >= linger,
             None => !self.wanted && !is_retained && self.file.quiet(now) >= LATE,
         };
         lingered && self.file.is_rotated() && (self.file.is_done() || self.file.is_replaced())

@@ -170,6 +170,9 @@ impl Following {
             self.list(&path, search, &mut round);
         }
         self.list_again(search, &mut round);
+        // After the last look at a folder: what was overwritten meanwhile came before what is there.
+        search.opened.extend(search.watcher.take_opened());
+        self.add_opened(search, &mut round);
         let before = (self.files.len(), search.next_sequence);
         self.rename(&mut round);
         let unseen = self.renamed_unseen(&round.candidates, search);
@@ -328,6 +331,8 @@ impl Following {
             attributes,
             wanted,
             is_link: found.is_link,
+            held: None,
+            is_gone: false,
         });
     }
 

@@ -66,6 +66,8 @@ fn reopened(file: &FollowedFile) -> io::Result<(Candidate, Found)> {
         attributes,
         wanted: false,
         is_link: false,
+        held: None,
+        is_gone: false,
     };
     let found = Found {
         opened: Opened::of(open)?,

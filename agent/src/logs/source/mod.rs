@@ -57,8 +57,12 @@ pub mod lines;
 mod links;
 /// Messages that are sent to us.
 mod listener;
+/// Files are opened when they get their names.
+pub mod names;
 /// Folders into which a folder's files may be rotated.
 mod nearby;
+/// Files that were overwritten before a look at their folder.
+mod overwritten;
 /// Patterns of names of folders and files.
 mod pattern;
 /// Links that keep unread files on disk.
@@ -218,6 +222,11 @@ impl Source {
     pub fn asks_for(&self, path: &Path) -> bool {
         let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
         self.patterns.ask_for_path(path) && self.takes(path, &name)
+    }
+
+    /// Whether a file of this path is asked for, or is a generation of a log that is.
+    pub fn may_ask_for(&self, path: &Path) -> bool {
+        self.asks_for(path) || self.asks_for(&family::family_path(path))
     }
 
     /// What is known of a file beside its name: further fields of its records.

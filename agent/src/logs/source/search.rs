@@ -1,5 +1,7 @@
+use super::Source;
 use super::family::{family, plain_name};
 use super::known::Known;
+use super::names::OpenedEarly;
 use super::watcher::Watcher;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -26,15 +28,19 @@ pub struct Search {
     pub started: i64,
     pub attention: Arc<Attention>,
     pub next_sequence: u64,
+    /// Files that were opened when they got their names, and that no source has taken yet.
+    pub opened: Vec<OpenedEarly>,
     /// What keeps files from being followed, by folder or file.
     pub problems: BTreeMap<PathBuf, String>,
 }
 
 impl Search {
-    pub fn new(known: Known, excluded: HashSet<PathBuf>) -> Self {
+    pub fn new(sources: &[Arc<Source>], known: Known, excluded: HashSet<PathBuf>) -> Self {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let sources = sources.to_vec();
+        let asks = move |path: &Path| sources.iter().any(|source| source.may_ask_for(path));
         Self {
-            watcher: Watcher::new(),
+            watcher: Watcher::new(Box::new(asks)),
             known,
             excluded,
             from_end: HashSet::new(),
@@ -42,6 +48,7 @@ impl Search {
             started: i64::try_from(started).unwrap_or(i64::MAX),
             attention: Arc::default(),
             next_sequence: 0,
+            opened: Vec::new(),
             problems: BTreeMap::new(),
         }
     }

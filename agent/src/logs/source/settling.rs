@@ -1,3 +1,4 @@
+use super::entry::{LINGER, LINGER_OF_MANY};
 use super::family;
 use super::folder::{Folder, What};
 use super::following::{Following, MOST_BYGONE, by_key};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// So many files that programs made of generations are kept in mind.
 const MOST_PRODUCTS: usize = 1000;
+/// More rotated files than that are many.
+const MANY: usize = 1000;
 /// Between two looks at the files that time alone may change. There may be thousands.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -73,6 +76,7 @@ impl Following {
         self.settled = Some(Instant::now());
         let now = SystemTime::now();
         let mut changed = false;
+        let linger = if self.restless.len() > MANY { LINGER_OF_MANY } else { LINGER };
         for sequence in self.restless.clone() {
             let Some(entry) = self.files.get_mut(&sequence) else {
                 self.restless.remove(&sequence);
@@ -86,7 +90,7 @@ impl Following {
                 let folder = Folder::new(self.pins.folder.clone(), Vec::new(), false);
                 self.folders.insert(folder.path.clone(), folder);
             }
-            if entry.is_done_with(self.source.retain.is_some(), now) {
+            if entry.is_done_with((linger, self.source.retain.is_some()), now) {
                 self.let_go(sequence);
             } else if !entry.file.is_rotated() {
                 self.restless.remove(&sequence);

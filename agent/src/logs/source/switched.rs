@@ -64,6 +64,8 @@ impl Following {
                 attributes,
                 wanted: false,
                 is_link: false,
+                held: None,
+                is_gone: false,
                 path: file.as_path().into(),
             })
         });
@@ -109,6 +111,8 @@ impl Following {
                 attributes,
                 wanted: false,
                 is_link: false,
+                held: None,
+                is_gone: false,
                 path: file.as_path().into(),
             })
         });

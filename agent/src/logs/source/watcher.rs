@@ -1,4 +1,5 @@
 use super::identity::Key;
+use super::names::{Asks, Names, News, OpenedEarly};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use nix::sys::statfs::statfs;
@@ -44,6 +45,8 @@ pub struct Hints {
     pub stirred: HashSet<Arc<Path>>,
     /// More happened than the kernel could tell.
     pub everything: bool,
+    /// Files that came up, in the order in which they were made.
+    pub opened: Vec<OpenedEarly>,
 }
 
 /// Watches folders with inotify. It is a hint and never the truth: scans cover what it misses.
@@ -53,7 +56,9 @@ pub struct Hints {
 /// of them would wake a thread: the runtime knows the queue only while it is waited for.
 #[derive(Debug)]
 pub struct Watcher {
+    /// Of what is written.
     inotify: Option<Inotify>,
+    names: Arc<Names>,
     /// A folder that is known by several paths has one descriptor.
     folders: HashMap<WatchDescriptor, Vec<Arc<Path>>>,
     watched: HashMap<Arc<Path>, Watched>,
@@ -63,57 +68,71 @@ pub struct Watcher {
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     key: Key,
-    descriptor: Option<WatchDescriptor>,
+    /// Of what is written, and of names.
+    descriptors: Option<(WatchDescriptor, WatchDescriptor)>,
 }
 
 impl Watcher {
-    pub fn new() -> Self {
+    pub fn new(asks: Asks) -> Self {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).inspect_err(|error| {
             log::warn!(
                 "logs: no inotify ({error}); files are looked at once a second; raise fs.inotify.max_user_instances"
             );
         });
-        Self { inotify: inotify.ok(), folders: HashMap::new(), watched: HashMap::new(), was_refused: false }
+        Self {
+            inotify: inotify.ok(),
+            names: Arc::new(Names::new(asks)),
+            folders: HashMap::new(),
+            watched: HashMap::new(),
+            was_refused: false,
+        }
+    }
+
+    /// By whom files are opened that come up while nobody looks: to be listened with.
+    pub fn names(&self) -> Arc<Names> {
+        self.names.clone()
     }
 
     /// Watches a folder that exists, and again when another one has taken its place. Whether the kernel tells of
     /// everything in it.
     pub fn watch(&mut self, folder: &Arc<Path>, key: Key) -> bool {
         if let Some(watched) = self.watched.get(folder).filter(|watched| watched.key == key) {
-            return watched.descriptor.is_some();
+            return watched.descriptors.is_some();
         }
         self.forget(folder);
-        let descriptor = if is_shared(folder) { None } else { self.add(folder) };
-        if let Some(descriptor) = descriptor {
-            self.folders.entry(descriptor).or_default().push(folder.clone());
+        let descriptors = if is_shared(folder) { None } else { self.add(folder) };
+        if let Some((written, _)) = descriptors {
+            self.folders.entry(written).or_default().push(folder.clone());
         }
-        self.watched.insert(folder.clone(), Watched { key, descriptor });
-        descriptor.is_some()
+        self.watched.insert(folder.clone(), Watched { key, descriptors });
+        descriptors.is_some()
     }
 
     /// Watches a folder no more.
     pub fn forget(&mut self, folder: &Arc<Path>) {
-        let Some(descriptor) = self.watched.remove(folder).and_then(|watched| watched.descriptor) else { return };
-        let Some(paths) = self.folders.get_mut(&descriptor) else { return };
+        let Some((written, names)) = self.watched.remove(folder).and_then(|watched| watched.descriptors) else {
+            return;
+        };
+        self.names.forget(folder, names);
+        let Some(paths) = self.folders.get_mut(&written) else { return };
         paths.retain(|path| path != folder);
         if paths.is_empty() {
-            self.folders.remove(&descriptor);
+            self.folders.remove(&written);
             if let Some(inotify) = &self.inotify {
                 // A folder that was deleted took its watch along.
-                let _ = inotify.rm_watch(descriptor);
+                let _ = inotify.rm_watch(written);
             }
         }
     }
 
-    fn add(&mut self, folder: &Path) -> Option<WatchDescriptor> {
-        let what = AddWatchFlags::IN_MODIFY
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_MOVE
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
-        let added = self.inotify.as_ref()?.add_watch(folder, what);
+    fn add(&mut self, folder: &Arc<Path>) -> Option<(WatchDescriptor, WatchDescriptor)> {
+        let inotify = self.inotify.as_ref()?;
+        let names = self.names.watch(folder);
+        let added = names.and_then(|names| {
+            let written = inotify.add_watch(&**folder, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ONLYDIR);
+            let written = written.inspect_err(|_| self.names.forget(folder, names))?;
+            Ok((written, names))
+        });
         added
             .inspect_err(|error| {
                 // One of thousands of folders stands for all.
@@ -130,15 +149,23 @@ impl Watcher {
     /// Outside of a tokio runtime.
     pub async fn arrived(&self) {
         let Some(inotify) = &self.inotify else { return std::future::pending().await };
-        match register(inotify.as_fd()) {
-            Ok(queue) if queue.readable().await.is_ok() => {}
-            // Too many descriptors are waited for on this host (fs.epoll.max_user_watches).
-            _ => sleep(UNHEARD).await,
+        tokio::select! {
+            () = arrived(inotify) => {}
+            () = self.names.told_any() => {}
         }
     }
 
+    /// Files that came up since then.
+    pub fn take_opened(&self) -> Vec<OpenedEarly> {
+        self.names.take_opened()
+    }
+
     pub fn take(&mut self) -> Hints {
-        let (mut hints, mut written) = (Hints::default(), HashSet::new());
+        let News { stirred, ended, everything, opened } = self.names.take();
+        for folder in &ended {
+            self.forget(folder);
+        }
+        let (mut hints, mut written) = (Hints { stirred, everything, opened, ..Hints::default() }, HashSet::new());
         // An error is that nothing is there any more.
         while let Some(Ok(events)) = self.inotify.as_ref().map(read) {
             for event in events {
@@ -149,30 +176,33 @@ impl Watcher {
     }
 
     /// `written` are the names that were noted already: a path is slower to compare than its descriptor.
-    fn note(&mut self, event: InotifyEvent, written: &mut HashSet<(WatchDescriptor, OsString)>, hints: &mut Hints) {
+    fn note(&self, event: InotifyEvent, written: &mut HashSet<(WatchDescriptor, OsString)>, hints: &mut Hints) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
             hints.everything = true;
             return;
         }
-        let Some(paths) = self.folders.get(&event.wd) else { return };
-        if let Some(name) = event.name.filter(|_| event.mask.contains(AddWatchFlags::IN_MODIFY)) {
-            let named = (event.wd, name);
-            if written.contains(&named) {
-                return;
-            }
-            hints.everything |= hints.written.len() >= MOST;
-            if !hints.everything {
-                hints.written.extend(paths.iter().map(|path| (path.clone(), named.1.clone())));
-                written.insert(named);
-            }
+        let Some((paths, name)) = self.folders.get(&event.wd).zip(event.name) else { return };
+        let named = (event.wd, name);
+        if written.contains(&named) {
             return;
         }
-        hints.stirred.extend(paths.iter().cloned());
-        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-            for path in self.folders.remove(&event.wd).unwrap_or_default() {
-                self.watched.remove(&path);
-            }
+        hints.everything |= hints.written.len() >= MOST;
+        if !hints.everything {
+            hints.written.extend(paths.iter().map(|path| (path.clone(), named.1.clone())));
+            written.insert(named);
         }
+    }
+}
+
+/// Waits for something in a queue.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub(super) async fn arrived(inotify: &Inotify) {
+    match register(inotify.as_fd()) {
+        Ok(queue) if queue.readable().await.is_ok() => {}
+        // Too many descriptors are waited for on this host (fs.epoll.max_user_watches).
+        _ => sleep(UNHEARD).await,
     }
 }
 
@@ -182,7 +212,7 @@ fn register(queue: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
     unsafe { AsyncFd::register_with_interest(queue, Interest::READABLE) }.map_err(|error| error.into_parts().1)
 }
 
-fn read(inotify: &Inotify) -> nix::Result<Vec<InotifyEvent>> {
+pub(super) fn read(inotify: &Inotify) -> nix::Result<Vec<InotifyEvent>> {
     match inotify.read_events() {
         Err(Errno::EINTR) => Ok(Vec::new()),
         other => other,
@@ -203,7 +233,8 @@ mod tests {
     use tokio::runtime::Handle;
 
     fn watched(folder: &Path) -> (Watcher, Arc<Path>) {
-        let mut watcher = Watcher::new();
+        let mut watcher = Watcher::new(Box::new(|_| true));
+        tokio::spawn(watcher.names().listen());
         let path: Arc<Path> = folder.into();
         assert!(watcher.watch(&path, Key::of(&folder.metadata().expect("there"))));
         (watcher, path)
