@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::log_host::{Host, SOON};
-use hostwright_tests::process::AgentProcess;
+use hostwright_tests::process::{AgentProcess, binary};
 use hostwright_tests::torture::disk::{Disk, own_mounts};
 use hostwright_tests::wait::eventually;
 use serde_json::Value;
@@ -139,4 +140,50 @@ fn rotate_noted(host: &mut Host, agent: &AgentProcess) -> Result<()> {
     host.write("log.json", 100)?;
     let note = agent.state_folder().join("logs/held-backend.json");
     eventually("it is noted", SOON, || fs::read_to_string(&note).is_ok_and(|note| note.contains("log.json")))
+}
+
+fn verified(agent: &AgentProcess) -> Result<String> {
+    let mut verify = Command::new(binary("hostwright-agent")?);
+    let output = verify.args(["logs", "verify", "--state"]).arg(agent.state_folder()).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn what_is_overwritten_while_away_before_every_output_had_it_is_counted() -> Result<()> {
+    for killed in [false, true] {
+        let mut host = Host::new()?;
+        let mut agent = host.with_backlog("log.json", "")?;
+        let size = fs::metadata(host.log("log.json"))?.len();
+        if killed {
+            let known = format!("\"size\":{size}");
+            let has_it = |file: &fs::DirEntry| {
+                fs::read(file.path()).is_ok_and(|journal| String::from_utf8_lossy(&journal).contains(&known))
+            };
+            let stored =
+                || fs::read_dir(agent.state_folder().join("logs")).into_iter().flatten().flatten().any(|f| has_it(&f));
+            eventually("what is pending is stored", SOON, stored)?;
+            agent.kill9()?;
+        } else {
+            agent.terminate()?;
+        }
+        for _ in 0..2 {
+            host.rename("log.json", "log.json.1")?;
+            host.write("log.json", 100)?;
+        }
+        agent.start_again()?;
+        let pending = size * 3000 / 3500;
+        eventually("what is lost is told", SOON, || {
+            let status = agent.status()?;
+            let logs = &status["duties"]["logs"];
+            let source = &logs["details"]["sources"]["backend"];
+            let lost = source["lost_bytes"].as_u64().unwrap_or(0);
+            ensure!(lost.abs_diff(pending) < 5000, "{lost} of about {pending}: {logs}");
+            let problems = source["problems"].to_string();
+            ensure!(problems.contains("overwritten") && problems.contains("at least"), "{problems}");
+            Ok(())
+        })?;
+        let rows = verified(&agent)?;
+        ensure!(rows.contains(&format!(">={size}")), "{rows}");
+    }
+    Ok(())
 }

@@ -1,4 +1,5 @@
 use crate::logs::positions::{Position, Positions};
+use crate::logs::source::identity;
 use anyhow::Context as _;
 use std::fs::{self, File};
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
@@ -68,6 +69,11 @@ fn check(position: &Position) -> Verdict {
     let mut changed = None;
     for path in candidates(path, position.inode) {
         let Ok(file) = File::open(&path) else { continue };
+        let born = file.metadata().ok().and_then(|metadata| identity::born(&metadata));
+        if !position.may_be(&position.source, position.inode, born) {
+            // The inode of one that is gone.
+            continue;
+        }
         if position.is_in(&file) {
             let size = file.metadata().map_or(position.point.offset, |metadata| metadata.size());
             return Verdict::Holds { path, size };
@@ -97,6 +103,14 @@ fn row(position: &Position, verdict: &Verdict) -> String {
             format!(
                 "{}: its content is not the one that was read; it was truncated or replaced meanwhile",
                 path.display()
+            ),
+        ),
+        Verdict::Gone if position.pending() > 0 => (
+            format!(">={}", position.size),
+            format!(">={}", position.pending()),
+            format!(
+                "{}: gone, with what is pending, unless the agent holds it open or has it under another name",
+                position.path
             ),
         ),
         Verdict::Gone => (

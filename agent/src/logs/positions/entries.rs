@@ -1,4 +1,4 @@
-use super::position::Position;
+use super::position::{Position, is_zero};
 use crate::logs::source::cursor::Cursor;
 use crate::logs::source::identity::Point;
 use crate::logs::source::ledger::Ledger;
@@ -21,11 +21,18 @@ pub struct At {
     #[serde(flatten)]
     pub ledger: Ledger,
     pub modified: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub size: u64,
 }
 
 impl At {
     pub fn of(cursor: &Cursor) -> Self {
-        Self { point: cursor.acknowledged, ledger: cursor.ledger, modified: cursor.file.modified() }
+        Self {
+            point: cursor.acknowledged,
+            ledger: cursor.ledger,
+            modified: cursor.file.modified(),
+            size: super::size_beyond(cursor),
+        }
     }
 }
 
@@ -49,6 +56,7 @@ pub fn replay(records: &[Vec<u8>]) -> BTreeMap<u32, Position> {
             Ok(Entry::At(name, at)) => {
                 if let Some(position) = positions.get_mut(&name) {
                     (position.point, position.ledger, position.modified) = (at.point, at.ledger, at.modified);
+                    position.size = at.size;
                     position.missing_since = None;
                 }
             }
@@ -72,12 +80,13 @@ mod tests {
     fn positions_move_and_go_as_their_journal_says() {
         let at = |offset| {
             let point = Point { offset, ..Point::default() };
-            Entry::At(1, At { point, ledger: Ledger { skipped: 5, dead: 0 }, modified: 9 }).record()
+            Entry::At(1, At { point, ledger: Ledger { skipped: 5, dead: 0 }, modified: 9, size: 70 }).record()
         };
         let file = |name| Entry::File(name, Position::at_end_of(b"content")).record();
         let replayed = replay(&[file(1), file(2), at(20), Entry::Gone(2).record(), b"{\"Later\":1}".to_vec()]);
         assert_eq!(replayed.keys().collect::<Vec<_>>(), [&1]);
         assert_eq!((replayed[&1].point.offset, replayed[&1].ledger.skipped, replayed[&1].modified), (20, 5, 9));
+        assert_eq!(replayed[&1].pending(), 50);
         assert_eq!(replayed[&1].head, Position::at_end_of(b"content").head);
         assert_eq!(replay(&[file(3)])[&3], Position::at_end_of(b"content"));
     }

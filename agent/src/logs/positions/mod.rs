@@ -30,6 +30,8 @@ use unclaimed::Unclaimed;
 
 /// How far positions may be behind the acknowledgement in time. (In bytes, the output's batch is the bound.)
 const LATEST: Duration = Duration::from_secs(1);
+/// How old may be what is stored of the sizes of files that an output lacks something of.
+const OLDEST: Duration = Duration::from_secs(10);
 /// How long the position in a file that is not found is kept: its file system may come back.
 pub const MISSING_SECONDS: i64 = 7 * 86_400;
 
@@ -60,6 +62,7 @@ struct Stored {
     head_length: u16,
     offset: u64,
     ledger: Ledger,
+    size: u64,
     /// The file is in no followed folder any more.
     is_gone: bool,
 }
@@ -204,6 +207,11 @@ impl Positions {
         self.began + LATEST
     }
 
+    /// Whether it is time to store what outputs lack, though no position moves.
+    pub fn is_old(&self) -> bool {
+        self.began.elapsed() >= OLDEST
+    }
+
     /// They cannot be stored now; it is time again after a while.
     pub fn postpone(&mut self) {
         self.began = Instant::now();
@@ -304,9 +312,17 @@ impl Stored {
             head_length: u16::try_from(cursor.head.length()).unwrap_or(u16::MAX),
             offset: cursor.acknowledged.offset,
             ledger: cursor.ledger,
+            size: size_beyond(cursor),
             is_gone: is_gone(cursor),
         }
     }
+}
+
+/// How long a file is that an output lacks something of. (That of a compressed one is not known.)
+fn size_beyond(cursor: &Cursor) -> u64 {
+    let file = &cursor.file;
+    let is_own = !file.is_compressed() && !file.is_replaced();
+    Some(file.size()).filter(|size| is_own && *size > cursor.acknowledged.offset).unwrap_or(0)
 }
 
 /// Whether a file was deleted, or moved away, and read.

@@ -25,6 +25,9 @@ pub struct Position {
     pub ledger: Ledger,
     /// When the file was last written, in nanoseconds since 1970.
     pub modified: i64,
+    /// How long the file was, where it was longer than the point; else 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub size: u64,
     /// Seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) missing_since: Option<i64>,
@@ -44,13 +47,14 @@ impl Position {
             point: cursor.acknowledged,
             ledger: cursor.ledger,
             modified: file.modified(),
+            size: super::size_beyond(cursor),
             missing_since: super::is_gone(cursor).then(|| Timestamp::now().as_second()),
         }
     }
 
     /// The same of another content that the file had.
     pub fn with(self, replaced: Replaced) -> Self {
-        Self { head: replaced.head, content: replaced.content, point: replaced.acknowledged, ..self }
+        Self { head: replaced.head, content: replaced.content, point: replaced.acknowledged, size: 0, ..self }
     }
 
     /// Whether a file of the source may be the one that this position is about, as far as its file system tells. (A
@@ -64,6 +68,11 @@ impl Position {
         self.missing_since.is_none()
     }
 
+    /// Bytes that were in the file and not acknowledged, when that was last stored.
+    pub fn pending(&self) -> u64 {
+        self.size.saturating_sub(self.point.offset)
+    }
+
     /// Whether an open file has the content that this position is about.
     pub fn is_in(&self, file: &impl Content) -> bool {
         self.begins(file) && identity::continues_at(file, &self.point).unwrap_or(false)
@@ -73,6 +82,11 @@ impl Position {
     pub fn begins(&self, file: &impl Content) -> bool {
         identity::begins_with(file, self.head).unwrap_or(false)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+pub(super) fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]
@@ -90,6 +104,7 @@ impl Position {
             point: Point { offset: content.len() as u64, window: Digest::of(content), inside_cut_line: false },
             ledger: Ledger::default(),
             modified: 3,
+            size: 0,
             missing_since: None,
         }
     }

@@ -96,8 +96,8 @@ impl Following {
     pub fn compare(&mut self, known: &Known) {
         let files = self.files.values().map(|entry| &entry.file);
         let lost = self.held.compare(&self.source, &files, known);
-        self.source.lost(lost);
-        tell_of_vanished(&self.source, files, known);
+        let vanished = tell_of_vanished((&self.source, &self.held), files, known);
+        self.source.lost(lost + vanished);
     }
 
     /// In the order of their sequence numbers.

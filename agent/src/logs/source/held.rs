@@ -86,6 +86,11 @@ impl Held {
         lost
     }
 
+    /// Whether a file was noted before a restart.
+    pub fn has(&self, path: &Path, inode: u64) -> bool {
+        self.note.files.iter().any(|noted| noted.inode == inode && *noted.path == *path)
+    }
+
     /// Notes which files those are now.
     pub fn note<'f>(&mut self, source: &Source, files: impl Iterator<Item = &'f Arc<FollowedFile>>) {
         if !self.is_compared || source.intake.is_some() {

@@ -64,6 +64,13 @@ impl Known {
         positions.filter(|position| position.source == source.name && position.was_there())
     }
 
+    /// What an output of a source lacked of files that were there until the agent ended.
+    pub fn lacking<'a>(&'a self, source: &'a Source) -> impl Iterator<Item = &'a Position> {
+        let lacking = self.positions.iter().filter(|known| source.slot(&known.output).is_some());
+        let lacking = lacking.map(|known| &known.position);
+        lacking.filter(|position| position.source == source.name && position.was_there() && position.pending() > 0)
+    }
+
     /// Whether each output of a source that shipped any of its files before is among `outputs`. One that was added since
     /// is not asked.
     pub fn is_every_output(&self, source: &Source, outputs: &BTreeSet<&str>) -> bool {

@@ -1,6 +1,7 @@
 use super::Source;
 use super::family::family_path;
 use super::followed::{FollowedFile, Opened};
+use super::held::Held;
 use super::known::Known;
 use crate::logs::positions::Position;
 use std::collections::{BTreeMap, HashMap};
@@ -10,14 +11,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const VANISHED: &str = "vanished logs";
+const OVERWRITTEN: &str = "overwritten logs";
 /// A log that was last written so long before the others, in nanoseconds, was not in use when the agent ended.
 const DISUSED: i64 = 86_400 * 1_000_000_000;
 
 /// Logs that were written when the agent ended and are nowhere now, not even rotated or compressed: of what was written
 /// to them after that nothing is known, which is told.
-pub fn tell_of_vanished<'f>(source: &Source, files: impl Iterator<Item = &'f Arc<FollowedFile>>, known: &Known) {
+///
+/// So many bytes, at least, were in files that are nowhere when that was last stored, and an output lacks them. What `held`
+/// has noted is counted there.
+pub fn tell_of_vanished<'f>(
+    (source, held): (&Source, &Held),
+    files: impl Iterator<Item = &'f Arc<FollowedFile>>,
+    known: &Known,
+) -> u64 {
     if source.intake.is_some() {
-        return;
+        return 0;
     }
     // Of each log, the file that was written last. An output that is behind has less of it.
     let mut newest: BTreeMap<PathBuf, &Position> = BTreeMap::new();
@@ -39,18 +48,37 @@ pub fn tell_of_vanished<'f>(source: &Source, files: impl Iterator<Item = &'f Arc
         relatives.any(|file| position.begins(&file.file))
     };
     let mut generations = Generations::default();
+    let mut lacking: BTreeMap<_, (u64, &Position)> = BTreeMap::new();
+    for position in known.lacking(source) {
+        let path = Path::new(&position.path);
+        let log = family_path(path);
+        if !held.has(path, position.inode) && !is_there(&log, position) && !generations.has(&log, position) {
+            // What one output lacks, another may lack as well.
+            let most = lacking.entry((path, position.inode, position.content)).or_insert((0, position));
+            most.0 = most.0.max(position.pending());
+        }
+    }
+    let lost: u64 = lacking.values().map(|(bytes, _)| bytes).sum();
+    if let Some((_, first)) = lacking.values().next() {
+        let why = format!(
+            "{} was overwritten or deleted while the agent was away, before every output had it: at least {lost} bytes are lost (told until the next restart)",
+            first.path
+        );
+        source.gone.add(OVERWRITTEN, &source.name, why);
+    }
     let vanished = newest.iter().filter(|(log, position)| {
         let was_in_use = position.modified >= in_use && position.head.length() > 0;
         was_in_use && !is_there(log, position) && !generations.has(log, position)
     });
     let vanished: Vec<_> = vanished.map(|(_, position)| position).collect();
-    let Some(first) = vanished.first() else { return };
+    let Some(first) = vanished.first() else { return lost };
     let more = if vanished.len() > 1 { format!(" (and {} more)", vanished.len() - 1) } else { String::new() };
     let why = format!(
         "{}{more} is nowhere: {} bytes of it were shipped when the agent ended, and what was written to it after that is lost, unless it was moved to a folder that `files` does not name: add that one (told until the next restart)",
         first.path, first.point.offset
     );
     source.gone.add(VANISHED, &source.name, why);
+    lost
 }
 
 /// What there is of logs in their folders, each of which is listed once.

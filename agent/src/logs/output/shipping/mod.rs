@@ -325,7 +325,9 @@ impl Shipping {
         let is_due = self.registration == Registration::Due
             || self.task.positions.is_late()
             || self.flight.unstored() >= self.batch() / 2;
-        if !self.is_dirty || !is_due || self.task.positions.is_storing() {
+        // What outputs lack, for who asks what was lost.
+        let is_dirty = self.is_dirty || self.task.positions.is_old();
+        if !is_dirty || !is_due || self.task.positions.is_storing() {
             return;
         }
         // A position behind a dead letter that is not durable would lose it.
@@ -381,11 +383,9 @@ impl Shipping {
             let result = self.task.positions.stored().await;
             self.stored(result);
         }
-        if self.is_dirty {
-            self.store();
-            return self.task.positions.stored().await;
-        }
-        Ok(())
+        // Also if no position moved: what the output lacks is stored with them.
+        self.store();
+        self.task.positions.stored().await
     }
 }
 
