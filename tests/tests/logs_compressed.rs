@@ -158,3 +158,34 @@ fn run(program: &str, arguments: &[&str], file: &Path) -> Result<()> {
     ensure!(status.success(), "{program}: {status}");
     Ok(())
 }
+
+/// logrotate's delaycompress whose compressor is not done with the one before when the next rotation comes.
+#[test]
+fn a_compressed_generation_beside_a_plain_one_of_the_same_number_is_neither_lost_nor_read_twice() -> Result<()> {
+    for away in [false, true] {
+        let mut host = Host::new()?;
+        host.write("log.json", 500)?;
+        let mut agent = host.agent("log.json", "")?;
+        host.complete()?;
+        for rotation in 0..3 {
+            if away {
+                agent.terminate()?;
+            }
+            host.write("log.json", 200)?;
+            if host.log("log.json.1").exists() {
+                // It has its compressed file, and is there still: overwritten by the next.
+                let _ = fs::rename(host.log("log.json.1.gz"), host.log("log.json.2.gz"));
+                let compressed =
+                    Command::new("gzip").args(["--keep", "--force"]).arg(host.log("log.json.1")).status()?;
+                ensure!(compressed.success(), "gzip");
+            }
+            host.rename("log.json", "log.json.1")?;
+            host.write("log.json", 50)?;
+            if away {
+                agent.start_again()?;
+            }
+            host.complete().with_context(|| format!("away: {away}, rotation {rotation}: {}", agent.output()))?;
+        }
+    }
+    Ok(())
+}

@@ -99,6 +99,14 @@ fn copytruncate_cascade(host: &Host, _: usize) -> Result<()> {
     Ok(File::options().write(true).open(host.log("app.log"))?.set_len(0)?)
 }
 
+/// pm2-logrotate and others of Node.js copy, truncate and compress the copy at once.
+fn pm2(host: &Host, number: usize) -> Result<()> {
+    let copy = host.log(&format!("app__2026-11-22_10-0{number}-00.log"));
+    fs::copy(host.log("app.log"), &copy)?;
+    File::options().write(true).open(host.log("app.log"))?.set_len(0)?;
+    gzip(&copy)
+}
+
 fn none(_: &Host, _: usize) -> Result<()> {
     Ok(())
 }
@@ -193,7 +201,7 @@ const fn app(name: &'static str, files: &'static str, rotate: fn(&Host, usize) -
     Scheme { name, files, log: |_| "app.log".into(), rotate }
 }
 
-const SCHEMES: [Scheme; 20] = [
+const SCHEMES: [Scheme; 21] = [
     app("logback, fixed window", "app.log", logback_fixed_window),
     app("logback, size and time", "app.log", logback_size_and_time),
     app("log4j2, dated folder", "app.log", log4j2_dated_folder),
@@ -204,6 +212,7 @@ const SCHEMES: [Scheme; 20] = [
     app("savelog", "app.log", savelog),
     app("python", "app.log", python_timed),
     app("copytruncate", "app.log", copytruncate_cascade),
+    app("pm2", "app.log", pm2),
     Scheme { name: "multilog", files: "current", log: |_| "current".into(), rotate: multilog },
     app("kubelet", "app.log", kubelet),
     app("logback, days, late", "app.log", logback_days),

@@ -140,3 +140,31 @@ fn run(program: &str, arguments: &[&str], file: &Path) -> Result<()> {
     ensure!(status.success(), "{program}: {status}");
     Ok(())
 }
+
+#[test]
+fn a_copy_whose_name_tells_nothing_is_found_by_its_content_while_away_and_while_running() -> Result<()> {
+    let mut host = Host::new()?;
+    host.write("log.json", 500)?;
+    let mut agent = host.agent("log.json", "")?;
+    host.complete()?;
+    agent.terminate()?;
+    for copy in ["log-1.json.kept", "saved"] {
+        host.write("log.json", 100)?;
+        fs::copy(host.log("log.json"), host.log("other-program"))?;
+        host.copy_and_truncate(copy)?;
+        fs::remove_file(host.log("other-program"))?;
+        host.write("log.json", 10)?;
+        agent.start_again()?;
+        host.complete().with_context(|| format!("while away: {copy}: {}", agent.output()))?;
+        host.write("log.json", 100)?;
+        host.complete()?;
+        agent.terminate()?;
+    }
+    let mut host = Host::new()?;
+    let agent = host.with_backlog("log.json", "")?;
+    host.copy_and_truncate("saved")?;
+    host.write("log.json", 100)?;
+    host.wait_archived().with_context(|| agent.output())?;
+    host.receiver.start_again()?;
+    host.complete().with_context(|| format!("while running: {}", agent.output()))
+}

@@ -269,6 +269,11 @@ fn judge_new_compressed(
     let now = compressed.metadata().map_or(candidate.attributes.modified, |metadata| modified(&metadata));
     let is_unseen = || following.is_unseen(&base, search) && search.came_after_start(now);
     let is_later = || is_just_processed(&name, now) || following.is_newer(&base, (now, stated), opened);
+    // It was there when its folder was listed, and is gone only now.
+    let plain = candidate.path.with_file_name(plain_name(&name));
+    if *plain != *candidate.path && following.at(&plain).is_some_and(|original| is_copy_of(original, opened, size)) {
+        return Judgement::Later;
+    }
     match () {
         () if candidate.wanted && !following.gone(&base).any(|original| is_copy_of(original, opened, size)) => {
             wanted(candidate, &base)

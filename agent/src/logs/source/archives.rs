@@ -2,7 +2,7 @@ use super::admission::Candidate;
 use super::family::{family_path, plain_name};
 use super::followed::Opened;
 use super::following::Following;
-use super::identity::{Attributes, Key, WELL, born};
+use super::identity::{Attributes, Key, WELL, born, differs};
 use super::known::Known;
 use super::nearby::{MOST, kind, near};
 use crate::logs::positions::Position;
@@ -251,10 +251,12 @@ impl<'k> Home<'k> {
         let is_compressed = plain != at_home;
         let came_later = self.positions.iter().any(|p| attributes.modified > p.modified);
         let is_recent = |p: &&Position| attributes.modified + TICK >= p.modified;
-        if !(is_generation || of_inode.is_some() || is_compressed && gone.iter().any(is_recent)) {
+        if !(is_generation || of_inode.is_some() || gone.iter().any(is_recent)) {
             return if came_later { Moved::Perhaps } else { Moved::Other };
         }
-        let perhaps_gone = gone.iter().filter(|_| is_compressed && !is_generation).take(MOST);
+        let perhaps_gone = gone.iter().filter(|_| !is_generation).take(MOST);
+        // A copy whose name tells nothing: its content has to tell all.
+        let is_nameless = !is_generation && of_inode.is_none() && !is_compressed;
         let meant = of_inode.into_iter().flatten().chain(&of_log).chain(perhaps_gone);
         let Some(opened) = open(&entry.path()) else { return Moved::Other };
         let is_in: Box<dyn Fn(&Position) -> bool> = match opened {
@@ -262,13 +264,16 @@ impl<'k> Home<'k> {
                 Ok(content) => Box::new(move |p| p.is_in(&content)),
                 Err(_) => return Moved::Other,
             },
-            Opened::Plain(file) => Box::new(move |p| p.is_in(&file)),
+            Opened::Plain(file) => Box::new(move |p| {
+                p.is_in(&file)
+                    && !(is_nameless && (!differs(&file, &p.point).unwrap_or(false) || self.has_generation(p)))
+            }),
         };
         for p in meant {
             let is_same = of_inode.is_some() && p.may_be(&p.source, inode, attributes.born);
             let is_certain = is_same && p.born.is_some() && attributes.born.is_some();
             // Files of one program may begin alike: what was read has to be more than that.
-            let is_telling = p.point.offset >= WELL && (is_same || is_generation || is_compressed);
+            let is_telling = p.point.offset >= WELL && (is_same || is_generation || is_compressed || is_nameless);
             if !(is_certain || is_telling) || !is_in(p) {
                 continue;
             }
@@ -276,6 +281,14 @@ impl<'k> Home<'k> {
             return if is_same || self.is_gone(p) { Moved::Proven(Path::new(&p.path)) } else { Moved::Other };
         }
         if came_later { Moved::Perhaps } else { Moved::Other }
+    }
+
+    /// Whether what was read is in a file here whose name is that of a generation.
+    fn has_generation(&self, position: &Position) -> bool {
+        let log = Path::new(&position.path);
+        let paths = self.names.values().map(|name| self.folder.join(name));
+        let mut generations = paths.filter(|path| path != log && family_path(path) == family_path(log));
+        generations.any(|path| open(&path).is_some_and(|opened| position.is_in(&opened)))
     }
 
     /// Whether what was read is in no file of the folder under the inode that it had.

@@ -5,13 +5,15 @@ use super::folder::What;
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::{Following, by_key};
 use super::heritage::Heritage;
-use super::identity::{Attributes, Key};
+use super::identity::{Attributes, Key, WELL};
 use super::pins::Pins;
 use super::search::Search;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+/// So many generations may have been made, a copy of each compressed, between two looks.
+const LAST: usize = 8;
 /// So many new files at once are named in the log.
 const FEW: usize = 20;
 
@@ -126,7 +128,8 @@ impl Following {
         if !new.iter().any(is_gone) {
             return;
         }
-        let (gone, others): (Vec<_>, Vec<_>) = std::mem::take(new).into_iter().partition(is_gone);
+        let (mut gone, others): (Vec<_>, Vec<_>) = std::mem::take(new).into_iter().partition(is_gone);
+        gone.retain(|(_, found)| *found.path == *found.family || !self.is_read_elsewhere(found));
         let is_copy = |of: &Found| {
             let size = of.opened.stated_size().unwrap_or(of.attributes.size);
             let mut family = gone.iter().map(|(_, found)| found).filter(|found| found.family == of.family);
@@ -138,6 +141,15 @@ impl Following {
             self.note(&copy, What::Later);
         }
         new.extend(gone.into_iter().chain(others));
+    }
+
+    /// Whether one of the last files of its log has all that is in it, as what was made of it has. Of little that would prove
+    /// nothing.
+    fn is_read_elsewhere(&self, gone: &Found) -> bool {
+        let size = gone.attributes.size;
+        let family = self.files.values().rev().filter(|entry| entry.file.family == gone.family);
+        let mut last = family.take(LAST).filter(|entry| !entry.file.is_replaced());
+        size >= WELL && last.any(|entry| admission::is_copy(&entry.file.file, &gone.opened, size))
     }
 
     /// Before a rotated file is judged: it may be the copy of one that was truncated just now.

@@ -111,6 +111,11 @@ impl Folder {
         listed.elapsed() >= patience
     }
 
+    /// Whether what was there at a time, and is there yet, was seen.
+    pub fn was_listed_after(&self, time: Instant) -> bool {
+        self.listed.is_some_and(|listed| listed > time)
+    }
+
     /// Whether names may have changed while it was listed: a file that is renamed meanwhile may be in no listing.
     pub fn is_moving(&self) -> bool {
         let changed = self.path.metadata().and_then(|metadata| metadata.modified()).ok();

@@ -269,6 +269,12 @@ impl FollowedFile {
             && furthest.is_none_or(|point| identity::continues_at(copy, point).unwrap_or(false))
     }
 
+    /// The same where no name says it: of lines that are not all alike.
+    pub fn is_certain_original_of(&self, copy: &impl Content) -> bool {
+        let furthest = self.known().acknowledged.iter().max_by_key(|point| point.offset).copied();
+        furthest.is_some_and(|point| identity::differs(copy, &point).unwrap_or(false)) && self.is_original_of(copy)
+    }
+
     /// Whether enough of it was read to tell a copy of it anywhere.
     pub fn is_known_well(&self) -> bool {
         self.known().acknowledged.iter().any(|point| point.offset >= WELL)

@@ -60,7 +60,7 @@ pub struct OpenedEarly {
     pub name: OsString,
     pub file: File,
     key: Key,
-    at: Instant,
+    pub at: Instant,
 }
 
 impl OpenedEarly {

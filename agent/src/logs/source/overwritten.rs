@@ -22,6 +22,7 @@ impl Following {
         }
         let mut found: HashMap<Key, usize> =
             round.candidates.iter().enumerate().map(|(place, candidate)| (candidate.attributes.key, place)).collect();
+        let youngest = round.candidates.iter().filter_map(|candidate| candidate.attributes.born).max();
         for early in &search.opened {
             let Ok((attributes, is_gone, held)) = again(&early.file) else { continue };
             if self.is_followed(attributes.key) {
@@ -29,7 +30,10 @@ impl Following {
             }
             if let Some(candidate) = found.get(&attributes.key).and_then(|place| round.candidates.get_mut(*place)) {
                 candidate.held = Some(held);
-            } else if let Some(wanted) = self.asks_for_opened(early, search).filter(|_| is_gone) {
+            } else if is_gone
+                && (self.was_listed_after(early) || attributes.born.is_some_and(|born| Some(born) <= youngest))
+                && let Some(wanted) = self.asks_for_opened(early, search)
+            {
                 found.insert(attributes.key, round.candidates.len());
                 let path: Arc<Path> = early.folder.join(&early.name).into();
                 round.candidates.push(Candidate {
@@ -46,6 +50,11 @@ impl Following {
                 });
             }
         }
+    }
+
+    /// Whether what came before it was seen.
+    fn was_listed_after(&self, early: &OpenedEarly) -> bool {
+        self.folders.get(&early.folder).is_some_and(|folder| folder.was_listed_after(early.at))
     }
 
     /// Whether the name is asked for; none where it is not that of a generation either.

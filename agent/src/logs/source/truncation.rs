@@ -1,12 +1,12 @@
 use super::admission::is_copy;
-use super::family::family_path;
+use super::family::{family_path, plain_name};
 use super::followed::{FollowedFile, Found, Opened};
 use super::following::Following;
-use super::identity::{Attributes, Key};
-use super::nearby::near;
+use super::identity::{Attributes, Key, modified};
+use super::nearby::{MOST, near};
 use super::search::Search;
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
+use std::fs::{DirEntry, File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,9 @@ use std::sync::Arc;
 // A line that was half written at that moment ends the copy without a newline, and its other half begins the original
 // anew, unless it fell into that gap. The halves are shipped as two records, each as it stands: were they joined, a
 // line with a hole in the middle would look like a whole one.
+
+/// A copy may have the time of its original, in seconds.
+const TICK: i64 = 1_000_000_000;
 
 impl Following {
     /// Files whose content was replaced are followed anew: what was in them until then as a copy of it, if there is
@@ -61,6 +64,12 @@ impl Following {
         let Some(folder) = base.parent() else { return Vec::new() };
         let siblings = generations_in(folder, &base);
         let mut found: Vec<Found> = siblings.into_iter().filter_map(|path| self.unfollowed(&path, file)).collect();
+        // What is being compressed is there twice.
+        let plain: Vec<_> = found.iter().map(|found| found.path.clone()).collect();
+        found.retain(|found| {
+            let made_of = plain_path(&found.path);
+            *made_of == *found.path || !(plain.iter().any(|path| **path == *made_of) || made_of.exists())
+        });
         found.sort_by_key(|found| (found.attributes.modified, found.path.clone()));
         // Of several with the same beginning that came while we looked, the oldest is the copy, and the others are copies of
         // what followed it; of earlier ones the newest.
@@ -68,7 +77,7 @@ impl Following {
         let came = found.iter().position(|found| found.attributes.modified >= started && is_original(found));
         let copy = came.or_else(|| found.iter().rposition(is_original));
         if copy.is_none()
-            && let Some(moved) = self.copy_elsewhere(file, &base)
+            && let Some(moved) = self.copy_elsewhere(file, &base).or_else(|| self.copy_of_any_name(file, folder))
         {
             return vec![moved];
         }
@@ -87,6 +96,18 @@ impl Following {
         paths.find_map(|path| {
             self.unfollowed(&path, file).filter(|found| file.is_known_well() && file.is_original_of(&found.opened))
         })
+    }
+
+    /// The copy, if its name does not tell its log: then its content tells it.
+    fn copy_of_any_name(&self, file: &FollowedFile, folder: &Path) -> Option<Found> {
+        if !file.is_known_well() {
+            return None;
+        }
+        let entries = folder.read_dir().ok()?.filter_map(Result::ok);
+        let recent = |entry: &DirEntry| entry.metadata().is_ok_and(|found| modified(&found) + TICK >= file.modified());
+        let recent = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()) && recent(entry));
+        let mut found = recent.take(MOST).filter_map(|entry| self.unfollowed(&entry.path(), file));
+        found.find(|found| file.is_certain_original_of(&found.opened))
     }
 
     fn unfollowed(&self, path: &Path, of: &FollowedFile) -> Option<Found> {
@@ -114,6 +135,11 @@ impl Following {
         self.source.lost(lost);
         log::warn!(source = self.source.name; "logs: {} was truncated while {lost} bytes of it were not acknowledged by every output, and no copy of them is beside it: an output that is behind has lost them", file.origin.display());
     }
+}
+
+/// Without the ending that compression gives.
+fn plain_path(path: &Path) -> PathBuf {
+    path.with_file_name(plain_name(&path.file_name().unwrap_or_default().to_string_lossy()))
 }
 
 /// The rotated files of a log in a folder, by their names.
