@@ -1,4 +1,5 @@
 use super::ask::{Ask, Pushed, State};
+use super::find::Place;
 use super::folder::{Kind, is_gone};
 use super::pipeline::{Done, Pipeline};
 use super::rule::{Rule, is_temporary};
@@ -100,7 +101,7 @@ impl Pipeline {
     fn push(&mut self, sightings: Sightings) -> Vec<Pushed> {
         let paths: BTreeSet<String> = sightings.open.iter().map(|sighting| sighting.found.path.to_string()).collect();
         let settled: Vec<_> = sightings.settled.iter().map(ToString::to_string).collect();
-        let (refused, more) = (sightings.refused.clone(), sightings.more);
+        let (refused, more) = (sightings.refused.clone(), sightings.has_more());
         self.looked(Ok(sightings));
         self.gate.hurry();
         let mut pushed: Vec<_> =
@@ -182,7 +183,7 @@ fn name_never_taken(rule: &Rule, inner: &str) -> Option<String> {
 
 fn has_products(eyes: &Eyes, folder: &str) -> bool {
     let mut any = false;
-    let _ = eyes.finder.walk(folder, &mut |_| {
+    let _ = eyes.finder.walk(Place::before(folder), &mut |_| {
         any = true;
         std::ops::ControlFlow::Break(())
     });

@@ -25,6 +25,21 @@ pub(super) struct Finder {
     pub(super) rule: Rule,
 }
 
+/// Where a walk is: the folders that are left, the next one last, with their depths, and from which name on it goes there.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    above: Vec<(String, usize)>,
+    from: Option<OsString>,
+    is_begun: bool,
+}
+
+impl Place {
+    /// Before all that is in a folder in the watched one; `""` is that itself.
+    pub(super) fn before(path: &str) -> Self {
+        Self { above: vec![(path.to_owned(), 0)], from: None, is_begun: false }
+    }
+}
+
 /// What is seen on the way through a folder.
 pub(super) enum Seen {
     /// A product, finished or not.
@@ -64,44 +79,61 @@ impl Finder {
         }
     }
 
-    /// Goes through a folder in the watched one (`""` is that itself) and those in it, until told to break.
+    /// Goes through all from a place on, until told to break: then it gives the place of what it was told so.
     ///
     /// # Errors
-    /// The folder itself cannot be read.
-    pub(super) fn walk(&self, path: &str, visit: &mut dyn FnMut(Seen) -> ControlFlow<()>) -> io::Result<()> {
-        let mut above = vec![(path.to_owned(), 0)];
-        let mut first = true;
+    /// The folder with which the walk began cannot be read.
+    pub(super) fn walk(
+        &self,
+        Place { mut above, mut from, is_begun }: Place,
+        visit: &mut dyn FnMut(Seen) -> ControlFlow<()>,
+    ) -> io::Result<Option<Place>> {
+        let mut first = !is_begun;
         while let Some((path, depth)) = above.pop() {
-            let gone_on = match self.enter(&path, visit) {
-                Ok(_) if depth == DEEPEST => visit(Seen::Refused(path, "it is nested too deep".into())),
-                Ok(ControlFlow::Break(())) => ControlFlow::Break(()),
+            match self.enter((&path, from.take()), visit) {
+                Ok(ControlFlow::Break(name)) => {
+                    above.push((path, depth));
+                    return Ok(Some(Place { above, from: Some(name), is_begun: true }));
+                }
+                Ok(_) if depth == DEEPEST => {
+                    let _ = visit(Seen::Refused(path, "it is nested too deep".into()));
+                }
                 Ok(ControlFlow::Continue(folders)) => {
                     above.extend(folders.into_iter().rev().map(|name| (name, depth + 1)));
-                    ControlFlow::Continue(())
                 }
                 Err(error) if first => return Err(error),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => ControlFlow::Continue(()),
-                Err(error) => visit(Seen::Unread(path, format!("the folder cannot be read: {error}"))),
-            };
-            if gone_on.is_break() {
-                break;
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let _ = visit(Seen::Unread(path, format!("the folder cannot be read: {error}")));
+                }
             }
             first = false;
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Visits the products directly in a folder and gives the folders that may have some.
+    /// Visits the products directly in a folder, from a name on, and gives the folders that may have some.
     fn enter(
         &self,
-        path: &str,
+        (path, from): (&str, Option<OsString>),
         visit: &mut dyn FnMut(Seen) -> ControlFlow<()>,
-    ) -> io::Result<ControlFlow<(), Vec<String>>> {
+    ) -> io::Result<ControlFlow<OsString, Vec<String>>> {
         let mut folders = Vec::new();
         let folder = self.folder.root().join(path);
         for (name, kind) in sorted(&folder)? {
+            // Only the way down through it is needed.
+            let is_visited = from.as_ref().is_some_and(|from| name < *from);
+            if is_visited && !kind.is_dir() {
+                continue;
+            }
             let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
             let seen = match name.to_str().map(below) {
+                Some(path) if is_visited => {
+                    let is_entered = self.rule.is_entered(&path) && before_deletion(&path).is_none();
+                    folders.extend(Some(path).filter(|path| is_entered && !self.rule.is_folder(path)));
+                    None
+                }
+                None if is_visited => None,
                 None if kind.is_file() || kind.is_dir() => {
                     Some(Seen::Refused(below(&name.to_string_lossy()), NOT_UTF8.into()))
                 }
@@ -124,7 +156,7 @@ impl Finder {
                 _ => None,
             };
             if seen.is_some_and(|seen| visit(seen).is_break()) {
-                return Ok(ControlFlow::Break(()));
+                return Ok(ControlFlow::Break(name));
             }
         }
         Ok(ControlFlow::Continue(folders))
@@ -221,7 +253,7 @@ fn sorted(folder: &Path) -> io::Result<Vec<(OsString, fs::FileType)>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finder, Seen};
+    use super::{Finder, Place, Seen};
     use crate::products::folder::Folder;
     use crate::products::found::Body;
     use crate::products::rule::tests::rule;
@@ -247,7 +279,7 @@ mod tests {
             }
             ControlFlow::Continue(())
         };
-        finder.walk("", &mut visit).expect("walked");
+        finder.walk(Place::before(""), &mut visit).expect("walked");
         (products, refused)
     }
 
@@ -267,6 +299,45 @@ mod tests {
         products.sort();
         assert_eq!(products, ["a b/\u{e9}/x\ny", "z"]);
         assert!(refused.len() == 1 && refused[0].starts_with("bad") && refused[0].contains("not UTF-8"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_walk_that_stops_goes_on_where_it_stopped() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        for path in ["b/2", "b/a/1", "c", "d/1", "a/1", "a/x/y/2", "e", "f/z"] {
+            fs::create_dir_all(root.join(path).parent().expect("a folder")).expect("created");
+            fs::write(root.join(path), "x").expect("written");
+        }
+        let finder = finder(root, "quiet: 1s");
+        let all = walk(&finder).0;
+        for most in 1..=all.len() {
+            let (mut seen, mut place) = (Vec::new(), Some(Place::before("")));
+            while let Some(from) = place {
+                let mut lot = Vec::new();
+                place = finder
+                    .walk(from, &mut |next| {
+                        let Seen::Product(found) = next else { panic!("a product") };
+                        if lot.len() == most {
+                            return ControlFlow::Break(());
+                        }
+                        lot.push(found.path.to_string());
+                        ControlFlow::Continue(())
+                    })
+                    .expect("walked");
+                seen.append(&mut lot);
+                // What comes and goes meanwhile does not matter.
+                fs::write(root.join("b/1"), "x").expect("written");
+                fs::remove_file(root.join("b/1")).expect("removed");
+            }
+            assert_eq!(seen, all, "{most} at a time");
+        }
+        assert_eq!(all.len(), 8);
+        let Ok(Some(rest)) = finder.walk(Place::before(""), &mut |_| ControlFlow::Break(())) else {
+            panic!("it stops")
+        };
+        fs::remove_dir_all(root).expect("removed");
+        assert!(matches!(finder.walk(rest, &mut |_| panic!("nothing is left")), Ok(None)));
     }
 
     #[test]

@@ -2,6 +2,7 @@ use super::after;
 use super::ask::Ask;
 use super::claims::{Claim, Claims};
 use super::courier::Outbox;
+use super::find::Place;
 use super::folder::Stamp;
 use super::found::Found;
 use super::gate::Gate;
@@ -63,7 +64,9 @@ pub(super) struct Pipeline {
     pub(super) walked_at: Instant,
     pub(super) walk_took: Duration,
     pub(super) walking: bool,
-    /// Whether there is more than the queue took.
+    /// Where the last walk found more than the queue took.
+    pub(super) rest: Option<Place>,
+    /// Whether there is more than the queue took, wherever.
     pub(super) more: bool,
     pub(super) next_report: Instant,
     /// Bytes of products that were confirmed, since the start.
@@ -99,6 +102,8 @@ pub(super) enum Done {
     Held(Box<Entry>, String),
     Looked(io::Result<Sightings>),
     Walked(Box<Walk>),
+    /// A walk from where an earlier one had enough.
+    WentOn(io::Result<Sightings>),
     /// With what somebody asked.
     Answer(Box<(io::Result<Sightings>, Ask)>),
     /// And whether some stay for now, because others have not uploaded them: a walk finds them again.
@@ -149,6 +154,7 @@ impl Pipeline {
             walked_at: now,
             walk_took: Duration::ZERO,
             walking: false,
+            rest: None,
             more: false,
             next_report: now,
             bytes: 0,
@@ -168,6 +174,7 @@ impl Pipeline {
             self.probe();
             self.start_uploads();
             self.start_walk();
+            self.go_on();
             self.start_clearing();
             self.start_saving();
             self.report(false);
@@ -228,6 +235,7 @@ impl Pipeline {
             }
             Done::Looked(result) => self.looked(result),
             Done::Walked(walk) => self.walked(*walk),
+            Done::WentOn(result) => self.went_on(result),
             Done::Answer(answer) => self.answer(answer.0, answer.1),
             Done::Cleared(results, some_stay) => self.cleared(results, some_stay),
             Done::Nothing => {}

@@ -1,5 +1,5 @@
 use super::ages::Ages;
-use super::find::{Finder, Seen};
+use super::find::{Finder, Place, Seen};
 use super::folder::is_gone;
 use super::found::Found;
 use super::key::Keys;
@@ -64,8 +64,17 @@ pub(super) struct Sightings {
     pub(super) deleting: Vec<String>,
     /// Whether a folder could not be read: what was not seen is then not gone.
     pub(super) incomplete: bool,
-    /// Whether there is more than was asked for.
+    /// Whether there is more to be cleared than was asked for.
     pub(super) more: bool,
+    /// Where there is more that is open.
+    pub(super) rest: Option<Place>,
+}
+
+impl Sightings {
+    /// Whether there is more than was asked for.
+    pub(super) fn has_more(&self) -> bool {
+        self.more || self.rest.is_some()
+    }
 }
 
 impl Eyes {
@@ -102,41 +111,29 @@ impl Eyes {
         }
     }
 
-    /// Goes through a folder and those in it; gives at most so many open ones. `whole` is a walk of everything, at whose
-    /// end the ledger forgets what is gone.
+    /// Goes through a folder and those in it; gives at most so many open ones, and the place of the first that it does not
+    /// give. Those beyond are seen all the same: at the end of a walk of everything the ledger forgets what is gone.
     ///
     /// # Errors
     /// The folder itself cannot be read, or who writes what cannot be found out.
     pub(super) fn walk(&self, path: &str, cause: Cause, at_most: usize) -> io::Result<Sightings> {
-        let mut sightings = Sightings::default();
-        let mut found = Vec::new();
-        let mut visit = |seen| {
-            match seen {
-                Seen::Product(product) => match self.settled(&product) {
-                    // Whoever asks wants to hear of them.
-                    Some(Settled::Stays) if cause == Cause::Asked && sightings.settled.len() < at_most => {
-                        sightings.settled.extend((!product.is_empty()).then_some(product.path));
-                    }
-                    Some(Settled::Stays) => {}
-                    Some(Settled::Goes) if sightings.to_clear.len() < at_most => sightings.to_clear.push(product),
-                    // Those beyond what can be taken are seen all the same: they are not gone.
-                    None if found.len() < at_most => found.push((product, cause)),
-                    _ => sightings.more = true,
-                },
-                Seen::Refused(path, why) => sightings.refused.push((path, why)),
-                Seen::Deleting(path) => sightings.deleting.push(path),
-                Seen::Unread(path, why) => {
-                    sightings.incomplete = true;
-                    sightings.refused.push((path, why));
-                }
-            }
-            ControlFlow::Continue(())
-        };
-        self.finder.walk(path, &mut visit)?;
-        for lot in lots(found) {
-            sightings.open.extend(self.sight(lot)?);
+        let mut tour = Tour { eyes: self, cause, at_most, found: Vec::new(), sightings: Sightings::default() };
+        let rest = tour.go(Place::before(path), ControlFlow::Break(()))?;
+        if let Some(rest) = &rest {
+            tour.go(rest.clone(), ControlFlow::Continue(()))?;
         }
-        Ok(sightings)
+        tour.end(rest)
+    }
+
+    /// Goes on where a walk had enough, until it has so many again.
+    ///
+    /// # Errors
+    /// As [`Self::walk`].
+    pub(super) fn go_on(&self, rest: Place, at_most: usize) -> io::Result<Sightings> {
+        let (found, sightings) = (Vec::new(), Sightings::default());
+        let mut tour = Tour { eyes: self, cause: Cause::Look, at_most, found, sightings };
+        let rest = tour.go(rest, ControlFlow::Break(()))?;
+        tour.end(rest)
     }
 
     fn sight(&self, lot: Vec<(Found, Cause)>) -> io::Result<Vec<Sighting>> {
@@ -181,6 +178,55 @@ impl Eyes {
 enum Settled {
     Stays,
     Goes,
+}
+
+/// A walk on its way.
+struct Tour<'e> {
+    eyes: &'e Eyes,
+    cause: Cause,
+    /// So many open ones, and of each other kind.
+    at_most: usize,
+    found: Vec<(Found, Cause)>,
+    sightings: Sightings,
+}
+
+impl Tour<'_> {
+    /// Goes from a place on; `beyond` says what to do at open ones that are too many.
+    fn go(&mut self, from: Place, beyond: ControlFlow<()>) -> io::Result<Option<Place>> {
+        self.eyes.finder.walk(from, &mut |seen| self.visit(seen, beyond))
+    }
+
+    fn visit(&mut self, seen: Seen, beyond: ControlFlow<()>) -> ControlFlow<()> {
+        let (sightings, cause, at_most) = (&mut self.sightings, self.cause, self.at_most);
+        match seen {
+            Seen::Product(product) => match self.eyes.settled(&product) {
+                // Whoever asks wants to hear of them.
+                Some(Settled::Stays) if cause == Cause::Asked && sightings.settled.len() < at_most => {
+                    sightings.settled.extend((!product.is_empty()).then_some(product.path));
+                }
+                Some(Settled::Stays) => {}
+                Some(Settled::Goes) if sightings.to_clear.len() < at_most => sightings.to_clear.push(product),
+                Some(Settled::Goes) => sightings.more = true,
+                None if self.found.len() < at_most => self.found.push((product, cause)),
+                None => return beyond,
+            },
+            Seen::Refused(path, why) => sightings.refused.push((path, why)),
+            Seen::Deleting(path) => sightings.deleting.push(path),
+            Seen::Unread(path, why) => {
+                sightings.incomplete = true;
+                sightings.refused.push((path, why));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn end(mut self, rest: Option<Place>) -> io::Result<Sightings> {
+        self.sightings.rest = rest;
+        for lot in lots(self.found) {
+            self.sightings.open.extend(self.eyes.sight(lot)?);
+        }
+        Ok(self.sightings)
+    }
 }
 
 fn lots(mut all: Vec<(Found, Cause)>) -> Vec<Vec<(Found, Cause)>> {

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 /// The share of time that may go into walks: one in fifty-one.
 const PAUSE_PER_WALK: u32 = 50;
+/// With fewer waiting than this the queue is filled again.
+const REFILL: usize = MOST_QUEUED / 4;
 /// Products that were uploaded and deleted here whose keys stay theirs: another one of that key would overwrite the only
 /// copy. The latest, because memory is bounded.
 const DELETED: usize = 10_000;
@@ -81,10 +83,31 @@ impl Pipeline {
         });
     }
 
+    /// Fills the queue from where the last walk had enough: a walk of everything for each filling would look at each product
+    /// as often as the queue is filled.
+    pub(super) fn go_on(&mut self) {
+        if self.walking || self.queue.len() >= REFILL {
+            return;
+        }
+        let Some(rest) = self.rest.take() else { return };
+        self.walking = true;
+        let room = MOST_QUEUED - self.queue.len();
+        self.see(move |eyes| eyes.go_on(rest, room), Done::WentOn);
+    }
+
+    pub(super) fn went_on(&mut self, mut result: io::Result<Sightings>) {
+        self.walking = false;
+        match &mut result {
+            Ok(sightings) => self.rest = sightings.rest.take(),
+            Err(_) => self.more = true,
+        }
+        self.looked(result);
+    }
+
     pub(super) fn looked(&mut self, result: io::Result<Sightings>) {
         match result {
             Ok(mut sightings) => {
-                self.more |= sightings.more;
+                self.more |= sightings.has_more();
                 self.to_clear.append(&mut sightings.to_clear);
                 let offers = self.intake.take(sightings);
                 self.enqueue(offers);
@@ -96,6 +119,7 @@ impl Pipeline {
 
     pub(super) fn looked_at_all(&mut self, result: io::Result<Sightings>) {
         let Ok(mut sightings) = result else { return };
+        self.rest = sightings.rest.take();
         self.more |= sightings.more;
         self.to_clear.append(&mut sightings.to_clear);
         let offers = self.intake.take_all(sightings);
@@ -167,7 +191,7 @@ impl Pipeline {
     /// When the next walk is due: for what the kernel did not tell, or because the queue has room for more.
     pub(super) fn walk_due(&self) -> Instant {
         let routine = self.walk_at.max(self.walked_at + self.walk_took * PAUSE_PER_WALK);
-        match self.more && self.queue.len() < MOST_QUEUED / 4 {
+        match self.more && self.rest.is_none() && self.queue.len() < REFILL {
             true => routine.min(self.walked_at + self.walk_took),
             false => routine,
         }

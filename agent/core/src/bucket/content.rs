@@ -1,7 +1,7 @@
 use super::Object;
 use super::check::{Check, Checking, Proof, joined};
 use super::error::Reason;
-use super::memory::{Memory, SMALL};
+use super::memory::{AT_HAND, Memory, SMALL};
 use super::part_size::{FEWEST_PARTS, part_size};
 use super::piece::read_through;
 use super::sums::{Sums, checksums};
@@ -70,17 +70,36 @@ impl Content {
     /// # Errors
     /// As [`Self::read`].
     pub async fn read_for(file: File, size: u64, proof: Proof) -> io::Result<Self> {
-        interruptible(move |interrupted| Self::read_now(file, (size, proof), interrupted)).await
+        let mut content = Self::open_for(file, size, (proof, FEWEST_PARTS))?;
+        if content.is_at_hand() {
+            return Ok(content);
+        }
+        interruptible(move |interrupted| {
+            let sums = match content.parts() {
+                1 => content.read_whole(interrupted)?,
+                _ => checksums(&content.file, size, (content.part_size, content.proof), interrupted)?,
+            };
+            content.sums = Arc::new(OnceLock::from(sums));
+            Ok(content)
+        })
+        .await
     }
 
-    fn read_now(file: File, (size, proof): (u64, Proof), interrupted: &AtomicBool) -> io::Result<Self> {
-        let mut content = Self::open_for(file, size, (proof, FEWEST_PARTS))?;
-        let sums = match content.parts() {
-            1 => content.read_whole(interrupted)?,
-            _ => checksums(&content.file, size, (content.part_size, content.proof), interrupted)?,
-        };
-        content.sums = Arc::new(OnceLock::from(sums));
-        Ok(content)
+    /// Reads a small file that need not be waited for, as those that were written a moment ago. Tells whether it was one.
+    fn is_at_hand(&mut self) -> bool {
+        if self.size > AT_HAND {
+            return false;
+        }
+        let (mut check, mut sha256) = (Checking::new(self.proof), Sha256::new());
+        self.memory = Memory::at_hand(&self.file, self.size, |bytes| {
+            check.update(bytes);
+            sha256.update(bytes);
+        });
+        if self.memory.is_some() {
+            let sums = Sums::new(check.finish().into_iter().collect(), sha256.finalize().into());
+            self.sums = Arc::new(OnceLock::from(sums));
+        }
+        self.memory.is_some()
     }
 
     /// What one request carries is kept in memory for it, if there is room.
@@ -326,7 +345,7 @@ mod tests {
         let large = content(20 << 20).await;
         assert_eq!((large.parts(), large.part(3).1), (4, 2 << 20));
         assert!(large.etag().is_some_and(|etag| etag.ends_with("-4")), "{large:?}");
-        for (size, small) in [(1 << 18, true), ((1 << 18) + 1, false)] {
+        for (size, small) in [(1 << 16, true), (1 << 18, true), ((1 << 18) + 1, false)] {
             let (with, file) = (content(size).await, tempfile::tempfile().expect("temporary file"));
             (&file).write_all(&vec![7; size]).expect("written");
             let without = Content::read_for(file, size as u64, Proof::Sha256).await.expect("read");

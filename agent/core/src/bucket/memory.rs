@@ -1,14 +1,19 @@
 use super::buffer::{Buffer, READ, ROOM_OF_WHOLE, Room};
 use super::piece::read_piece;
 use bytes::Bytes;
+use rustix::io::{ReadWriteFlags, preadv2};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// What of this size is kept in memory between its checksums and its way: read once, and many at once are few bytes.
 pub(super) const SMALL: u64 = 1 << 18;
+
+/// What of this size is in the kernel's memory is read, and its checksums computed, in less time than a thread that may
+/// wait for a disk takes to wake.
+pub(super) const AT_HAND: u64 = 1 << 16;
 
 /// Bytes of a file that are in memory. Clones hold the same.
 #[derive(Clone, Debug)]
@@ -29,6 +34,18 @@ impl Memory {
     /// A file that is one piece.
     fn of_small(all: Bytes) -> Self {
         Self { from: 0, held: Arc::new(Held { pieces: vec![all], _room: None }) }
+    }
+
+    /// Reads a file of up to [`AT_HAND`] without waiting for anything; nothing where the kernel has to fetch some of it, or
+    /// cannot tell whether it has, or where there is less of it.
+    pub(super) fn at_hand(file: &File, size: u64, each: impl FnOnce(&[u8])) -> Option<Self> {
+        let mut bytes = vec![0; usize::try_from(size.min(AT_HAND)).ok()?];
+        let read = preadv2(file, &mut [IoSliceMut::new(&mut bytes)], 0, ReadWriteFlags::NOWAIT).ok()?;
+        if read as u64 != size {
+            return None;
+        }
+        each(&bytes);
+        Some(Self::of_small(bytes.into()))
     }
 
     /// Reads a file that one request carries: a small one in any case, because those who send many see to their number.
@@ -132,5 +149,18 @@ mod tests {
         assert_eq!((again, at), (seen, end));
         assert_eq!((memory.at(0, 1), memory.at(end, 1)), (None, None));
         assert_eq!(Memory::of_small(Bytes::new()).at(0, 1), None);
+    }
+
+    #[test]
+    fn what_the_kernel_has_is_read_at_once_and_nothing_but_all_of_it() {
+        let mut file = tempfile::tempfile().expect("temporary file");
+        file.write_all(&[7; 1000]).expect("written");
+        let mut seen = 0;
+        let memory = Memory::at_hand(&file, 1000, |bytes| seen = bytes.len()).expect("in the page cache");
+        assert_eq!((seen, memory.at(0, 2000)), (1000, Some(Bytes::from(vec![7; 1000]))));
+        assert!(Memory::at_hand(&file, 1001, |_| panic!("it is shorter")).is_none());
+        // It cannot tell whether reading would wait.
+        let odd = File::open("/proc/version").expect("opened");
+        assert!(Memory::at_hand(&odd, 10, |_| panic!("unknown")).is_none());
     }
 }
