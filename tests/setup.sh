@@ -14,7 +14,7 @@ packages="
   qemu-system-x86 qemu-utils swtpm genisoimage mtools dosfstools
   dnf rpm createrepo-c gpg gpg-agent
   minisign wrk curl jq openssl openssh-client iproute2 procps xz-utils zstd bzip2 lz4 logrotate rsync
-  e2fsprogs fdisk grub-pc-bin grub-common
+  bindfs e2fsprogs fdisk grub-pc-bin grub-common
   runit daemontools s6 execline apache2-utils cronolog
   make gcc libc6-dev binutils git pkg-config libssl-dev python3-venv
   $*

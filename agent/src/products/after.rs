@@ -2,9 +2,10 @@ use super::deletion::{before_deletion, hidden};
 use super::find::{Finder, Seen};
 use super::folder::{Kind, Stamp, is_gone};
 use super::found::{Body, Found};
+use super::rename::rename_new;
 use super::writers::writers;
 use hostwright_core::config::products::{Afterwards, Finished, Marker};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::AT_FDCWD;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -95,7 +96,12 @@ fn put_back(finder: &Finder, hidden: &str, path: &str) -> io::Result<()> {
             log::warn!("{path:?} was made anew while it was to be deleted; what it was before is {hidden:?}");
             Ok(())
         }
-        other => other,
+        // No place for two names, or no right to them.
+        Err(error) => {
+            let named = format!("what took its place meanwhile is {hidden:?}, rename it to {path:?} ({error})");
+            Err(io::Error::new(error.kind(), named))
+        }
+        Ok(()) => Ok(()),
     }
 }
 
@@ -200,9 +206,7 @@ fn move_to(finder: &Finder, found: &Found, to: &Path) -> io::Result<()> {
         }
         Err(error) => Err(error),
         // What took its place at the last moment is no product that was confirmed.
-        Ok(()) if !is_as_found(finder, found, &target)? => {
-            Ok(renameat2(AT_FDCWD, &target, AT_FDCWD, &from, RenameFlags::RENAME_NOREPLACE)?)
-        }
+        Ok(()) if !is_as_found(finder, found, &target)? => rename_new((AT_FDCWD, &target), (AT_FDCWD, &from)),
         Ok(()) => remove_signs(finder, &found.path),
     }
 }
@@ -254,8 +258,11 @@ mod tests {
     use crate::products::found::Found;
     use crate::products::rule::tests::rule;
     use hostwright_core::config::products::Afterwards;
+    use nix::errno::Errno;
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     use std::fs;
     use std::path::Path;
+    use std::process::Command;
 
     fn finder(root: &Path, settings: &str) -> Finder {
         Finder { folder: Folder::new(root.to_owned()), rule: rule(settings) }
@@ -303,10 +310,8 @@ mod tests {
     }
 
     /// What happens between the last look at a product and its deletion cannot be waited for: what was found is old here.
-    #[test]
-    fn what_takes_a_products_place_at_the_last_moment_is_neither_deleted_nor_moved() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let (root, done) = (folder.path().join("in"), folder.path().join("done"));
+    fn what_takes_its_place_stays(folder: &Path) {
+        let (root, done) = (folder.join("in"), folder.join("done"));
         let (files, folders) = (finder(&root, "quiet: 1s"), finder(&root, "product: folder"));
         let replace = |name: &str| {
             make(&root, &["new"]);
@@ -337,6 +342,35 @@ mod tests {
         assert!(root.join("a.tif").exists(), "a process was killed before it looked");
         make(&root, &[&"x".repeat(250)]);
         delete(&files, &found(&files, &"x".repeat(250))).expect("deleted");
+    }
+
+    #[test]
+    fn what_takes_a_products_place_at_the_last_moment_is_neither_deleted_nor_moved() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        what_takes_its_place_stays(folder.path());
+    }
+
+    /// As NFS does, bindfs refuses to rename only where there is nothing of that name. It takes root, and FUSE.
+    #[test]
+    fn what_takes_a_products_place_stays_where_the_file_system_cannot_see_to_it() {
+        let (folder, place) = (tempfile::tempdir().expect("temporary folder"), tempfile::tempdir().expect("another"));
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("not tried: it takes root");
+            return;
+        }
+        let mounted =
+            Command::new("bindfs").args([folder.path(), place.path()]).status().expect("tests/setup.sh has it");
+        assert!(mounted.success(), "bindfs: {mounted}");
+        let all = std::panic::catch_unwind(|| {
+            make(place.path(), &["a"]);
+            let (a, b) = (place.path().join("a"), place.path().join("b"));
+            let refused = renameat2(AT_FDCWD, &a, AT_FDCWD, &b, RenameFlags::RENAME_NOREPLACE);
+            assert_eq!(refused, Err(Errno::EINVAL), "it can: this shows nothing any more");
+            what_takes_its_place_stays(place.path());
+        });
+        let unmounted = Command::new("umount").arg("--lazy").arg(place.path()).status().expect("started");
+        all.expect("stays");
+        assert!(unmounted.success(), "umount: {unmounted}");
     }
 
     #[test]

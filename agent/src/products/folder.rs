@@ -1,12 +1,13 @@
+use super::rename::rename_new;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat2, renameat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,19 +151,21 @@ impl Folder {
 
     /// Gives what is at a path another name in the same folder.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.rename_as(from, to, RenameFlags::empty())
+        let (above, from, to) = self.names(from, to)?;
+        Ok(renameat(&above, from, &above, to)?)
     }
 
     /// The same, unless there is something of that name.
     pub(super) fn rename_back(&self, from: &str, to: &str) -> io::Result<()> {
-        self.rename_as(from, to, RenameFlags::RENAME_NOREPLACE)
+        let (above, from, to) = self.names(from, to)?;
+        rename_new((above.as_fd(), Path::new(from)), (above.as_fd(), Path::new(to)))
     }
 
-    fn rename_as(&self, from: &str, to: &str, how: RenameFlags) -> io::Result<()> {
+    /// The folder in which two paths are, and their names there.
+    fn names<'n>(&self, from: &'n str, to: &'n str) -> io::Result<(OwnedFd, &'n str, &'n str)> {
         let (above, from) = from.rsplit_once('/').unwrap_or((".", from));
         let to = to.rsplit_once('/').map_or(to, |(_, name)| name);
-        let above = self.open_below(above, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        Ok(renameat2(&above, from, &above, to, how)?)
+        Ok((self.open_below(above, OFlag::O_PATH | OFlag::O_DIRECTORY)?, from, to))
     }
 
     fn unlink(&self, path: &str, what: UnlinkatFlags) -> io::Result<()> {

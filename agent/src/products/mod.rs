@@ -60,6 +60,8 @@ mod pipeline;
 mod queue;
 /// What is known of a product, and as a line of the ledger.
 mod record;
+/// Renames that overwrite nothing.
+mod rename;
 /// Which paths are products, and how they are said to be finished.
 mod rule;
 /// Files read once for their checksums.

@@ -70,6 +70,11 @@ impl Queue {
         self.entries.len()
     }
 
+    /// Those that wait for nothing but their turn.
+    pub(super) fn ready(&self) -> usize {
+        self.by_age.len()
+    }
+
     /// Those whose last attempt failed.
     pub(super) fn failed(&self) -> impl Iterator<Item = (&Arc<str>, &Failure)> {
         self.failures.iter()
@@ -91,7 +96,7 @@ impl Queue {
         self.remove(&found.path);
         self.failures.remove(&found.path);
         self.arrivals += 1;
-        self.ready(Entry { found, key, asked, may_be_there, arrival: self.arrivals, retry_at: None, held: None });
+        self.add_ready(Entry { found, key, asked, may_be_there, arrival: self.arrivals, retry_at: None, held: None });
     }
 
     /// A file that was taken out needs no further attempt.
@@ -141,7 +146,7 @@ impl Queue {
     /// Puts a file back that was not uploaded through no fault of its own.
     pub(super) fn put_back(&mut self, mut entry: Entry) {
         entry.may_be_there = true;
-        self.ready(entry);
+        self.add_ready(entry);
     }
 
     /// Puts a file back that failed.
@@ -183,7 +188,7 @@ impl Queue {
         }
     }
 
-    fn ready(&mut self, entry: Entry) {
+    fn add_ready(&mut self, entry: Entry) {
         let path = entry.found.path.clone();
         self.by_size.insert((entry.found.stamp.fingerprint.size, path.clone()));
         self.by_age.insert((entry.arrival, path.clone()));

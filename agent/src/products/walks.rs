@@ -8,8 +8,10 @@ use std::time::Instant;
 
 /// The share of time that may go into walks: one in fifty-one.
 const PAUSE_PER_WALK: u32 = 50;
-/// With fewer waiting than this the queue is filled again.
-const REFILL: usize = MOST_QUEUED / 4;
+/// Walks fill the queue so far. The rest is for what the kernel tells and for what has failed.
+const FULL: usize = MOST_QUEUED / 2;
+/// With fewer waiting than this it is filled again.
+const REFILL: usize = FULL / 2;
 /// Products that were uploaded and deleted here whose keys stay theirs: another one of that key would overwrite the only
 /// copy. The latest, because memory is bounded.
 const DELETED: usize = 10_000;
@@ -67,7 +69,7 @@ impl Pipeline {
         // Else it stays here, and tells meanwhile.
         let is_new = !self.intake.watch.is_of(&eyes.finder.folder);
         let mut watch = is_new.then(|| std::mem::take(&mut self.intake.watch));
-        let room = MOST_QUEUED.saturating_sub(self.queue.len());
+        let room = FULL.saturating_sub(self.queue.ready());
         let under_way: Vec<_> = self.queue.paths().chain(self.uploading.keys()).cloned().collect();
         self.running.spawn_blocking(move || {
             if let Some(watch) = &mut watch {
@@ -86,12 +88,12 @@ impl Pipeline {
     /// Fills the queue from where the last walk had enough: a walk of everything for each filling would look at each product
     /// as often as the queue is filled.
     pub(super) fn go_on(&mut self) {
-        if self.walking || self.queue.len() >= REFILL {
+        if self.walking || self.queue.ready() >= REFILL || self.queue.len() > FULL {
             return;
         }
         let Some(rest) = self.rest.take() else { return };
         self.walking = true;
-        let room = MOST_QUEUED - self.queue.len();
+        let room = FULL - self.queue.ready();
         self.see(move |eyes| eyes.go_on(rest, room), Done::WentOn);
     }
 
