@@ -4,6 +4,7 @@
 mod product_site;
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hostwright_tests::aws_like::AwsLike;
@@ -154,6 +155,26 @@ fn many_folders_of_many_small_files_take_little_memory() -> Result<()> {
     })?;
     let peak = peak_kb(site.agent.pid())?;
     ensure!(peak < 100_000, "{peak} kB");
+    Ok(())
+}
+
+/// Far more than wait at once: those that found no room are found again long before the next walk of its own accord, which
+/// would bring some of them every 30 seconds.
+#[test]
+fn many_products_that_come_at_once_are_all_uploaded_without_waiting_for_walks() -> Result<()> {
+    let store = AwsLike::start()?;
+    let mut site = Site::start(&bucket_of(&store), "p: {watch: FOLDER/in, bucket: b, quiet: 200ms}")?;
+    site.agent.wait_ready(LIMIT)?;
+    for number in 0..9000 {
+        let folder = site.path(&format!("making/{}", number / 2000));
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(number.to_string()), [1])?;
+    }
+    fs::rename(site.path("making"), site.path("in/many"))?;
+    // Three such walks would take longer.
+    site.agent.wait_status("all is uploaded", Duration::from_secs(85), |status| {
+        status["duties"]["products"]["details"]["p"]["uploaded"] == 9000
+    })?;
     Ok(())
 }
 
