@@ -61,7 +61,7 @@ pub fn read(bytes: &[u8], joining: &Joining, limit: usize, ends: &[usize]) -> Ve
             continue;
         }
         let following = if end == bytes.len() { Following::Nothing } else { Following::Perhaps };
-        let piece = Piece { bytes: &bytes[done..end], offset: done as u64, limit, following };
+        let piece = Piece { bytes: &bytes[done..end], offset: done as u64, limit, following, borrowed: &[] };
         let split = split(piece, joining, &mut inside_cut_line, |line: Line<'_>| {
             found.push((line.bytes.to_vec(), line.offset, line.length, line.cut));
         });

@@ -44,6 +44,12 @@ impl Host {
         Ok(file.write_all(text.as_bytes())?)
     }
 
+    /// The log gets the name of a generation, and another one takes its place.
+    fn rotate(&self, generation: usize) -> Result<()> {
+        let name = format!("app.log.20261120-1011{generation:02}");
+        Ok(fs::rename(self.path("app.log"), self.path(&name))?)
+    }
+
     /// What an output has by now, whole lines only.
     fn records(&self, output: &str) -> Result<Vec<Value>> {
         let text = fs::read_to_string(self.path(output)).unwrap_or_default();
@@ -147,6 +153,42 @@ fn a_containers_line_that_came_in_parts_is_one_record_even_across_a_kill() -> Re
         status["duties"]["logs"]["details"]["sources"]["app"]["outputs"]["one"]["unparsed_lines"].clone()
     };
     agent.wait_status("the line that is no JSON is counted", SOON, |status| counted(status) == 1)?;
+    Ok(())
+}
+
+#[test]
+fn what_rotations_part_is_one_record_and_nothing_is_given_twice() -> Result<()> {
+    let host = Host::new()?;
+    let mut agent = host.agent("      parse: cri\n      multiline: {continuation: '^\\s'}")?;
+    let line = |stream: &str, text: &str| format!("2026-11-20T10:11:12.123456789Z {stream} {text}\n");
+    host.write(&line("stdout", "F one"))?;
+    host.wait_for(1)?;
+    let mut expected = vec!["one".to_owned()];
+    for round in 0..4 {
+        // As kubelet does; the line and the event go over two rotations.
+        host.write(&[line("stdout", &format!("P {round} a-")), line("stderr", &format!("F {round} E:"))].concat())?;
+        host.rotate(2 * round)?;
+        host.write(&[line("stderr", "F  at x"), line("stdout", "P b-")].concat())?;
+        if round % 2 == 1 {
+            agent.kill9()?;
+        }
+        host.rotate(2 * round + 1)?;
+        host.write(&[line("stdout", "F c"), line("stderr", "F  at y"), line("stderr", "F end")].concat())?;
+        if round % 2 == 1 {
+            agent.start_again()?;
+        }
+        host.write(&line("stdout", "F end"))?;
+        expected.extend([format!("{round} a-b-c"), format!("{round} E:\n at x\n at y"), "end".into(), "end".into()]);
+        host.wait_for(expected.len())?;
+    }
+    for output in ["one.ndjson", "two.ndjson"] {
+        let records = host.records(output)?;
+        ensure!(messages(&records) == expected, "{output}: {records:#?}");
+    }
+    agent.wait_status("nothing is pending, and each byte is accounted for", SOON, |status| {
+        let one = &status["duties"]["logs"]["details"]["sources"]["app"]["outputs"]["one"];
+        one["lag_bytes"] == 0 && one["unparsed_lines"] == 0
+    })?;
     Ok(())
 }
 

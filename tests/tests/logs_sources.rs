@@ -280,6 +280,29 @@ fn the_output_of_containers_is_read_through_their_rotation_and_removal() -> Resu
     each_once_in_order(&host.records()?, 3001)
 }
 
+#[test]
+fn a_long_line_of_a_container_that_its_engine_writes_into_several_files_is_one_record() -> Result<()> {
+    let docker = Docker::start()?;
+    docker.busybox_image(IMAGE)?;
+    let root = docker.docker(&["info", "--format", "{{.DockerRootDir}}"])?;
+    let host = Host::new(&format!("containers: {{root: '{root}', names: 'hostwright-logs-*'}}"))?;
+    // The engine writes parts of 16 KiB, and three of them into a file.
+    let script = "x=$(head -c 100000 /dev/zero | tr '\\0' x); i=0; while [ $i -lt 40 ]; do echo \"number $i\" >&2; echo \"$i$x\"; i=$((i+1)); sleep 0.1; done; sleep 1000";
+    let small = ["--log-driver=json-file", "--log-opt", "max-size=40k", "--log-opt", "max-file=20"];
+    let _container = Container::run(&docker, &small, script)?;
+    let records = host.wait_records(80)?;
+    let of = |stream: &str| -> Vec<_> {
+        let records = records.iter().filter(|record| record["stream"] == stream);
+        records.filter_map(|record| record["message"].as_str()).map(str::to_owned).collect()
+    };
+    let long = "x".repeat(100_000);
+    let expected: Vec<_> = (0..40).map(|number| format!("{number}{long}")).collect();
+    let lengths: Vec<_> = of("stdout").iter().map(String::len).collect();
+    ensure!(of("stdout") == expected, "{lengths:?}");
+    ensure!(of("stderr") == (0..40).map(|number| format!("number {number}")).collect::<Vec<_>>(), "{:?}", of("stderr"));
+    Ok(())
+}
+
 /// A connection to the listener, once it is there.
 fn connect(address: SocketAddr) -> Result<TcpStream> {
     eventually("it listens", SOON, || Ok::<_, anyhow::Error>(TcpStream::connect(address)?))

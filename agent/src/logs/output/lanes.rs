@@ -9,6 +9,7 @@ use super::since::first_since;
 use crate::logs::positions::Position;
 use crate::logs::record::{Facts, Making, Scratch, Tally, Window, with_record, with_text};
 use crate::logs::source::Source;
+use crate::logs::source::bridge::{Bridge, Next};
 use crate::logs::source::cursor::{Cursor, Step};
 use crate::logs::source::heritage::{Heritage, Inherited};
 use crate::logs::source::identity::Content;
@@ -24,6 +25,8 @@ use std::time::Instant;
 /// After so many encoders were made, those that are not in use are let go: one is made in a microsecond, and thousands of
 /// them take megabytes.
 const MOST_SHAPES: usize = 1000;
+/// An event may go over so many generations.
+const MOST_CROSSED: usize = 64;
 
 /// A file with the output's way through it.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct Lane {
     after: Option<u64>,
     /// Nothing is read until another file has taken over from it.
     is_held: bool,
+    /// What its last events, from an offset on, have in the files behind it.
+    borrowed: Option<(u64, Vec<u8>)>,
 }
 
 /// How the records of a file look to the platform.
@@ -111,7 +116,15 @@ impl Lanes {
     }
 
     fn push(&mut self, cursor: Cursor, after: Option<u64>) {
-        self.lanes.push(Lane { cursor, shape: None, windows: Vec::new(), refused_to: (0, 0), after, is_held: false });
+        self.lanes.push(Lane {
+            cursor,
+            shape: None,
+            windows: Vec::new(),
+            refused_to: (0, 0),
+            after,
+            is_held: false,
+            borrowed: None,
+        });
     }
 
     /// Takes out the lanes whose file is no longer followed.
@@ -121,6 +134,7 @@ impl Lanes {
         let gone: Vec<Lane> = self.lanes.extract_if(.., |lane| !followed(lane.cursor.file.sequence)).collect();
         // Who came after one that is gone comes after the one before it.
         for lane in &mut self.lanes {
+            lane.cursor.borrowed.retain(|one| followed(one.by));
             while let Some(one) = gone.iter().find(|one| lane.after == Some(one.cursor.file.sequence)) {
                 lane.after = one.after;
             }
@@ -200,7 +214,11 @@ impl Lanes {
         // Twice as long in UTF-16.
         let mut bytes = vec![0; usize::try_from(item.length).ok()?.min(2 * (cursor.file.source.line_limit + 2))];
         let length = cursor.file.file.fill_at(&mut bytes, item.offset).ok()?;
-        Some(cursor.decode(&bytes[..length]).trim_ascii_end().to_owned())
+        bytes.truncate(length);
+        if let Some((_, text)) = lane.borrowed.as_ref().filter(|(from, _)| item.offset >= *from) {
+            bytes.extend_from_slice(text);
+        }
+        Some(cursor.decode(&bytes).trim_ascii_end().to_owned())
     }
 
     /// The cursors of a family.
@@ -242,6 +260,7 @@ impl Lanes {
         if self.lanes[index].shape.is_none() {
             self.let_go_of_shapes();
         }
+        let mut bridge = self.bridge(index);
         let Lane { cursor, shape, windows, refused_to, .. } = &mut self.lanes[index];
         let Shape { encoder, facts } = shape.get_or_insert_with(|| {
             let facts = cursor.file.facts();
@@ -253,7 +272,7 @@ impl Lanes {
         let mut making = Making { recipe: &source.recipe, now, content, scratch: &mut self.scratch, windows };
         let mut given = 0;
         let mut tally = Tally::default();
-        let step = cursor.read(&mut self.buffer, |line| {
+        let step = cursor.read(&mut self.buffer, bridge.as_mut(), |line| {
             given += line.length as u64;
             let mut refused = None;
             with_record(line, &mut making, &mut tally, |record| {
@@ -277,6 +296,10 @@ impl Lanes {
             }
         });
         self.holds_event |= cursor.held_until().is_some();
+        if let Some(bridge) = bridge {
+            self.crossed(index, bridge);
+        }
+        let cursor = &mut self.lanes[index].cursor;
         if let Ok(Step::Advanced(bytes)) = step {
             // What was read and belongs to no line was cut away.
             tally.skipped_bytes += bytes.saturating_sub(given);
@@ -300,6 +323,39 @@ impl Lanes {
                 cursor.pause();
                 Read::Failed(cursor.file.origin.to_path_buf(), error)
             }
+        }
+    }
+
+    /// The generations behind a file whose last event may go on in them: as many as are complete, and one more.
+    fn bridge(&self, index: usize) -> Option<Bridge> {
+        let cursor = &self.lanes[index].cursor;
+        if !cursor.may_be_parted() {
+            return None;
+        }
+        let from = cursor.file.sequence;
+        let mut bridge = Bridge { from, nexts: Vec::new(), text: None };
+        let mut before = from;
+        while let Some(Lane { cursor, .. }) = self.lanes.iter().find(|lane| lane.after == Some(before)) {
+            let (file, borrowed) = (cursor.file.clone(), cursor.borrowed.clone());
+            before = file.sequence;
+            let is_last = !file.is_rotated() || bridge.nexts.len() >= MOST_CROSSED;
+            bridge.nexts.push(Next { file, borrowed, is_unread: cursor.sent.offset == 0 });
+            if is_last {
+                break;
+            }
+        }
+        (!bridge.nexts.is_empty()).then_some(bridge)
+    }
+
+    /// What was borrowed is not given again where it stands.
+    fn crossed(&mut self, index: usize, bridge: Bridge) {
+        for Next { file, borrowed, .. } in bridge.nexts {
+            if let Some(cursor) = self.cursor(file.sequence) {
+                cursor.borrowed = borrowed;
+            }
+        }
+        if bridge.text.is_some() {
+            self.lanes[index].borrowed = bridge.text;
         }
     }
 
@@ -333,8 +389,10 @@ impl Lanes {
 
     /// Moves the position behind an acknowledged piece; whether it is still in the file that it was read from.
     pub fn acknowledge(&mut self, mark: &Mark) -> bool {
-        let Some(cursor) = self.cursor(mark.file) else { return false };
+        let Ok(index) = self.find(mark.file) else { return false };
+        let Lane { cursor, borrowed, .. } = &mut self.lanes[index];
         counters(cursor).shipped(&mark.tally, mark.bytes());
+        borrowed.take_if(|(from, _)| *from < mark.to.offset);
         if cursor.epoch != mark.epoch {
             return false;
         }

@@ -14,7 +14,7 @@ pub fn first_since(cursor: &Cursor, since: i64, buffer: &mut Vec<u8>) -> io::Res
     let (mut found, mut any_time) = (None, false);
     while found.is_none() && search.sent.offset < cursor.acknowledged.offset {
         let before = search.sent.offset;
-        let step = search.read(buffer, |line| {
+        let step = search.read(buffer, None, |line| {
             with_record(line, &mut making, &mut Tally::default(), |record| {
                 if record.time != Time::Text(NONE) {
                     any_time = true;

@@ -1,3 +1,4 @@
+use super::bridge::{Borrowed, Bridge};
 use super::compressed::Reader;
 use super::entry::QUIET;
 use super::followed::{FollowedFile, Opened};
@@ -51,6 +52,8 @@ pub struct Cursor {
     order: Option<Option<Order>>,
     /// Another file has what was acknowledged of this one.
     pub is_handed_on: bool,
+    /// Lines that the generation before has given, in order of their places.
+    pub borrowed: Vec<Borrowed>,
 }
 
 /// An event at the end of a file that is complete if nothing follows.
@@ -125,6 +128,7 @@ impl Cursor {
             end: None,
             order: None,
             is_handed_on: false,
+            borrowed: Vec::new(),
         }
     }
 
@@ -139,8 +143,19 @@ impl Cursor {
         self.held.filter(|_| !self.file.is_replaced()).map(|held| held.until)
     }
 
-    /// Reads the next piece into `buffer` and gives its lines to `each`.
-    pub fn read(&mut self, buffer: &mut Vec<u8>, each: impl FnMut(Line<'_>)) -> io::Result<Step> {
+    /// Whether its last event may go on in the next generation.
+    pub fn may_be_parted(&self) -> bool {
+        self.file.is_rotated() && self.file.source.joining.timeout().is_some()
+    }
+
+    /// Reads the next piece into `buffer` and gives its lines to `each`. The last event takes what it has beyond the
+    /// `bridge`, if there is one.
+    pub fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        bridge: Option<&mut Bridge>,
+        each: impl FnMut(Line<'_>),
+    ) -> io::Result<Step> {
         // Before the read: what is written during it makes the file ready again.
         self.seen = self.file.version();
         if self.drained && !self.check_head()? {
@@ -174,10 +189,13 @@ impl Cursor {
             _ => Following::Perhaps,
         };
         let joining = &self.file.source.joining;
-        let piece = Piece { bytes: content, offset: self.sent.offset, limit, following };
+        let piece = Piece { bytes: content, offset: self.sent.offset, limit, following, borrowed: &self.borrowed };
         let order = order(&mut self.order, &self.file, piece)?;
         let split = match order {
-            None => lines::split(piece, joining, &mut inside_cut_line, each),
+            None => match bridge.filter(|_| following != Following::Perhaps) {
+                Some(bridge) => bridge.split(piece, joining, &mut inside_cut_line, each),
+                None => lines::split(piece, joining, &mut inside_cut_line, each),
+            },
             Some(order) => wide::split(piece, order, joining, &mut inside_cut_line, each),
         };
         let done = split.bytes;
@@ -283,6 +301,7 @@ impl Cursor {
             held: None,
             reader: None,
             end: None,
+            borrowed: Vec::new(),
             ..*self
         }
     }

@@ -1,3 +1,4 @@
+use super::bridge::Borrowed;
 use super::joining::Joining;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -47,6 +48,8 @@ pub struct Piece<'a> {
     /// The longest line.
     pub limit: usize,
     pub following: Following,
+    /// Lines that the generation before has given, in order of their places.
+    pub borrowed: &'a [Borrowed],
 }
 
 /// What may follow a piece.
@@ -104,10 +107,13 @@ pub(super) fn physical<'a>(
     inside_cut_line: &mut bool,
     mut each: impl FnMut(&'a [u8], usize),
 ) -> usize {
-    let Piece { bytes, limit, following, .. } = piece;
+    let Piece { bytes, limit, following, borrowed, .. } = piece;
+    let is_borrowed = |at: usize| {
+        !borrowed.is_empty() && borrowed.binary_search_by_key(&(piece.offset + at as u64), |one| one.at).is_ok()
+    };
     let mut start = 0;
     for newline in memchr::memchr_iter(b'\n', bytes) {
-        if !std::mem::take(inside_cut_line) {
+        if !std::mem::take(inside_cut_line) && !is_borrowed(start) {
             each(&bytes[start..=newline], start);
         }
         start = newline + 1;
@@ -143,9 +149,10 @@ mod tests {
     fn lines(bytes: &[u8], limit: usize, inside: &mut bool, last: bool) -> (Vec<String>, usize) {
         let mut found = Vec::new();
         let following = if last { Following::Nothing } else { Following::Perhaps };
-        let done = split(Piece { bytes, offset: 0, limit, following }, &Joining::Lines, inside, |line| {
-            found.push(format!("{}{}", String::from_utf8_lossy(line.bytes), if line.cut { "…" } else { "" }));
-        });
+        let done =
+            split(Piece { bytes, offset: 0, limit, following, borrowed: &[] }, &Joining::Lines, inside, |line| {
+                found.push(format!("{}{}", String::from_utf8_lossy(line.bytes), if line.cut { "…" } else { "" }));
+            });
         (found, done.bytes)
     }
 
@@ -206,7 +213,8 @@ mod tests {
     #[test]
     fn a_line_knows_its_place_in_the_file() {
         let mut places = Vec::new();
-        let piece = Piece { bytes: b"one\r\n\nrest", offset: 10, limit: 100, following: Following::Nothing };
+        let piece =
+            Piece { bytes: b"one\r\n\nrest", offset: 10, limit: 100, following: Following::Nothing, borrowed: &[] };
         split(piece, &Joining::Lines, &mut false, |line| places.push((line.offset, line.length)));
         assert_eq!(places, [(10, 5), (15, 1), (16, 4)]);
     }

@@ -9,6 +9,8 @@ mod admission;
 mod archives;
 /// How new files are taken over, in which order.
 mod arrival;
+/// Events that a rotation parts.
+pub mod bridge;
 /// The content of gzip and zstd files.
 mod compressed;
 /// What is known of containers whose output is followed.

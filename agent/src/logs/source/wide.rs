@@ -141,7 +141,7 @@ mod tests {
 
     /// The lines with their places, and how many bytes are done with.
     fn lines(bytes: &[u8], order: Order, limit: usize, following: Following) -> (Vec<(String, u64, usize)>, usize) {
-        let piece = Piece { bytes, offset: 0, limit, following };
+        let piece = Piece { bytes, offset: 0, limit, following, borrowed: &[] };
         let mut found = Vec::new();
         let split = split(piece, order, &Joining::Lines, &mut false, |line| {
             let mark = if line.cut { "…" } else { "" };
@@ -181,8 +181,13 @@ mod tests {
             let (mut found, mut done, mut end) = (Vec::new(), 0, 0);
             while done < bytes.len() {
                 end = (end + step).min(bytes.len());
-                let piece =
-                    Piece { bytes: &bytes[done..end], offset: done as u64, limit: 100, following: Following::Perhaps };
+                let piece = Piece {
+                    bytes: &bytes[done..end],
+                    offset: done as u64,
+                    limit: 100,
+                    following: Following::Perhaps,
+                    borrowed: &[],
+                };
                 done += split(piece, Order::Little, &Joining::Lines, &mut false, |line| {
                     found.push((String::from_utf8_lossy(line.bytes).into_owned(), line.offset, line.length));
                 })

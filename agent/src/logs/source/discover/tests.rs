@@ -142,7 +142,7 @@ async fn a_rotated_file_of_a_time_that_is_yet_to_come_ends_with_its_unfinished_l
         if file.has_ended() {
             let mut cursor = Cursor::new(file, 0, Point::default(), Digest::default(), 1);
             let read = |line: crate::logs::source::lines::Line<'_>| lines.push(line.bytes.to_vec());
-            cursor.read(&mut Vec::new(), read).expect("read");
+            cursor.read(&mut Vec::new(), None, read).expect("read");
         }
         sleep(Duration::from_millis(100));
     }

@@ -165,7 +165,7 @@ mod tests {
 
     fn given(engine: Engine, lines: &[&str], limit: usize) -> Vec<String> {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let piece = Piece { bytes: text.as_bytes(), offset: 0, limit, following: Following::Nothing };
+        let piece = Piece { bytes: text.as_bytes(), offset: 0, limit, following: Following::Nothing, borrowed: &[] };
         let mut found = Vec::new();
         engine.split(piece, &mut false, |line| {
             let mark = if line.cut { "…" } else { "" };

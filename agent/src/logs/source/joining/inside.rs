@@ -68,7 +68,7 @@ impl Inside {
         let time = std::str::from_utf8(part.time).ok().and_then(|text| Time::of(text, &Zone::Utc));
         let time = time.map(Time::nanoseconds);
         events.close_before(time, self.multiline.timeout, part.stream);
-        let begins = self.multiline.regex.is_match(&self.text(&part)) == self.multiline.is_start;
+        let begins = self.multiline.begins(&self.text(&part));
         match events.of_stream(part.stream) {
             Some(event) if !begins => {
                 self.append(event, &part);
@@ -85,7 +85,7 @@ impl Inside {
     }
 
     /// What the application wrote, without its line end.
-    fn text<'a>(&self, part: &Part<'a>) -> Cow<'a, [u8]> {
+    pub(super) fn text<'a>(&self, part: &Part<'a>) -> Cow<'a, [u8]> {
         match self.engine {
             Engine::Cri => part.text.into(),
             Engine::Docker => {
@@ -204,7 +204,7 @@ mod tests {
         let inside =
             Inside { engine, multiline: Multiline { regex, is_start: false, timeout: Duration::from_secs(2) } };
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let piece = Piece { bytes: text.as_bytes(), offset: 0, limit: 1000, following };
+        let piece = Piece { bytes: text.as_bytes(), offset: 0, limit: 1000, following, borrowed: &[] };
         let mut found = Vec::new();
         let split = inside.split(piece, &mut false, |line| {
             found.push(String::from_utf8_lossy(line.bytes).into_owned());

@@ -9,10 +9,13 @@ mod engine;
 mod inside;
 /// Lines that an application wrote for one event.
 mod multiline;
+/// Events that may go on.
+mod open;
 
 pub use engine::Engine;
 pub use inside::Inside;
 pub use multiline::Multiline;
+pub use open::Open;
 
 use std::time::Duration;
 
@@ -74,7 +77,7 @@ mod tests {
         loop {
             end = ends(end, bytes.len()).clamp(end, bytes.len());
             let following = if end == bytes.len() { Following::Nothing } else { Following::Perhaps };
-            let piece = Piece { bytes: &bytes[done..end], offset: done as u64, limit, following };
+            let piece = Piece { bytes: &bytes[done..end], offset: done as u64, limit, following, borrowed: &[] };
             let split = split(piece, joining, &mut inside, |line| {
                 found.push((String::from_utf8_lossy(line.bytes).into_owned(), line.offset, line.length, line.cut));
             });
@@ -155,7 +158,7 @@ mod tests {
             let text = format!("{text}unfinished");
             let given = |following| {
                 let mut count = 0;
-                let piece = Piece { bytes: text.as_bytes(), offset: 0, limit: 100, following };
+                let piece = Piece { bytes: text.as_bytes(), offset: 0, limit: 100, following, borrowed: &[] };
                 let split = split(piece, joining, &mut false, |_| count += 1);
                 (count, split.bytes, split.holds_event)
             };

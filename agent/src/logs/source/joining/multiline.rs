@@ -16,6 +16,11 @@ pub struct Multiline {
 type Place = Range<usize>;
 
 impl Multiline {
+    /// Whether a line begins an event.
+    pub(super) fn begins(&self, line: &[u8]) -> bool {
+        self.regex.is_match(line) == self.is_start
+    }
+
     /// Gives each event. One that is longer than the limit is given in several, of which all but the last are marked:
     /// an expression that does not fit costs the look of the log and not its content.
     pub fn split(&self, piece: Piece<'_>, inside_cut_line: &mut bool, mut each: impl FnMut(Line<'_>)) -> Split {
@@ -30,7 +35,7 @@ impl Multiline {
             let end = at + raw.len();
             // A hole of NULs before it is no part of an event.
             let at = usize::try_from(line.offset - piece.offset).unwrap_or(at);
-            let begins = line.cut || self.regex.is_match(line.bytes) == self.is_start;
+            let begins = line.cut || self.begins(line.bytes);
             match &mut open {
                 Some(place) if !begins && end - place.start <= piece.limit => place.end = end,
                 _ => {
