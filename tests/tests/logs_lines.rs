@@ -165,7 +165,7 @@ fn what_rotations_part_is_one_record_and_nothing_is_given_twice() -> Result<()> 
     host.wait_for(1)?;
     let mut expected = vec!["one".to_owned()];
     for round in 0..4 {
-        // As kubelet does; the line and the event go over two rotations.
+        // As kubelet does; the line and the event go over two rotations. The file between is the same in each round.
         host.write(&[line("stdout", &format!("P {round} a-")), line("stderr", &format!("F {round} E:"))].concat())?;
         host.rotate(2 * round)?;
         host.write(&[line("stderr", "F  at x"), line("stdout", "P b-")].concat())?;

@@ -1,7 +1,7 @@
 use super::followed::FollowedFile;
 use super::identity::Content as _;
 use super::joining::{Joining, Open};
-use super::lines::{self, Following, Line, Piece, Split, physical};
+use super::lines::{self, Borrowed, Following, Line, Piece, Split, physical};
 use super::wide::Order;
 use std::sync::Arc;
 
@@ -12,15 +12,6 @@ use std::sync::Arc;
 
 /// So much of a generation is looked at at first: what goes on with an event stands at the beginning.
 const FIRST: usize = 16 << 10;
-
-/// A line that an earlier generation gives with an event of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Borrowed {
-    /// That generation, by its sequence number.
-    pub by: u64,
-    /// Where the line begins in this one.
-    pub at: u64,
-}
 
 /// A generation behind another.
 #[derive(Debug)]
@@ -219,7 +210,7 @@ mod tests {
                 before[index].read(&mut buffer, None, each).expect("read");
             }
         }
-        let borrowed: usize = cursors.iter().map(|cursor| borrowed_bytes(cursor)).sum();
+        let borrowed: usize = cursors.iter().map(borrowed_bytes).sum();
         (found, taken + borrowed)
     }
 

@@ -1,10 +1,10 @@
-use super::bridge::{Borrowed, Bridge};
+use super::bridge::Bridge;
 use super::compressed::Reader;
 use super::entry::QUIET;
 use super::followed::{FollowedFile, Opened};
 use super::identity::{self, Content, Digest, HEAD, Point, WINDOW};
 use super::ledger::Ledger;
-use super::lines::{self, Following, HOLE, Line, Piece};
+use super::lines::{self, Borrowed, Following, HOLE, Line, Piece};
 use super::wide::{self, Order};
 use std::fs::File;
 use std::io;

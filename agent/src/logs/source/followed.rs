@@ -7,6 +7,7 @@ use crate::logs::record::Facts;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -296,7 +297,13 @@ impl FollowedFile {
     /// Whether its content is where others may rename or delete it: not replaced, nor left to us alone, as the file is that
     /// somebody has compressed.
     pub fn is_in_place(&self) -> bool {
-        !self.is_replaced() && !self.is_pinned() && self.path().is_some()
+        !self.is_replaced() && self.path().is_some() && !self.is_ours_alone()
+    }
+
+    /// Whether it is on disk only because of us.
+    pub fn is_ours_alone(&self) -> bool {
+        let ours = u64::from(self.is_pinned());
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() <= ours)
     }
 
     /// Bytes that were in the file when it was last looked at and that an output has not acknowledged.

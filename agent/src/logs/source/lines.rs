@@ -1,4 +1,3 @@
-use super::bridge::Borrowed;
 use super::joining::Joining;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -50,6 +49,15 @@ pub struct Piece<'a> {
     pub following: Following,
     /// Lines that the generation before has given, in order of their places.
     pub borrowed: &'a [Borrowed],
+}
+
+/// A line that an earlier generation gives with an event of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Borrowed {
+    /// That generation, by its sequence number.
+    pub by: u64,
+    /// Where the line begins in this one.
+    pub at: u64,
 }
 
 /// What may follow a piece.

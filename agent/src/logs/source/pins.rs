@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{DirBuilder, DirEntry, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,12 +89,6 @@ impl Pins {
     /// As long as it is open or linked, no other file has its inode.
     fn path(&self, file: &FollowedFile) -> PathBuf {
         self.folder.join(format!("{:x}-{:x}", file.key.device, file.key.inode))
-    }
-
-    /// Whether a file is on disk only because of us.
-    pub fn holds(file: &FollowedFile) -> bool {
-        let ours = u64::from(file.is_pinned());
-        file.file.metadata().is_ok_and(|metadata| metadata.nlink() <= ours)
     }
 
     pub fn limit(&self) -> u64 {

@@ -2,7 +2,6 @@ use super::entry::{LINGER, LINGER_OF_MANY};
 use super::family;
 use super::folder::{Folder, What};
 use super::following::{Following, MOST_BYGONE, by_key};
-use super::pins::Pins;
 use super::round::Round;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -108,7 +107,7 @@ impl Following {
             let file = &self.files.get(sequence)?.file;
             // As long as it is in a folder of others, it is theirs.
             let is_ours = file.path().is_none_or(|path| path.starts_with(&self.pins.folder));
-            (is_ours && file.unread() > 0 && !file.is_replaced() && Pins::holds(file))
+            (is_ours && file.unread() > 0 && !file.is_replaced() && file.is_ours_alone())
                 .then(|| (*sequence, file.unread()))
         };
         let held: Vec<(u64, u64)> = self.restless.iter().filter_map(held).collect();
