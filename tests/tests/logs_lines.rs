@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -189,6 +190,39 @@ fn what_rotations_part_is_one_record_and_nothing_is_given_twice() -> Result<()> 
         let one = &status["duties"]["logs"]["details"]["sources"]["app"]["outputs"]["one"];
         one["lag_bytes"] == 0 && one["unparsed_lines"] == 0
     })?;
+    Ok(())
+}
+
+#[test]
+fn what_a_copy_a_compressor_or_a_deletion_parts_is_one_record_too() -> Result<()> {
+    let host = Host::new()?;
+    let _agent = host.agent("      parse: cri")?;
+    let line = |text: &str| format!("2026-11-20T10:11:12.123456789Z stdout {text}\n");
+    let (log, rotated) = (host.path("app.log"), host.path("app.log.1"));
+    let mut expected = Vec::new();
+    for rotation in ["copied", "compressed", "deleted"] {
+        // Long enough to be known in a copy.
+        let first = format!("{rotation} {}", "x".repeat(100));
+        host.write(&line(&format!("F {first}")))?;
+        expected.push(first);
+        host.wait_for(expected.len())?;
+        host.write(&line("P begin and "))?;
+        if rotation == "copied" {
+            fs::copy(&log, &rotated)?;
+            File::options().write(true).open(&log)?.set_len(0)?;
+        } else {
+            fs::rename(&log, &rotated)?;
+        }
+        host.write(&[line("F end"), line("F next")].concat())?;
+        match rotation {
+            "compressed" => ensure!(Command::new("gzip").arg("--force").arg(&rotated).status()?.success(), "gzip"),
+            "deleted" => fs::remove_file(&rotated)?,
+            _ => {}
+        }
+        expected.extend(["begin and end".to_owned(), "next".to_owned()]);
+        let records = host.wait_for(expected.len())?;
+        ensure!(messages(&records) == expected, "{rotation}: {records:#?}");
+    }
     Ok(())
 }
 
