@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hostwright_tests::cases::all_hold;
-use hostwright_tests::log_host::Host;
+use hostwright_tests::log_host::{Host, SOON};
 use hostwright_tests::wait::eventually;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -116,6 +116,7 @@ fn rotated_by(rotator: &Rotator, arrived: Arrived) -> Result<()> {
     let agent_files = rotator.files.replace(',', &format!("', '{}", host.log("").display()));
     let mut agent = host.agent(&agent_files, "")?;
     // What was there before the agent first looked is not asked for.
+    agent.wait_status("it has looked", SOON, |status| status["duties"]["logs"]["state"] == "ok")?;
     running.write(&mut host, 20)?;
     host.wait_complete().with_context(|| format!("at first: {}", agent.output()))?;
     running.write(&mut host, 300)?;

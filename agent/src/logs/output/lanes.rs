@@ -99,12 +99,13 @@ impl Lanes {
         }
     }
 
-    pub fn add(&mut self, cursor: Cursor) {
+    pub fn add(&mut self, mut cursor: Cursor) {
         let file = &cursor.file;
         let newest = self.newest.get(&file.source.name);
         let known = newest.and_then(|newest| newest.get(&file.family)).and_then(|sequence| self.find(*sequence).ok());
         if let Some(known) = known.filter(|known| file.is_older_than(&self.lanes[*known].cursor.file)) {
             let after = self.lanes[known].after.replace(file.sequence);
+            cursor.drain_again();
             return self.push(cursor, after);
         }
         let newest = self.newest.entry(file.source.name.clone()).or_default();

@@ -208,13 +208,10 @@ impl Following {
         if !is_late && let Some(before) = self.newest.insert(file.family.clone(), sequence) {
             if let Some(entry) = self.files.get_mut(&before) {
                 entry.superseded = true;
-                // At once: who reads it sees that its last event may go on in the next one.
-                entry.file.set_rotated(true);
             }
             self.restless.insert(before);
         }
         if !file.is_at(&file.origin) {
-            file.set_rotated(true);
             self.restless.insert(sequence);
         }
         let file = Arc::new(file);

@@ -181,6 +181,8 @@ mod tests {
         let files = discovery.files().borrow().clone();
         let cursor = |file: &Arc<_>| Cursor::new(Arc::clone(file), 0, Point::default(), Digest::default(), 1);
         let mut cursors: Vec<_> = files.iter().map(cursor).collect();
+        let last = cursors.len() - 1;
+        cursors[..last].iter_mut().for_each(Cursor::drain_again);
         let (mut found, mut taken, mut buffer) = (Vec::new(), 0, Vec::new());
         for index in 0..cursors.len() {
             let (before, behind) = cursors.split_at_mut(index + 1);
@@ -192,7 +194,7 @@ mod tests {
             let mut bridge = Bridge { from: files[index].sequence, nexts: nexts.collect(), text: None };
             let bridge = before[index].may_be_parted().then_some(&mut bridge);
             let has_bridge = bridge.is_some();
-            assert_eq!(has_bridge, index + 1 < files.len(), "all but the last one are rotated");
+            assert_eq!(has_bridge, index < last, "all but the last one have a next one");
             if let Some(bridge) = bridge {
                 let mut each = |line: super::Line<'_>| {
                     found.push(String::from_utf8_lossy(line.bytes).into_owned());

@@ -40,6 +40,8 @@ pub struct Cursor {
     drained: bool,
     /// It was read to its end since the next file of the family came up: that one may follow.
     pub was_drained: bool,
+    /// There is a next file of the family.
+    has_next: bool,
     /// How much to read at once: more than a piece when a line did not fit into one.
     want: usize,
     /// The last read left an event that may go on.
@@ -122,6 +124,7 @@ impl Cursor {
             // Makes the first read check the head.
             drained: true,
             was_drained: false,
+            has_next: false,
             want: PIECE,
             held: None,
             reader: None,
@@ -145,7 +148,7 @@ impl Cursor {
 
     /// Whether its last event may go on in the next generation.
     pub fn may_be_parted(&self) -> bool {
-        self.file.is_rotated() && self.file.source.joining.timeout().is_some()
+        self.has_next && self.file.source.joining.timeout().is_some()
     }
 
     /// Reads the next piece into `buffer` and gives its lines to `each`. The last event takes what it has beyond the
@@ -204,7 +207,7 @@ impl Cursor {
         self.want = if done == 0 && !at_end { (self.want * 4).min(most) } else { PIECE };
         self.hold(end, at_end && split.holds_event);
         self.drained = at_end;
-        self.was_drained |= at_end && (done == content.len() || !self.file.is_rotated());
+        self.was_drained |= at_end && (done == content.len() || !(self.has_next || self.file.is_rotated()));
         if at_end {
             self.end_decoding(done as u64);
         }
@@ -322,7 +325,7 @@ impl Cursor {
 
     /// Another file follows in the family: this one is to be read to its end before.
     pub fn drain_again(&mut self) {
-        (self.was_drained, self.seen) = (false, 0);
+        (self.was_drained, self.has_next, self.seen) = (false, true, 0);
     }
 
     pub fn has_decoder(&self) -> bool {
