@@ -192,24 +192,15 @@ mod tests {
                 is_unread: true,
             });
             let mut bridge = Bridge { from: files[index].sequence, nexts: nexts.collect(), text: None };
-            let bridge = before[index].may_be_parted().then_some(&mut bridge);
-            let has_bridge = bridge.is_some();
-            assert_eq!(has_bridge, index < last, "all but the last one have a next one");
-            if let Some(bridge) = bridge {
-                let mut each = |line: super::Line<'_>| {
-                    found.push(String::from_utf8_lossy(line.bytes).into_owned());
-                    taken += line.length;
-                };
-                before[index].read(&mut buffer, Some(bridge), &mut each).expect("read");
-                for (cursor, next) in behind.iter_mut().zip(&bridge.nexts) {
-                    cursor.borrowed.clone_from(&next.borrowed);
-                }
-            } else {
-                let each = |line: super::Line<'_>| {
-                    found.push(String::from_utf8_lossy(line.bytes).into_owned());
-                    taken += line.length;
-                };
-                before[index].read(&mut buffer, None, each).expect("read");
+            let is_parted = before[index].may_be_parted();
+            assert_eq!(is_parted, index < last, "all but the last one have a next one");
+            let each = |line: super::Line<'_>| {
+                found.push(String::from_utf8_lossy(line.bytes).into_owned());
+                taken += line.length;
+            };
+            before[index].read(&mut buffer, is_parted.then_some(&mut bridge), each).expect("read");
+            for (cursor, next) in behind.iter_mut().zip(bridge.nexts) {
+                cursor.borrowed = next.borrowed;
             }
         }
         let borrowed: usize = cursors.iter().map(borrowed_bytes).sum();
